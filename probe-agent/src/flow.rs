@@ -1,0 +1,158 @@
+//! Flows: what is counted per EPHash, and how it is handed to readers.
+
+use std::net::IpAddr;
+
+use probe_common::{
+    classify::Evidence,
+    ephash::{EpHashV4, EpHashV6},
+    record::{EGRESS, RecordHead},
+};
+
+/// Packets and IP octets of a flow (or of many), as seen from the interface: what entered the host
+/// is received, what left it is sent, whichever end is the flow's source.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FlowCounters {
+    /// IP octets on the wire, ingress.
+    pub bytes_rcvd: u64,
+    /// IP octets on the wire, egress.
+    pub bytes_sent: u64,
+    /// Packets on the wire, ingress.
+    pub packets_rcvd: u64,
+    /// Packets on the wire, egress.
+    pub packets_sent: u64,
+}
+
+impl FlowCounters {
+    /// Adds the counts of one record.
+    #[inline]
+    pub fn on_record(&mut self, head: &RecordHead) {
+        if head.direction == EGRESS {
+            self.bytes_sent += head.octets;
+            self.packets_sent += u64::from(head.packets);
+        } else {
+            self.bytes_rcvd += head.octets;
+            self.packets_rcvd += u64::from(head.packets);
+        }
+    }
+
+    /// Packets of both directions.
+    pub const fn packets(&self) -> u64 {
+        self.packets_rcvd + self.packets_sent
+    }
+
+    /// IP octets of both directions.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes_rcvd + self.bytes_sent
+    }
+}
+
+impl std::ops::AddAssign for FlowCounters {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            bytes_rcvd,
+            bytes_sent,
+            packets_rcvd,
+            packets_sent,
+        } = other;
+        self.bytes_rcvd += bytes_rcvd;
+        self.bytes_sent += bytes_sent;
+        self.packets_rcvd += packets_rcvd;
+        self.packets_sent += packets_sent;
+    }
+}
+
+/// State of one flow. Its key is kept beside it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Flow {
+    /// Counts since the last rotation.
+    pub counters: FlowCounters,
+    /// TCP flags of both directions since the last rotation, or-ed.
+    pub tcp_flags: u8,
+    /// How the orientation was decided.
+    pub evidence: Evidence,
+    /// The flow stands for many: it took what did not fit under `max_flows`.
+    pub is_overflow: bool,
+}
+
+impl Flow {
+    /// Had no packet since the last rotation.
+    pub const fn is_idle(&self) -> bool {
+        self.counters.packets() == 0
+    }
+}
+
+/// The flows of one interface over one interval: what `rotate` and `aggregate` return.
+#[derive(Clone, Debug, Default)]
+pub struct FlowMap {
+    /// IPv4 flows, in no particular order.
+    pub v4: Vec<(EpHashV4, Flow)>,
+    /// IPv6 flows, in no particular order.
+    pub v6: Vec<(EpHashV6, Flow)>,
+}
+
+impl FlowMap {
+    /// Number of flows.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Whether there is no flow.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All flows in the readers' form: IPv4 first, then IPv6.
+    pub fn rows(&self) -> impl Iterator<Item = FlowRow> {
+        let v4 = self.v4.iter().map(|(key, flow)| FlowRow::new(key, *flow));
+        v4.chain(self.v6.iter().map(|(key, flow)| FlowRow::new(key, *flow)))
+    }
+
+    /// All flows, ordered by packets (most first), then by key: the order people are shown.
+    pub fn sorted_rows(&self) -> Vec<FlowRow> {
+        let mut rows: Vec<_> = self.rows().collect();
+        rows.sort_by_key(|row| {
+            (
+                std::cmp::Reverse(row.flow.counters.packets()),
+                row.src_addr,
+                row.dst_addr,
+                row.src_port,
+                row.dst_port,
+                row.ip_protocol,
+            )
+        });
+        rows
+    }
+}
+
+/// A flow with its key in host form.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FlowRow {
+    /// Client side, as far as the evidence goes.
+    pub src_addr: IpAddr,
+    /// 0 where the protocol has no ports or where it was aggregated away.
+    pub src_port: u16,
+    /// Server side, as far as the evidence goes.
+    pub dst_addr: IpAddr,
+    /// 0 like `src_port`.
+    pub dst_port: u16,
+    /// IANA protocol number.
+    pub ip_protocol: u8,
+    /// Counts and evidence.
+    pub flow: Flow,
+}
+
+impl FlowRow {
+    fn new<const N: usize>(key: &probe_common::ephash::EpHash<N>, flow: Flow) -> Self
+    where
+        IpAddr: From<[u8; N]>,
+    {
+        Self {
+            src_addr: key.src_addr.into(),
+            src_port: key.src_port(),
+            dst_addr: key.dst_addr.into(),
+            dst_port: key.dst_port(),
+            ip_protocol: key.ip_protocol,
+            flow,
+        }
+    }
+}

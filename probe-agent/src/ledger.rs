@@ -1,0 +1,196 @@
+//! The conservation ledger: where every packet of an interface went.
+//!
+//! `seen = flows + Σ losses`, per interface and interval, in packets. The residue is exported and
+//! must be 0; anything else is a defect of ours, not of the network.
+
+use std::fmt;
+
+use probe_common::{
+    control::{Counters, Tally},
+    parse::ParseError,
+};
+
+/// Names of all losses, in the order of [`Ledger::losses`].
+///
+/// The first are those of [`ParseError`], in its order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Loss {
+    /// EtherType neither IPv4 nor IPv6.
+    NonIp,
+    /// IP header with the wrong version or a length field that contradicts the header.
+    InvalidIpHeader,
+    /// Frame ends inside a link, IP or extension header.
+    Truncated,
+    /// More tags, labels or extension headers than the parser follows.
+    TooManyHeaders,
+    /// Left out by configuration (`ignore_vlans`).
+    Filtered,
+    /// The kernel's ring was full: the agent did not keep up.
+    RingFull,
+    /// The buffer that takes records during a rotation or live query was full.
+    LocalBufferFull,
+}
+
+impl Loss {
+    /// Number of losses.
+    pub const COUNT: usize = 7;
+
+    /// All losses, in the order of [`Ledger::losses`].
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::NonIp,
+        Self::InvalidIpHeader,
+        Self::Truncated,
+        Self::TooManyHeaders,
+        Self::Filtered,
+        Self::RingFull,
+        Self::LocalBufferFull,
+    ];
+
+    /// The one name of the loss: in the metrics, the stored interval and the output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NonIp => ParseError::NotIp.name(),
+            Self::InvalidIpHeader => ParseError::InvalidHeader.name(),
+            Self::Truncated => ParseError::Truncated.name(),
+            Self::TooManyHeaders => ParseError::TooManyHeaders.name(),
+            Self::Filtered => "filtered",
+            Self::RingFull => "ring_full",
+            Self::LocalBufferFull => "local_buffer_full",
+        }
+    }
+}
+
+/// Where the packets of one interface went, over an interval or since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ledger {
+    /// Every packet that the programs were handed; bytes are whole frames.
+    pub seen: Tally,
+    /// Packets counted in flows; bytes are IP octets.
+    pub flows: Tally,
+    /// Packets lost, by [`Loss`]. Bytes are whole frames for what could not be parsed, else IP
+    /// octets.
+    pub losses: [Tally; Loss::COUNT],
+    /// Of the packets in flows: fragments other than the first, counted in port-less flows.
+    pub later_fragments: u64,
+    /// Of the packets in flows: those with a cut transport header.
+    pub short_transports: u64,
+}
+
+impl Ledger {
+    /// Books what the source counted.
+    pub fn on_source_counters(&mut self, counters: &Counters) {
+        let Counters {
+            seen,
+            recorded: _,
+            ring_full,
+            filtered,
+            unparsed,
+            later_fragments,
+            short_transports,
+        } = *counters;
+        self.seen += seen;
+        for (loss, tally) in self.losses.iter_mut().zip(unparsed) {
+            *loss += tally;
+        }
+        self.losses[Loss::RingFull as usize] += ring_full;
+        self.losses[Loss::Filtered as usize] += filtered;
+        self.later_fragments += later_fragments;
+        self.short_transports += short_transports;
+    }
+
+    /// Packets of one loss.
+    pub const fn loss(&self, loss: Loss) -> Tally {
+        self.losses[loss as usize]
+    }
+
+    /// Packets of all losses.
+    pub fn lost_packets(&self) -> u64 {
+        self.losses.iter().map(|tally| tally.packets).sum()
+    }
+
+    /// Packets without an address: `seen - flows - Σ losses`. Must be 0.
+    pub fn residue(&self) -> i64 {
+        self.seen
+            .packets
+            .wrapping_sub(self.flows.packets + self.lost_packets())
+            .cast_signed()
+    }
+}
+
+impl std::ops::AddAssign for Ledger {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            seen,
+            flows,
+            losses,
+            later_fragments,
+            short_transports,
+        } = other;
+        self.seen += seen;
+        self.flows += flows;
+        for (mine, theirs) in self.losses.iter_mut().zip(losses) {
+            *mine += theirs;
+        }
+        self.later_fragments += later_fragments;
+        self.short_transports += short_transports;
+    }
+}
+
+impl fmt::Display for Ledger {
+    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seen {} = flows {}",
+            self.seen.packets, self.flows.packets
+        )?;
+        for loss in Loss::ALL {
+            let packets = self.loss(loss).packets;
+            if packets > 0 {
+                write!(f, " + {} {packets}", loss.name())?;
+            }
+        }
+        write!(f, " (residue {})", self.residue())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{
+        control::{Counters, Tally},
+        parse::ParseError,
+    };
+
+    use super::{Ledger, Loss};
+
+    #[test]
+    fn parse_errors_and_losses_agree_by_position_and_name() {
+        for error in ParseError::ALL {
+            assert_eq!(Loss::ALL[error.index()].name(), error.name());
+        }
+        for (position, loss) in Loss::ALL.into_iter().enumerate() {
+            assert_eq!(loss as usize, position);
+        }
+    }
+
+    #[test]
+    fn residue_is_what_has_no_address() {
+        let mut counters = Counters::default();
+        counters.seen.add(10, 1000);
+        counters.unparsed[ParseError::NotIp.index()].add(2, 120);
+        counters.ring_full.add(1, 60);
+        let mut ledger = Ledger::default();
+        ledger.on_source_counters(&counters);
+        assert_eq!(ledger.residue(), 7, "seven packets are not in flows yet");
+        ledger.flows = Tally {
+            packets: 8,
+            bytes: 0,
+        };
+        assert_eq!(ledger.residue(), -1, "a packet was counted twice");
+        ledger.flows.packets = 7;
+        assert_eq!(
+            ledger.to_string(),
+            "seen 10 = flows 7 + non_ip 2 + ring_full 1 (residue 0)"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! What the agent sets and reads in the programs' maps: map names, banks, interface slots and the
+//! counters of everything that happens to a packet.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{parse::ParseError, wire_type};
+
+/// Interfaces that one loaded object serves at most.
+pub const MAX_INTERFACES: u32 = 1024;
+
+/// Counters and records come in two banks. A rotation makes the other bank the active one and
+/// waits until no program runs with the old choice any more; from then on the counters of the idle
+/// bank are final, and the bank number in each record says to which side of the rotation it
+/// belongs. So the counters of an interval add up exactly, although no packet was held back.
+pub const BANKS: u32 = 2;
+
+/// Directions per interface and bank: ingress, egress.
+pub const DIRECTIONS: u32 = 2;
+
+/// Names of the maps in the object.
+pub mod maps {
+    /// `BPF_MAP_TYPE_RINGBUF` of [`crate::record`] entries.
+    pub const RECORDS: &str = "RECORDS";
+    /// Per-CPU array of [`super::Counters`], indexed by [`super::counters_index`].
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Hash map from ifindex (`u32`) to [`super::Slot`].
+    pub const SLOTS: &str = "SLOTS";
+    /// Array of one `u32`: the active bank.
+    pub const ACTIVE_BANK: &str = "ACTIVE_BANK";
+}
+
+/// Names of the programs in the object.
+pub mod programs {
+    /// XDP, frames that start with an Ethernet header.
+    pub const XDP_INGRESS: &str = "probe_xdp_ingress";
+    /// TC ingress, frames that start with an Ethernet header.
+    pub const TC_INGRESS: &str = "probe_tc_ingress";
+    /// TC egress, frames that start with an Ethernet header.
+    pub const TC_EGRESS: &str = "probe_tc_egress";
+    /// TC ingress on a device without link header (tun, WireGuard, ipip).
+    pub const TC_INGRESS_L3: &str = "probe_tc_ingress_l3";
+    /// TC egress on a device without link header.
+    pub const TC_EGRESS_L3: &str = "probe_tc_egress_l3";
+}
+
+/// Position of the counters of one bank, interface slot and direction ([`crate::record::INGRESS`]
+/// or [`crate::record::EGRESS`]) in [`maps::COUNTERS`], for an array made for `slots` interfaces.
+#[inline(always)]
+pub const fn counters_index(bank: u32, slot: u32, direction: u8) -> u32 {
+    (slot * DIRECTIONS + direction as u32) * BANKS + bank
+}
+
+/// Entries that [`maps::COUNTERS`] needs for so many interface slots.
+pub const fn counters_entries(slots: u32) -> u32 {
+    slots * DIRECTIONS * BANKS
+}
+
+/// [`Slot::flags`]: packets with a VLAN tag are counted as `filtered` and left out of the flows.
+pub const SLOT_IGNORE_VLANS: u32 = 1 << 0;
+
+/// What the programs need to know of an interface.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Slot {
+    /// Position of its counters, see [`counters_index`].
+    pub slot: u32,
+    /// `SLOT_*` bits.
+    pub flags: u32,
+}
+
+/// Packets and bytes that met one destiny.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Tally {
+    /// Packets on the wire (segments of a super-packet count one each).
+    pub packets: u64,
+    /// Bytes; the field's user says which.
+    pub bytes: u64,
+}
+
+/// What happened to the packets of one interface, direction and bank. Only ever grows.
+///
+/// The identity that must hold when the bank is idle:
+/// `seen = recorded + ring_full + filtered + Σ unparsed` (packets).
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Counters {
+    /// Everything the program was handed; bytes are whole frames with the link header.
+    pub seen: Tally,
+    /// Left as records; bytes are IP octets.
+    pub recorded: Tally,
+    /// Lost because the ring was full; bytes are IP octets.
+    pub ring_full: Tally,
+    /// Left out because the configuration says so ([`SLOT_IGNORE_VLANS`]); bytes are whole frames.
+    pub filtered: Tally,
+    /// Lost by [`ParseError`], indexed by [`ParseError::index`]; bytes are whole frames.
+    pub unparsed: [Tally; ParseError::COUNT],
+    /// Of the recorded packets: fragments other than the first, which have no ports.
+    pub later_fragments: u64,
+    /// Of the recorded packets: those whose transport header was cut.
+    pub short_transports: u64,
+}
+
+wire_type!(Tally, size = 16);
+wire_type!(Slot, size = 8);
+wire_type!(Counters, size = 144);
+
+impl Tally {
+    /// Adds packets and bytes.
+    #[inline(always)]
+    pub const fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
+    }
+}
+
+impl core::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.add(other.packets, other.bytes);
+    }
+}
+
+impl core::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Self) {
+        // Destructured, so that a new field cannot be forgotten.
+        let Self {
+            seen,
+            recorded,
+            ring_full,
+            filtered,
+            unparsed,
+            later_fragments,
+            short_transports,
+        } = other;
+        self.seen += seen;
+        self.recorded += recorded;
+        self.ring_full += ring_full;
+        self.filtered += filtered;
+        for (mine, theirs) in self.unparsed.iter_mut().zip(unparsed) {
+            *mine += theirs;
+        }
+        self.later_fragments += later_fragments;
+        self.short_transports += short_transports;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BANKS, DIRECTIONS, MAX_INTERFACES, counters_entries, counters_index};
+
+    #[test]
+    fn every_bank_slot_and_direction_has_its_own_counters() {
+        let entries = counters_entries(MAX_INTERFACES);
+        let mut taken = [false; 4096];
+        assert_eq!(entries as usize, taken.len());
+        for bank in 0..BANKS {
+            for slot in 0..MAX_INTERFACES {
+                for direction in [0, 1] {
+                    let index = counters_index(bank, slot, direction) as usize;
+                    assert!(
+                        !core::mem::replace(&mut taken[index], true),
+                        "{index} is shared"
+                    );
+                }
+            }
+        }
+        assert_eq!(DIRECTIONS, 2);
+    }
+}

@@ -1,0 +1,161 @@
+//! The packet parser: one, for the kernel and the host, in safe Rust over [`PacketBytes`].
+//!
+//! Read from the outside in: [`link`] finds the outermost IP header, [`network`] its length and
+//! addresses, [`transport`] ports, TCP flags and ICMP type. Bytes come as arrays of constant size
+//! because that is the only shape which the BPF verifier follows: it refuses slices made from
+//! packet pointers ("offset is outside of the packet"), and it loses the range of a copied head on
+//! kernels before 6.18.
+
+pub mod link;
+pub mod network;
+pub mod transport;
+
+use crate::ephash::{EpHashV4, EpHashV6};
+
+/// A frame that can be read at any offset.
+pub trait PacketBytes {
+    /// Copies `N` bytes at `offset`, or says that not all of them are there.
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds>;
+
+    /// Length of the frame on the wire, which is more than can be loaded where a capture was cut.
+    fn wire_len(&self) -> usize;
+}
+
+impl PacketBytes for [u8] {
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
+        self.get(offset..)
+            .and_then(|tail| tail.first_chunk())
+            .copied()
+            .ok_or(OutOfBounds)
+    }
+
+    fn wire_len(&self) -> usize {
+        self.len()
+    }
+}
+
+/// A frame from a capture file, which may have been cut to a snapshot length.
+#[derive(Clone, Copy, Debug)]
+pub struct CapturedFrame<'a> {
+    /// The bytes that were kept.
+    pub bytes: &'a [u8],
+    /// Length of the frame on the wire.
+    pub wire_len: usize,
+}
+
+impl PacketBytes for CapturedFrame<'_> {
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
+        self.bytes.load(offset)
+    }
+
+    fn wire_len(&self) -> usize {
+        self.wire_len
+    }
+}
+
+/// The bytes asked for lie beyond the end of the frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutOfBounds;
+
+/// Why a frame has no place in a flow. Each variant is a named loss.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ParseError {
+    /// The EtherType (behind VLAN tags, MPLS labels and PPPoE) is not IPv4 or IPv6.
+    NotIp = 0,
+    /// Wrong version, or a length field that contradicts the header.
+    InvalidHeader = 1,
+    /// The frame ends inside a link, IP or extension header.
+    Truncated = 2,
+    /// More tags, labels or extension headers than the parser follows.
+    TooManyHeaders = 3,
+}
+
+impl ParseError {
+    /// Number of variants.
+    pub const COUNT: usize = 4;
+
+    /// All variants, in the order of [`Self::index`].
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::NotIp,
+        Self::InvalidHeader,
+        Self::Truncated,
+        Self::TooManyHeaders,
+    ];
+
+    /// Position in the counters.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Name in the ledger, the metrics and the stored interval.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotIp => "non_ip",
+            Self::InvalidHeader => "invalid_ip_header",
+            Self::Truncated => "truncated",
+            Self::TooManyHeaders => "too_many_headers",
+        }
+    }
+}
+
+impl From<OutOfBounds> for ParseError {
+    #[inline(always)]
+    fn from(_: OutOfBounds) -> Self {
+        Self::Truncated
+    }
+}
+
+/// What the parser found out about one IP packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Observation<K> {
+    /// Flow key of the outermost IP header.
+    pub key: K,
+    /// IP octets as the header states them (IPv4 total length; IPv6 payload length + 40); where
+    /// that field is 0 (BIG TCP, TSO, jumbograms), what the frame holds behind the link header.
+    pub octets: u32,
+    /// Octets of IP and transport headers: what each further segment of a GSO super-packet repeats
+    /// on the wire. Without TCP or UDP: of the IP headers.
+    pub header_octets: u16,
+    /// TCP flags (RFC 9293, section 3.1), else 0.
+    pub tcp_flags: u8,
+    /// Auxiliary byte: TCP flags, ICMP or ICMPv6 type, else 0.
+    pub aux: u8,
+    /// `NOTE_*` bits of [`crate::record`].
+    pub notes: u8,
+}
+
+/// A parsed packet of either IP version.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Packet {
+    /// IPv4.
+    V4(Observation<EpHashV4>),
+    /// IPv6.
+    V6(Observation<EpHashV6>),
+}
+
+/// The seed's outcome of parsing, by number and name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(i8)]
+pub enum Errno {
+    /// Parsed.
+    Ok = -1,
+    /// A fragment without transport header; no failure.
+    PacketFragmented = 0,
+    /// The IP header contradicts itself.
+    InvalidIpHeader = 1,
+    /// The packet is too short for its headers.
+    PacketTruncated = 2,
+}
+
+impl Errno {
+    /// Name as an issue type of the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::PacketFragmented => "packet fragmented",
+            Self::InvalidIpHeader => "invalid IP header",
+            Self::PacketTruncated => "packet truncated",
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! IPv4 and IPv6 headers: where they end, how long the packet is and what comes next.
+
+use super::{Observation, PacketBytes, ParseError, transport};
+use crate::{ephash::EpHash, record::NOTE_LATER_FRAGMENT};
+
+const IPV4_MIN_LEN: usize = 20;
+const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff; // RFC 791, section 3.1
+
+const IPV6_LEN: usize = 40;
+const IPV6_FRAGMENT_OFFSET_MASK: u16 = 0xfff8; // RFC 8200, section 4.5
+
+// Next-header values of the extension headers that are walked (RFC 8200, section 4; RFC 4302).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const AUTHENTICATION: u8 = 51;
+const NO_NEXT_HEADER: u8 = 59;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// IPv6 extension headers followed before [`ParseError::TooManyHeaders`].
+pub const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// Parses the IPv4 packet at `offset`.
+#[inline(always)]
+pub fn parse_ipv4<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+) -> Result<Observation<EpHash<4>>, ParseError> {
+    let header = frame.load::<IPV4_MIN_LEN>(offset)?;
+    let header_len = usize::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_len < IPV4_MIN_LEN {
+        return Err(ParseError::InvalidHeader);
+    }
+    let octets = match usize::from(u16::from_be_bytes([header[2], header[3]])) {
+        0 => frame.wire_len().saturating_sub(offset),
+        total_len if total_len < header_len => return Err(ParseError::InvalidHeader),
+        total_len => total_len,
+    };
+    if header_len > IPV4_MIN_LEN {
+        // The options must be there, although nothing in them is read.
+        frame.load::<1>(offset + header_len - 1)?;
+    }
+    let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
+    let observation = Observation {
+        key: EpHash {
+            src_addr: [s0, s1, s2, s3],
+            src_port: [0; 2],
+            dst_addr: [d0, d1, d2, d3],
+            dst_port: [0; 2],
+            ip_protocol: header[9],
+        },
+        octets: wire_octets(octets),
+        header_octets: wire_header_octets(header_len),
+        tcp_flags: 0,
+        aux: 0,
+        notes: 0,
+    };
+    if u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_OFFSET_MASK != 0 {
+        return Ok(Observation {
+            notes: NOTE_LATER_FRAGMENT,
+            ..observation
+        });
+    }
+    Ok(transport::parse(
+        frame,
+        offset + header_len,
+        offset + octets,
+        observation,
+    ))
+}
+
+/// Parses the IPv6 packet at `offset`, through its extension headers.
+#[inline(always)]
+pub fn parse_ipv6<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+) -> Result<Observation<EpHash<16>>, ParseError> {
+    let header = frame.load::<8>(offset)?;
+    if header[0] >> 4 != 6 {
+        return Err(ParseError::InvalidHeader);
+    }
+    let src_addr = frame.load::<16>(offset + 8)?;
+    let dst_addr = frame.load::<16>(offset + 24)?;
+    let next_header = header[6];
+    let octets = match usize::from(u16::from_be_bytes([header[4], header[5]])) {
+        // A real empty payload has no next header either (RFC 8200, section 4.7).
+        0 if next_header != NO_NEXT_HEADER => frame.wire_len().saturating_sub(offset).max(IPV6_LEN),
+        payload_len => payload_len + IPV6_LEN,
+    };
+    let end = offset + octets;
+    let chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
+    let observation = Observation {
+        key: EpHash {
+            src_addr,
+            src_port: [0; 2],
+            dst_addr,
+            dst_port: [0; 2],
+            ip_protocol: chain.ip_protocol,
+        },
+        octets: wire_octets(octets),
+        header_octets: wire_header_octets(chain.end - offset),
+        tcp_flags: 0,
+        aux: 0,
+        notes: 0,
+    };
+    if chain.is_later_fragment {
+        return Ok(Observation {
+            notes: NOTE_LATER_FRAGMENT,
+            ..observation
+        });
+    }
+    Ok(transport::parse(frame, chain.end, end, observation))
+}
+
+/// Where a chain of extension headers ends.
+struct Chain {
+    /// Offset of the first byte behind it.
+    end: usize,
+    /// What starts there.
+    ip_protocol: u8,
+    /// It ended in a fragment header with an offset, so no transport header follows.
+    is_later_fragment: bool,
+}
+
+#[inline(always)]
+fn walk_extension_headers<P: PacketBytes + ?Sized>(
+    frame: &P,
+    mut offset: usize,
+    packet_end: usize,
+    mut next_header: u8,
+) -> Result<Chain, ParseError> {
+    for _ in 0..=MAX_EXTENSION_HEADERS {
+        if !matches!(
+            next_header,
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS
+        ) {
+            return Ok(Chain {
+                end: offset,
+                ip_protocol: next_header,
+                is_later_fragment: false,
+            });
+        }
+        let [next, len, high, low] = frame.load::<4>(offset)?;
+        let header_len = match next_header {
+            FRAGMENT => 8,
+            AUTHENTICATION => (usize::from(len) + 2) * 4, // RFC 4302, section 2.2
+            _ => (usize::from(len) + 1) * 8,
+        };
+        let end = offset + header_len;
+        if end > packet_end {
+            return Err(ParseError::Truncated);
+        }
+        frame.load::<1>(end - 1)?;
+        let has_fragment_offset = u16::from_be_bytes([high, low]) & IPV6_FRAGMENT_OFFSET_MASK != 0;
+        if next_header == FRAGMENT && has_fragment_offset {
+            return Ok(Chain {
+                end,
+                ip_protocol: next,
+                is_later_fragment: true,
+            });
+        }
+        next_header = next;
+        offset = end;
+    }
+    Err(ParseError::TooManyHeaders)
+}
+
+/// The octet count as it goes into the record. No frame reaches 4 GiB.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "bounded by the frame, which is below 4 GiB"
+)]
+const fn wire_octets(octets: usize) -> u32 {
+    octets as u32
+}
+
+/// Header octets as they go into the observation: at most 40 + 9 extension headers of 2,048.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "at most 40 + 9 * 2,048, see above"
+)]
+const fn wire_header_octets(octets: usize) -> u16 {
+    octets as u16
+}
