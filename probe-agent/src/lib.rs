@@ -6,7 +6,9 @@
 
 pub mod config;
 pub mod flow;
+pub mod flow_log;
 pub mod ledger;
+pub mod local_buffer;
 pub mod source;
 pub mod status;
 pub mod writeout;
