@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod flow;
+pub mod flow_format;
 pub mod flow_log;
 pub mod ledger;
 pub mod local_buffer;
