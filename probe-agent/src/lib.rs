@@ -4,11 +4,15 @@
 
 #![deny(unsafe_code)]
 
+pub mod capture;
 pub mod config;
+pub mod drain;
 pub mod flow;
 pub mod flow_log;
 pub mod ledger;
 pub mod local_buffer;
+pub mod manager;
+pub mod schedule;
 pub mod source;
 pub mod status;
 pub mod writeout;
