@@ -404,7 +404,7 @@ proptest! {
                 Step::Packets { ifindex, flows } => {
                     for flow in flows {
                         bench.kernel.packet(ifindex, flow);
-                        sent[ifindex as usize] += u64::from(!flow.is_multiple_of(7));
+                        sent[usize::try_from(ifindex).unwrap()] += u64::from(!flow.is_multiple_of(7));
                     }
                 }
                 Step::Rotate => {
@@ -417,7 +417,7 @@ proptest! {
         bench.manager.close(&[]).unwrap();
         for ifindex in [1, 2] {
             let (flows, lost) = bench.written(&format!("eth{ifindex}"));
-            prop_assert_eq!(flows + lost, sent[ifindex as usize]);
+            prop_assert_eq!(flows + lost, sent[usize::try_from(ifindex).unwrap()]);
         }
     }
 }
