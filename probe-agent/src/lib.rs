@@ -7,6 +7,16 @@
 pub mod config;
 pub mod flow;
 pub mod ledger;
+pub mod metrics;
 pub mod source;
 pub mod status;
 pub mod writeout;
+
+/// Version of the agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit that it was built from, if the build knew it (`PROBE_GIT_COMMIT`).
+pub const COMMIT: &str = match option_env!("PROBE_GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
