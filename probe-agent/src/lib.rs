@@ -10,6 +10,7 @@ pub mod drain;
 pub mod flow;
 pub mod flow_log;
 pub mod ledger;
+pub mod links;
 pub mod local_buffer;
 pub mod manager;
 pub mod metrics;
