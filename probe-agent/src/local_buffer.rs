@@ -118,9 +118,9 @@ impl LocalBuffer {
         Some(record)
     }
 
-    /// Whether everything that was added has been read.
-    pub fn is_drained(&self) -> bool {
-        self.read == self.words.len()
+    /// Whether nothing was added since the last reset.
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
     }
 
     /// Empties the buffer and gives its memory back to the pool.
@@ -193,7 +193,8 @@ mod tests {
             );
         }
         assert_eq!(buffer.next(), None);
-        assert!(buffer.is_drained());
+        buffer.reset();
+        assert!(buffer.is_empty());
     }
 
     #[test]
