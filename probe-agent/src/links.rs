@@ -24,18 +24,26 @@ pub enum LinksError {
 /// All links of the network namespace of the calling thread, by ifindex.
 pub fn list() -> Result<Vec<Interface>, LinksError> {
     // A runtime of its own, on this thread: the socket must be made in the caller's namespace.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
     runtime.block_on(async {
         let (connection, handle, _) = rtnetlink::new_connection()?;
         let connection = tokio::spawn(connection);
         let mut links = Vec::new();
         let mut messages = handle.link().get().execute();
         while let Some(message) = messages.try_next().await? {
-            let name = message.attributes.iter().find_map(|attribute| match attribute {
-                LinkAttribute::IfName(name) => Some(Arc::from(name.as_str())),
-                _ => None,
-            });
-            links.extend(name.map(|name| Interface { name, ifindex: message.header.index }));
+            let name = message
+                .attributes
+                .iter()
+                .find_map(|attribute| match attribute {
+                    LinkAttribute::IfName(name) => Some(Arc::from(name.as_str())),
+                    _ => None,
+                });
+            links.extend(name.map(|name| Interface {
+                name,
+                ifindex: message.header.index,
+            }));
         }
         connection.abort();
         links.sort_by_key(|link| link.ifindex);
@@ -55,12 +63,18 @@ pub struct Selection {
 /// Selects among links.
 pub fn select(selector: &InterfaceSelector, links: &[Interface]) -> Selection {
     let wanted = links.iter().filter_map(|link| {
-        selector.matches(&link.name).map(|config| (link.clone(), config.clone()))
+        selector
+            .matches(&link.name)
+            .map(|config| (link.clone(), config.clone()))
     });
     let is_missing = |name: &&str| !links.iter().any(|link| *link.name == **name);
     Selection {
         wanted: wanted.collect(),
-        missing: selector.names().filter(is_missing).map(str::to_owned).collect(),
+        missing: selector
+            .names()
+            .filter(is_missing)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
