@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod flow;
+pub mod flow_json;
 pub mod ledger;
 pub mod source;
 pub mod status;
