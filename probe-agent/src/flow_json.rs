@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+use probe_common::classify::Evidence;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -40,11 +41,6 @@ impl<'a> FlowLine<'a> {
     /// reader knows them.
     pub fn new(iface: &'a str, bounds: Option<Bounds>, row: &FlowRow) -> Self {
         let flow = row.flow;
-        let confidence = if flow.evidence.is_high_confidence() {
-            "high"
-        } else {
-            "low"
-        };
         Self {
             r#type: "flow",
             iface,
@@ -59,7 +55,7 @@ impl<'a> FlowLine<'a> {
             bytes_rcvd: flow.counters.bytes_rcvd,
             bytes_sent: flow.counters.bytes_sent,
             direction: flow.evidence.name(),
-            direction_confidence: confidence,
+            direction_confidence: confidence(flow.evidence),
             tcp_flags: flow.tcp_flags,
             overflow: flow.is_overflow,
         }
@@ -116,6 +112,15 @@ pub struct Bounds {
     /// End of the interval.
     #[serde(serialize_with = "rfc3339")]
     pub end: Timestamp,
+}
+
+/// The word for [`Evidence::is_high_confidence`].
+pub(crate) const fn confidence(evidence: Evidence) -> &'static str {
+    if evidence.is_high_confidence() {
+        "high"
+    } else {
+        "low"
+    }
 }
 
 fn rfc3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
