@@ -8,6 +8,7 @@ pub mod capture;
 pub mod config;
 pub mod drain;
 pub mod flow;
+pub mod flow_format;
 pub mod flow_json;
 pub mod flow_log;
 pub mod ledger;
