@@ -4,10 +4,12 @@
 
 #![deny(unsafe_code)]
 
+pub mod api;
 pub mod config;
 pub mod flow;
 pub mod ledger;
 pub mod metrics;
+pub mod readiness;
 pub mod source;
 pub mod status;
 pub mod writeout;
