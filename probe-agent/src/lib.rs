@@ -5,13 +5,17 @@
 #![deny(unsafe_code)]
 
 pub mod api;
+pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod flow;
 pub mod ledger;
 pub mod metrics;
 pub mod readiness;
+pub mod shutdown;
 pub mod source;
 pub mod status;
+pub mod telemetry;
 pub mod writeout;
 
 /// Version of the agent.
