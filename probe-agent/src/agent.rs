@@ -98,12 +98,18 @@ pub struct Outcome {
 /// that cannot be captured is logged by name; the others go on.
 pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
     let mut errors = Vec::new();
-    let selector = keep(InterfaceSelector::new(&config).map_err(AgentError::Selector), &mut errors);
+    let selector = keep(
+        InterfaceSelector::new(&config).map_err(AgentError::Selector),
+        &mut errors,
+    );
     let sinks = open_sinks(&config.writeout).unwrap_or_else(|failures| {
         errors.extend(failures.into_iter().map(AgentError::from));
         Vec::new()
     });
-    let api = keep(Api::bind(&config.api).map_err(AgentError::from), &mut errors);
+    let api = keep(
+        Api::bind(&config.api).map_err(AgentError::from),
+        &mut errors,
+    );
     let source = keep(source(&config).map_err(AgentError::from), &mut errors);
     let (Some(selector), Some(api), Some(source)) = (selector, api, source) else {
         return Err(AgentErrors(errors));
@@ -116,7 +122,10 @@ pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
     let metrics = Arc::new(Metrics::new(MetricsOptions {
         disable_iface_tracking: config.api.disable_iface_metrics,
     }));
-    let manager = Arc::new(Manager::new(source, manager_options(&config, &metrics, &writeout))?);
+    let manager = Arc::new(Manager::new(
+        source,
+        manager_options(&config, &metrics, &writeout),
+    )?);
     let mut reconciler = Reconciler::new(manager.clone(), selector);
     reconciler.reconcile()?;
     let state = ApiState {
@@ -125,18 +134,22 @@ pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
         sinks: sink_readers(&writeout),
         readiness: Readiness::new(),
     };
-    Ok(Bound { config, runtime, api, state, manager, writeout, reconciler })
+    Ok(Bound {
+        config,
+        runtime,
+        api,
+        state,
+        manager,
+        writeout,
+        reconciler,
+    })
 }
 
 fn keep<T>(result: Result<T, AgentError>, errors: &mut Vec<AgentError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
 
-fn manager_options(
-    config: &Config,
-    metrics: &Metrics,
-    writeout: &Arc<Writeout>,
-) -> ManagerOptions {
+fn manager_options(config: &Config, metrics: &Metrics, writeout: &Arc<Writeout>) -> ManagerOptions {
     let rotation_duration = metrics.observe_rotation_duration();
     let writeout = writeout.clone();
     ManagerOptions {
@@ -154,7 +167,9 @@ fn manager_options(
 
 fn sink_readers(writeout: &Writeout) -> SinkReaders {
     let stats = writeout.stats().into_iter();
-    stats.map(|stats| (stats.sink().to_owned(), stats as Arc<dyn SinkReader>)).collect()
+    stats
+        .map(|stats| (stats.sink().to_owned(), stats as Arc<dyn SinkReader>))
+        .collect()
 }
 
 impl Bound {
@@ -174,7 +189,15 @@ impl Bound {
     where
         F: Future<Output = ()>,
     {
-        let Self { config, runtime, api, state, manager, writeout, reconciler } = self;
+        let Self {
+            config,
+            runtime,
+            api,
+            state,
+            manager,
+            writeout,
+            reconciler,
+        } = self;
         let schedule = Schedule::start(manager.clone(), config.rotation.interval)?;
         let outcome = runtime.block_on(async {
             let (stop_api, api_stopped) = tokio::sync::oneshot::channel::<()>();
@@ -204,7 +227,11 @@ impl Bound {
             drop(stop_api);
             drain.step("endpoints", served).await;
             let sinks = sinks.and_then(Result::ok).unwrap_or_default();
-            Outcome { drain: drain.finish(), sinks, failure }
+            Outcome {
+                drain: drain.finish(),
+                sinks,
+                failure,
+            }
         });
         // Whatever hangs was named in the outcome; the process must not hang with it.
         runtime.shutdown_background();

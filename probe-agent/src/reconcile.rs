@@ -23,7 +23,12 @@ pub struct Reconciler {
 impl Reconciler {
     /// Nothing has been looked at yet.
     pub const fn new(manager: Arc<Manager>, selector: InterfaceSelector) -> Self {
-        Self { manager, selector, links: Vec::new(), missing: Vec::new() }
+        Self {
+            manager,
+            selector,
+            links: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// Looks once. `None` if the links are the same as at the last look: an interface that refused
@@ -34,7 +39,11 @@ impl Reconciler {
             return Ok(None);
         }
         let selection = links::select(&self.selector, &links);
-        for name in selection.missing.iter().filter(|name| !self.missing.contains(name)) {
+        for name in selection
+            .missing
+            .iter()
+            .filter(|name| !self.missing.contains(name))
+        {
             tracing::warn!(
                 iface = %name,
                 "there is no such interface; it is captured as soon as it appears"

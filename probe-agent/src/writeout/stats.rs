@@ -7,6 +7,8 @@ use std::sync::{
 
 use parking_lot::Mutex;
 
+use crate::metrics::{SinkCounts, SinkReader};
+
 /// Counters of one sink. Reading changes nothing; each value is exact, but two values read one
 /// after the other may be an interval apart.
 #[derive(Debug)]
@@ -107,5 +109,16 @@ impl SinkStats {
     pub(super) fn set_queue(&self, length: usize, bytes: usize) {
         self.queue_length.store(length as u64, Relaxed);
         self.queue_bytes.store(bytes as u64, Relaxed);
+    }
+}
+
+impl SinkReader for SinkStats {
+    fn counts(&self) -> SinkCounts {
+        SinkCounts {
+            written: self.written(),
+            failed: self.failed(),
+            dropped: self.dropped(),
+            queue_length: self.queue_length(),
+        }
     }
 }
