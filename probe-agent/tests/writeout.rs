@@ -38,6 +38,9 @@ const START: &str = "2026-03-01T00:00:00Z";
 const DAY: &str = "iface=eth0/date=2026-03-01";
 const NAME: &str = "20260301T000000.000Z-20260301T000500.000Z";
 
+/// In a mount namespace of its own a process's mounts end with it, whatever happens.
+const PRIVATE_MOUNTS: [&str; 4] = ["unshare", "--mount", "--propagation", "private"];
+
 /// Says why a test cannot run here; a failure where nothing may be skipped.
 fn skip(reason: &str) {
     assert!(
@@ -201,9 +204,11 @@ fn a_full_disk_costs_the_interval_and_leaves_no_debris() {
         return skip("mounting a small tmpfs takes root");
     }
     let root = tempfile::tempdir().unwrap();
-    // A mount namespace of its own: the mount ends with the process, whatever happens.
-    let wrapper = ["unshare", "--mount", "--propagation", "private"];
-    let mut command = child(&wrapper, "child_that_fills_a_small_disk", root.path());
+    let mut command = child(
+        &PRIVATE_MOUNTS,
+        "child_that_fills_a_small_disk",
+        root.path(),
+    );
     assert!(command.status().unwrap().success());
 }
 
@@ -238,6 +243,47 @@ fn child_that_fills_a_small_disk() {
         sink.write(&interval("eth0", START, 10, Ends::Few)).unwrap();
     }
     assert_eq!(files(&root).len(), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_deleted_does_not_keep_the_others() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("mounting a directory read-only takes root");
+    }
+    let root = tempfile::tempdir().unwrap();
+    let test = "child_that_prunes_a_tree_with_a_read_only_day";
+    let mut command = child(&PRIVATE_MOUNTS, test, root.path());
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+#[ignore = "started by a_file_that_cannot_be_deleted_does_not_keep_the_others"]
+fn child_that_prunes_a_tree_with_a_read_only_day() {
+    let root = child_root();
+    let retention = Retention {
+        max_age: Some(Duration::from_hours(1)),
+        max_size_bytes: None,
+    };
+    for start in ["2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z"] {
+        let old = interval("eth0", start, 1, Ends::Few);
+        open(Parquet::new(), &root).write(&old).unwrap();
+    }
+    let days = root.join("iface=eth0");
+    let read_only = days.join("date=2026-02-01");
+    let mount = Command::new("mount")
+        .args(["--bind", "-o", "ro"])
+        .args([&read_only, &read_only])
+        .status();
+    assert!(mount.unwrap().success());
+
+    let mut sink = FileSink::open(Parquet::new(), root.clone(), retention).unwrap();
+    sink.write(&interval("eth0", START, 1, Ends::Few)).unwrap();
+    let mut left: Vec<_> = fs::read_dir(days)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["date=2026-02-01", "date=2026-03-01"]);
 }
 
 #[test]

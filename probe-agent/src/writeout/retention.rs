@@ -47,6 +47,13 @@ pub(super) struct Pruned {
     pub(super) bytes: u64,
 }
 
+impl Pruned {
+    const fn on_deleted(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
 /// A file of the tree, ordered by the end of its interval.
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 struct StoredFile {
@@ -84,45 +91,53 @@ impl Pruner {
             return;
         }
         self.pruned_at = Some(Instant::now());
-        match self.prune(now) {
-            Ok(Pruned { files: 0, .. }) => {}
-            Ok(Pruned { files, bytes }) => {
-                info!(root = %self.root.display(), files, bytes, "deleted the oldest intervals");
-            }
-            Err(error) => warn!(%error, "retention could not delete everything it should"),
+        let (Pruned { files, bytes }, result) = self.prune(now);
+        if files > 0 {
+            info!(root = %self.root.display(), files, bytes, "deleted the oldest intervals");
+        }
+        if let Err(error) = result {
+            warn!(%error, "retention could not delete everything it should");
         }
     }
 
-    /// Deletes what is too old at `now` or too much.
-    pub(super) fn prune(&mut self, now: Timestamp) -> Result<Pruned, WriteoutError> {
+    /// Deletes what is too old at `now` or too much. Goes on after an error, so that one file that
+    /// cannot be deleted does not keep all others, and returns the first.
+    pub(super) fn prune(&mut self, now: Timestamp) -> (Pruned, Result<(), WriteoutError>) {
+        let mut pruned = Pruned::default();
+        let result = self.prune_days(now, &mut pruned);
+        if let Some(stored) = &mut self.stored {
+            stored.bytes = stored.bytes.saturating_sub(pruned.bytes);
+        }
+        (pruned, result)
+    }
+
+    fn prune_days(&mut self, now: Timestamp, pruned: &mut Pruned) -> Result<(), WriteoutError> {
         let root = Directory::open_root(&self.root)?;
         let oldest_kept = self
             .retention
             .max_age
             .map(|max_age| now.saturating_sub(max_age).unwrap_or(Timestamp::MIN));
-        let mut excess = self.excess(&root)?;
-        let mut pruned = Pruned::default();
+        let excess = self.excess(&root)?;
+        let mut result = Ok(());
         for (date, ifaces) in days(&root)? {
             let is_old_day =
                 oldest_kept.is_some_and(|oldest| date <= oldest.to_zoned(TimeZone::UTC).date());
-            if !is_old_day && excess == 0 {
+            if !is_old_day && pruned.bytes >= excess {
                 break;
             }
-            for file in files(&root, date, &ifaces, self.extension)? {
+            for file in files(&root, date, &ifaces, self.extension) {
                 let is_old = oldest_kept.is_some_and(|oldest| file.end < oldest);
-                if is_old || excess > 0 {
-                    day_dir(&root, &file.iface, date)?.remove_file(&file.name)?;
-                    excess = excess.saturating_sub(file.bytes);
-                    pruned.files += 1;
-                    pruned.bytes += file.bytes;
+                if !is_old && pruned.bytes >= excess {
+                    continue;
                 }
+                let deleted = day_dir(&root, &file.iface, date)
+                    .and_then(|day| day.remove_file(&file.name))
+                    .map(|()| pruned.on_deleted(file.bytes));
+                result = result.and(deleted);
             }
-            remove_empty(&root, date, &ifaces, self.extension)?;
+            result = result.and(remove_empty(&root, date, &ifaces, self.extension));
         }
-        if let Some(stored) = &mut self.stored {
-            stored.bytes = stored.bytes.saturating_sub(pruned.bytes);
-        }
-        Ok(pruned)
+        result
     }
 
     /// Bytes above the limit. What is kept in mind errs when somebody else deletes files, so before
@@ -164,19 +179,14 @@ fn days(root: &Directory) -> Result<BTreeMap<Date, Vec<String>>, WriteoutError> 
     Ok(days)
 }
 
-/// All files of a day, by the end of their intervals.
-fn files(
-    root: &Directory,
-    date: Date,
-    ifaces: &[String],
-    extension: &str,
-) -> Result<Vec<StoredFile>, WriteoutError> {
+/// All files of a day, by the end of their intervals. What cannot be listed is not ours to delete.
+fn files(root: &Directory, date: Date, ifaces: &[String], extension: &str) -> Vec<StoredFile> {
     let mut files = Vec::new();
     for iface in ifaces {
         let Ok(dir) = day_dir(root, iface, date) else {
             continue;
         };
-        for name in dir.names(|_| true)? {
+        for name in dir.names(|_| true).unwrap_or_default() {
             let Some(parsed) = FileName::parse(&name).filter(|name| name.extension == extension)
             else {
                 continue;
@@ -192,13 +202,13 @@ fn files(
         }
     }
     files.sort_unstable();
-    Ok(files)
+    files
 }
 
 fn count_bytes(root: &Directory, extension: &str) -> Result<u64, WriteoutError> {
     let mut bytes = 0;
     for (date, ifaces) in days(root)? {
-        let files = files(root, date, &ifaces, extension)?;
+        let files = files(root, date, &ifaces, extension);
         bytes += files.iter().map(|file| file.bytes).sum::<u64>();
     }
     Ok(bytes)
@@ -210,18 +220,21 @@ fn remove_empty(
     ifaces: &[String],
     extension: &str,
 ) -> Result<(), WriteoutError> {
+    let mut result = Ok(());
     for iface in ifaces {
         let Ok(dir) = root.open_dir(iface) else {
             continue;
         };
         let date = format!("date={date}");
         if let Ok(day) = dir.open_dir(&date) {
-            day.remove_abandoned_files(extension)?;
+            result = result.and(day.remove_abandoned_files(extension).map(drop));
         }
-        dir.remove_dir_if_empty(&date)?;
-        root.remove_dir_if_empty(iface)?;
+        let removed = dir
+            .remove_dir_if_empty(&date)
+            .and_then(|()| root.remove_dir_if_empty(iface));
+        result = result.and(removed);
     }
-    Ok(())
+    result
 }
 
 fn day_dir(root: &Directory, iface: &str, date: Date) -> Result<Directory, WriteoutError> {
