@@ -8,7 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::manager::Manager;
+use crate::{
+    clock::{next_multiple, until},
+    manager::Manager,
+};
 
 /// The clock is looked at this often while waiting, so that a step of it is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -52,7 +55,7 @@ fn run(manager: &Manager, interval: Duration, stopped: &mpsc::Receiver<()>) {
         // A clock that was set back must not leave us waiting for a far-away hour.
         due = due.min(next_multiple(now, interval));
         if now < due {
-            let remaining = Duration::try_from(due.duration_since(now)).unwrap_or_default();
+            let remaining = until(now, due);
             match stopped.recv_timeout(remaining.min(LOOK_AGAIN)) {
                 Err(mpsc::RecvTimeoutError::Timeout) => continue,
                 Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -72,34 +75,5 @@ fn rotate(manager: &Manager, interval: Duration) {
         ),
         Ok(rotation) => tracing::debug!(?rotation, "rotated"),
         Err(error) => tracing::error!(%error, "cannot rotate; the interval goes on"),
-    }
-}
-
-/// The first wall-clock multiple of the interval (counted from the Unix epoch) after `now`.
-pub fn next_multiple(now: Timestamp, interval: Duration) -> Timestamp {
-    let interval = i128::try_from(interval.as_nanos())
-        .unwrap_or(i128::MAX)
-        .max(1);
-    let next = (now.as_nanosecond().div_euclid(interval) + 1).saturating_mul(interval);
-    Timestamp::from_nanosecond(next).unwrap_or(Timestamp::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::next_multiple;
-
-    #[test]
-    fn writeouts_fall_on_wall_clock_multiples() {
-        for (now, interval, expected) in [
-            ("2026-01-01T00:00:00Z", 300, "2026-01-01T00:05:00Z"),
-            ("2026-01-01T00:04:59.999Z", 300, "2026-01-01T00:05:00Z"),
-            ("2026-01-01T12:34:56Z", 3600, "2026-01-01T13:00:00Z"),
-            ("2026-01-01T12:34:56.5Z", 1, "2026-01-01T12:34:57Z"),
-        ] {
-            let next = next_multiple(now.parse().unwrap(), Duration::from_secs(interval));
-            assert_eq!(next.to_string(), expected, "{now} every {interval} s");
-        }
     }
 }
