@@ -30,6 +30,10 @@ use crate::{
 const EXIT_INCOMPLETE: u8 = 3;
 
 /// Shows the flows of a capture file.
+///
+/// Packets count as received unless the file says that they were sent; bytes are IP octets. In the
+/// table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+` those
+/// that stand for many; a port `*` is one that was aggregated away or that a fragment does not have.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 when every packet of the file was counted, 1 when the file \

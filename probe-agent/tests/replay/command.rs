@@ -1,6 +1,11 @@
 //! The command behind `replay`: file to manager to flows.
 
-use std::path::Path;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 use probe_agent::{
     cli::replay::{ReplayArgs, Replayed, replay},
@@ -150,6 +155,95 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         4
     );
     assert_eq!(total_ledger(&replayed.interfaces).residue(), 0);
+}
+
+fn probe_agent(arguments: &[&str], stdin: Stdio) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_probe-agent"))
+        .arg("replay")
+        .args(arguments)
+        .stdin(stdin)
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn exit_codes_tell_whole_cut_and_foreign_files_apart() {
+    let folder = Folder::new();
+    let whole = conversation(&folder);
+    let mut bytes = fs::read(&whole).unwrap();
+    bytes.pop();
+    let cut = folder.file("cut.pcapng", &bytes);
+    let foreign = folder.file("notes.txt", b"no capture");
+    for (path, code, stdout, stderr) in [
+        (&whole, 0, "seen 5 = flows 4 + non_ip 1 (residue 0)", ""),
+        (
+            &cut,
+            3,
+            "seen 4 = flows 4 (residue 0)",
+            "cut in the middle of the packet at byte",
+        ),
+        (&foreign, 1, "", "looks like text"),
+    ] {
+        let output = probe_agent(&[path.to_str().unwrap()], Stdio::null());
+        assert_eq!(output.status.code(), Some(code), "{path:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(stdout) && !text.contains('\x1b'), "{text}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            text.contains(stderr) && text.is_empty() == stderr.is_empty(),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn standard_input_is_as_good_as_a_file() {
+    let folder = Folder::new();
+    let file = fs::File::open(conversation(&folder)).unwrap();
+    let output = probe_agent(&["-", "--format", "csv"], file.into());
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("wan,198.18.0.1,0,198.18.0.2,443,6,2,2,80,80,")
+    );
+    let ledger = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        ledger.contains("residue 0"),
+        "the ledger goes to stderr: {ledger}"
+    );
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_failure() {
+    // More than the pipe holds, so that writing fails for sure.
+    let mut file = PcapNg::new(Order::Little).named(ETHERNET, "eth0");
+    for port in 1..4000 {
+        file = file.whole(0, &segment(true, port, 2));
+    }
+    let folder = Folder::new();
+    let path = folder.file("x.pcapng", &file.bytes);
+    for format in ["json", "csv", "table"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_probe-agent"))
+            .args(["replay", "--raw", "--format", format])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.success() && !stderr.contains("panicked"),
+            "{format}: {stderr}"
+        );
+    }
 }
 
 /// The corpus once more, through manager, flow log and rotation.
