@@ -4,14 +4,25 @@
 
 #![deny(unsafe_code)]
 
+pub mod agent;
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod drain;
 pub mod flow;
+pub mod flow_format;
+pub mod flow_json;
+pub mod flow_log;
 pub mod ledger;
+pub mod links;
+pub mod local_buffer;
+pub mod manager;
 pub mod metrics;
 pub mod readiness;
+pub mod reconcile;
+pub mod schedule;
 pub mod shutdown;
 pub mod source;
 pub mod status;
