@@ -98,3 +98,61 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io, time::Duration};
+
+    use axum::serve::Listener;
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::{sleep, timeout},
+    };
+
+    use super::{Bounded, Connection, MAX_CONNECTIONS};
+
+    /// Always has one more client, which says nothing.
+    struct Crowd(Vec<DuplexStream>);
+
+    impl Listener for Crowd {
+        type Io = DuplexStream;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (DuplexStream, ()) {
+            let (ours, theirs) = duplex(64);
+            self.0.push(theirs);
+            (ours, ())
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn one_too_many_waits_until_another_leaves() {
+        let mut listener = Bounded::new(Crowd(Vec::new()));
+        let mut connections = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            connections.push(listener.accept().await);
+        }
+        let short = Duration::from_millis(20);
+        assert!(timeout(short, listener.accept()).await.is_err());
+        connections.pop();
+        let next = timeout(Duration::from_secs(10), listener.accept()).await;
+        assert!(next.is_ok(), "there is room for it");
+    }
+
+    #[tokio::test]
+    async fn a_silent_client_is_disconnected() {
+        let (io, _client) = duplex(64);
+        let mut connection = Connection {
+            io,
+            idle: Box::pin(sleep(Duration::from_millis(5))),
+            _permit: None,
+        };
+        let read = timeout(Duration::from_secs(10), connection.read_u8()).await;
+        let error = read.expect("it ends by itself").expect_err("nothing came");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}
