@@ -101,25 +101,26 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Duration};
+    use std::{future::poll_fn, io, pin::Pin, time::Duration};
 
     use axum::serve::Listener;
     use tokio::{
-        io::{AsyncReadExt, DuplexStream, duplex},
+        io::{AsyncRead, ReadBuf},
+        net::UnixStream,
         time::{sleep, timeout},
     };
 
     use super::{Bounded, Connection, MAX_CONNECTIONS};
 
     /// Always has one more client, which says nothing.
-    struct Crowd(Vec<DuplexStream>);
+    struct Crowd(Vec<UnixStream>);
 
     impl Listener for Crowd {
-        type Io = DuplexStream;
+        type Io = UnixStream;
         type Addr = ();
 
-        async fn accept(&mut self) -> (DuplexStream, ()) {
-            let (ours, theirs) = duplex(64);
+        async fn accept(&mut self) -> (UnixStream, ()) {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
             self.0.push(theirs);
             (ours, ())
         }
@@ -145,13 +146,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_client_is_disconnected() {
-        let (io, _client) = duplex(64);
+        let (io, _client) = UnixStream::pair().expect("a pair");
         let mut connection = Connection {
             io,
             idle: Box::pin(sleep(Duration::from_millis(5))),
             _permit: None,
         };
-        let read = timeout(Duration::from_secs(10), connection.read_u8()).await;
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = poll_fn(|context| Pin::new(&mut connection).poll_read(context, &mut buffer));
+        let read = timeout(Duration::from_secs(10), read).await;
         let error = read.expect("it ends by itself").expect_err("nothing came");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
