@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use crate::{
@@ -61,6 +62,8 @@ pub struct Replayed {
     pub interfaces: Vec<InterfaceFlows>,
     /// Whether the file was whole.
     pub ending: Ending,
+    /// Earliest and latest packet, by the time stamps of the file.
+    pub time_range: Option<(Timestamp, Timestamp)>,
     /// What the user should know, as sentences.
     pub warnings: Vec<String>,
 }
@@ -91,7 +94,9 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
-    match write_flows(&mut out, args.format, style, &replayed.interfaces) {
+    let written = write_flows(&mut out, args.format, style, &replayed.interfaces)
+        .and_then(|()| write_time_range(&mut out, args.format, replayed.time_range));
+    match written {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
     }
@@ -105,6 +110,21 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let file = args.file.display();
     note(format_args!("incomplete: {file}: {}", replayed.ending));
     Ok(ExitCode::from(EXIT_INCOMPLETE))
+}
+
+/// When the packets were captured: people are told, programs have their own clock.
+fn write_time_range(
+    out: &mut impl Write,
+    format: FlowFormat,
+    range: Option<(Timestamp, Timestamp)>,
+) -> io::Result<()> {
+    match range {
+        Some((first, last)) if format == FlowFormat::Table => {
+            writeln!(out, "captured from {first:.3} to {last:.3}")?;
+        }
+        _ => {}
+    }
+    out.flush()
 }
 
 /// Tells the user. `eprintln!` would panic where nobody reads standard error any more.
@@ -143,6 +163,7 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
         interfaces: in_file_order(&interfaces, intervals),
         // The stream has ended, so its ending is known.
         ending: playback.ending().unwrap_or(Ending::Complete),
+        time_range: playback.time_range(),
         warnings: playback.warnings(),
     })
 }
