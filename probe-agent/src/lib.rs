@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod datapath;
 pub mod flow;
 pub mod ledger;
 pub mod source;

@@ -5,6 +5,8 @@
 //! together is the bank number: [`Source::switch_bank`] splits the records and counters into those
 //! before and those after, to the packet.
 
+pub mod ebpf;
+
 use std::sync::Arc;
 
 use probe_common::{control::Counters, record::Record};
