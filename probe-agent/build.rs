@@ -6,19 +6,51 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[path = "build/object_sources.rs"]
 mod object_sources;
 
-use object_sources::{MANIFEST, OBJECT, SOURCES, stale_source};
+use object_sources::{MANIFEST, OBJECT, SOURCES, sha256_hex, stale_source};
 
 const REMEDY: &str = "run `cargo xtask build-ebpf`";
 
 fn main() {
     println!("cargo::rerun-if-env-changed=PROBE_BPF_OBJECT");
     match object() {
-        Ok(path) => println!("cargo::rustc-env=PROBE_BPF_OBJECT_PATH={}", path.display()),
+        Ok(path) => embed(&path),
         Err(sentence) => println!("cargo::error={sentence}"),
+    }
+    commit();
+}
+
+fn embed(object: &Path) {
+    println!(
+        "cargo::rustc-env=PROBE_BPF_OBJECT_PATH={}",
+        object.display()
+    );
+    if let Ok(bytes) = fs::read(object) {
+        let sha256 = sha256_hex(&bytes);
+        println!("cargo::rustc-env=PROBE_BPF_OBJECT_SHA256={sha256}");
+    }
+}
+
+/// Names the commit in release builds. Others would have to be built anew after each commit.
+fn commit() {
+    println!("cargo::rerun-if-env-changed=PROBE_GIT_COMMIT");
+    if env::var_os("PROBE_GIT_COMMIT").is_some() || env::var("PROFILE").as_deref() != Ok("release")
+    {
+        return;
+    }
+    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    let git = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    if let Ok(output) = git
+        && output.status.success()
+    {
+        let commit = String::from_utf8_lossy(&output.stdout);
+        println!("cargo::rustc-env=PROBE_GIT_COMMIT={}", commit.trim());
     }
 }
 
@@ -28,13 +60,18 @@ fn object() -> Result<PathBuf, String> {
         println!("cargo::rerun-if-changed={}", object.display());
         if !object.is_absolute() || !object.is_file() {
             let shown = object.display();
-            return Err(format!("PROBE_BPF_OBJECT names no file by its absolute path: {shown}"));
+            return Err(format!(
+                "PROBE_BPF_OBJECT names no file by its absolute path: {shown}"
+            ));
         }
         return Ok(object);
     }
     let agent = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let root = agent.parent().unwrap_or(&agent);
-    for path in SOURCES.into_iter().chain([MANIFEST, OBJECT, "Cargo.toml", "Cargo.lock"]) {
+    for path in SOURCES
+        .into_iter()
+        .chain([MANIFEST, OBJECT, "Cargo.toml", "Cargo.lock"])
+    {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     refuse_stale(root)?;
@@ -42,14 +79,22 @@ fn object() -> Result<PathBuf, String> {
 }
 
 fn refuse_stale(root: &Path) -> Result<(), String> {
-    let text = fs::read_to_string(root.join(MANIFEST))
-        .map_err(|error| format!("there is no eBPF object ({MANIFEST}: {error}): {REMEDY}"))?;
-    let manifest = serde_json::from_str(&text)
+    let missing =
+        |path: &str, error| format!("there is no eBPF object ({path}: {error}): {REMEDY}");
+    let text = fs::read(root.join(MANIFEST)).map_err(|error| missing(MANIFEST, error))?;
+    let object = fs::read(root.join(OBJECT)).map_err(|error| missing(OBJECT, error))?;
+    let manifest: serde_json::Value = serde_json::from_slice(&text)
         .map_err(|error| format!("{MANIFEST} cannot be read ({error}): {REMEDY}"))?;
     let stale = stale_source(root, &manifest)
         .map_err(|error| format!("the sources of the eBPF object cannot be read: {error}"))?;
-    match stale {
-        Some(source) => Err(format!("the eBPF object is older than {source}: {REMEDY}")),
-        None => Ok(()),
+    if let Some(source) = stale {
+        return Err(format!("the eBPF object is older than {source}: {REMEDY}"));
     }
+    // A merge can take one of the two files from each side.
+    if manifest["object"]["sha256"].as_str() != Some(&sha256_hex(&object)) {
+        return Err(format!(
+            "{OBJECT} is not the object of its manifest: {REMEDY}"
+        ));
+    }
+    Ok(())
 }

@@ -130,3 +130,70 @@ fn collect_files(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::json;
+
+    use super::{locked_packages, profiles, source_hashes, stale_source};
+
+    const LOCK: &str = "version = 4\n\n[[package]]\nname = \"zerocopy\"\nversion = \"0.8.63\"\n\
+                        source = \"registry\"\nchecksum = \"e5fe\"\n\n[[package]]\n\
+                        name = \"probe-ebpf\"\nversion = \"0.1.0\"\ndependencies = [\n \"zerocopy\",\n]\n";
+
+    #[test]
+    fn a_lock_file_gives_checksums() {
+        let packages = locked_packages(LOCK);
+        assert_eq!(packages["zerocopy 0.8.63"], "e5fe");
+        assert_eq!(packages["probe-ebpf 0.1.0"], "");
+        assert_eq!(packages.len(), 2);
+    }
+
+    #[test]
+    fn only_the_profiles_of_the_object_count() {
+        let text =
+            "[workspace]\nmembers = []\n[profile.bpf]\n# why\nlto = true\n\n[profile.dev]\na = 1\n";
+        assert_eq!(profiles(text), "[profile.bpf]\nlto = true\n");
+    }
+
+    #[test]
+    fn an_edit_an_addition_a_removal_and_a_dependency_make_it_stale() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path();
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(path, text).expect("a file");
+        };
+        for path in [
+            "probe-common/Cargo.toml",
+            "probe-ebpf/Cargo.toml",
+            "Cargo.toml",
+        ] {
+            write(path, "[package]\n");
+        }
+        write("probe-common/src/parse/link.rs", "fn link() {}\n");
+        write("probe-ebpf/src/main.rs", "fn main() {}\n");
+        write("Cargo.lock", LOCK);
+        let manifest = json!({
+            "sources": source_hashes(root).expect("hashes"),
+            "packages": { "zerocopy 0.8.63": "e5fe" },
+        });
+        let stale = || stale_source(root, &manifest).expect("readable sources");
+
+        assert_eq!(stale(), None);
+        write("probe-common/src/parse/link.rs", "fn link() { }\n");
+        assert_eq!(stale().as_deref(), Some("probe-common/src/parse/link.rs"));
+        write("probe-common/src/parse/link.rs", "fn link() {}\n");
+        write("probe-ebpf/src/maps.rs", "");
+        assert_eq!(stale().as_deref(), Some("probe-ebpf/src/maps.rs"));
+        fs::remove_file(root.join("probe-ebpf/src/maps.rs")).expect("removed");
+        fs::remove_file(root.join("probe-ebpf/src/main.rs")).expect("removed");
+        assert_eq!(stale().as_deref(), Some("probe-ebpf/src/main.rs"));
+        write("probe-ebpf/src/main.rs", "fn main() {}\n");
+        write("Cargo.lock", &LOCK.replace("0.8.63", "0.8.64"));
+        assert_eq!(stale().as_deref(), Some("Cargo.lock (zerocopy 0.8.63)"));
+    }
+}

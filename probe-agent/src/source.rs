@@ -6,6 +6,7 @@
 //! before and those after, to the packet.
 
 pub mod ebpf;
+pub mod pcap;
 
 use std::sync::Arc;
 
@@ -59,7 +60,8 @@ pub trait Source: Send {
     /// Hands out the reading ends, once, before the first `attach`.
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>>;
 
-    /// Starts capturing an interface. Its counters exist (all 0 or any other baseline) on return.
+    /// Starts capturing an interface. Its counters start at 0, and not before this call may a
+    /// record of it appear in a stream. A source starts in bank 0.
     fn attach(
         &mut self,
         interface: &Interface,

@@ -1,9 +1,13 @@
 //! Developer tasks of probe, run as `cargo xtask VERB`. One file per verb.
 
 mod build_ebpf;
+mod ci;
+mod demo;
 #[path = "../../probe-agent/build/object_sources.rs"]
 mod object_sources;
 mod setup_ebpf;
+mod test;
+mod tidy;
 mod toolchain;
 mod workspace;
 
@@ -21,16 +25,28 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Install the toolchain that builds the eBPF object. Nothing else needs it.
-    SetupEbpf,
+    /// Show flows of real traffic between two network namespaces, and clean up (root).
+    Demo(demo::Args),
+    /// Run every test that can run here, and list what could not and why.
+    Test(test::Args),
+    /// Check what the compiler does not: import boundaries, budgets, metrics, wire types.
+    Tidy,
+    /// Run all checks of a change, or the named ones.
+    Ci(ci::Args),
     /// Build the eBPF object and its manifest into probe-agent/bpf.
     BuildEbpf(build_ebpf::Args),
+    /// Install the toolchain that builds the eBPF object. Nothing else needs it.
+    SetupEbpf,
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
-        Verb::SetupEbpf => setup_ebpf::run(),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Test(args) => test::run(&args, None),
+        Verb::Tidy => tidy::run(),
+        Verb::Ci(args) => ci::run(&args),
         Verb::BuildEbpf(args) => build_ebpf::run(&args),
+        Verb::SetupEbpf => setup_ebpf::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,11 @@
 //! The programs' counters, summed over all CPUs.
 
-use aya::maps::{MapData, PerCpuArray};
+use std::io;
+
+use aya::{
+    maps::{MapData, MapError, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
 use probe_common::{
     control::{Counters, Tally, counters_index, maps},
     record::{EGRESS, INGRESS},
@@ -9,8 +14,13 @@ use probe_common::{
 use super::{DatapathError, load::Object};
 use crate::source::BankCounters;
 
+/// Banks and directions of a slot.
+const POSITIONS: [(u32, u8); 4] = [(0, INGRESS), (0, EGRESS), (1, INGRESS), (1, EGRESS)];
+
 /// The programs' counter maps.
 pub struct KernelCounters {
+    /// CPUs that the kernel has values for: all that could ever be plugged in.
+    cpus: usize,
     counters: PerCpuArray<MapData, Counters>,
     unclaimed: PerCpuArray<MapData, Tally>,
 }
@@ -18,7 +28,14 @@ pub struct KernelCounters {
 impl KernelCounters {
     /// Takes the maps from the object.
     pub fn new(object: &mut Object) -> Result<Self, DatapathError> {
+        let cpus = nr_cpus().map_err(|(path, source)| {
+            DatapathError::read(maps::COUNTERS)(MapError::IoError(io::Error::new(
+                source.kind(),
+                format!("{path}: {source}"),
+            )))
+        })?;
         Ok(Self {
+            cpus,
             counters: PerCpuArray::try_from(object.take_map(maps::COUNTERS)?)
                 .map_err(DatapathError::read(maps::COUNTERS))?,
             unclaimed: PerCpuArray::try_from(object.take_map(maps::UNCLAIMED)?)
@@ -26,18 +43,29 @@ impl KernelCounters {
         })
     }
 
-    /// Counters of the interface in a slot. They begin where the slot's last user left them.
+    /// Sets the counters of a slot to 0, which no interface uses.
+    pub fn clear_slot(&mut self, slot: u32) -> Result<(), DatapathError> {
+        let update = DatapathError::update(maps::COUNTERS);
+        for (bank, direction) in POSITIONS {
+            let index = counters_index(bank, slot, direction);
+            let zeros = PerCpuValues::try_from(vec![Counters::default(); self.cpus])
+                .map_err(|error| update(error.into()))?;
+            self.counters.set(index, zeros, 0).map_err(&update)?;
+        }
+        Ok(())
+    }
+
+    /// Counters of the interface in a slot.
     pub fn of_slot(&self, slot: u32) -> Result<BankCounters, DatapathError> {
         let mut banks = BankCounters::default();
-        for (bank, directions) in (0..).zip(&mut banks) {
-            for (direction, sum) in [INGRESS, EGRESS].into_iter().zip(directions) {
-                let index = counters_index(bank, slot, direction);
-                let per_cpu = self
-                    .counters
-                    .get(&index, 0)
-                    .map_err(DatapathError::read(maps::COUNTERS))?;
-                per_cpu.iter().for_each(|counters| *sum += *counters);
-            }
+        for (bank, direction) in POSITIONS {
+            let index = counters_index(bank, slot, direction);
+            let per_cpu = self
+                .counters
+                .get(&index, 0)
+                .map_err(DatapathError::read(maps::COUNTERS))?;
+            let sum = &mut banks[bank as usize][usize::from(direction)];
+            per_cpu.iter().for_each(|counters| *sum += *counters);
         }
         Ok(banks)
     }

@@ -35,22 +35,38 @@ impl Slots {
         self.taken.get(&ifindex).map(|slot| slot.slot)
     }
 
-    /// Gives an interface a slot, before a program is attached to it. `None` if all are taken.
-    pub fn take(&mut self, ifindex: u32, flags: u32) -> Result<Option<u32>, DatapathError> {
-        let Some(number) = self.free.pop() else {
-            return Ok(None);
-        };
-        let slot = Slot {
-            ifindex,
-            slot: number,
-            flags,
-        };
-        if let Err(error) = self.publish(slot) {
-            self.free.push(number);
-            return Err(error);
+    /// Number of slots, free and taken.
+    pub fn len(&self) -> usize {
+        self.free.len() + self.taken.len()
+    }
+
+    /// Never: there is at least one slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next free slot, which nobody uses until it is published. `None` if all are taken.
+    pub fn reserve(&self) -> Option<u32> {
+        self.free.last().copied()
+    }
+
+    /// Gives the interface of a reserved slot to the programs, before one is attached to it.
+    ///
+    /// An entry of the array is never written while it is another interface's, nor handed on when
+    /// it becomes free: a program could read half of it.
+    pub fn publish(&mut self, slot: Slot) -> Result<(), DatapathError> {
+        self.all
+            .insert(slot.ifindex, slot, 0)
+            .map_err(DatapathError::update(maps::ALL_SLOTS))?;
+        self.free.retain(|free| *free != slot.slot);
+        self.taken.insert(slot.ifindex, slot);
+        let index = slot_index(slot.ifindex);
+        if self.published_at(index)? != 0 {
+            return Ok(());
         }
-        self.taken.insert(ifindex, slot);
-        Ok(Some(number))
+        self.by_index
+            .set(index, slot, 0)
+            .map_err(DatapathError::update(maps::SLOTS))
     }
 
     /// Makes the programs forget an interface, when none of them runs for it any more. The slot
@@ -75,21 +91,6 @@ impl Slots {
         if let Some(slot) = self.taken.remove(&ifindex) {
             self.free.push(slot.slot);
         }
-    }
-
-    /// An entry of the array is never written while it is another interface's, nor handed on when
-    /// it becomes free: a program could read half of it.
-    fn publish(&mut self, slot: Slot) -> Result<(), DatapathError> {
-        self.all
-            .insert(slot.ifindex, slot, 0)
-            .map_err(DatapathError::update(maps::ALL_SLOTS))?;
-        let index = slot_index(slot.ifindex);
-        if self.published_at(index)? != 0 {
-            return Ok(());
-        }
-        self.by_index
-            .set(index, slot, 0)
-            .map_err(DatapathError::update(maps::SLOTS))
     }
 
     /// Interface in an entry of the array, or 0.

@@ -8,16 +8,17 @@ use std::{
     },
 };
 
-use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Tally};
+use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
 
 use super::{Attachment, BankCounters, Interface, RecordStream, Source, SourceError};
 use crate::{
-    config::InterfaceConfig,
+    config::{Config, InterfaceConfig},
     datapath::{
         DatapathError,
         attach::{self, Attached},
         bank::BankSwitch,
         counters::KernelCounters,
+        detach_leftovers,
         link::Link,
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
@@ -25,6 +26,9 @@ use crate::{
         slots::Slots,
     },
 };
+
+/// Slots for a configuration with few interfaces; 36 KiB per CPU.
+const LEAST_INTERFACES: u32 = 64;
 
 /// The programs of one loaded object, attached to any number of interfaces.
 ///
@@ -47,8 +51,23 @@ struct Captured {
 }
 
 impl EbpfSource {
-    /// Loads the object. Attaches nothing.
-    pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
+    /// Removes what an agent that was killed has left behind, and loads the object. Attaches
+    /// nothing yet.
+    pub fn load(config: &Config) -> Result<Self, SourceError> {
+        match detach_leftovers() {
+            Ok(0) => {}
+            Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
+            Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
+        }
+        Self::with_options(LoadOptions {
+            ring_buffer_bytes: config.capture.ring_buffer_bytes,
+            interfaces: slots_for(config),
+        })
+        .map_err(|error| SourceError::Unusable(error.to_string()))
+    }
+
+    /// Loads the object and nothing else.
+    pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
         let mut object = Object::load(options)?;
         let stream = RingStream::new(&mut object)?;
         Ok(Self {
@@ -126,10 +145,22 @@ impl Source for EbpfSource {
         } else {
             0
         };
-        if self.slots.take(interface.ifindex, flags)?.is_none() {
+        let Some(slot) = self.slots.reserve() else {
             return Err(refuse(format!(
-                "all interface slots are taken (at most {MAX_INTERFACES}): capture fewer interfaces"
+                "all {} interface slots are taken: restart the agent after adding many interfaces \
+                 by name; {MAX_INTERFACES} are the most",
+                self.slots.len()
             )));
+        };
+        self.counters.clear_slot(slot)?;
+        let published = self.slots.publish(Slot {
+            ifindex: interface.ifindex,
+            slot,
+            flags,
+        });
+        if let Err(error) = published {
+            self.slots.free(interface.ifindex);
+            return Err(error.into());
         }
         match self.attach_link(interface, config) {
             Ok((captured, attachment)) => {
@@ -178,6 +209,22 @@ impl Source for EbpfSource {
         })?;
         Ok(self.counters.of_slot(slot)?)
     }
+}
+
+/// Slots that a configuration may need. Named interfaces are counted, with room for those that a
+/// reload adds; a pattern may match any number.
+fn slots_for(config: &Config) -> u32 {
+    let has_pattern = config
+        .interfaces
+        .keys()
+        .any(|name| name.starts_with('/') && name.ends_with('/'));
+    if config.autodetection.enabled || has_pattern {
+        return MAX_INTERFACES;
+    }
+    let named = u32::try_from(config.interfaces.len()).unwrap_or(MAX_INTERFACES);
+    named
+        .saturating_mul(2)
+        .clamp(LEAST_INTERFACES, MAX_INTERFACES)
 }
 
 impl From<DatapathError> for SourceError {

@@ -13,9 +13,14 @@ use crate::workspace;
 pub(super) const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
 
-/// Flags of the compiler, but for the remapped paths.
-pub(super) const RUSTFLAGS: [&str; 3] =
-    ["-Clinker=bpf-linker", "-Cdebuginfo=2", "-Clink-arg=--btf"];
+/// Flags of the compiler, but for the remapped paths. The architecture is that of `pt_regs`, which
+/// no program here reads; naming one keeps the host's out of the bytes.
+pub(super) const RUSTFLAGS: [&str; 4] = [
+    "-Clinker=bpf-linker",
+    "-Cdebuginfo=2",
+    "-Clink-arg=--btf",
+    "--cfg=bpf_target_arch=\"x86_64\"",
+];
 
 /// Builds the object and returns its place under `target/bpf`.
 pub(super) fn object(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {

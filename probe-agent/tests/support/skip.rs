@@ -1,0 +1,95 @@
+//! What a test does when this machine cannot run it.
+//!
+//! It says so in one line, on standard error and in the file named by `PROBE_SKIP_LOG` (where
+//! `cargo xtask test` reads it), and passes. CI sets `PROBE_REQUIRE_KERNEL=1` and, where the
+//! corpus is present, `PROBE_REQUIRE_CORPUS=1`: then it fails instead.
+//!
+//! ```ignore
+//! #[path = "support/skip.rs"]
+//! mod skip;
+//!
+//! #[test]
+//! fn ping_is_two_flows() {
+//!     if !skip::kernel_or_skip(&["ip", "ping"]) {
+//!         return;
+//!     }
+//!     …
+//! ```
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+
+use caps::{CapSet, Capability};
+
+/// What namespaces, links and programs need.
+const CAPABILITIES: [Capability; 4] = [
+    Capability::CAP_SYS_ADMIN,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+];
+
+/// Whether this test can load programs and run these tools; says why if not.
+#[must_use]
+#[track_caller]
+pub fn kernel_or_skip(tools: &[&str]) -> bool {
+    let missing = missing_capability().or_else(|| missing_tool(tools));
+    missing.is_none_or(|reason| skip("PROBE_REQUIRE_KERNEL", &reason))
+}
+
+/// The folder with the packet corpus: `PROBE_CORPUS`, or `../shared/corpus` from the workspace
+/// root; says so if it is absent.
+#[must_use]
+#[track_caller]
+pub fn corpus_or_skip() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    let corpus = env::var_os("PROBE_CORPUS").map_or(beside, PathBuf::from);
+    if corpus.is_dir() {
+        return Some(corpus);
+    }
+    skip(
+        "PROBE_REQUIRE_CORPUS",
+        &format!("no packet corpus at {}", corpus.display()),
+    );
+    None
+}
+
+/// Every test binary compiles this file, and few use all of it.
+const _: (fn(&[&str]) -> bool, fn() -> Option<PathBuf>) = (kernel_or_skip, corpus_or_skip);
+
+fn missing_capability() -> Option<String> {
+    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
+    let missing = CAPABILITIES
+        .into_iter()
+        .find(|capability| !held.contains(capability))?;
+    Some(format!("needs {missing}: run as root"))
+}
+
+fn missing_tool(tools: &[&str]) -> Option<String> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = |tool: &str| env::split_paths(&path).any(|folder| folder.join(tool).is_file());
+    let missing = tools.iter().find(|tool| !found(tool))?;
+    Some(format!("needs `{missing}` on PATH"))
+}
+
+/// Reports a skipped test; a panic where `required` says that nothing may be skipped.
+#[track_caller]
+fn skip(required: &str, reason: &str) -> bool {
+    assert!(
+        env::var_os(required).is_none_or(|value| value != "1"),
+        "{required}=1, but: {reason}"
+    );
+    let place = Location::caller();
+    let line = format!("{}:{}: {reason}\n", place.file(), place.line());
+    eprint!("skipped: {line}");
+    if let Some(log) = env::var_os("PROBE_SKIP_LOG") {
+        // One write of one line: tests of many processes share the file.
+        let log = OpenOptions::new().create(true).append(true).open(log);
+        log.and_then(|mut log| log.write_all(line.as_bytes()))
+            .expect("PROBE_SKIP_LOG is writable");
+    }
+    false
+}

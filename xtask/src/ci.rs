@@ -1,0 +1,198 @@
+//! `cargo xtask ci`: all checks of a change, in order, with their times; or the named ones.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::build_ebpf::{self, Checked};
+use crate::{test, tidy, workspace};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these steps; all by default.
+    #[arg(value_parser = STEPS.map(|step| step.name))]
+    steps: Vec<String>,
+}
+
+struct Step {
+    name: &'static str,
+    run: fn(&mut Run) -> Result<Outcome>,
+}
+
+enum Outcome {
+    Passed,
+    /// Passed, but something could not be looked at.
+    Partly(String),
+}
+
+/// What one step leaves to the next ones.
+#[derive(Default)]
+struct Run {
+    /// The object to test where the committed one could not be compared.
+    bpf_object: Option<PathBuf>,
+}
+
+/// The object comes before whatever compiles the agent, which embeds it.
+const STEPS: [Step; 7] = [
+    Step {
+        name: "fmt",
+        run: fmt,
+    },
+    Step {
+        name: "tidy",
+        run: |_| passed(tidy::run()),
+    },
+    Step {
+        name: "object",
+        run: object,
+    },
+    Step {
+        name: "clippy",
+        run: clippy,
+    },
+    Step {
+        name: "docs",
+        run: docs,
+    },
+    Step {
+        name: "deny",
+        run: deny,
+    },
+    Step {
+        name: "test",
+        run: tests,
+    },
+];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut run = Run::default();
+    let mut results = Vec::new();
+    for step in STEPS {
+        if !args.steps.is_empty() && !args.steps.iter().any(|name| name == step.name) {
+            continue;
+        }
+        println!("\n== {}", step.name);
+        let started = Instant::now();
+        let outcome = (step.run)(&mut run);
+        let took = started.elapsed();
+        if let Err(error) = &outcome {
+            eprintln!("error: {error:#}");
+        }
+        println!("== {}: {:.1} s", step.name, took.as_secs_f64());
+        results.push((step.name, outcome, took));
+    }
+    summarise(&results)
+}
+
+fn summarise(results: &[(&str, Result<Outcome>, Duration)]) -> Result<()> {
+    println!("\n== summary");
+    for (name, outcome, took) in results {
+        let verdict = match outcome {
+            Ok(Outcome::Passed) => "ok",
+            Ok(Outcome::Partly(reason)) => &format!("ok, but {reason}"),
+            Err(_) => "FAILED",
+        };
+        println!("{name:8} {:7.1} s  {verdict}", took.as_secs_f64());
+    }
+    let failed: Vec<_> = results
+        .iter()
+        .filter(|(_, outcome, _)| outcome.is_err())
+        .map(|(name, ..)| *name)
+        .collect();
+    if !failed.is_empty() {
+        bail!(
+            "failed: {}; run one alone with `cargo xtask ci STEP`",
+            failed.join(", ")
+        );
+    }
+    Ok(())
+}
+
+impl Run {
+    fn cargo(&self) -> Command {
+        let mut cargo = workspace::cargo();
+        if let Some(object) = &self.bpf_object {
+            cargo.env("PROBE_BPF_OBJECT", object);
+        }
+        cargo
+    }
+}
+
+fn fmt(run: &mut Run) -> Result<Outcome> {
+    passed(workspace::run(
+        run.cargo().args(["fmt", "--all", "--check"]),
+    ))
+}
+
+fn object(run: &mut Run) -> Result<Outcome> {
+    match build_ebpf::check()? {
+        Checked::Same => Ok(Outcome::Passed),
+        Checked::NotCompared { built } => {
+            run.bpf_object = Some(built);
+            Ok(Outcome::Partly(
+                "bytes were not compared: another toolchain".to_owned(),
+            ))
+        }
+    }
+}
+
+/// The programs are linted for the host: it has no BPF target to lint for. With the `bpf`
+/// profile, since a program without `std` can only abort.
+fn clippy(run: &mut Run) -> Result<Outcome> {
+    let mut agent = run.cargo();
+    agent.args([
+        "clippy",
+        "--locked",
+        "--workspace",
+        "--exclude",
+        "probe-ebpf",
+        "--all-targets",
+    ]);
+    workspace::run(agent.args(["--", "-D", "warnings"]))?;
+    let mut programs = run.cargo();
+    programs.args([
+        "clippy",
+        "--locked",
+        "--package",
+        "probe-ebpf",
+        "--profile",
+        "bpf",
+    ]);
+    passed(workspace::run(programs.args(["--", "-D", "warnings"])))
+}
+
+fn docs(run: &mut Run) -> Result<Outcome> {
+    let mut doc = run.cargo();
+    doc.args([
+        "doc",
+        "--locked",
+        "--no-deps",
+        "--workspace",
+        "--exclude",
+        "probe-ebpf",
+    ]);
+    passed(workspace::run(doc.env("RUSTDOCFLAGS", "-D warnings")))
+}
+
+/// Not the advisories: those change with the day, not with the change that is checked.
+fn deny(run: &mut Run) -> Result<Outcome> {
+    if workspace::output(run.cargo().args(["deny", "--version"])).is_err() {
+        return Ok(Outcome::Partly(
+            "not run: cargo-deny is not installed".to_owned(),
+        ));
+    }
+    let mut deny = run.cargo();
+    passed(workspace::run(deny.args([
+        "deny", "--locked", "check", "bans", "licenses", "sources",
+    ])))
+}
+
+fn tests(run: &mut Run) -> Result<Outcome> {
+    passed(test::run(&test::Args::default(), run.bpf_object.as_deref()))
+}
+
+fn passed(result: Result<()>) -> Result<Outcome> {
+    result.map(|()| Outcome::Passed)
+}

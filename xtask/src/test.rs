@@ -1,0 +1,99 @@
+//! `cargo xtask test`: every test that can run here, and a list of what could not and why.
+//!
+//! A test that finds something missing appends one line to the file named by `PROBE_SKIP_LOG` and
+//! returns; the lines are printed at the end. See `probe-agent/tests/support/skip.rs`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace;
+
+#[derive(Default, clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests whose name contains this.
+    filter: Option<String>,
+}
+
+/// Runs the tests. `bpf_object` replaces the committed eBPF object.
+pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<()> {
+    let skip_log = workspace::root().join("target/skipped.log");
+    forget(&skip_log)?;
+    let failures: Vec<_> = commands(args)
+        .into_iter()
+        .filter_map(|mut command| {
+            command.env("PROBE_SKIP_LOG", &skip_log);
+            if let Some(object) = bpf_object {
+                command.env("PROBE_BPF_OBJECT", object);
+            }
+            workspace::run(&mut command).err()
+        })
+        .collect();
+    report_skipped(&skip_log)?;
+    for failure in &failures {
+        eprintln!("{failure:#}");
+    }
+    if !failures.is_empty() {
+        bail!("there are failing tests");
+    }
+    Ok(())
+}
+
+/// nextest where it is installed: it is faster and shows what hangs. It runs no documentation
+/// tests, so those follow. Without it, `cargo test` runs both.
+fn commands(args: &Args) -> Vec<Command> {
+    let cargo = |words: &[&str]| {
+        let mut cargo = workspace::cargo();
+        cargo
+            .args(words)
+            .args(["--locked", "--workspace", "--exclude", "probe-ebpf"]);
+        cargo.arg("--no-fail-fast");
+        cargo
+    };
+    let mut commands = if has_nextest() {
+        let mut nextest = cargo(&["nextest", "run"]);
+        nextest.arg("--no-tests=pass");
+        vec![nextest, cargo(&["test", "--doc"])]
+    } else {
+        println!("cargo-nextest is not installed: running `cargo test`");
+        vec![cargo(&["test"])]
+    };
+    for command in &mut commands {
+        command.args(&args.filter);
+    }
+    commands
+}
+
+fn has_nextest() -> bool {
+    workspace::output(workspace::cargo().args(["nextest", "--version"])).is_ok()
+}
+
+fn forget(skip_log: &Path) -> Result<()> {
+    match fs::remove_file(skip_log) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", skip_log.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn report_skipped(skip_log: &Path) -> Result<()> {
+    let lines = match fs::read_to_string(skip_log) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("reading {}", skip_log.display()))?,
+    };
+    let skipped: BTreeSet<_> = lines.lines().collect();
+    if skipped.is_empty() {
+        println!("\nskipped: nothing");
+        return Ok(());
+    }
+    println!("\nskipped: {}", skipped.len());
+    for line in skipped {
+        println!("  {line}");
+    }
+    Ok(())
+}
