@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod datapath;
 pub mod drain;
 pub mod flow;
 pub mod flow_format;

@@ -5,6 +5,7 @@
 //! together is the bank number: [`Source::switch_bank`] splits the records and counters into those
 //! before and those after, to the packet.
 
+pub mod ebpf;
 pub mod pcap;
 
 use std::sync::Arc;
