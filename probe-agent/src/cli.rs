@@ -9,10 +9,12 @@ use clap::{Parser, Subcommand};
 
 mod check;
 pub mod replay;
+mod run;
 mod version;
 
 use check::CheckArgs;
 use replay::ReplayArgs;
+use run::RunArgs;
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;
@@ -39,6 +41,8 @@ enum Command {
     Check(CheckArgs),
     /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
     Replay(ReplayArgs),
+    /// Capture until told to stop (SIGTERM, Ctrl-C)
+    Run(RunArgs),
     /// Tell the version, the commit and the eBPF object
     Version,
 }
@@ -49,6 +53,7 @@ impl Cli {
         match self.command {
             Command::Check(args) => check::run(&args),
             Command::Replay(args) => Ok(replay::run(&args)?),
+            Command::Run(args) => run::run(&args),
             Command::Version => version::run(),
         }
     }

@@ -32,7 +32,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     telemetry::init(&config.logging)?;
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
-    let bound = agent::bind(config, Box::new(|config| Ok(Box::new(EbpfSource::load(config)?))))?;
+    let bound = agent::bind(
+        config,
+        Box::new(|config| Ok(Box::new(EbpfSource::load(config)?))),
+    )?;
     let outcome = bound.run(|| async {
         match Signals::new() {
             Ok(mut signals) => {
@@ -60,5 +63,9 @@ fn report(outcome: &Outcome) -> ExitCode {
         None if is_complete => tracing::info!(drain = %outcome.drain, "stopped, all flows written"),
         None => tracing::error!(drain = %outcome.drain, "stopped, some flows were lost"),
     }
-    if is_complete && outcome.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if is_complete && outcome.failure.is_none() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
