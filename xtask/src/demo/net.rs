@@ -10,10 +10,12 @@ use crate::workspace::{output, run};
 
 pub(super) const HOST_V4: &str = "198.18.0.1";
 pub(super) const PEER_V4: &str = "198.18.0.2";
-pub(super) const HOST_V6: &str = "fd00:198:18::1";
-pub(super) const PEER_V6: &str = "fd00:198:18::2";
+pub(super) const HOST_V6: &str = "fd00::1";
+pub(super) const PEER_V6: &str = "fd00::2";
 /// The link that the agent watches.
 pub(super) const LINK: &str = "demo0";
+
+pub(super) const ETHERNET_HEADER_BYTES: u64 = 14;
 
 /// Two namespaces: `host`, where the agent runs on [`LINK`], and `peer`, whom it talks to.
 pub(super) struct Lab {
@@ -29,6 +31,14 @@ pub(super) struct LinkCounters {
     pub(super) bytes: u64,
 }
 
+impl LinkCounters {
+    /// Bytes without Ethernet headers.
+    pub(super) fn octets(&self) -> u64 {
+        self.bytes
+            .saturating_sub(ETHERNET_HEADER_BYTES * self.packets)
+    }
+}
+
 impl Lab {
     /// Makes namespaces and links. The links stay down until [`Self::go_up`], so that an agent
     /// that attaches in between sees every packet that the link counts.
@@ -40,8 +50,9 @@ impl Lab {
         };
         for namespace in [&lab.host, &lab.peer] {
             run(Command::new("ip").args(["netns", "add", namespace]))?;
-            // Quiet: no duplicate address detection, no search for routers.
-            for setting in ["accept_dad=0", "router_solicitations=0"] {
+            ip(&["-n", namespace, "link", "set", "lo", "up"])?;
+            // Quiet: no duplicate address detection, routers or link-local addresses.
+            for setting in ["accept_dad=0", "router_solicitations=0", "addr_gen_mode=1"] {
                 let (key, value) = setting.split_once('=').unwrap_or_default();
                 let path = format!("/proc/sys/net/ipv6/conf/default/{key}");
                 in_namespace(namespace, move || std::fs::write(&path, value))??;

@@ -1,13 +1,18 @@
 //! What the demo shows: flows, a few metrics, and the ledger beside the link's own counters.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::{agent::Written, net::LinkCounters};
+use super::{
+    agent::Written,
+    net::{ETHERNET_HEADER_BYTES, LinkCounters},
+};
 
-const ETHERNET_HEADER_BYTES: u64 = 14;
 /// Metrics worth a newcomer's first look.
 const METRICS: [&str; 6] = [
     "probe_packets_total",
@@ -50,10 +55,10 @@ fn flows(out: &mut impl Write, flows: &[Value]) -> io::Result<()> {
             "source",
             "destination",
             "proto",
-            "pkts in",
-            "pkts out",
-            "bytes in",
-            "bytes out",
+            "rx pkts",
+            "tx pkts",
+            "rx bytes",
+            "tx bytes",
         ]
         .map(str::to_owned),
     ];
@@ -121,6 +126,8 @@ struct Sums {
     flow_bytes: u64,
     seen: u64,
     lost: u64,
+    /// Of frames in no flow (ARP), without their Ethernet headers.
+    lost_octets: u64,
     residue: i64,
 }
 
@@ -135,54 +142,44 @@ impl Sums {
         for ledger in &written.ledgers {
             sums.seen += ledger["seen"].as_u64().unwrap_or_default();
             sums.residue += ledger["residue"].as_i64().unwrap_or_default();
-            let losses = ledger["losses"].as_object();
-            sums.lost += losses.map_or(0, |losses| losses.values().filter_map(Value::as_u64).sum());
         }
+        sums.lost = sums_by_name(written, "losses").values().sum();
+        let lost_bytes: u64 = sums_by_name(written, "loss_bytes").values().sum();
+        sums.lost_octets = lost_bytes.saturating_sub(ETHERNET_HEADER_BYTES * sums.lost);
         sums
     }
 }
 
 fn ledger(out: &mut impl Write, written: &Written, link: &LinkCounters) -> io::Result<()> {
     let sums = Sums::of(written);
-    writeln!(
-        out,
-        "packets the kernel counted on the link  {:>9}",
-        link.packets
-    )?;
-    writeln!(
-        out,
-        "packets the agent saw                   {:>9}",
-        sums.seen
-    )?;
-    writeln!(
-        out,
-        "  in flows                              {:>9}",
-        sums.flow_packets
-    )?;
-    let losses = written
+    let mut line = |what: &str, number: u64| writeln!(out, "{what:<42}{number:>9}");
+    line("packets that the kernel counted on the link", link.packets)?;
+    line("packets that the agent saw", sums.seen)?;
+    line("  in flows", sums.flow_packets)?;
+    for (name, packets) in sums_by_name(written, "losses") {
+        line(&format!("  {name}"), packets)?;
+    }
+    line("  unaccounted (must be 0)", sums.residue.unsigned_abs())?;
+    line("octets on the link without Ethernet headers", link.octets())?;
+    line("  in flows", sums.flow_bytes)?;
+    line("  in frames that belong to no flow", sums.lost_octets)
+}
+
+/// Sums of a map from loss to number over all ledgers, without the zeros.
+fn sums_by_name(written: &Written, key: &str) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::new();
+    for (name, number) in written
         .ledgers
         .iter()
-        .filter_map(|ledger| ledger["losses"].as_object());
-    for (name, packets) in losses
+        .filter_map(|it| it[key].as_object())
         .flatten()
-        .filter(|(_, packets)| packets.as_u64() != Some(0))
     {
-        writeln!(out, "  {name:<36}  {packets:>9}")?;
+        let number = number.as_u64().unwrap_or_default();
+        if number > 0 {
+            *sums.entry(name.clone()).or_default() += number;
+        }
     }
-    writeln!(
-        out,
-        "  unaccounted (must be 0)               {:>9}",
-        sums.residue
-    )?;
-    let octets = link
-        .bytes
-        .saturating_sub(ETHERNET_HEADER_BYTES * link.packets);
-    writeln!(out, "octets on the link without Ethernet     {octets:>9}")?;
-    writeln!(
-        out,
-        "octets in flows                         {:>9}",
-        sums.flow_bytes
-    )
+    sums
 }
 
 /// Fails unless the agent's totals are those of the link.
@@ -198,21 +195,12 @@ pub(super) fn check(written: &Written, link: &LinkCounters) -> Result<()> {
             link.packets
         );
     }
-    // Frames that are no IP (ARP) are on the link and in no flow.
-    let loss_bytes = written
-        .ledgers
-        .iter()
-        .filter_map(|ledger| ledger["loss_bytes"].as_object());
-    let loss_bytes: u64 = loss_bytes
-        .flatten()
-        .filter_map(|(_, bytes)| bytes.as_u64())
-        .sum();
-    let lost_octets = loss_bytes.saturating_sub(ETHERNET_HEADER_BYTES * sums.lost);
-    let octets = link.bytes - ETHERNET_HEADER_BYTES * link.packets;
-    if sums.flow_bytes + lost_octets != octets {
+    if sums.flow_bytes + sums.lost_octets != link.octets() {
         bail!(
-            "flows hold {} octets and losses {lost_octets}, the link counted {octets}",
-            sums.flow_bytes
+            "flows hold {} octets and losses {}, the link counted {}",
+            sums.flow_bytes,
+            sums.lost_octets,
+            link.octets()
         );
     }
     Ok(())
