@@ -1,10 +1,39 @@
 //! Configuration: the YAML file, its defaults and its rules.
+//!
+//! A file is read into a tree ([`tree`]), which [`schema`] walks section by section; whatever is
+//! wrong is collected and told at once, each problem with its key and place.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use serde::Deserialize;
+mod defaults;
+mod endpoint;
+mod interfaces;
+mod problem;
+pub mod reference;
+mod schema;
+mod section;
+mod tree;
+mod value;
+
+pub use endpoint::Endpoint;
+pub use interfaces::{Choice, InterfaceSelector};
+pub use problem::{ConfigError, Place, Problem, Problems};
+
+/// Largest file that is read.
+const MAX_FILE_BYTES: u64 = 512 << 10;
 
 /// The whole configuration, after defaults and validation.
+///
+/// The default is what an empty file would mean, but for the interfaces, which every file must
+/// choose: it captures nothing, writes Parquet to `/var/lib/probe/flows` every five minutes and
+/// keeps 90 days or 20 GiB of it, listens on `/run/probe/probe.sock` and, for Prometheus, on port
+/// 9478 of the loopback.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Interfaces by name or `/regex/`; empty if `autodetection` is enabled.
@@ -24,8 +53,7 @@ pub struct Config {
 }
 
 /// Settings of one interface (or of all that a regex matches).
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterfaceConfig {
     /// Which hook to use.
     pub hook: Hook,
@@ -38,8 +66,7 @@ pub struct InterfaceConfig {
 }
 
 /// Hook selection.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Hook {
     /// By link kind: see the documentation of `plan`.
     #[default]
@@ -55,7 +82,7 @@ pub enum Hook {
 }
 
 /// Auto-detection: all links but the excluded ones.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Autodetection {
     /// Off by default.
     pub enabled: bool,
@@ -66,7 +93,7 @@ pub struct Autodetection {
 /// Capture settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CaptureConfig {
-    /// Size of the ring between kernel and agent; a power of two of at least one page.
+    /// Size of the ring between kernel and agent; a power of two of at least 64 KiB.
     pub ring_buffer_bytes: u32,
     /// Stores client ports of common services as 0.
     pub port_aggregation: bool,
@@ -141,8 +168,7 @@ pub struct LoggingConfig {
 }
 
 /// Log format.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
     /// For people and journald.
     #[default]
@@ -151,30 +177,56 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for CaptureConfig {
-    fn default() -> Self {
-        Self {
-            ring_buffer_bytes: 16 << 20,
-            port_aggregation: true,
-            max_flows: 1_000_000,
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source: io::Error| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let file = fs::File::open(path).map_err(read)?;
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(ConfigError::TooLarge {
+                path: path.to_owned(),
+                limit: MAX_FILE_BYTES,
+            });
+        }
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            ConfigError::NotUtf8 {
+                path: path.to_owned(),
+                line: valid.split(|byte| *byte == b'\n').count(),
+            }
+        })?;
+        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
+            path: path.to_owned(),
+            problems,
+        })
+    }
+
+    /// Reads and checks a document.
+    pub fn parse(text: &str) -> Result<Self, Problems> {
+        let root = tree::parse(text).map_err(|error| Problems(vec![Problem::syntax(&error)]))?;
+        if matches!(root.value, tree::Value::Null) {
+            return Err(Problems(vec![Problem::empty()]));
+        }
+        let mut problems = section::Collector::default();
+        let config = schema::config(&root, &mut problems);
+        match problems.into_problems(text) {
+            None => Ok(config),
+            Some(problems) => Err(problems),
         }
     }
 }
 
-impl Default for RotationConfig {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_mins(5),
-            local_buffers: LocalBuffersConfig::default(),
-        }
-    }
-}
-
-impl Default for LocalBuffersConfig {
-    fn default() -> Self {
-        Self {
-            num: 1,
-            size_limit_bytes: 64 << 20,
-        }
-    }
+impl Retention {
+    /// What a sink keeps unless the file says otherwise: a host must not fill up unattended.
+    pub const STANDARD: Self = Self {
+        max_age: Some(Duration::from_hours(90 * 24)),
+        max_size_bytes: Some(20 << 30),
+    };
 }

@@ -75,6 +75,19 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Counts one record.
+    #[inline]
+    pub fn on_record(&mut self, head: &RecordHead) {
+        self.counters.on_record(head);
+        self.tcp_flags |= head.tcp_flags;
+    }
+
+    /// Takes over the counts of another flow.
+    pub fn absorb(&mut self, other: &Self) {
+        self.counters += other.counters;
+        self.tcp_flags |= other.tcp_flags;
+    }
+
     /// Had no packet since the last rotation.
     pub const fn is_idle(&self) -> bool {
         self.counters.packets() == 0

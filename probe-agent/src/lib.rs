@@ -4,9 +4,37 @@
 
 #![deny(unsafe_code)]
 
+pub mod agent;
+pub mod api;
+pub mod capture;
+pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod datapath;
+pub mod drain;
 pub mod flow;
+pub mod flow_format;
+pub mod flow_json;
+pub mod flow_log;
 pub mod ledger;
+pub mod links;
+pub mod local_buffer;
+pub mod manager;
+pub mod metrics;
+pub mod readiness;
+pub mod reconcile;
+pub mod schedule;
+pub mod shutdown;
 pub mod source;
 pub mod status;
+pub mod telemetry;
 pub mod writeout;
+
+/// Version of the agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit that it was built from, if the build knew it (`PROBE_GIT_COMMIT`).
+pub const COMMIT: &str = match option_env!("PROBE_GIT_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};

@@ -5,6 +5,9 @@
 //! together is the bank number: [`Source::switch_bank`] splits the records and counters into those
 //! before and those after, to the packet.
 
+pub mod ebpf;
+pub mod pcap;
+
 use std::sync::Arc;
 
 use probe_common::{control::Counters, record::Record};
@@ -57,7 +60,8 @@ pub trait Source: Send {
     /// Hands out the reading ends, once, before the first `attach`.
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>>;
 
-    /// Starts capturing an interface. Its counters exist (all 0 or any other baseline) on return.
+    /// Starts capturing an interface. Its counters start at 0, and not before this call may a
+    /// record of it appear in a stream. A source starts in bank 0.
     fn attach(
         &mut self,
         interface: &Interface,

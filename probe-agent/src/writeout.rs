@@ -1,10 +1,31 @@
 //! Writing rotated intervals to where they are kept.
+//!
+//! [`Writeout`] hands each interval to every sink, through a bounded queue and on a thread of its
+//! own. The file sinks ([`parquet`], [`json_lines`]) share their directory layout, their way of
+//! publishing a file only when it is whole ([`file_sink`]), and [`retention`].
 
-use std::sync::Arc;
+pub mod file_sink;
+#[cfg(test)]
+mod fixture;
+pub mod json_lines;
+mod layout;
+pub mod parquet;
+mod partition;
+pub mod queue;
+mod retention;
+pub mod stats;
+
+use std::{io, mem::size_of_val, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 
+use self::{file_sink::FileSink, json_lines::JsonLines, parquet::Parquet};
+pub use self::{
+    queue::{QueuePolicy, SinkReport, Writeout},
+    stats::SinkStats,
+};
 use crate::{
+    config::SinkConfig,
     flow::{FlowCounters, FlowMap},
     ledger::Ledger,
 };
@@ -26,20 +47,29 @@ pub struct Interval {
     pub ledger: Ledger,
 }
 
+impl Interval {
+    /// Memory that the interval holds, in bytes, as far as it grows with the flows.
+    pub fn approximate_bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(self.flows.v4.as_slice())
+            + size_of_val(self.flows.v6.as_slice())
+    }
+}
+
 /// Errors of a sink, each a sentence that names the operation, the object and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteoutError {
-    /// A file operation failed.
+    /// A file operation failed. Worth another try: the disk may get room, the mount may come back.
     #[error("cannot {operation} {path}: {source}", path = path.display())]
     File {
         /// What was tried, as a verb: "create", "write", "rename".
         operation: &'static str,
         /// On what.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why it failed.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// The interval could not be encoded.
+    /// The interval could not be encoded. Another try would end the same.
     #[error("cannot encode the flows of {iface}: {reason}")]
     Encode {
         /// Interface of the interval.
@@ -47,6 +77,47 @@ pub enum WriteoutError {
         /// What the encoder said.
         reason: String,
     },
+    /// The sink panicked over an interval.
+    #[error("the sink panicked while it wrote an interval of {iface}: {reason}")]
+    Panic {
+        /// Interface of the interval.
+        iface: Arc<str>,
+        /// The panic's message.
+        reason: String,
+    },
+    /// The directory of a sink cannot be used, found out before anything is captured.
+    #[error(
+        "the {sink} sink cannot store files below {path}: {source}; let the agent's user write \
+         there, or set another `path`",
+        path = path.display()
+    )]
+    NotWritable {
+        /// Name of the sink.
+        sink: &'static str,
+        /// Its configured directory.
+        path: PathBuf,
+        /// The operation that failed, and why.
+        #[source]
+        source: Box<Self>,
+    },
+    /// The thread of a sink could not be started.
+    #[error(
+        "cannot start the thread of the {sink} sink: {source}; raise the limit of threads \
+         (`ulimit -u`, `TasksMax=`)"
+    )]
+    Thread {
+        /// Name of the sink.
+        sink: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl WriteoutError {
+    /// Whether the same interval may be written by trying again.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
 }
 
 /// A sink: keeps intervals. Called from a thread of its own, so it may block.
@@ -56,4 +127,40 @@ pub trait WriteoutHandler: Send {
 
     /// Stores one interval, durably, or not at all.
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError>;
+
+    /// Bytes stored since the start; 0 where the sink does not know.
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Opens all configured sinks: creates their directories, proves that files can be written there
+/// and removes what a crash left behind. Returns every error, not just the first.
+pub fn open_sinks(
+    configs: &[SinkConfig],
+) -> Result<Vec<Box<dyn WriteoutHandler>>, Vec<WriteoutError>> {
+    let mut sinks = Vec::with_capacity(configs.len());
+    let mut errors = Vec::new();
+    for config in configs {
+        match open_sink(config) {
+            Ok(sink) => sinks.push(sink),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(sinks)
+    } else {
+        Err(errors)
+    }
+}
+
+fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
+    Ok(match config {
+        SinkConfig::Parquet { path, retention } => {
+            Box::new(FileSink::open(Parquet::new(), path.clone(), *retention)?)
+        }
+        SinkConfig::Json { path, retention } => {
+            Box::new(FileSink::open(JsonLines, path.clone(), *retention)?)
+        }
+    })
 }

@@ -33,6 +33,8 @@ pub mod maps {
     pub const ACTIVE_BANK: &str = "ACTIVE_BANK";
     /// Per-CPU array of one [`super::Tally`]: frames on interfaces that have no slot.
     pub const UNCLAIMED: &str = "UNCLAIMED";
+    /// Array of one map, which no program reads: updating it waits for an RCU grace period.
+    pub const GRACE_PERIOD: &str = "GRACE_PERIOD";
 }
 
 /// Names of the programs in the object.

@@ -6,7 +6,8 @@ use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    macros::map,
+    btf_maps::{self, ArrayOfMaps},
+    macros::{btf_map, map},
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
@@ -34,6 +35,10 @@ static ACTIVE_BANK: Array<u32> = Array::with_max_entries(1, 0);
 
 #[map]
 static UNCLAIMED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
+
+// No program reads it: the agent updates it to wait for an RCU grace period.
+#[btf_map]
+static GRACE_PERIOD: ArrayOfMaps<btf_maps::Array<u32, 1>, 1> = ArrayOfMaps::new();
 
 /// A zero of which the verifier knows nothing, since it lies in writable memory.
 static UNKNOWN_ZERO: AtomicU64 = AtomicU64::new(0);

@@ -1,0 +1,322 @@
+//! One captured interface: its flow log, and what was counted around it.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
+
+use jiff::Timestamp;
+use parking_lot::{Mutex, RawMutex, lock_api::ArcMutexGuard};
+use probe_common::{
+    control::{BANKS, Counters, Tally},
+    record::Record,
+};
+
+use crate::{
+    config::InterfaceConfig,
+    flow::{FlowCounters, FlowMap},
+    flow_log::{FlowLog, FlowLogOptions},
+    ledger::{Ledger, Loss},
+    source::{Attachment, BankCounters, Interface},
+    status::InterfaceStatus,
+    writeout::Interval,
+};
+
+/// Capture of one interface. Each interface has at most one.
+///
+/// The drain thread feeds it, the manager settles and rotates it, readers look at it; all through
+/// one short lock. A drain thread never waits for that lock: it buffers (see [`crate::drain`]).
+#[derive(Debug)]
+pub struct Capture {
+    /// What is captured.
+    pub interface: Interface,
+    /// With which settings.
+    pub config: InterfaceConfig,
+    /// Since when the interface is captured, by this or an earlier capture of the same name.
+    pub started_at: Timestamp,
+    attachment: OnceLock<Attachment>,
+    state: Arc<Mutex<CaptureState>>,
+    /// Records that could not be buffered, by bank. Outside the lock: this is counted when the lock
+    /// is taken.
+    buffer_full: [AtomicTally; BANKS as usize],
+}
+
+#[derive(Debug, Default)]
+struct AtomicTally {
+    packets: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl AtomicTally {
+    fn load(&self) -> Tally {
+        Tally {
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// What the lock of a capture protects.
+#[derive(Debug)]
+pub struct CaptureState {
+    flow_log: FlowLog,
+    /// Records of this bank belong to the running interval; those of the other one to the next.
+    open_bank: u8,
+    /// Share of its local buffer that the capture used at its fullest.
+    buffer_usage: f64,
+    books: Books,
+}
+
+/// What was counted on an interface by the captures before: a capture that starts again goes on
+/// from there, so that counters never go back and lose nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    /// When the first of them began.
+    started_at: Timestamp,
+    ledger: Ledger,
+    totals: FlowCounters,
+}
+
+/// What has been booked from the counters of closed banks.
+#[derive(Debug)]
+struct Books {
+    /// Counters up to which everything is booked.
+    source: BankCounters,
+    buffer_full: [Tally; BANKS as usize],
+    /// Start of the running interval.
+    interval_start: Timestamp,
+    /// The running interval, as far as its banks are closed.
+    interval: Ledger,
+    /// All intervals before.
+    past: Ledger,
+    /// What the captures before this one counted in flows.
+    past_totals: FlowCounters,
+}
+
+/// Exclusive access to a capture's state, without a borrow of the capture.
+pub type CaptureGuard = ArcMutexGuard<RawMutex, CaptureState>;
+
+impl CaptureState {
+    /// Counts a record, if it belongs to the running interval.
+    #[inline]
+    pub fn handle_record(&mut self, record: Record<'_>) -> Result<(), NextInterval> {
+        if record.head().bank != self.open_bank {
+            return Err(NextInterval);
+        }
+        self.flow_log.handle_record(record);
+        Ok(())
+    }
+
+    fn totals(&self) -> FlowCounters {
+        let mut totals = self.books.past_totals;
+        totals += self.flow_log.totals();
+        totals
+    }
+
+    /// The bank whose records belong to the running interval.
+    pub const fn open_bank(&self) -> u8 {
+        self.open_bank
+    }
+
+    /// Notes how full the local buffer was.
+    pub fn on_buffer_usage(&mut self, usage: f64) {
+        self.buffer_usage = self.buffer_usage.max(usage);
+    }
+}
+
+/// The record belongs to the interval after the running one: it has to wait for the rotation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NextInterval;
+
+impl Capture {
+    /// A capture of an interface that is about to be attached, so its counters start at 0.
+    /// `open_bank` is the bank that is active.
+    pub fn new(
+        interface: Interface,
+        config: InterfaceConfig,
+        options: FlowLogOptions,
+        open_bank: u8,
+        history: Option<History>,
+        now: Timestamp,
+    ) -> Self {
+        let history = history.unwrap_or(History {
+            started_at: now,
+            ledger: Ledger::default(),
+            totals: FlowCounters::default(),
+        });
+        let books = Books {
+            source: BankCounters::default(),
+            buffer_full: Default::default(),
+            interval_start: now,
+            interval: Ledger::default(),
+            past: history.ledger,
+            past_totals: history.totals,
+        };
+        let state = CaptureState {
+            flow_log: FlowLog::new(options),
+            open_bank,
+            buffer_usage: 0.0,
+            books,
+        };
+        Self {
+            interface,
+            config,
+            started_at: history.started_at,
+            attachment: OnceLock::new(),
+            state: Arc::new(Mutex::new(state)),
+            buffer_full: Default::default(),
+        }
+    }
+
+    /// Notes through which hooks the interface is captured. Once.
+    pub fn on_attached(&self, attachment: Attachment) {
+        // A second call would be a defect of the manager; the first answer stays true.
+        drop(self.attachment.set(attachment));
+    }
+
+    /// Counts a record that found no room in the local buffer.
+    pub fn on_buffer_full(&self, record: Record<'_>) {
+        let head = record.head();
+        let tally = &self.buffer_full[usize::from(head.bank & 1)];
+        tally
+            .packets
+            .fetch_add(u64::from(head.packets), Ordering::Relaxed);
+        tally.bytes.fetch_add(head.octets, Ordering::Relaxed);
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    pub fn try_lock(&self) -> Option<CaptureGuard> {
+        self.state.try_lock_arc()
+    }
+
+    /// Takes the lock.
+    pub fn lock(&self) -> CaptureGuard {
+        self.state.lock_arc()
+    }
+
+    /// Books a closed bank, whose counters are final and whose records have all been handled, and
+    /// lets records of the other bank in.
+    pub fn settle(&self, closed_bank: u8, counters: &BankCounters) {
+        let mut state = self.state.lock();
+        self.book(&mut state.books, closed_bank, counters);
+        state.open_bank = 1 - closed_bank;
+    }
+
+    /// Like [`Self::settle`], and ends the interval: returns its flows and its ledger.
+    pub fn settle_and_rotate(
+        &self,
+        closed_bank: u8,
+        counters: &BankCounters,
+        now: Timestamp,
+    ) -> Interval {
+        let mut state = self.state.lock();
+        self.book(&mut state.books, closed_bank, counters);
+        let (flows, totals) = state.flow_log.rotate();
+        state.open_bank = 1 - closed_bank;
+        let mut ledger = std::mem::take(&mut state.books.interval);
+        ledger.flows = Tally {
+            packets: totals.packets(),
+            bytes: totals.bytes(),
+        };
+        state.books.past += ledger;
+        let start = std::mem::replace(&mut state.books.interval_start, now);
+        drop(state);
+        Interval {
+            iface: self.interface.name.clone(),
+            start,
+            end: now,
+            flows,
+            totals,
+            ledger,
+        }
+    }
+
+    fn book(&self, books: &mut Books, closed_bank: u8, counters: &BankCounters) {
+        let unbooked = books.unbooked(closed_bank, counters);
+        books.interval.on_source_counters(&unbooked);
+        let unbooked = books.unbooked_buffer_full(closed_bank, &self.buffer_full);
+        books.interval.losses[Loss::LocalBufferFull as usize] += unbooked;
+        let bank = usize::from(closed_bank & 1);
+        books.source[bank] = counters[bank];
+        books.buffer_full[bank] += unbooked;
+    }
+
+    /// A copy of the flows that had traffic since the last rotation. Changes nothing.
+    pub fn flows(&self) -> FlowMap {
+        self.state.lock().flow_log.aggregate().0
+    }
+
+    /// What a later capture of the interface goes on from. Complete once the last interval ended.
+    pub fn history(&self) -> History {
+        let state = self.state.lock();
+        History {
+            started_at: self.started_at,
+            ledger: state.books.past,
+            totals: state.totals(),
+        }
+    }
+
+    /// State for readers, with the source's counters of this moment. Changes nothing.
+    pub fn status(&self, counters: &BankCounters) -> InterfaceStatus {
+        let state = self.state.lock();
+        let mut ledger = state.books.past;
+        ledger += state.books.interval;
+        for bank in [0, 1] {
+            ledger.on_source_counters(&state.books.unbooked(bank, counters));
+            ledger.losses[Loss::LocalBufferFull as usize] +=
+                state.books.unbooked_buffer_full(bank, &self.buffer_full);
+        }
+        let totals = state.totals();
+        ledger.flows = Tally {
+            packets: totals.packets(),
+            bytes: totals.bytes(),
+        };
+        InterfaceStatus {
+            iface: self.interface.name.clone(),
+            ifindex: self.interface.ifindex,
+            attachment: self.attachment.get().cloned().unwrap_or_default(),
+            started_at: self.started_at,
+            ledger,
+            totals,
+            flows: state.flow_log.len() as u64,
+            local_buffer_usage: state.buffer_usage,
+        }
+    }
+}
+
+impl Books {
+    /// What a bank counted, both directions, since it was last booked.
+    fn unbooked(&self, bank: u8, counters: &BankCounters) -> Counters {
+        let bank = usize::from(bank & 1);
+        let mut sum = Counters::default();
+        for (now, booked) in counters[bank].iter().zip(&self.source[bank]) {
+            sum += counters_difference(now, booked);
+        }
+        sum
+    }
+
+    fn unbooked_buffer_full(&self, bank: u8, counted: &[AtomicTally; BANKS as usize]) -> Tally {
+        let bank = usize::from(bank & 1);
+        difference(counted[bank].load(), self.buffer_full[bank])
+    }
+}
+
+fn difference(now: Tally, before: Tally) -> Tally {
+    Tally {
+        packets: now.packets.saturating_sub(before.packets),
+        bytes: now.bytes.saturating_sub(before.bytes),
+    }
+}
+
+fn counters_difference(now: &Counters, before: &Counters) -> Counters {
+    Counters {
+        seen: difference(now.seen, before.seen),
+        recorded: difference(now.recorded, before.recorded),
+        ring_full: difference(now.ring_full, before.ring_full),
+        filtered: difference(now.filtered, before.filtered),
+        unparsed: std::array::from_fn(|i| difference(now.unparsed[i], before.unparsed[i])),
+        later_fragments: now.later_fragments.saturating_sub(before.later_fragments),
+        short_transports: now.short_transports.saturating_sub(before.short_transports),
+    }
+}

@@ -1,0 +1,83 @@
+//! What holds where the file says nothing. `config/probe.yaml` shows the same values.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use super::{
+    ApiConfig, Autodetection, CaptureConfig, Config, LocalBuffersConfig, LogFormat, LoggingConfig,
+    Retention, RotationConfig, SinkConfig,
+};
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            interfaces: BTreeMap::new(),
+            autodetection: Autodetection::default(),
+            capture: CaptureConfig::default(),
+            rotation: RotationConfig::default(),
+            writeout: vec![SinkConfig::Parquet {
+                path: PathBuf::from("/var/lib/probe/flows"),
+                retention: Retention::STANDARD,
+            }],
+            api: ApiConfig::default(),
+            logging: LoggingConfig::default(),
+        }
+    }
+}
+
+impl Default for Autodetection {
+    /// Off; without loopback and without veth ends, whose traffic is seen again on the bridge or
+    /// the uplink.
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            exclude: vec!["lo".to_owned(), "/^veth/".to_owned()],
+        }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            addr: Some("unix:/run/probe/probe.sock".to_owned()),
+            metrics_addr: Some("127.0.0.1:9478".to_owned()),
+            disable_iface_metrics: false,
+        }
+    }
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self {
+            level: tracing::Level::INFO,
+            format: LogFormat::Text,
+        }
+    }
+}
+
+impl Default for CaptureConfig {
+    fn default() -> Self {
+        Self {
+            ring_buffer_bytes: 16 << 20,
+            port_aggregation: true,
+            max_flows: 1_000_000,
+        }
+    }
+}
+
+impl Default for RotationConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_mins(5),
+            local_buffers: LocalBuffersConfig::default(),
+        }
+    }
+}
+
+impl Default for LocalBuffersConfig {
+    fn default() -> Self {
+        Self {
+            num: 1,
+            size_limit_bytes: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What can be wrong with a configuration file, and how it is told.
+
+use std::{fmt, io, path::PathBuf};
+
+/// Where in the file, counted from 1, in characters.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl From<serde_yaml::Location> for Place {
+    fn from(location: serde_yaml::Location) -> Self {
+        Self {
+            line: location.line(),
+            column: location.column(),
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problem {
+    /// The key, such as `capture.ring_buffer`; empty if it is about the whole file.
+    pub key: String,
+    /// Where it stands.
+    pub place: Option<Place>,
+    /// What is wrong and what is allowed.
+    pub message: String,
+}
+
+impl Problem {
+    /// The document is no YAML.
+    pub(super) fn syntax(error: &serde_yaml::Error) -> Self {
+        let place = error.location().map(Place::from);
+        let mut message = error.to_string();
+        if let Some(Place { line, column }) = place {
+            // Our own form has the place in front.
+            message = message.replace(&format!(" at line {line} column {column}"), "");
+        }
+        Self {
+            key: String::new(),
+            place,
+            message: format!("is not YAML: {message}"),
+        }
+    }
+
+    /// The document has nothing but comments.
+    pub(super) fn empty() -> Self {
+        Self {
+            key: String::new(),
+            place: None,
+            message: "is empty; at least `interfaces` or `autodetection` is needed, \
+                      see config/probe.yaml"
+                .to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(Place { line, column }) = self.place {
+            write!(f, "{line}:{column}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Everything that is wrong with a document, in its order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Problems(pub Vec<Problem>);
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Every problem on a line of its own: `file:line:column: key: message`.
+    #[error("{}", listed(.path, .problems))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        problems: Problems,
+    },
+    /// Not text.
+    #[error(
+        "{path}:{line}: the configuration is not UTF-8 text; save it as UTF-8",
+        path = path.display()
+    )]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The line with the first bad byte.
+        line: usize,
+    },
+    /// Missing, no permission, a directory …
+    #[error(
+        "cannot read the configuration {path}: {source}; give a readable YAML file with -c FILE",
+        path = path.display()
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Larger than any configuration.
+    #[error(
+        "{path} is larger than {limit} bytes, which no configuration is; is it the right file?",
+        path = path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Largest size accepted.
+        limit: u64,
+    },
+}
+
+fn listed(path: &std::path::Path, Problems(problems): &Problems) -> String {
+    let lines = problems
+        .iter()
+        .map(|problem| format!("{}:{problem}", path.display()));
+    let last = match problems.len() {
+        1 => "1 problem in the configuration".to_owned(),
+        count => format!("{count} problems in the configuration"),
+    };
+    lines.chain([last]).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,61 @@
+//! The kernel side as the agent sees it: loading the programs, attaching them, their maps.
+//!
+//! The only place that names aya. One loaded object serves all interfaces; what differs between
+//! them is a [`slots::Slots`] entry. [`crate::source::ebpf`] puts the parts together.
+
+pub mod attach;
+pub mod bank;
+pub mod counters;
+pub mod leftovers;
+pub mod link;
+pub mod load;
+pub mod netlink;
+pub mod promisc;
+pub mod ring;
+pub mod slots;
+mod syscall;
+
+pub use leftovers::detach_leftovers;
+
+use aya::maps::MapError;
+
+/// A map of the loaded object cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The object has no such map: object and agent are not of one build.
+    #[error(
+        "the eBPF object has no map {map}: it belongs to another version, install the agent anew"
+    )]
+    NoMap {
+        /// Name of the map.
+        map: &'static str,
+    },
+    /// The kernel refused an operation.
+    #[error("cannot {operation} the eBPF map {map}: {source}")]
+    Map {
+        /// What was tried, as a verb: "read", "update".
+        operation: &'static str,
+        /// Name of the map.
+        map: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+}
+
+impl DatapathError {
+    fn update(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map {
+            operation: "update",
+            map,
+            source,
+        }
+    }
+
+    fn read(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map {
+            operation: "read",
+            map,
+            source,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Attaching to one interface: which hooks are tried, in which order, and why.
+
+mod tc;
+mod xdp;
+
+use aya::{programs::ProgramError, util::KernelVersion};
+
+use self::tc::{TcDirection, TcHook};
+use super::{
+    link::{Link, LinkHeader},
+    load::{LoadError, Object, kernel_version},
+};
+use crate::{
+    config::{Hook, InterfaceConfig},
+    source::Attachment,
+};
+
+/// XDP got bpf_link in 5.9 (commit aa8d3a716b59). Before, an attachment would outlive the agent.
+const XDP_LINK_KERNEL: KernelVersion = KernelVersion::new(5, 9, 0);
+
+/// A hook that sees received packets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rung {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the network stack.
+    XdpGeneric,
+    /// TC by bpf_link.
+    Tcx,
+    /// TC by a filter on the clsact qdisc.
+    Clsact,
+}
+
+impl Rung {
+    /// Name in the log, the status and the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+}
+
+/// One step of the plan for an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// The hook is tried; the first that works is used.
+    Try(Rung),
+    /// The hook is left out, for this reason.
+    Skip(Rung, &'static str),
+}
+
+/// Holds an interface's programs attached until it is dropped.
+#[derive(Debug)]
+pub struct Attached {
+    _ingress: IngressHook,
+    _egress: TcHook,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their drop, which detaches the program")]
+enum IngressHook {
+    Xdp(xdp::XdpHook),
+    Tc(TcHook),
+}
+
+/// Why an interface cannot be captured.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Its frames start with something that the parser does not know.
+    #[error(
+        "its frames have link headers of type {arphrd} (ARPHRD), which are not supported: capture \
+         the device above or below it"
+    )]
+    UnknownHeader {
+        /// ARPHRD number.
+        arphrd: u16,
+    },
+    /// Nothing that was tried, or was allowed to be tried, worked.
+    #[error("no hook can be used ({tried}): try hook: auto, or detach what is in the way")]
+    NoHook {
+        /// All hooks with what became of them.
+        tried: String,
+    },
+    /// Sent packets cannot be captured.
+    #[error("sent packets cannot be captured ({tried}): detach what is in the way")]
+    NoEgressHook {
+        /// All hooks with what became of them.
+        tried: String,
+    },
+}
+
+/// A hook refused a program.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{errno} ({words})", errno = name_of(*errno), words = words_for(*errno))]
+    Kernel { errno: i32 },
+    #[error("{0}")]
+    Attach(String),
+    #[error("{0}")]
+    Load(#[from] LoadError),
+}
+
+/// What would be tried on a link, in order. Touches nothing.
+pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
+    let xdp = |rung| match xdp_obstacle(link, kernel_version()) {
+        Some(obstacle) => Step::Skip(rung, obstacle),
+        None => Step::Try(rung),
+    };
+    let tc = [Step::Try(Rung::Tcx), Step::Try(Rung::Clsact)];
+    match config.hook {
+        Hook::XdpNative => vec![xdp(Rung::XdpNative)],
+        Hook::XdpGeneric => vec![xdp(Rung::XdpGeneric)],
+        Hook::Xdp => vec![xdp(Rung::XdpNative), xdp(Rung::XdpGeneric)],
+        Hook::Tc => tc.to_vec(),
+        Hook::Auto => {
+            let native = match xdp_cost(config, link) {
+                Some(cost) => Step::Skip(Rung::XdpNative, cost),
+                None => xdp(Rung::XdpNative),
+            };
+            [native].into_iter().chain(tc).collect()
+        }
+    }
+}
+
+/// What makes XDP impossible on a link.
+fn xdp_obstacle(link: &Link, kernel: KernelVersion) -> Option<&'static str> {
+    if link.header != LinkHeader::Ethernet {
+        Some("XDP needs Ethernet headers")
+    } else if kernel < XDP_LINK_KERNEL {
+        Some("before Linux 5.9 an XDP program would stay attached after a kill of the agent")
+    } else if link.has_xdp {
+        Some("another XDP program is attached")
+    } else {
+        None
+    }
+}
+
+/// What native XDP would cost, where `auto` may choose.
+fn xdp_cost(config: &InterfaceConfig, link: &Link) -> Option<&'static str> {
+    if config.ignore_vlans {
+        Some("ignore_vlans is set, and devices strip VLAN tags where XDP cannot see it")
+    } else if link.kind.as_deref() == Some("veth") {
+        Some("on veth it switches off segmentation offload for the peer")
+    } else if link.is_virtio {
+        Some("on virtio it switches off the offloads of the hypervisor")
+    } else if !link.is_physical() {
+        Some("not a physical device")
+    } else {
+        None
+    }
+}
+
+/// Attaches the programs to a link, which must have its slot already.
+pub fn attach(
+    object: &mut Object,
+    config: &InterfaceConfig,
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
+    if let LinkHeader::Unknown(arphrd) = link.header {
+        return Err(AttachError::UnknownHeader { arphrd });
+    }
+    let mut tried = Vec::new();
+    let ingress = first_that_works(&mut tried, plan(config, link), |rung| {
+        attach_ingress(object, rung, link)
+    });
+    let Some((ingress, ingress_rung)) = ingress else {
+        return Err(AttachError::NoHook {
+            tried: tried.join("; "),
+        });
+    };
+    let reason = tried.join("; ");
+    // XDP sees only what comes in; what goes out is always TC's.
+    let mut tried = Vec::new();
+    let steps = vec![Step::Try(Rung::Tcx), Step::Try(Rung::Clsact)];
+    let egress = first_that_works(&mut tried, steps, |rung| {
+        tc::attach(object, rung, link, TcDirection::Egress)
+    });
+    let Some((egress, egress_rung)) = egress else {
+        return Err(AttachError::NoEgressHook {
+            tried: tried.join("; "),
+        });
+    };
+    let attached = Attached {
+        _ingress: ingress,
+        _egress: egress,
+    };
+    let attachment = Attachment {
+        ingress: ingress_rung.name(),
+        egress: egress_rung.name(),
+        reason,
+    };
+    Ok((attached, attachment))
+}
+
+/// Goes down the ladder, and writes down what became of each rung.
+fn first_that_works<T>(
+    tried: &mut Vec<String>,
+    steps: Vec<Step>,
+    mut attach: impl FnMut(Rung) -> Result<T, Refusal>,
+) -> Option<(T, Rung)> {
+    for step in steps {
+        match step {
+            Step::Skip(rung, why) => tried.push(format!("{}: not tried, {why}", rung.name())),
+            Step::Try(rung) => match attach(rung) {
+                Ok(hook) => {
+                    tried.push(format!("{}: attached", rung.name()));
+                    return Some((hook, rung));
+                }
+                Err(refusal) => tried.push(format!("{}: refused, {refusal}", rung.name())),
+            },
+        }
+    }
+    None
+}
+
+fn attach_ingress(object: &mut Object, rung: Rung, link: &Link) -> Result<IngressHook, Refusal> {
+    match rung {
+        Rung::XdpNative | Rung::XdpGeneric => {
+            xdp::attach(object, rung, link.ifindex).map(IngressHook::Xdp)
+        }
+        Rung::Tcx | Rung::Clsact => {
+            tc::attach(object, rung, link, TcDirection::Ingress).map(IngressHook::Tc)
+        }
+    }
+}
+
+impl From<ProgramError> for Refusal {
+    fn from(error: ProgramError) -> Self {
+        let errno = match &error {
+            ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+            ProgramError::IOError(error) => error.raw_os_error(),
+            ProgramError::NetlinkError(error) => error.raw_os_error(),
+            ProgramError::XdpError(aya::programs::xdp::XdpError::NetlinkError(error))
+            | ProgramError::TcError(aya::programs::tc::TcError::NetlinkError(error)) => {
+                error.raw_os_error()
+            }
+            ProgramError::TcError(aya::programs::tc::TcError::IoError(error)) => {
+                error.raw_os_error()
+            }
+            _ => None,
+        };
+        match errno {
+            Some(errno) => Self::Kernel { errno },
+            None => Self::Attach(error.to_string()),
+        }
+    }
+}
+
+fn name_of(errno: i32) -> String {
+    match errno {
+        libc::EOPNOTSUPP => "EOPNOTSUPP".to_owned(),
+        libc::EBUSY => "EBUSY".to_owned(),
+        libc::EEXIST => "EEXIST".to_owned(),
+        libc::EINVAL => "EINVAL".to_owned(),
+        libc::ENODEV => "ENODEV".to_owned(),
+        libc::EPERM => "EPERM".to_owned(),
+        libc::ENOMEM => "ENOMEM".to_owned(),
+        other => format!("errno {other}"),
+    }
+}
+
+fn words_for(errno: i32) -> String {
+    match errno {
+        libc::EOPNOTSUPP => "the driver cannot do it".to_owned(),
+        libc::EBUSY | libc::EEXIST => "another program is attached there".to_owned(),
+        libc::EINVAL => "kernel or driver cannot do it with these settings".to_owned(),
+        libc::ENODEV => "the interface is gone".to_owned(),
+        libc::EPERM => "CAP_NET_ADMIN is missing".to_owned(),
+        libc::ENOMEM => "the driver has no queues or memory left for it".to_owned(),
+        other => std::io::Error::from_raw_os_error(other).to_string(),
+    }
+}

@@ -1,0 +1,111 @@
+//! TC: TCX by bpf_link, or a filter on the clsact qdisc before Linux 6.6.
+
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType,
+    links::FdLink,
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+};
+use probe_common::control::programs;
+
+use super::{Refusal, Rung};
+use crate::datapath::{
+    link::{Link, LinkHeader},
+    load::Object,
+    netlink,
+};
+
+/// Ours is the first filter: one before it could take packets away unseen.
+const FILTER_PRIORITY: u16 = 1;
+
+/// "pr" in ASCII, to be recognised in `tc filter show`; the name of the filter is the program's.
+const FILTER_HANDLE: TcHandle = TcHandle::new(0x7072, 1);
+
+#[derive(Clone, Copy)]
+pub(super) enum TcDirection {
+    Ingress,
+    Egress,
+}
+
+/// Holds a TC program attached until it is dropped; with TCX, also until its process ends.
+#[derive(Debug)]
+#[expect(dead_code, reason = "held for their drop, which detaches the program")]
+pub(super) enum TcHook {
+    Tcx(FdLink),
+    Clsact(SchedClassifierLink),
+}
+
+pub(super) fn attach(
+    object: &mut Object,
+    rung: Rung,
+    link: &Link,
+    direction: TcDirection,
+) -> Result<TcHook, Refusal> {
+    let (name, attach_type) = match (link.header, direction) {
+        (LinkHeader::None, TcDirection::Ingress) => {
+            (programs::TC_INGRESS_L3, TcAttachType::Ingress)
+        }
+        (LinkHeader::None, TcDirection::Egress) => (programs::TC_EGRESS_L3, TcAttachType::Egress),
+        (_, TcDirection::Ingress) => (programs::TC_INGRESS, TcAttachType::Ingress),
+        (_, TcDirection::Egress) => (programs::TC_EGRESS, TcAttachType::Egress),
+    };
+    let program: &mut SchedClassifier = object.program(name)?.try_into()?;
+    if rung == Rung::Clsact {
+        attach_clsact(program, link, attach_type).map(TcHook::Clsact)
+    } else {
+        attach_tcx(program, link, attach_type).map(TcHook::Tcx)
+    }
+}
+
+/// First in line, since a program that answers "pass" ends the line.
+fn attach_tcx(
+    program: &mut SchedClassifier,
+    link: &Link,
+    attach_type: TcAttachType,
+) -> Result<FdLink, Refusal> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+    let id = program.attach_with_options(&link.name, attach_type, options)?;
+    let link = program.take_link(id)?;
+    FdLink::try_from(link).map_err(|error| Refusal::Attach(error.to_string()))
+}
+
+fn attach_clsact(
+    program: &mut SchedClassifier,
+    link: &Link,
+    attach_type: TcAttachType,
+) -> Result<SchedClassifierLink, Refusal> {
+    add_clsact(link)?;
+    let options = TcAttachOptions::Netlink(NlOptions {
+        priority: FILTER_PRIORITY,
+        handle: FILTER_HANDLE,
+        classid: None,
+    });
+    let id = program.attach_with_options(&link.name, attach_type, options)?;
+    Ok(program.take_link(id)?)
+}
+
+/// Adds the qdisc that filters hang on, if it is not there. It is never removed: somebody else may
+/// use it by then, and without filters it does nothing.
+fn add_clsact(link: &Link) -> Result<(), Refusal> {
+    let kind =
+        || netlink::clsact_kind(link.ifindex).map_err(|error| Refusal::Attach(error.to_string()));
+    if kind()?.is_none() {
+        match tc::qdisc_add_clsact(&link.name) {
+            Ok(()) => {}
+            Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => return Err(aya::programs::ProgramError::from(error).into()),
+        }
+    }
+    match kind()?.as_deref() {
+        Some("clsact") => Ok(()),
+        // A filter for egress on it would be given the received packets.
+        Some(other) => Err(Refusal::Attach(format!(
+            "the interface has a qdisc {other} in the place of clsact: replace it, `tc qdisc \
+             replace dev {} clsact`",
+            link.name
+        ))),
+        None => Err(Refusal::Attach(
+            "the kernel has no clsact qdisc (CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS)"
+                .to_owned(),
+        )),
+    }
+}

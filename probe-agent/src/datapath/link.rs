@@ -1,0 +1,96 @@
+//! What decides how a link is captured: its header, its kind, what is attached to it already.
+
+use rtnetlink::packet_route::link::{
+    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+};
+
+use super::netlink::{self, NetlinkError};
+
+/// A link at the time it was looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// Index.
+    pub ifindex: u32,
+    /// Name.
+    pub name: String,
+    /// What its frames start with.
+    pub header: LinkHeader,
+    /// `veth`, `bridge`, `wireguard` …; none for physical devices and loopback.
+    pub kind: Option<String>,
+    /// The loopback device.
+    pub is_loopback: bool,
+    /// A virtio device: its "hardware" is the hypervisor (known from 5.14 on).
+    pub is_virtio: bool,
+    /// An XDP program is attached.
+    pub has_xdp: bool,
+}
+
+/// What the frames of a link start with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LinkHeader {
+    /// An Ethernet header.
+    Ethernet,
+    /// The IP header.
+    None,
+    /// Something else, of this ARPHRD number: cannot be captured.
+    Unknown(u16),
+}
+
+impl Link {
+    /// Asks the kernel for the link with this index.
+    pub fn by_index(ifindex: u32) -> Result<Self, NetlinkError> {
+        netlink::link(ifindex).map(|message| Self::from_message(&message))
+    }
+
+    /// A device of its own: not made of others or of software.
+    pub const fn is_physical(&self) -> bool {
+        self.kind.is_none() && !self.is_loopback && matches!(self.header, LinkHeader::Ethernet)
+    }
+
+    fn from_message(message: &LinkMessage) -> Self {
+        let mut link = Self {
+            ifindex: message.header.index,
+            name: netlink::link_name(message).unwrap_or_default(),
+            header: LinkHeader::of(message.header.link_layer_type),
+            kind: None,
+            is_loopback: message.header.flags.contains(LinkFlags::Loopback),
+            is_virtio: false,
+            has_xdp: false,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::LinkInfo(infos) => {
+                    link.kind = infos.iter().find_map(|info| match info {
+                        LinkInfo::Kind(kind) => Some(kind.to_string()),
+                        _ => None,
+                    });
+                }
+                LinkAttribute::ParentDevBusName(bus) => link.is_virtio = bus == "virtio",
+                LinkAttribute::Xdp(xdp) => {
+                    link.has_xdp = xdp.iter().any(
+                        |xdp| matches!(xdp, LinkXdp::Attached(mode) if *mode != XdpAttached::None),
+                    );
+                }
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+impl LinkHeader {
+    fn of(layer: LinkLayerType) -> Self {
+        match layer {
+            LinkLayerType::Ether | LinkLayerType::Loopback => Self::Ethernet,
+            LinkLayerType::None
+            | LinkLayerType::Ppp
+            | LinkLayerType::Rawip
+            | LinkLayerType::Tunnel
+            | LinkLayerType::Tunnel6
+            | LinkLayerType::Sit
+            | LinkLayerType::Ipgre
+            | LinkLayerType::Ip6gre => Self::None,
+            other => Self::Unknown(other.into()),
+        }
+    }
+}

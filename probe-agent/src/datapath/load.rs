@@ -1,0 +1,249 @@
+//! Loading the object: once, for all interfaces.
+
+use std::fs;
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{Map, MapError},
+    programs::{Program, ProgramError},
+    util::KernelVersion,
+};
+use caps::{CapSet, Capability};
+use probe_common::control::{MAX_INTERFACES, counters_entries, maps};
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::DatapathError;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE_BPF_OBJECT_PATH"));
+
+/// The ring buffer appeared in 5.8 (commit 457f44363a88), `CAP_BPF` too.
+const OLDEST_KERNEL: KernelVersion = KernelVersion::new(5, 8, 0);
+
+/// From 5.11 on, map memory is charged to the memory cgroup and no longer to `RLIMIT_MEMLOCK`
+/// (commit 97306be45fbe).
+const NO_MEMLOCK_KERNEL: KernelVersion = KernelVersion::new(5, 11, 0);
+
+/// What the agent needs in order to load and attach programs.
+const CAPABILITIES: [Capability; 3] = [
+    Capability::CAP_BPF,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_PERFMON,
+];
+
+/// Sizes that are fixed when the object is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Bytes of the ring; rounded up to a power of two of at least one page.
+    pub ring_buffer_bytes: u32,
+    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 576
+    /// bytes per CPU.
+    pub interfaces: u32,
+}
+
+/// Why the object cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel lacks what the programs need.
+    #[error(
+        "cannot load the eBPF programs: this kernel is {running}, and they need the ring buffer of \
+         Linux 5.8 or newer (5.10 or newer is tested): boot a newer kernel"
+    )]
+    KernelTooOld {
+        /// Release of the running kernel.
+        running: String,
+    },
+    /// The process may not use `bpf(2)`.
+    #[error(
+        "cannot load the eBPF programs: the agent lacks {missing}: start it as root, or with these \
+         capabilities (systemd: AmbientCapabilities=)"
+    )]
+    NotPermitted {
+        /// The capabilities that are missing.
+        missing: String,
+    },
+    /// The process has all capabilities, but something else forbids `bpf(2)`.
+    #[error(
+        "cannot load the eBPF programs: the kernel refuses bpf(2) although the agent has the \
+         capabilities ({cause}): {source}"
+    )]
+    Forbidden {
+        /// What is known about who forbids it, with the remedy.
+        cause: String,
+        /// What the kernel said.
+        source: Box<EbpfError>,
+    },
+    /// A map could not be made.
+    #[error(
+        "cannot make the eBPF maps: {source}: lower capture.ring_buffer, or raise LimitMEMLOCK \
+         (kernels before 5.11) or the memory limit of the agent's cgroup"
+    )]
+    NoMemory {
+        /// What the kernel said.
+        source: Box<EbpfError>,
+    },
+    /// The object is not one that this agent and kernel understand.
+    #[error("cannot load the eBPF object: {0}: please report this with the kernel's release")]
+    Object(#[from] Box<EbpfError>),
+    /// The object lacks a program.
+    #[error("the eBPF object has no program {program}: it belongs to another version")]
+    NoProgram {
+        /// Name of the program.
+        program: &'static str,
+    },
+    /// The verifier refused a program.
+    #[error(
+        "the kernel refuses the eBPF program {program}: {source}: please report this with the \
+         kernel's release"
+    )]
+    Program {
+        /// Name of the program.
+        program: &'static str,
+        /// What the kernel said, with the end of the verifier's log.
+        source: Box<ProgramError>,
+    },
+    /// A map is missing or cannot be used.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+}
+
+/// The loaded object. Dropping it detaches what its programs are attached to and frees the maps.
+#[derive(Debug)]
+pub struct Object {
+    ebpf: Ebpf,
+}
+
+impl Object {
+    /// Makes the maps and prepares the programs; each is loaded when it is first wanted.
+    pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
+        refuse_old_kernel()?;
+        refuse_missing_capabilities()?;
+        raise_memlock_limit();
+        let interfaces = options.interfaces.clamp(1, MAX_INTERFACES);
+        let ebpf = EbpfLoader::new()
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            // The programs use no kernel type, so a kernel without BTF will do.
+            .btf(None)
+            .map_max_entries(maps::RECORDS, options.ring_buffer_bytes)
+            .map_max_entries(maps::COUNTERS, counters_entries(interfaces))
+            .load(OBJECT)
+            .map_err(explain)?;
+        Ok(Self { ebpf })
+    }
+
+    /// Takes a map out of the object.
+    pub(super) fn take_map(&mut self, name: &'static str) -> Result<Map, DatapathError> {
+        self.ebpf
+            .take_map(name)
+            .ok_or(DatapathError::NoMap { map: name })
+    }
+
+    /// A program, loaded into the kernel.
+    pub fn program(&mut self, name: &'static str) -> Result<&mut Program, LoadError> {
+        let program = self
+            .ebpf
+            .program_mut(name)
+            .ok_or(LoadError::NoProgram { program: name })?;
+        let loaded = match program {
+            Program::Xdp(xdp) => xdp.load(),
+            Program::SchedClassifier(classifier) => classifier.load(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        match loaded {
+            Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
+            Err(source) => Err(LoadError::Program {
+                program: name,
+                source: Box::new(source),
+            }),
+        }
+    }
+}
+
+/// Release of the running kernel as a number, or 0.0.0 if it cannot be read.
+pub(super) fn kernel_version() -> KernelVersion {
+    KernelVersion::current().unwrap_or(KernelVersion::new(0, 0, 0))
+}
+
+fn refuse_old_kernel() -> Result<(), LoadError> {
+    if kernel_version() >= OLDEST_KERNEL {
+        return Ok(());
+    }
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Err(LoadError::KernelTooOld {
+        running: release.trim().to_owned(),
+    })
+}
+
+fn refuse_missing_capabilities() -> Result<(), LoadError> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    // CAP_SYS_ADMIN includes what was split off from it.
+    let is_admin = has(Capability::CAP_SYS_ADMIN);
+    let missing: Vec<_> = CAPABILITIES
+        .into_iter()
+        .filter(|capability| {
+            let is_included = is_admin && *capability != Capability::CAP_NET_ADMIN;
+            !is_included && !has(*capability)
+        })
+        .map(|capability| capability.to_string())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(LoadError::NotPermitted {
+        missing: missing.join(", "),
+    })
+}
+
+/// Where map memory counts as locked memory, the usual limit of 64 KiB is too little for any ring.
+fn raise_memlock_limit() {
+    if kernel_version() >= NO_MEMLOCK_KERNEL {
+        return;
+    }
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!(%error, "cannot raise RLIMIT_MEMLOCK; making the maps may fail");
+    }
+}
+
+/// Tells refusals that the administrator can mend from defects of ours.
+fn explain(error: EbpfError) -> LoadError {
+    let errno = match &error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. }) => io_error.raw_os_error(),
+        EbpfError::MapError(MapError::SyscallError(error)) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    let errno = errno.map(rustix::io::Errno::from_raw_os_error);
+    let source = Box::new(error);
+    match errno {
+        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS)
+            if kernel_version() >= NO_MEMLOCK_KERNEL =>
+        {
+            LoadError::Forbidden {
+                cause: who_forbids_bpf(),
+                source,
+            }
+        }
+        // Before 5.11 a memlock limit that is too low is EPERM.
+        Some(
+            rustix::io::Errno::PERM
+            | rustix::io::Errno::NOMEM
+            | rustix::io::Errno::TOOBIG
+            | rustix::io::Errno::NOSPC,
+        ) => LoadError::NoMemory { source },
+        _ => LoadError::Object(source),
+    }
+}
+
+fn who_forbids_bpf() -> String {
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    if lockdown.contains("[integrity]") || lockdown.contains("[confidentiality]") {
+        return format!(
+            "kernel lockdown is {}: boot with lockdown=none",
+            lockdown.trim()
+        );
+    }
+    "a seccomp filter or security module, such as a container's default profile: allow bpf(2) there"
+        .to_owned()
+}

@@ -1,0 +1,153 @@
+//! Questions to the kernel over route netlink: short, blocking, in the caller's network namespace.
+
+use std::{io, sync::atomic::AtomicU32, sync::atomic::Ordering};
+
+use rtnetlink::{
+    packet_core::{
+        NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    },
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkExtentMask, LinkMessage},
+        tc::{TcAttribute, TcHandle, TcMessage},
+    },
+    sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
+};
+
+/// Handle of the one ingress or clsact qdisc that a link can have: `ffff:`.
+const CLSACT_HANDLE: TcHandle = TcHandle {
+    major: 0xffff,
+    minor: 0,
+};
+
+/// A question could not be asked or the answer not be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot ask the kernel for {object} over netlink: {source}")]
+pub struct NetlinkError {
+    /// What was asked for.
+    pub object: &'static str,
+    /// Why there is no answer.
+    pub source: io::Error,
+}
+
+/// The link with this index, as the kernel describes it.
+pub(super) fn link(ifindex: u32) -> Result<LinkMessage, NetlinkError> {
+    let mut question = link_question();
+    question.header.index = ifindex;
+    let answers = ask(
+        "a link",
+        RouteNetlinkMessage::GetLink(question),
+        NLM_F_REQUEST | NLM_F_ACK,
+    )?;
+    let link = answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
+    });
+    link.ok_or_else(|| NetlinkError {
+        object: "a link",
+        source: io::ErrorKind::NotFound.into(),
+    })
+}
+
+/// Names of all links.
+pub(super) fn link_names() -> Result<Vec<String>, NetlinkError> {
+    let answers = ask(
+        "the links",
+        RouteNetlinkMessage::GetLink(link_question()),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
+    let names = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => link_name(&link),
+        _ => None,
+    });
+    Ok(names.collect())
+}
+
+/// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.
+pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> {
+    let index = ifindex.cast_signed();
+    let answers = ask(
+        "the qdiscs",
+        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::with_index(index)),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
+    let kind = answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc)
+            if qdisc.header.index == index && qdisc.header.handle == CLSACT_HANDLE =>
+        {
+            qdisc
+                .attributes
+                .into_iter()
+                .find_map(|attribute| match attribute {
+                    TcAttribute::Kind(kind) => Some(kind),
+                    _ => None,
+                })
+        }
+        _ => None,
+    });
+    Ok(kind)
+}
+
+pub(super) fn link_name(link: &LinkMessage) -> Option<String> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.clone()),
+            _ => None,
+        })
+}
+
+/// A question about links, without the statistics, which are the bulk of the answer.
+fn link_question() -> LinkMessage {
+    let mut question = LinkMessage::default();
+    question
+        .attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    question
+}
+
+/// Sends one message and collects the answers up to the acknowledgement or the end of the dump.
+fn ask(
+    object: &'static str,
+    question: RouteNetlinkMessage,
+    flags: u16,
+) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+    exchange(question, flags).map_err(|source| NetlinkError { object, source })
+}
+
+fn exchange(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    static SEQUENCE: AtomicU32 = AtomicU32::new(1);
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    header.sequence_number = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    let sequence = header.sequence_number;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket.send(&bytes, 0)?;
+    let mut answers = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = datagram.as_slice();
+        while !rest.is_empty() {
+            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            let len = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
+            if answer.header.sequence_number == sequence {
+                match answer.payload {
+                    NetlinkPayload::Done(_) => return Ok(answers),
+                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
+                    NetlinkPayload::Error(error) => return Err(error.to_io()),
+                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                    _ => {}
+                }
+            }
+            // Messages are aligned to 4 bytes (NLMSG_ALIGNTO); a length of 0 would not advance.
+            rest = rest.get(len.next_multiple_of(4).max(4)..).unwrap_or(&[]);
+        }
+    }
+}

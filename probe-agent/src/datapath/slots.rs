@@ -1,0 +1,103 @@
+//! Which interfaces are captured, and where their counters are.
+
+use std::collections::HashMap;
+
+use aya::maps::{Array, HashMap as BpfHashMap, MapData};
+use probe_common::control::{MAX_INTERFACES, Slot, maps, slot_index};
+
+use super::{DatapathError, load::Object};
+
+/// The programs' two maps of interfaces, and which slots are free.
+pub struct Slots {
+    by_index: Array<MapData, Slot>,
+    all: BpfHashMap<MapData, u32, Slot>,
+    free: Vec<u32>,
+    taken: HashMap<u32, Slot>,
+}
+
+impl Slots {
+    /// Takes the maps from the object, which was loaded for so many interfaces.
+    pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
+        let by_index = Array::try_from(object.take_map(maps::SLOTS)?)
+            .map_err(DatapathError::read(maps::SLOTS))?;
+        let all = BpfHashMap::try_from(object.take_map(maps::ALL_SLOTS)?)
+            .map_err(DatapathError::read(maps::ALL_SLOTS))?;
+        Ok(Self {
+            by_index,
+            all,
+            free: (0..interfaces.clamp(1, MAX_INTERFACES)).rev().collect(),
+            taken: HashMap::new(),
+        })
+    }
+
+    /// The slot of an interface, while it has one.
+    pub fn slot(&self, ifindex: u32) -> Option<u32> {
+        self.taken.get(&ifindex).map(|slot| slot.slot)
+    }
+
+    /// Number of slots, free and taken.
+    pub fn len(&self) -> usize {
+        self.free.len() + self.taken.len()
+    }
+
+    /// Never: there is at least one slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The next free slot, which nobody uses until it is published. `None` if all are taken.
+    pub fn reserve(&self) -> Option<u32> {
+        self.free.last().copied()
+    }
+
+    /// Gives the interface of a reserved slot to the programs, before one is attached to it.
+    ///
+    /// An entry of the array is never written while it is another interface's, nor handed on when
+    /// it becomes free: a program could read half of it.
+    pub fn publish(&mut self, slot: Slot) -> Result<(), DatapathError> {
+        self.all
+            .insert(slot.ifindex, slot, 0)
+            .map_err(DatapathError::update(maps::ALL_SLOTS))?;
+        self.free.retain(|free| *free != slot.slot);
+        self.taken.insert(slot.ifindex, slot);
+        let index = slot_index(slot.ifindex);
+        if self.published_at(index)? != 0 {
+            return Ok(());
+        }
+        self.by_index
+            .set(index, slot, 0)
+            .map_err(DatapathError::update(maps::SLOTS))
+    }
+
+    /// Makes the programs forget an interface, when none of them runs for it any more. The slot
+    /// stays taken, and its counters readable.
+    pub fn withdraw(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        let Some(slot) = self.taken.get(&ifindex) else {
+            return Ok(());
+        };
+        if self.published_at(slot_index(ifindex))? == slot.ifindex {
+            self.by_index
+                .set(slot_index(ifindex), Slot::default(), 0)
+                .map_err(DatapathError::update(maps::SLOTS))?;
+        }
+        match self.all.remove(&ifindex) {
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(DatapathError::update(maps::ALL_SLOTS)(error)),
+        }
+    }
+
+    /// Frees the slot of a withdrawn interface.
+    pub fn free(&mut self, ifindex: u32) {
+        if let Some(slot) = self.taken.remove(&ifindex) {
+            self.free.push(slot.slot);
+        }
+    }
+
+    /// Interface in an entry of the array, or 0.
+    fn published_at(&self, index: u32) -> Result<u32, DatapathError> {
+        self.by_index
+            .get(&index, 0)
+            .map(|slot| slot.ifindex)
+            .map_err(DatapathError::read(maps::SLOTS))
+    }
+}

@@ -1,0 +1,139 @@
+//! From a record's ifindex to its capture, or to the capture's local buffer.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use probe_common::{control::BANKS, record::Record};
+
+use crate::{
+    capture::{Capture, CaptureGuard, NextInterval},
+    local_buffer::{LocalBuffer, LocalBufferPool},
+};
+
+/// Where records of one interface go.
+struct Route {
+    capture: Arc<Capture>,
+    /// Records that wait, by bank: those of the open bank for a reader to give back the lock, those
+    /// of the other one for the rotation. Apart, because CPUs fill the ring side by side, so
+    /// records of both banks come mixed around a switch.
+    waiting: [LocalBuffer; BANKS as usize],
+}
+
+/// Routes records to captures. Keeps the lock of the capture of the last record, since records of
+/// one interface come in runs.
+pub(super) struct Router {
+    routes: HashMap<u32, Route>,
+    pool: Arc<LocalBufferPool>,
+    current: Option<(u32, CaptureGuard)>,
+    /// Some route has records waiting.
+    is_behind: bool,
+}
+
+impl Router {
+    pub(super) fn new(pool: Arc<LocalBufferPool>) -> Self {
+        Self {
+            routes: HashMap::new(),
+            pool,
+            current: None,
+            is_behind: false,
+        }
+    }
+
+    pub(super) fn add(&mut self, capture: Arc<Capture>) {
+        let waiting = std::array::from_fn(|_| LocalBuffer::new(self.pool.clone()));
+        let route = Route { capture, waiting };
+        self.routes.insert(route.capture.interface.ifindex, route);
+    }
+
+    pub(super) fn remove(&mut self, ifindex: u32) {
+        self.routes.remove(&ifindex);
+    }
+
+    #[inline]
+    pub(super) fn handle_record(&mut self, record: Record<'_>) {
+        let ifindex = record.head().ifindex;
+        if let Some((current, state)) = &mut self.current
+            && *current == ifindex
+            && state.handle_record(record).is_ok()
+        {
+            return;
+        }
+        self.handle_elsewhere(ifindex, record);
+    }
+
+    /// The record belongs to another interface than the one before it, or has to wait.
+    fn handle_elsewhere(&mut self, ifindex: u32, record: Record<'_>) {
+        self.release();
+        // Without a route the capture is being closed after its last interval was written; the
+        // source has been detached before that, so there is nothing left to come.
+        let Some(route) = self.routes.get_mut(&ifindex) else {
+            return;
+        };
+        if let Some(mut state) = route.capture.try_lock()
+            && state.handle_record(record).is_ok()
+        {
+            self.current = Some((ifindex, state));
+            return;
+        }
+        route.wait(record);
+        self.is_behind = true;
+    }
+
+    /// Gives back the lock that is held between records.
+    pub(super) fn release(&mut self) {
+        self.current = None;
+    }
+
+    /// Replays what waits, as far as locks and banks allow it now.
+    pub(super) fn replay(&mut self) {
+        if !self.is_behind {
+            return;
+        }
+        self.is_behind = false;
+        for route in self.routes.values_mut() {
+            if let Some(state) = route.capture.try_lock() {
+                route.replay(state);
+            }
+            self.is_behind |= route.is_behind();
+        }
+    }
+
+    /// Replays what waits, waiting for readers to finish. For the sync before a rotation only.
+    pub(super) fn replay_all(&mut self) {
+        if !self.is_behind {
+            return;
+        }
+        self.is_behind = false;
+        for route in self.routes.values_mut() {
+            route.replay(route.capture.lock());
+            self.is_behind |= route.is_behind();
+        }
+    }
+}
+
+impl Route {
+    fn is_behind(&self) -> bool {
+        self.waiting.iter().any(|buffer| !buffer.is_empty())
+    }
+
+    fn wait(&mut self, record: Record<'_>) {
+        let bank = usize::from(record.head().bank & 1);
+        if self.waiting[bank].add(record).is_err() {
+            self.capture.on_buffer_full(record);
+        }
+    }
+
+    /// Hands over the waiting records of the open bank.
+    fn replay(&mut self, mut state: CaptureGuard) {
+        let buffer = &mut self.waiting[usize::from(state.open_bank() & 1)];
+        if buffer.is_empty() {
+            return;
+        }
+        state.on_buffer_usage(buffer.usage());
+        while let Some(record) = buffer.next() {
+            // All of this buffer are of the open bank, so none is refused.
+            let _: Result<(), NextInterval> = state.handle_record(record);
+        }
+        buffer.reset();
+    }
+}

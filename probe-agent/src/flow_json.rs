@@ -1,0 +1,233 @@
+//! Flows and ledgers as JSON objects, one a line: the format of the JSON sink and of
+//! `replay --format json`.
+//!
+//! Keys are never renamed or removed, new ones may come: readers ignore what they do not know.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use probe_common::classify::Evidence;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    flow::FlowRow,
+    ledger::{Ledger, Loss},
+};
+
+/// One flow: `{"type":"flow", …}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowLine<'a> {
+    r#type: &'static str,
+    iface: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    sip: IpAddr,
+    sport: u16,
+    dip: IpAddr,
+    dport: u16,
+    proto: u8,
+    packets_rcvd: u64,
+    packets_sent: u64,
+    bytes_rcvd: u64,
+    bytes_sent: u64,
+    direction: &'static str,
+    direction_confidence: &'static str,
+    tcp_flags: u8,
+    overflow: bool,
+}
+
+impl<'a> FlowLine<'a> {
+    /// The line of one flow. `bounds` are given where the line is stored, and left out where the
+    /// reader knows them.
+    pub fn new(iface: &'a str, bounds: Option<Bounds>, row: &FlowRow) -> Self {
+        let flow = row.flow;
+        Self {
+            r#type: "flow",
+            iface,
+            bounds,
+            sip: row.src_addr,
+            sport: row.src_port,
+            dip: row.dst_addr,
+            dport: row.dst_port,
+            proto: row.ip_protocol,
+            packets_rcvd: flow.counters.packets_rcvd,
+            packets_sent: flow.counters.packets_sent,
+            bytes_rcvd: flow.counters.bytes_rcvd,
+            bytes_sent: flow.counters.bytes_sent,
+            direction: flow.evidence.name(),
+            direction_confidence: confidence(flow.evidence),
+            tcp_flags: flow.tcp_flags,
+            overflow: flow.is_overflow,
+        }
+    }
+}
+
+/// The ledger that closes a list of flows: `{"type":"ledger", …}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerLine<'a> {
+    r#type: &'static str,
+    iface: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    #[serde(flatten)]
+    counts: LedgerCounts,
+}
+
+impl<'a> LedgerLine<'a> {
+    /// The line of one ledger; `bounds` as for [`FlowLine::new`].
+    pub fn new(iface: &'a str, bounds: Option<Bounds>, ledger: &Ledger) -> Self {
+        Self {
+            r#type: "ledger",
+            iface,
+            bounds,
+            counts: LedgerCounts::new(ledger),
+        }
+    }
+}
+
+/// The numbers of a ledger: packets, with the bytes of the same tallies beside them.
+/// `seen = flows + Σ losses + residue`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerCounts {
+    seen: u64,
+    flows: u64,
+    #[serde(serialize_with = "by_name")]
+    losses: [u64; Loss::COUNT],
+    residue: i64,
+    later_fragments: u64,
+    short_transports: u64,
+    seen_bytes: u64,
+    flow_bytes: u64,
+    #[serde(serialize_with = "by_name")]
+    loss_bytes: [u64; Loss::COUNT],
+}
+
+impl LedgerCounts {
+    /// The numbers of one ledger, or of several added up.
+    pub fn new(ledger: &Ledger) -> Self {
+        Self {
+            seen: ledger.seen.packets,
+            flows: ledger.flows.packets,
+            losses: ledger.losses.map(|tally| tally.packets),
+            residue: ledger.residue(),
+            later_fragments: ledger.later_fragments,
+            short_transports: ledger.short_transports,
+            seen_bytes: ledger.seen.bytes,
+            flow_bytes: ledger.flows.bytes,
+            loss_bytes: ledger.losses.map(|tally| tally.bytes),
+        }
+    }
+}
+
+/// The interval that a line belongs to, in UTC as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bounds {
+    /// Start of the interval.
+    #[serde(serialize_with = "rfc3339")]
+    pub start: Timestamp,
+    /// End of the interval.
+    #[serde(serialize_with = "rfc3339")]
+    pub end: Timestamp,
+}
+
+/// The word for [`Evidence::is_high_confidence`].
+pub(crate) const fn confidence(evidence: Evidence) -> &'static str {
+    if evidence.is_high_confidence() {
+        "high"
+    } else {
+        "low"
+    }
+}
+
+fn rfc3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(timestamp)
+}
+
+/// All losses by name, zeros included: a name that is missing would read as "cannot happen".
+fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Loss::ALL.map(Loss::name).into_iter().zip(losses))
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{classify::Evidence, control::Tally};
+
+    use super::{Bounds, FlowLine, LedgerLine};
+    use crate::{
+        flow::{Flow, FlowCounters, FlowRow},
+        ledger::{Ledger, Loss},
+    };
+
+    const ROW: FlowRow = FlowRow {
+        src_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1)),
+        src_port: 0,
+        dst_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2)),
+        dst_port: 443,
+        ip_protocol: 6,
+        flow: Flow {
+            counters: FlowCounters {
+                bytes_rcvd: 400,
+                bytes_sent: 120,
+                packets_rcvd: 4,
+                packets_sent: 3,
+            },
+            tcp_flags: 0x1b,
+            evidence: Evidence::Handshake,
+            is_overflow: false,
+        },
+    };
+
+    #[test]
+    fn flow_line_has_the_documented_keys_in_order() {
+        assert_eq!(
+            serde_json::to_string(&FlowLine::new("eth0", None, &ROW)).unwrap(),
+            concat!(
+                r#"{"type":"flow","iface":"eth0","sip":"198.18.0.1","sport":0,"#,
+                r#""dip":"198.18.0.2","dport":443,"proto":6,"packets_rcvd":4,"packets_sent":3,"#,
+                r#""bytes_rcvd":400,"bytes_sent":120,"direction":"handshake","#,
+                r#""direction_confidence":"high","tcp_flags":27,"overflow":false}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn bounds_are_rfc_3339_in_utc() {
+        let bounds = Bounds {
+            start: "2026-03-01T00:00:00Z".parse().unwrap(),
+            end: "2026-03-01T01:05:00.25+01:00".parse().unwrap(),
+        };
+        let line = serde_json::to_value(FlowLine::new("eth0", Some(bounds), &ROW)).unwrap();
+        assert_eq!(line["start"], "2026-03-01T00:00:00Z");
+        assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
+    }
+
+    #[test]
+    fn ledger_line_names_every_loss() {
+        let mut ledger = Ledger {
+            seen: Tally {
+                packets: 10,
+                bytes: 900,
+            },
+            flows: Tally {
+                packets: 7,
+                bytes: 500,
+            },
+            ..Ledger::default()
+        };
+        ledger.losses[Loss::RingFull as usize].add(2, 80);
+        let line = serde_json::to_value(LedgerLine::new("eth0", None, &ledger)).unwrap();
+        assert_eq!(line["type"], "ledger");
+        assert_eq!(
+            (&line["seen"], &line["flows"], &line["residue"]),
+            (&10.into(), &7.into(), &1.into())
+        );
+        let losses = line["losses"].as_object().unwrap();
+        assert_eq!(losses.len(), Loss::COUNT);
+        for loss in Loss::ALL {
+            let expected = if loss == Loss::RingFull { 2 } else { 0 };
+            assert_eq!(losses[loss.name()], expected, "{}", loss.name());
+        }
+        assert_eq!(line["loss_bytes"]["ring_full"], 80);
+        assert!(line.get("start").is_none());
+    }
+}

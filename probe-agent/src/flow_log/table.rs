@@ -1,0 +1,158 @@
+//! The flows of one IP version.
+
+use hashbrown::{HashMap, hash_map::Entry};
+use probe_common::{
+    classify::{Direction, Evidence, classify_handshake},
+    ephash::EpHash,
+    ports::TCP,
+    record::RecordHead,
+};
+
+use super::{FlowLogOptions, first_tcp_flags};
+use crate::flow::{Flow, FlowCounters};
+
+/// Flows by key, in the orientation that the evidence gave them.
+#[derive(Debug)]
+pub(super) struct FlowTable<const N: usize> {
+    flows: HashMap<EpHash<N>, Flow>,
+    classify: fn(&EpHash<N>, u8) -> Direction,
+}
+
+impl<const N: usize> FlowTable<N> {
+    pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
+        Self {
+            flows: HashMap::new(),
+            classify,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.flows.len()
+    }
+
+    /// Counts a record under its flow. If the flow is new and the log is full, gives back the key
+    /// in the orientation that the flow would have had.
+    #[inline]
+    pub(super) fn count(
+        &mut self,
+        key: EpHash<N>,
+        head: &RecordHead,
+        options: &FlowLogOptions,
+        is_full: bool,
+    ) -> Result<(), EpHash<N>> {
+        if let Some(stored) = self.find(key, options.bidirectional, head) {
+            if stored.needs_direction {
+                self.correct_direction(key, stored.reversed, head);
+            }
+            return Ok(());
+        }
+        let direction = if options.bidirectional {
+            (self.classify)(&key, head.aux)
+        } else {
+            Direction {
+                reverse: false,
+                evidence: (self.classify)(&key, head.aux).evidence,
+            }
+        };
+        let key = if direction.reverse {
+            key.reverse()
+        } else {
+            key
+        };
+        if is_full {
+            return Err(key);
+        }
+        let mut flow = Flow {
+            evidence: direction.evidence,
+            ..Flow::default()
+        };
+        flow.on_record(head);
+        self.flows.insert(key, flow);
+        Ok(())
+    }
+
+    /// Finds the flow in either orientation and counts the record under it. Looks first where the
+    /// ports suggest that the flow is, which saves most second look-ups.
+    #[inline]
+    fn find(&mut self, key: EpHash<N>, bidirectional: bool, head: &RecordHead) -> Option<Found> {
+        if !bidirectional {
+            self.flows.get_mut(&key)?.on_record(head);
+            return Some(Found {
+                reversed: false,
+                needs_direction: false,
+            });
+        }
+        let likely_reversed = is_probably_reverse(&key);
+        for reversed in [likely_reversed, !likely_reversed] {
+            let candidate = if reversed { key.reverse() } else { key };
+            if let Some(flow) = self.flows.get_mut(&candidate) {
+                flow.on_record(head);
+                let needs_direction = key.ip_protocol == TCP && !flow.evidence.is_high_confidence();
+                return Some(Found {
+                    reversed,
+                    needs_direction,
+                });
+            }
+        }
+        None
+    }
+
+    /// Replaces a guess by what a handshake says, turning the flow round if the guess was wrong.
+    fn correct_direction(&mut self, key: EpHash<N>, reversed: bool, head: &RecordHead) {
+        let Some(verdict) = classify_handshake(first_tcp_flags(head)) else {
+            return;
+        };
+        let stored = if reversed { key.reverse() } else { key };
+        let right = if verdict.reverse { key.reverse() } else { key };
+        if let Some(mut flow) = self.flows.remove(&stored) {
+            flow.evidence = Evidence::Handshake;
+            match self.flows.entry(right) {
+                Entry::Vacant(entry) => {
+                    entry.insert(flow);
+                }
+                // A flow whose two ends are the same: both orientations are one key.
+                Entry::Occupied(mut entry) => entry.get_mut().absorb(&flow),
+            }
+        }
+    }
+
+    pub(super) fn rotate_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {
+        out.reserve(self.flows.len());
+        self.flows.retain(|key, flow| {
+            if flow.is_idle() {
+                return false;
+            }
+            out.push((*key, *flow));
+            flow.counters = FlowCounters::default();
+            flow.tcp_flags = 0;
+            true
+        });
+    }
+
+    pub(super) fn copy_into(&self, out: &mut Vec<(EpHash<N>, Flow)>) {
+        let active = self.flows.iter().filter(|(_, flow)| !flow.is_idle());
+        out.extend(active.map(|(key, flow)| (*key, *flow)));
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<(EpHash<N>, Flow)> {
+        self.flows.iter().map(|(key, flow)| (*key, *flow)).collect()
+    }
+}
+
+/// Where a record's flow was found.
+struct Found {
+    /// Under the reverse of the record's key.
+    reversed: bool,
+    /// Its direction is a guess that a handshake may correct.
+    needs_direction: bool,
+}
+
+/// Whether a packet probably travels against the stored orientation of its flow.
+#[inline]
+const fn is_probably_reverse<const N: usize>(key: &EpHash<N>) -> bool {
+    match (key.src_port(), key.dst_port()) {
+        (0, _) => false,
+        (_, 0) => true,
+        (src, dst) => src < dst,
+    }
+}

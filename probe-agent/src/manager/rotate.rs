@@ -1,0 +1,110 @@
+//! Rotation: ending the interval of some or all interfaces, to the packet.
+//!
+//! The source switches banks, which splits its records and counters into those before and those
+//! after. Once the drain threads have handed over every record of the closed bank, its flows and
+//! counters are complete and agree; records of the new bank wait in local buffers until their flow
+//! log has been rotated.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Inner, Manager, ManagerError};
+use crate::{capture::Capture, source::BankCounters, writeout::Interval};
+
+/// What a rotation came to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rotation {
+    /// Interfaces whose interval was ended.
+    pub interfaces: usize,
+    /// Flows that were written.
+    pub flows: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl Manager {
+    /// Ends the running interval of all interfaces and hands their flows to the writeout. If the
+    /// source fails, nothing is lost: the interval goes on.
+    pub fn rotate(&self) -> Result<Rotation, ManagerError> {
+        let begin = Instant::now();
+        let mut inner = self.inner.lock();
+        let all: Vec<_> = inner.captures.values().cloned().collect();
+        let intervals = inner.end_intervals(&all, &self.options)?;
+        drop(inner);
+        let duration = begin.elapsed();
+        let flows = intervals.iter().map(|interval| interval.flows.len()).sum();
+        let rotation = Rotation {
+            interfaces: intervals.len(),
+            flows,
+            duration,
+        };
+        self.emit(intervals);
+        *self.last_rotation.lock() = (self.options.clock)();
+        (self.options.on_rotation)(duration);
+        Ok(rotation)
+    }
+
+    pub(super) fn emit(&self, intervals: Vec<Interval>) {
+        for interval in intervals {
+            if interval.ledger.residue() != 0 {
+                tracing::error!(
+                    iface = %interval.iface,
+                    ledger = %interval.ledger,
+                    "packets without an address: this is a defect, please report it"
+                );
+            }
+            (self.options.writeout)(interval);
+        }
+    }
+}
+
+impl Inner {
+    /// Ends the intervals of these captures and settles all others, which go on.
+    pub(super) fn end_intervals(
+        &mut self,
+        ending: &[Arc<Capture>],
+        options: &super::ManagerOptions,
+    ) -> Result<Vec<Interval>, ManagerError> {
+        let closed_bank = self.source.switch_bank()?;
+        self.open_bank = 1 - closed_bank;
+        self.sync_drains();
+        let now = (options.clock)();
+        let mut intervals = Vec::with_capacity(ending.len());
+        for capture in self.captures.values() {
+            let counters = self.counters_of(capture);
+            if ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
+                intervals.push(capture.settle_and_rotate(closed_bank, &counters, now));
+            } else {
+                capture.settle(closed_bank, &counters);
+            }
+        }
+        Ok(intervals)
+    }
+
+    /// Returns once every record submitted before has been handed over. A stream that has failed
+    /// hands over nothing more, which the ledger then shows; the flows that are there are written
+    /// all the same.
+    pub(super) fn sync_drains(&self) {
+        let pending: Vec<_> = self
+            .drains
+            .iter()
+            .map(crate::drain::DrainThread::sync)
+            .collect();
+        for answer in pending {
+            match answer.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "cannot drain a stream"),
+                Err(_) => tracing::error!("a drain thread is gone"),
+            }
+        }
+    }
+
+    fn counters_of(&self, capture: &Capture) -> BankCounters {
+        self.source.counters(capture.interface.ifindex).unwrap_or_else(|error| {
+            tracing::error!(iface = %capture.interface.name, %error, "cannot read the counters");
+            BankCounters::default()
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Every metric: name, labels, unit and meaning, in one place. The registry and docs/METRICS.md are
+//! made from it.
+
+/// Type of a metric, as Prometheus has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations by size.
+    Histogram,
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Name, with prefix and unit.
+    pub name: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Labels; `iface`, if it has one, first.
+    pub labels: &'static [&'static str],
+    /// Unit of the value.
+    pub unit: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+impl Definition {
+    const fn new(
+        kind: Kind,
+        name: &'static str,
+        labels: &'static [&'static str],
+        unit: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            kind,
+            labels,
+            unit,
+            help,
+        }
+    }
+
+    /// The labels that the series have, with or without `iface`.
+    pub(super) fn labels(&self, with_iface: bool) -> Vec<&'static str> {
+        let mut labels = self.labels.to_vec();
+        labels.retain(|label| with_iface || *label != "iface");
+        labels
+    }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+pub(super) const PACKETS_PROCESSED: Definition = Definition::new(
+    Counter,
+    "probe_packets_processed_total",
+    &["iface"],
+    "packets",
+    "Packets that were counted in flows.",
+);
+pub(super) const PACKETS_DROPPED: Definition = Definition::new(
+    Counter,
+    "probe_packets_dropped_total",
+    &["iface"],
+    "packets",
+    "Packets lost because the agent did not keep up: the losses ring_full and local_buffer_full.",
+);
+pub(super) const PACKETS_SEEN: Definition = Definition::new(
+    Counter,
+    "probe_packets_seen_total",
+    &["iface"],
+    "packets",
+    "Packets that the programs were handed, as on the wire.",
+);
+pub(super) const LOST_PACKETS: Definition = Definition::new(
+    Counter,
+    "probe_lost_packets_total",
+    &["iface", "loss"],
+    "packets",
+    "Packets that are in no flow, by the name of the loss.",
+);
+pub(super) const LEDGER_RESIDUE: Definition = Definition::new(
+    Gauge,
+    "probe_ledger_residue_packets",
+    &["iface"],
+    "packets",
+    "Packets seen that are neither in flows nor lost. Packets on their way to the flows show as a \
+     small positive value under traffic; anything that stays is a defect of the agent.",
+);
+pub(super) const PACKETS: Definition = Definition::new(
+    Counter,
+    "probe_packets_total",
+    &["iface", "direction"],
+    "packets",
+    "Packets in flows, by direction.",
+);
+pub(super) const BYTES: Definition = Definition::new(
+    Counter,
+    "probe_bytes_total",
+    &["iface", "direction"],
+    "IP octets",
+    "IP octets in flows as on the wire, without link headers, by direction.",
+);
+pub(super) const CAPTURE_ISSUES: Definition = Definition::new(
+    Counter,
+    "probe_capture_issues_total",
+    &["iface", "issue_type"],
+    "packets",
+    "Packets that could not be parsed as they should, by issue.",
+);
+pub(super) const BUFFER_USAGE: Definition = Definition::new(
+    Gauge,
+    "probe_global_buffer_usage_ratio",
+    &["iface"],
+    "ratio, 0 to 1",
+    "Share of the largest local buffer that an interface has used.",
+);
+pub(super) const FLOWS: Definition = Definition::new(
+    Gauge,
+    "probe_flows",
+    &["iface"],
+    "flows",
+    "Flows in the log.",
+);
+pub(super) const INTERFACES_CAPTURING: Definition = Definition::new(
+    Gauge,
+    "probe_interfaces_capturing",
+    &[],
+    "interfaces",
+    "Interfaces that are being captured.",
+);
+pub(super) const ATTACHED: Definition = Definition::new(
+    Gauge,
+    "probe_attached_interfaces",
+    &["iface", "ingress", "egress"],
+    "interfaces",
+    "Interfaces by the hooks that see their received and sent packets.",
+);
+pub(super) const ROTATION_DURATION: Definition = Definition::new(
+    Histogram,
+    "probe_rotation_duration_seconds",
+    &[],
+    "seconds",
+    "How long it took to close an interval on all interfaces.",
+);
+pub(super) const WRITEOUT_INTERVALS: Definition = Definition::new(
+    Counter,
+    "probe_writeout_intervals_total",
+    &["sink", "result"],
+    "intervals",
+    "Intervals of one interface that a sink has written, failed to write, or dropped because its \
+     queue was full.",
+);
+pub(super) const WRITEOUT_QUEUE: Definition = Definition::new(
+    Gauge,
+    "probe_writeout_queue_length",
+    &["sink"],
+    "intervals",
+    "Intervals that wait for a sink.",
+);
+pub(super) const BUILD_INFO: Definition = Definition::new(
+    Gauge,
+    "probe_build_info",
+    &["version", "commit"],
+    "always 1",
+    "What is running.",
+);
+
+/// All metrics, in the order of the manual.
+pub const ALL: &[Definition] = &[
+    PACKETS_PROCESSED,
+    PACKETS_DROPPED,
+    BYTES,
+    PACKETS,
+    CAPTURE_ISSUES,
+    BUFFER_USAGE,
+    FLOWS,
+    INTERFACES_CAPTURING,
+    ROTATION_DURATION,
+    PACKETS_SEEN,
+    LOST_PACKETS,
+    LEDGER_RESIDUE,
+    ATTACHED,
+    WRITEOUT_INTERVALS,
+    WRITEOUT_QUEUE,
+    BUILD_INFO,
+];
+
+/// The table of the manual.
+pub fn markdown() -> String {
+    let head = "| metric | type | labels | unit | meaning |\n\
+                | --- | --- | --- | --- | --- |\n";
+    let rows = ALL.iter().map(|metric| {
+        let labels: Vec<_> = metric.labels.iter().map(|it| format!("`{it}`")).collect();
+        let kind = match metric.kind {
+            Counter => "counter",
+            Gauge => "gauge",
+            Histogram => "histogram",
+        };
+        let (name, unit, help) = (metric.name, metric.unit, metric.help);
+        let labels = labels.join(", ");
+        format!("| `{name}` | {kind} | {labels} | {unit} | {help} |\n")
+    });
+    [head.to_owned()].into_iter().chain(rows).collect()
+}

@@ -1,0 +1,234 @@
+//! Records from the eBPF programs.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
+
+use super::{Attachment, BankCounters, Interface, RecordStream, Source, SourceError};
+use crate::{
+    config::{Config, InterfaceConfig},
+    datapath::{
+        DatapathError,
+        attach::{self, Attached},
+        bank::BankSwitch,
+        counters::KernelCounters,
+        detach_leftovers,
+        link::Link,
+        load::{LoadError, LoadOptions, Object},
+        promisc::Promiscuous,
+        ring::RingStream,
+        slots::Slots,
+    },
+};
+
+/// Slots for a configuration with few interfaces; 36 KiB per CPU.
+const LEAST_INTERFACES: u32 = 64;
+
+/// The programs of one loaded object, attached to any number of interfaces.
+///
+/// When it is dropped nothing stays attached.
+pub struct EbpfSource {
+    // Fields are dropped in this order: first what is attached, then the programs.
+    captured: HashMap<u32, Captured>,
+    slots: Slots,
+    counters: KernelCounters,
+    bank: BankSwitch,
+    stream: Option<RingStream>,
+    undecodable: Arc<AtomicU64>,
+    object: Object,
+}
+
+/// What holds an interface's capture up.
+struct Captured {
+    _attached: Attached,
+    _promiscuous: Option<Promiscuous>,
+}
+
+impl EbpfSource {
+    /// Removes what an agent that was killed has left behind, and loads the object. Attaches
+    /// nothing yet.
+    pub fn load(config: &Config) -> Result<Self, SourceError> {
+        match detach_leftovers() {
+            Ok(0) => {}
+            Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
+            Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
+        }
+        Self::with_options(LoadOptions {
+            ring_buffer_bytes: config.capture.ring_buffer_bytes,
+            interfaces: slots_for(config),
+        })
+        .map_err(|error| SourceError::Unusable(error.to_string()))
+    }
+
+    /// Loads the object and nothing else.
+    pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
+        let mut object = Object::load(options)?;
+        let stream = RingStream::new(&mut object)?;
+        Ok(Self {
+            captured: HashMap::new(),
+            slots: Slots::new(&mut object, options.interfaces)?,
+            counters: KernelCounters::new(&mut object)?,
+            bank: BankSwitch::new(&mut object)?,
+            undecodable: stream.undecodable(),
+            stream: Some(stream),
+            object,
+        })
+    }
+
+    /// Ring entries that were no record. Anything but 0 is a defect.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable.load(Ordering::Relaxed)
+    }
+
+    /// Frames that a program saw on an interface that is not captured.
+    pub fn unclaimed(&self) -> Result<Tally, SourceError> {
+        Ok(self.counters.unclaimed()?)
+    }
+
+    /// The loaded object, for running its programs in tests and `selftest`.
+    pub fn object(&mut self) -> &mut Object {
+        &mut self.object
+    }
+
+    fn attach_link(
+        &mut self,
+        interface: &Interface,
+        config: &InterfaceConfig,
+    ) -> Result<(Captured, Attachment), String> {
+        let link = Link::by_index(interface.ifindex).map_err(|error| error.to_string())?;
+        let promiscuous = config
+            .promisc
+            .then(|| Promiscuous::enter(interface.ifindex))
+            .transpose()
+            .map_err(|error| error.to_string())?;
+        let (attached, attachment) =
+            attach::attach(&mut self.object, config, &link).map_err(|error| error.to_string())?;
+        let captured = Captured {
+            _attached: attached,
+            _promiscuous: promiscuous,
+        };
+        Ok((captured, attachment))
+    }
+}
+
+impl Source for EbpfSource {
+    fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
+        let stream = self.stream.take();
+        stream
+            .map(|stream| Box::new(stream) as Box<dyn RecordStream>)
+            .into_iter()
+            .collect()
+    }
+
+    fn attach(
+        &mut self,
+        interface: &Interface,
+        config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        let refuse = |reason: String| SourceError::Attach {
+            interface: interface.name.to_string(),
+            reason,
+        };
+        if self.slots.slot(interface.ifindex).is_some() {
+            return Err(refuse(
+                "it is captured already: detach and release it first".to_owned(),
+            ));
+        }
+        let flags = if config.ignore_vlans {
+            SLOT_IGNORE_VLANS
+        } else {
+            0
+        };
+        let Some(slot) = self.slots.reserve() else {
+            return Err(refuse(format!(
+                "all {} interface slots are taken: restart the agent after adding many interfaces \
+                 by name; {MAX_INTERFACES} are the most",
+                self.slots.len()
+            )));
+        };
+        self.counters.clear_slot(slot)?;
+        let published = self.slots.publish(Slot {
+            ifindex: interface.ifindex,
+            slot,
+            flags,
+        });
+        if let Err(error) = published {
+            self.slots.free(interface.ifindex);
+            return Err(error.into());
+        }
+        match self.attach_link(interface, config) {
+            Ok((captured, attachment)) => {
+                self.captured.insert(interface.ifindex, captured);
+                tracing::info!(
+                    interface = %interface.name,
+                    ingress = attachment.ingress,
+                    egress = attachment.egress,
+                    reason = %attachment.reason,
+                    "attached"
+                );
+                Ok(attachment)
+            }
+            Err(reason) => {
+                self.slots.withdraw(interface.ifindex)?;
+                self.slots.free(interface.ifindex);
+                Err(refuse(reason))
+            }
+        }
+    }
+
+    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
+        if self.captured.remove(&ifindex).is_none() {
+            return Ok(());
+        }
+        self.bank.wait()?;
+        self.slots.withdraw(ifindex)?;
+        Ok(())
+    }
+
+    fn release(&mut self, ifindex: u32) {
+        if !self.captured.contains_key(&ifindex) {
+            self.slots.free(ifindex);
+        }
+    }
+
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        Ok(self.bank.switch()?)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let slot = self.slots.slot(ifindex).ok_or_else(|| {
+            SourceError::Unusable(format!(
+                "interface index {ifindex} is not captured, so it has no counters"
+            ))
+        })?;
+        Ok(self.counters.of_slot(slot)?)
+    }
+}
+
+/// Slots that a configuration may need. Named interfaces are counted, with room for those that a
+/// reload adds; a pattern may match any number.
+fn slots_for(config: &Config) -> u32 {
+    let has_pattern = config
+        .interfaces
+        .keys()
+        .any(|name| name.starts_with('/') && name.ends_with('/'));
+    if config.autodetection.enabled || has_pattern {
+        return MAX_INTERFACES;
+    }
+    let named = u32::try_from(config.interfaces.len()).unwrap_or(MAX_INTERFACES);
+    named
+        .saturating_mul(2)
+        .clamp(LEAST_INTERFACES, MAX_INTERFACES)
+}
+
+impl From<DatapathError> for SourceError {
+    fn from(error: DatapathError) -> Self {
+        Self::Unusable(error.to_string())
+    }
+}

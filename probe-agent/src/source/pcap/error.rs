@@ -1,0 +1,115 @@
+//! Why a file cannot be replayed, or not to its end.
+
+use std::{fmt, io, path::PathBuf};
+
+use super::link_type::SUPPORTED;
+
+/// A capture file that cannot be replayed at all.
+#[derive(Debug, thiserror::Error)]
+pub enum PcapError {
+    /// It cannot be opened or read.
+    #[error("cannot {operation} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error(
+        "cannot replay {path}: it is no pcap or pcapng capture, it {looks_like}",
+        path = path.display()
+    )]
+    NotACapture {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead, and the remedy.
+        looks_like: &'static str,
+    },
+    /// It ends or is damaged inside its own header.
+    #[error(
+        "cannot replay {path}: its file header is incomplete or damaged; capture it again",
+        path = path.display()
+    )]
+    BadHeader {
+        /// The file.
+        path: PathBuf,
+    },
+    /// None of its packets could be parsed.
+    #[error(
+        "cannot replay {path}: link type {number} is not supported; supported are {SUPPORTED}",
+        path = path.display()
+    )]
+    UnsupportedLinkType {
+        /// The file.
+        path: PathBuf,
+        /// Link type by <https://www.tcpdump.org/linktypes.html>.
+        number: u16,
+    },
+    /// More interfaces than the agent can capture.
+    #[error(
+        "cannot replay {path}: it has more than {limit} interfaces; split it with editcap",
+        path = path.display()
+    )]
+    TooManyInterfaces {
+        /// The file.
+        path: PathBuf,
+        /// How many there can be.
+        limit: usize,
+    },
+}
+
+/// How the replay of a file ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// At the end of the file, behind a whole packet.
+    Complete,
+    /// The packet that starts at byte `offset` reaches beyond the end of the file.
+    Cut {
+        /// Position in the file.
+        offset: u64,
+    },
+    /// What stands at byte `offset` is no packet.
+    Damaged {
+        /// Position in the file.
+        offset: u64,
+    },
+    /// The file could not be read any further, beginning at byte `offset`.
+    Unreadable {
+        /// Position in the file.
+        offset: u64,
+    },
+}
+
+impl Ending {
+    /// Whether every packet of the file was seen.
+    pub const fn is_complete(self) -> bool {
+        matches!(self, Self::Complete)
+    }
+}
+
+impl fmt::Display for Ending {
+    /// A sentence about the file, without its name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("the file was replayed to its end"),
+            Self::Cut { offset } => write!(
+                f,
+                "the file is cut in the middle of the packet at byte {offset}; all packets before \
+                 it are counted"
+            ),
+            Self::Damaged { offset } => write!(
+                f,
+                "the file is damaged at byte {offset}; all packets before it are counted, none \
+                 behind it"
+            ),
+            Self::Unreadable { offset } => write!(
+                f,
+                "the file cannot be read any further at byte {offset} (the kernel log may say \
+                 why); all packets before it are counted"
+            ),
+        }
+    }
+}

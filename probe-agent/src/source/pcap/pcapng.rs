@@ -1,0 +1,278 @@
+//! The blocks of a pcapng file (draft-ietf-opsawg-pcapng).
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use pcap_parser::{
+    Block, EnhancedPacketBlock, InterfaceDescriptionBlock, PcapNGOption, SimplePacketBlock,
+    UnknownBlock, traits::PcapNGPacketBlock,
+};
+use probe_common::record::{EGRESS, INGRESS};
+
+use super::{
+    link_type::LinkType,
+    reader::{FileInterface, FilePacket, frame},
+};
+
+/// Option of an enhanced packet block (section 4.3).
+const EPB_FLAGS: u16 = 2;
+/// Option of an interface description block (section 4.2).
+const IF_TSOFFSET: u16 = 14;
+/// Type of the packet block that the enhanced one replaced (appendix A).
+const OBSOLETE_PACKET_BLOCK: u32 = 2;
+/// Section header, interface description, packet, simple packet, enhanced packet.
+const INDISPENSABLE_BLOCKS: [u32; 5] = [0x0a0d_0d0a, 1, OBSOLETE_PACKET_BLOCK, 3, 6];
+/// Type, length, length again.
+const MIN_BLOCK_LEN: usize = 12;
+/// Interfaces in one section at most: the obsolete packet block has 16 bits for the number.
+const MAX_SECTION_INTERFACES: usize = 1 << 16;
+/// Longest name of an interface that is kept; Linux has 15.
+const MAX_NAME_CHARS: usize = 64;
+
+/// Interfaces of the current section and of the whole file.
+///
+/// Interfaces are told apart by name: the same name in another section, or twice in one (as
+/// mergecap writes it), is the same interface.
+pub(super) struct Sections {
+    stem: Arc<str>,
+    interfaces: Vec<FileInterface>,
+    /// Indices into `interfaces`.
+    by_name: HashMap<Arc<str>, usize>,
+    /// By the number that packets of this section use.
+    section: Vec<SectionInterface>,
+    is_big_endian: bool,
+}
+
+struct SectionInterface {
+    /// Index into `interfaces`.
+    interface: usize,
+    link_type: Option<LinkType>,
+    /// Bytes kept of a packet; 0 for all. Simple packet blocks do not say it themselves.
+    snap_len: u32,
+    /// Time stamps per second.
+    ticks_per_second: u128,
+    offset_seconds: i64,
+}
+
+impl Sections {
+    pub(super) fn new(stem: Arc<str>) -> Self {
+        Self {
+            stem,
+            interfaces: Vec::new(),
+            by_name: HashMap::new(),
+            section: Vec::new(),
+            is_big_endian: false,
+        }
+    }
+
+    pub(super) fn interfaces(&self) -> &[FileInterface] {
+        &self.interfaces
+    }
+
+    /// Length of the block that starts with `bytes`, as it says.
+    pub(super) fn block_len(&self, bytes: &[u8]) -> Option<usize> {
+        usize::try_from(self.word(bytes, 4)?).ok()
+    }
+
+    /// The same for a block that is there as a whole and neither packet, interface nor section.
+    pub(super) fn passable_block_len(&self, bytes: &[u8]) -> Option<usize> {
+        let len = self.block_len(bytes).filter(|&len| len >= MIN_BLOCK_LEN)?;
+        let is_whole = self.word(bytes, len - 4) == self.word(bytes, 4);
+        let is_passable = !INDISPENSABLE_BLOCKS.contains(&self.word(bytes, 0)?);
+        (is_whole && is_passable).then_some(len)
+    }
+
+    fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
+        let word = *bytes.get(at..)?.first_chunk::<4>()?;
+        Some(if self.is_big_endian {
+            u32::from_be_bytes(word)
+        } else {
+            u32::from_le_bytes(word)
+        })
+    }
+
+    /// Takes notice of a block; says whether it was a packet. `None` if it makes no sense here.
+    pub(super) fn on_block(
+        &mut self,
+        block: &Block<'_>,
+        visit: &mut dyn FnMut(&FilePacket<'_>),
+    ) -> Option<bool> {
+        match block {
+            Block::SectionHeader(block) => {
+                self.section.clear();
+                self.is_big_endian = block.big_endian();
+                Some(false)
+            }
+            Block::InterfaceDescription(block) => {
+                self.on_interface(block)?;
+                Some(false)
+            }
+            Block::EnhancedPacket(block) => {
+                visit(&self.enhanced_packet(block)?);
+                Some(true)
+            }
+            Block::SimplePacket(block) => {
+                visit(&self.simple_packet(block)?);
+                Some(true)
+            }
+            Block::Unknown(block) if self.is_obsolete_packet(block) => {
+                visit(&self.obsolete_packet(block.data)?);
+                Some(true)
+            }
+            // Names, statistics, secrets, comments and what may come.
+            _ => Some(false),
+        }
+    }
+
+    fn on_interface(&mut self, block: &InterfaceDescriptionBlock<'_>) -> Option<()> {
+        if self.section.len() >= MAX_SECTION_INTERFACES {
+            return None;
+        }
+        let number = u16::try_from(block.linktype.0).ok()?;
+        let link_type = LinkType::from_number(number);
+        let name = match block.if_name() {
+            Some(Ok(name)) if !name.is_empty() => printable(name),
+            _ if self.section.is_empty() => Arc::clone(&self.stem),
+            _ => format!("{}.{}", self.stem, self.section.len()).into(),
+        };
+        let interface = *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.interfaces.push(FileInterface {
+                name: Arc::clone(name),
+                unsupported: None,
+                is_supported: false,
+            });
+            self.interfaces.len() - 1
+        });
+        let entry = &mut self.interfaces[interface];
+        match link_type {
+            Some(_) => entry.is_supported = true,
+            None => entry.unsupported = Some(number),
+        }
+        let offset_seconds = option_bytes(&block.options, IF_TSOFFSET).map_or(0, |bytes| {
+            if self.is_big_endian {
+                i64::from_be_bytes(bytes)
+            } else {
+                i64::from_le_bytes(bytes)
+            }
+        });
+        self.section.push(SectionInterface {
+            interface,
+            link_type,
+            snap_len: block.snaplen,
+            ticks_per_second: ticks_per_second(block.if_tsresol),
+            offset_seconds,
+        });
+        Some(())
+    }
+
+    fn enhanced_packet<'a>(&self, block: &'a EnhancedPacketBlock<'_>) -> Option<FilePacket<'a>> {
+        let interface = self.section.get(usize::try_from(block.if_id).ok()?)?;
+        let ticks = u64::from(block.ts_high) << 32 | u64::from(block.ts_low);
+        Some(FilePacket {
+            interface: interface.interface,
+            link_type: interface.link_type,
+            direction: self.direction(&block.options),
+            timestamp: interface.timestamp(ticks),
+            frame: frame(block.packet_data(), block.origlen),
+        })
+    }
+
+    fn simple_packet<'a>(&self, block: &'a SimplePacketBlock<'_>) -> Option<FilePacket<'a>> {
+        let interface = self.section.first()?;
+        let data = block.packet_data();
+        // What is kept is not said: it is the packet, or as much of it as the snapshot length.
+        let kept = match usize::try_from(interface.snap_len).ok()? {
+            0 => data,
+            snap_len => &data[..data.len().min(snap_len)],
+        };
+        Some(FilePacket {
+            interface: interface.interface,
+            link_type: interface.link_type,
+            direction: None,
+            timestamp: None,
+            frame: frame(kept, block.origlen),
+        })
+    }
+
+    fn is_obsolete_packet(&self, block: &UnknownBlock<'_>) -> bool {
+        // The parser leaves the type as a little-endian number.
+        let block_type = if self.is_big_endian {
+            block.block_type.swap_bytes()
+        } else {
+            block.block_type
+        };
+        block_type == OBSOLETE_PACKET_BLOCK
+    }
+
+    /// Interface and drop count in 16 bits each, then as in an enhanced packet block.
+    fn obsolete_packet<'a>(&self, body: &'a [u8]) -> Option<FilePacket<'a>> {
+        let (head, rest) = body.split_first_chunk::<20>()?;
+        let number = if self.is_big_endian {
+            u16::from_be_bytes([head[0], head[1]])
+        } else {
+            u16::from_le_bytes([head[0], head[1]])
+        };
+        let interface = self.section.get(usize::from(number))?;
+        let word = |at| self.word(head, at);
+        let ticks = u64::from(word(4)?) << 32 | u64::from(word(8)?);
+        Some(FilePacket {
+            interface: interface.interface,
+            link_type: interface.link_type,
+            direction: None,
+            timestamp: interface.timestamp(ticks),
+            frame: frame(rest.get(..usize::try_from(word(12)?).ok()?)?, word(16)?),
+        })
+    }
+
+    /// Direction from the option `epb_flags` (section 4.3.1).
+    fn direction(&self, options: &[PcapNGOption<'_>]) -> Option<u8> {
+        let bytes = option_bytes(options, EPB_FLAGS)?;
+        let flags = if self.is_big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        };
+        match flags & 0b11 {
+            0b01 => Some(INGRESS),
+            0b10 => Some(EGRESS),
+            _ => None,
+        }
+    }
+}
+
+impl SectionInterface {
+    fn timestamp(&self, ticks: u64) -> Option<Timestamp> {
+        // Both factors are below 2^64, so the product fits.
+        let since_offset_ns = u128::from(ticks) * 1_000_000_000 / self.ticks_per_second;
+        let offset_ns = i128::from(self.offset_seconds) * 1_000_000_000;
+        let since_epoch_ns = offset_ns.checked_add(i128::try_from(since_offset_ns).ok()?)?;
+        Timestamp::from_nanosecond(since_epoch_ns).ok()
+    }
+}
+
+/// Ticks per second from the option `if_tsresol` (section 4.2): a power of 10, or of 2 where the
+/// highest bit is set. A resolution beyond all clocks is read as the finest that can be computed.
+fn ticks_per_second(if_tsresol: u8) -> u128 {
+    let exponent = u32::from(if_tsresol & 0x7f);
+    if if_tsresol & 0x80 == 0 {
+        10u128.pow(exponent.min(38))
+    } else {
+        1 << exponent
+    }
+}
+
+/// The first `N` bytes of an option; the parser reads numbers as little-endian in every section.
+fn option_bytes<const N: usize>(options: &[PcapNGOption<'_>], code: u16) -> Option<[u8; N]> {
+    let option = options.iter().find(|option| option.code.0 == code)?;
+    option.value().first_chunk().copied()
+}
+
+/// An interface name that does no harm to a terminal.
+pub(super) fn printable(name: &str) -> Arc<str> {
+    let clean = |char: char| if char.is_control() { '\u{fffd}' } else { char };
+    name.chars()
+        .take(MAX_NAME_CHARS)
+        .map(clean)
+        .collect::<String>()
+        .into()
+}

@@ -1,0 +1,93 @@
+//! What the control side may know of a replay while it runs and when it is over.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::error::Ending;
+
+/// Watches a replay. Clones watch the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Playback {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    has_begun: AtomicBool,
+    file_bytes: AtomicU64,
+    read_bytes: AtomicU64,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    ending: Option<Ending>,
+    time_range: Option<(Timestamp, Timestamp)>,
+    warnings: Vec<String>,
+}
+
+impl Playback {
+    pub(super) fn new(file_bytes: u64, warnings: Vec<String>) -> Self {
+        let playback = Self::default();
+        playback
+            .state
+            .file_bytes
+            .store(file_bytes, Ordering::Relaxed);
+        playback.state.outcome.lock().warnings = warnings;
+        playback
+    }
+
+    /// Starts reading although not every interface of the file is attached; the packets of the
+    /// others are passed over. Without this call it starts when the last one is attached.
+    pub fn begin(&self) {
+        self.state.has_begun.store(true, Ordering::Release);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.state.has_begun.load(Ordering::Acquire)
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.state.file_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the file that have been read.
+    pub fn read_bytes(&self) -> u64 {
+        self.state.read_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How it ended; `None` while it runs. Once it is there, all records have been handed over.
+    pub fn ending(&self) -> Option<Ending> {
+        self.state.outcome.lock().ending
+    }
+
+    /// Earliest and latest packet, by the file's time stamps; `None` while there was none.
+    pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
+        self.state.outcome.lock().time_range
+    }
+
+    /// What the user should know about the file, as sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        self.state.outcome.lock().warnings.clone()
+    }
+
+    pub(super) fn on_batch(&self, read_bytes: u64, times: Option<(Timestamp, Timestamp)>) {
+        self.state.read_bytes.store(read_bytes, Ordering::Relaxed);
+        let Some((first, last)) = times else { return };
+        let range = &mut self.state.outcome.lock().time_range;
+        *range = Some(match *range {
+            Some((start, end)) => (start.min(first), end.max(last)),
+            None => (first, last),
+        });
+    }
+
+    pub(super) fn on_end(&self, ending: Ending) {
+        self.state.outcome.lock().ending = Some(ending);
+    }
+}

@@ -1,0 +1,100 @@
+//! What a file is, by its first bytes.
+
+/// Bytes that [`looks_like`] and [`Format::of`] want to see.
+pub(super) const SNIFF_LEN: usize = 64;
+
+/// The format of a capture file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    /// libpcap's, with one link type and no interface names.
+    Pcap,
+    /// pcapng: blocks, with interfaces.
+    PcapNg,
+}
+
+impl Format {
+    /// The format, if it is one that can be read. Magic numbers: draft-ietf-opsawg-pcap, section 4;
+    /// draft-ietf-opsawg-pcapng, section 4.1.
+    pub(super) const fn of(head: &[u8]) -> Option<Self> {
+        match head {
+            // Micro- and nanoseconds, each in both byte orders; Kuznetzov's variant, which has
+            // longer packet headers.
+            [0xa1, 0xb2, 0xc3, 0xd4, ..]
+            | [0xd4, 0xc3, 0xb2, 0xa1, ..]
+            | [0xa1, 0xb2, 0x3c, 0x4d, ..]
+            | [0x4d, 0x3c, 0xb2, 0xa1, ..]
+            | [0x34, 0xcd, 0xb2, 0xa1, ..] => Some(Self::Pcap),
+            [0x0a, 0x0d, 0x0d, 0x0a, ..] => Some(Self::PcapNg),
+            _ => None,
+        }
+    }
+}
+
+/// What a file that is no capture looks like, with the remedy if there is one.
+pub(super) fn looks_like(head: &[u8]) -> &'static str {
+    match head {
+        [] => "is empty",
+        [0x1f, 0x8b, ..] => "is compressed with gzip; unpack it first: gzip -dc FILE > FILE.pcap",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            "is compressed with zstd; unpack it first: zstd -dc FILE > FILE.pcap"
+        }
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
+            "is compressed with xz; unpack it first: xz -dc FILE > FILE.pcap"
+        }
+        [b'B', b'Z', b'h', ..] => {
+            "is compressed with bzip2; unpack it first: bzip2 -dc FILE > FILE.pcap"
+        }
+        [0x04, 0x22, 0x4d, 0x18, ..] => {
+            "is compressed with lz4; unpack it first: lz4 -dc FILE > FILE.pcap"
+        }
+        [b'P', b'K', 3, 4, ..] => "is a zip archive; unpack it first",
+        [b's', b'n', b'o', b'o', b'p', 0, 0, 0, ..] => {
+            "is a snoop capture; convert it first: editcap -F pcapng FILE FILE.pcapng"
+        }
+        [b'G', b'M', b'B', b'U', ..] | [b'R', b'T', b'S', b'S', ..] => {
+            "is a Microsoft Network Monitor capture; convert it first: editcap -F pcapng FILE FILE.pcapng"
+        }
+        [0xa1, 0xb2, 0xcd, 0x34, ..] => {
+            "is a big-endian capture of a modified libpcap; convert it first: editcap -F pcapng FILE FILE.pcapng"
+        }
+        [b'P', b'A', b'R', b'1', ..] => "looks like a Parquet file",
+        [0x7f, b'E', b'L', b'F', ..] => "is an ELF object",
+        _ if is_text(head) => "looks like text",
+        _ if head.len() < 4 => "is too short",
+        _ => "starts with unknown bytes",
+    }
+}
+
+fn is_text(head: &[u8]) -> bool {
+    head.iter()
+        .all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{Format, looks_like};
+
+    #[rstest]
+    #[case(&[0xd4, 0xc3, 0xb2, 0xa1], Some(Format::Pcap))]
+    #[case(&[0xa1, 0xb2, 0x3c, 0x4d], Some(Format::Pcap))]
+    #[case(&[0x0a, 0x0d, 0x0d, 0x0a], Some(Format::PcapNg))]
+    #[case(&[0xd4, 0xc3, 0xb2], None)]
+    #[case(b"GIF8", None)]
+    fn formats_are_told_by_their_magic(#[case] head: &[u8], #[case] format: Option<Format>) {
+        assert_eq!(Format::of(head), format);
+    }
+
+    #[rstest]
+    #[case(&[], "is empty")]
+    #[case(&[0x1f, 0x8b, 8, 0], "gzip -dc")]
+    #[case(&[0x28, 0xb5, 0x2f, 0xfd], "zstd -dc")]
+    #[case(b"snoop\0\0\0\0\0\0\x02", "editcap")]
+    #[case(b"interfaces:\n  eth0: {}\n", "looks like text")]
+    #[case(&[0, 1], "too short")]
+    #[case(&[0, 1, 2, 3], "unknown bytes")]
+    fn other_files_are_named(#[case] head: &[u8], #[case] answer: &str) {
+        assert!(looks_like(head).contains(answer), "{}", looks_like(head));
+    }
+}

@@ -1,0 +1,95 @@
+//! Logging on standard error.
+
+use std::{
+    env,
+    io::{self, IsTerminal},
+};
+
+use tracing::Level;
+use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, LoggingConfig};
+
+/// The environment variable that overrides the configured level.
+const FILTER_VARIABLE: &str = "RUST_LOG";
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The variable cannot be read.
+    #[error(
+        "the environment variable RUST_LOG is no log filter: {0}; \
+         write for example RUST_LOG=probe_agent=debug, or unset it"
+    )]
+    Filter(String),
+    /// The process has a subscriber.
+    #[error("logging is set up already: {0}; do it once, at the start")]
+    Installed(String),
+}
+
+/// Sets up logging for the whole process, also for what comes through the crate `log` (aya-log).
+pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
+    let filter = filter(config.level, env::var(FILTER_VARIABLE).ok().as_deref())?;
+    let colour = has_colour(
+        io::stderr().is_terminal(),
+        env::var("NO_COLOR").ok().as_deref(),
+    );
+    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let installed = match config.format {
+        LogFormat::Text => builder.with_ansi(colour).finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+    };
+    installed.map_err(|error| TelemetryError::Installed(error.to_string()))
+}
+
+/// Below `info` only this agent speaks: the libraries' details drown it.
+fn filter(level: Level, variable: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    let directives = match variable {
+        Some(directives) if !directives.is_empty() => directives.to_owned(),
+        _ if level > Level::INFO => format!("info,probe_agent={level}"),
+        _ => level.to_string(),
+    };
+    EnvFilter::try_new(directives).map_err(|error| TelemetryError::Filter(error.to_string()))
+}
+
+/// See <https://no-color.org>.
+fn has_colour(is_terminal: bool, no_color: Option<&str>) -> bool {
+    is_terminal && no_color.is_none_or(str::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::{filter, has_colour};
+
+    #[test]
+    fn the_environment_overrides_the_level() {
+        let text = |level, variable| filter(level, variable).expect("a filter").to_string();
+        assert_eq!(text(Level::WARN, None), "warn");
+        assert_eq!(text(Level::WARN, Some("")), "warn");
+        assert_eq!(
+            text(Level::WARN, Some("probe_agent=trace")),
+            "probe_agent=trace"
+        );
+        let detailed = text(Level::DEBUG, None);
+        assert!(
+            detailed.contains("probe_agent=debug") && detailed.contains("info"),
+            "{detailed}"
+        );
+        let error = filter(Level::INFO, Some("a=b=c=")).expect_err("no filter");
+        assert!(
+            error
+                .to_string()
+                .starts_with("the environment variable RUST_LOG is no log filter")
+        );
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        assert!(has_colour(true, None));
+        assert!(has_colour(true, Some("")));
+        assert!(!has_colour(true, Some("1")));
+        assert!(!has_colour(false, None));
+    }
+}

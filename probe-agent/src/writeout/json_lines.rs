@@ -1,0 +1,40 @@
+//! The JSON lines sink: one object per flow, and the ledger as the last line.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+};
+
+use super::{
+    Interval,
+    file_sink::{EncodeError, FileFormat},
+};
+use crate::flow_json::{Bounds, FlowLine, LedgerLine};
+
+/// Files of [`FlowLine`]s and one [`LedgerLine`].
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLines;
+
+impl FileFormat for JsonLines {
+    const NAME: &'static str = "json";
+    const EXTENSION: &'static str = "jsonl";
+
+    fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {
+        let bounds = Some(Bounds {
+            start: interval.start,
+            end: interval.end,
+        });
+        let mut out = BufWriter::with_capacity(64 << 10, file);
+        for row in interval.flows.rows() {
+            write_line(&mut out, &FlowLine::new(&interval.iface, bounds, &row))?;
+        }
+        let ledger = LedgerLine::new(&interval.iface, bounds, &interval.ledger);
+        write_line(&mut out, &ledger)?;
+        Ok(out.flush()?)
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &impl serde::Serialize) -> Result<(), EncodeError> {
+    serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}

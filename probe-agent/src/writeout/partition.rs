@@ -1,0 +1,258 @@
+//! Directories of the tree, and files that become visible only when they are whole.
+//!
+//! Below the root everything goes through directory descriptors and without following links, so
+//! that nothing outside the root is written or deleted, whatever somebody puts into the tree.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use rustix::{
+    fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
+
+use super::{
+    Interval, WriteoutError,
+    layout::{FileName, date_dir, iface_dir, parse_temporary_name, temporary_name},
+};
+
+const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+/// Who talked to whom is nobody else's business: owner and group only.
+const DIR_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+
+/// An open directory of the tree, with its path for messages.
+pub(super) struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Opens the root, which may itself be a link, and creates it where it is missing.
+    pub(super) fn create_root(root: &Path) -> Result<Self, WriteoutError> {
+        std::fs::create_dir_all(root).map_err(|source| WriteoutError::File {
+            operation: "create the directory",
+            path: root.to_owned(),
+            source,
+        })?;
+        Self::open_root(root)
+    }
+
+    /// Opens the root.
+    pub(super) fn open_root(root: &Path) -> Result<Self, WriteoutError> {
+        let fd = rustix::fs::open(root, DIR_FLAGS, Mode::empty())
+            .map_err(|errno| file_error("open the directory", root, errno))?;
+        Ok(Self {
+            fd,
+            path: root.to_owned(),
+        })
+    }
+
+    /// Opens the directory that an interval's file belongs into, and creates it where missing.
+    pub(super) fn create_partition(&self, interval: &Interval) -> Result<Self, WriteoutError> {
+        self.create_dir(&iface_dir(&interval.iface))?
+            .create_dir(&date_dir(interval.start))
+    }
+
+    fn create_dir(&self, name: &str) -> Result<Self, WriteoutError> {
+        match rustix::fs::mkdirat(&self.fd, name, DIR_MODE) {
+            // A file is only as durable as the entries of the directories above it.
+            Ok(()) => self.sync()?,
+            Err(Errno::EXIST) => {}
+            Err(errno) => {
+                let path = self.path.join(name);
+                return Err(file_error("create the directory", &path, errno));
+            }
+        }
+        self.open_dir(name)
+    }
+
+    /// Opens a directory inside this one, but no link to one.
+    pub(super) fn open_dir(&self, name: &str) -> Result<Self, WriteoutError> {
+        let path = self.path.join(name);
+        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
+        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Self { fd, path }),
+            Err(errno) => Err(file_error("open the directory", &path, errno)),
+        }
+    }
+
+    /// Names of the entries that `is_wanted`, sorted. Only names in UTF-8, which all of ours are.
+    pub(super) fn names(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, WriteoutError> {
+        let error = |errno| file_error("list the directory", &self.path, errno);
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
+            match entry.map_err(error)?.file_name().to_str() {
+                Ok(name) if is_wanted(name) => names.push(name.to_owned()),
+                _ => {}
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Size in bytes of a regular file; `None` if it is none, or gone.
+    pub(super) fn file_size(&self, name: &str) -> Option<u64> {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
+        is_file.then(|| u64::try_from(stat.st_size).unwrap_or(0))
+    }
+
+    /// Deletes a file; that it is gone already is fine.
+    pub(super) fn remove_file(&self, name: &str) -> Result<(), WriteoutError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(file_error("delete", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Deletes a directory if it is empty.
+    pub(super) fn remove_dir_if_empty(&self, name: &str) -> Result<(), WriteoutError> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            // `NOTDIR`: a link that bears the name of a day.
+            Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(file_error("delete", &self.path.join(name), errno)),
+        }
+    }
+
+    /// Deletes the files in the making whose writer is dead, and returns how many.
+    pub(super) fn remove_abandoned_files(&self, extension: &str) -> Result<usize, WriteoutError> {
+        let names = self.names(|name| {
+            parse_temporary_name(name).is_some_and(|name| name.extension == extension)
+        })?;
+        for name in &names {
+            self.remove_abandoned(name)?;
+        }
+        Ok(names.len())
+    }
+
+    /// A living writer holds a lock on its file.
+    fn remove_abandoned(&self, name: &str) -> Result<(), WriteoutError> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let Ok(fd) = rustix::fs::openat(&self.fd, name, flags, Mode::empty()) else {
+            return Ok(());
+        };
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => Ok(()),
+            Ok(()) | Err(_) => self.remove_file(name),
+        }
+    }
+
+    /// Begins a file that nobody sees before [`PendingFile::publish`].
+    pub(super) fn create_file(
+        &self,
+        name: &FileName<'_>,
+    ) -> Result<PendingFile<'_>, WriteoutError> {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let unique = u64::from(std::process::id()) << 32 | SERIAL.fetch_add(1, Relaxed);
+        let temporary = temporary_name(name, unique);
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, &temporary, flags, FILE_MODE)
+            .map_err(|errno| file_error("create", &self.path.join(&temporary), errno))?;
+        // Tells `remove_abandoned` of other processes that the writer lives. Where the file system
+        // has no locks they cannot tell, and a write that races with another agent's start fails
+        // and is tried again.
+        let _no_locks_here = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+        Ok(PendingFile {
+            directory: self,
+            file: File::from(fd),
+            temporary: Some(temporary),
+        })
+    }
+
+    fn sync(&self) -> Result<(), WriteoutError> {
+        rustix::fs::fsync(&self.fd)
+            .map_err(|errno| file_error("sync the directory", &self.path, errno))
+    }
+
+    /// Renames without replacing anything.
+    fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+        match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
+            // File systems without this flag, such as NFS, have hard links.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty())?;
+                rustix::fs::unlinkat(&self.fd, from, AtFlags::empty())
+            }
+            result => result,
+        }
+    }
+}
+
+/// A file in the making. Dropping it before it is published deletes it.
+pub(super) struct PendingFile<'a> {
+    directory: &'a Directory,
+    file: File,
+    temporary: Option<String>,
+}
+
+impl PendingFile<'_> {
+    /// The file, to write to.
+    pub(super) const fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Path of the file while it is in the making, for messages.
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory
+            .path
+            .join(self.temporary.as_deref().unwrap_or_default())
+    }
+
+    /// Makes the file durable, and visible under `name` or, where a file of that name exists (the
+    /// clock was set back), under the next free serial. Returns its size in bytes.
+    pub(super) fn publish(mut self, name: &FileName<'_>) -> Result<u64, WriteoutError> {
+        let sync_error = |source| WriteoutError::File {
+            operation: "sync",
+            path: self.path(),
+            source,
+        };
+        self.file.sync_all().map_err(sync_error)?;
+        let bytes = self.file.metadata().map_err(sync_error)?.len();
+        let mut name = name.clone();
+        while let Some(temporary) = &self.temporary {
+            let published = name.to_string();
+            match self.directory.rename(temporary, &published) {
+                Ok(()) => {
+                    self.temporary = None;
+                    // Stored is what survives a power cut. If that cannot be had, take the file
+                    // back: the interval will be written again.
+                    self.directory.sync().inspect_err(|_| {
+                        let _sync_error_counts_more = self.directory.remove_file(&published);
+                    })?;
+                }
+                Err(Errno::EXIST) => name.serial += 1,
+                Err(errno) => {
+                    let path = self.directory.path.join(published);
+                    return Err(file_error("publish", &path, errno));
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for PendingFile<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // What cannot be deleted now is deleted at the next start.
+            let _deleted_later = self.directory.remove_file(temporary);
+        }
+    }
+}
+
+fn file_error(operation: &'static str, path: &Path, errno: Errno) -> WriteoutError {
+    WriteoutError::File {
+        operation,
+        path: path.to_owned(),
+        source: io::Error::from(errno),
+    }
+}

@@ -1,0 +1,400 @@
+//! Metrics: values against the status they follow, and the form against Prometheus' own checker.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use probe_agent::{
+    flow::FlowCounters,
+    ledger::{Ledger, Loss},
+    metrics::{Direction, Issue, Metrics, MetricsOptions, SinkCounts, SinkReader, table},
+    source::Attachment,
+    status::{InterfaceStatus, Status, StatusReader},
+};
+
+/// A status that the test sets.
+#[derive(Default)]
+struct Script(Mutex<Status>);
+
+impl StatusReader for Script {
+    fn status(&self) -> Status {
+        self.0.lock().expect("no test panics with it").clone()
+    }
+}
+
+impl Script {
+    fn set(&self, interfaces: impl IntoIterator<Item = InterfaceStatus>) {
+        let interfaces = interfaces.into_iter().map(|it| (Arc::clone(&it.iface), it));
+        self.0.lock().expect("no test panics with it").interfaces = interfaces.collect();
+    }
+}
+
+/// An interface with `packets` received packets in flows, as many losses of each kind as its
+/// position says, and a residue of 3.
+fn interface(name: &str, packets: u64) -> InterfaceStatus {
+    let mut ledger = Ledger::default();
+    ledger.flows.add(packets, packets * 100);
+    for loss in Loss::ALL {
+        ledger.losses[loss as usize].add(loss as u64 + 1, 0);
+    }
+    ledger.seen.add(packets + ledger.lost_packets() + 3, 0);
+    ledger.later_fragments = 11;
+    ledger.short_transports = 12;
+    InterfaceStatus {
+        iface: name.into(),
+        ifindex: 1,
+        attachment: Attachment {
+            ingress: "xdp-native",
+            egress: "tcx",
+            reason: String::new(),
+        },
+        started_at: Timestamp::UNIX_EPOCH,
+        ledger,
+        totals: FlowCounters {
+            packets_rcvd: packets - 1,
+            packets_sent: 1,
+            bytes_rcvd: packets * 100 - 40,
+            bytes_sent: 40,
+        },
+        flows: 7,
+        local_buffer_usage: 0.25,
+    }
+}
+
+/// The value of a series in the text format.
+#[track_caller]
+fn value(text: &str, series: &str) -> f64 {
+    let found = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let found = found.unwrap_or_else(|| panic!("{series} is not in\n{text}"));
+    found.parse().expect("a number")
+}
+
+fn scrape(metrics: &Metrics, status: &Script) -> String {
+    metrics
+        .scrape(status, &[])
+        .expect("the metrics can be encoded")
+}
+
+#[test]
+fn every_value_follows_the_status() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 1000), interface("eth1", 5)]);
+    metrics.observe_rotation_duration().observe(0.003);
+    let text = scrape(&metrics, &status);
+    let expected = [
+        ("probe_packets_processed_total{iface=\"eth0\"}", 1000.0),
+        ("probe_packets_processed_total{iface=\"eth1\"}", 5.0),
+        ("probe_packets_dropped_total{iface=\"eth0\"}", 6.0 + 7.0),
+        (
+            "probe_packets_seen_total{iface=\"eth0\"}",
+            1000.0 + 28.0 + 3.0,
+        ),
+        (
+            "probe_packets_total{direction=\"inbound\",iface=\"eth0\"}",
+            999.0,
+        ),
+        (
+            "probe_packets_total{direction=\"outbound\",iface=\"eth0\"}",
+            1.0,
+        ),
+        (
+            "probe_bytes_total{direction=\"inbound\",iface=\"eth0\"}",
+            99_960.0,
+        ),
+        (
+            "probe_bytes_total{direction=\"outbound\",iface=\"eth0\"}",
+            40.0,
+        ),
+        (
+            "probe_lost_packets_total{iface=\"eth0\",loss=\"non_ip\"}",
+            1.0,
+        ),
+        (
+            "probe_lost_packets_total{iface=\"eth0\",loss=\"local_buffer_full\"}",
+            7.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"invalid_ip_header\"}",
+            2.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"truncated\"}",
+            3.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"too_many_headers\"}",
+            4.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"later_fragment\"}",
+            11.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"short_transport\"}",
+            12.0,
+        ),
+        ("probe_ledger_residue_packets{iface=\"eth0\"}", 3.0),
+        ("probe_flows{iface=\"eth1\"}", 7.0),
+        ("probe_global_buffer_usage_ratio{iface=\"eth0\"}", 0.25),
+        ("probe_interfaces_capturing", 2.0),
+        ("probe_rotation_duration_seconds_bucket{le=\"0.001\"}", 0.0),
+        ("probe_rotation_duration_seconds_bucket{le=\"0.005\"}", 1.0),
+        ("probe_rotation_duration_seconds_bucket{le=\"1\"}", 1.0),
+    ];
+    for (series, number) in expected {
+        assert!(
+            (value(&text, series) - number).abs() < 1e-9,
+            "{series} in\n{text}"
+        );
+    }
+    let attached =
+        "probe_attached_interfaces{egress=\"tcx\",iface=\"eth0\",ingress=\"xdp-native\"}";
+    assert!((value(&text, attached) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn scraping_twice_counts_nothing_twice() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 10)]);
+    let first = scrape(&metrics, &status);
+    assert_eq!(first, scrape(&metrics, &status));
+    status.set([interface("eth0", 25)]);
+    scrape(&metrics, &status);
+    assert_eq!(metrics.observe_packets_processed("eth0").get(), 25);
+    assert_eq!(
+        metrics
+            .observe_packets_total("eth0", Direction::Inbound)
+            .get(),
+        24
+    );
+    assert_eq!(
+        metrics
+            .observe_bytes_total("eth0", Direction::Outbound)
+            .get(),
+        40
+    );
+    assert_eq!(
+        metrics
+            .observe_capture_issues("eth0", Issue::Truncated)
+            .get(),
+        3
+    );
+    assert_eq!(metrics.observe_packets_dropped("eth0").get(), 13);
+    assert_eq!(metrics.observe_flows("eth0").get(), 7);
+    assert_eq!(metrics.observe_interfaces_capturing().get(), 1);
+    assert!((metrics.observe_global_buffer_usage("eth0").get() - 0.25).abs() < 1e-9);
+}
+
+#[test]
+fn a_capture_that_starts_again_does_not_turn_counters_back() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 10)]);
+    scrape(&metrics, &status);
+    let restarted = InterfaceStatus {
+        started_at: Timestamp::from_second(60).expect("a time"),
+        ..interface("eth0", 4)
+    };
+    status.set([restarted]);
+    scrape(&metrics, &status);
+    assert_eq!(metrics.observe_packets_processed("eth0").get(), 14);
+}
+
+#[test]
+fn a_status_that_is_older_than_the_last_one_counts_nothing() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 10)]);
+    scrape(&metrics, &status);
+    status.set([interface("eth0", 9)]);
+    scrape(&metrics, &status);
+    assert_eq!(metrics.observe_packets_processed("eth0").get(), 10);
+}
+
+#[test]
+fn the_series_of_a_vanished_interface_are_removed() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 10), interface("eth1", 20)]);
+    assert!(scrape(&metrics, &status).contains("\"eth1\""));
+    status.set([interface("eth0", 10)]);
+    let text = scrape(&metrics, &status);
+    assert!(!text.contains("\"eth1\""), "{text}");
+    assert!((value(&text, "probe_interfaces_capturing") - 1.0).abs() < 1e-9);
+    status.set([interface("eth0", 10), interface("eth1", 3)]);
+    scrape(&metrics, &status);
+    assert_eq!(metrics.observe_packets_processed("eth1").get(), 3);
+}
+
+#[test]
+fn without_the_label_everything_is_a_sum_that_never_goes_back() {
+    let options = MetricsOptions {
+        disable_iface_tracking: true,
+    };
+    let (metrics, status) = (Metrics::new(options), Script::default());
+    let busy = InterfaceStatus {
+        local_buffer_usage: 0.75,
+        ..interface("eth1", 20)
+    };
+    status.set([interface("eth0", 10), busy]);
+    let text = scrape(&metrics, &status);
+    assert!(!text.contains("iface="), "{text}");
+    let expected = [
+        ("probe_packets_processed_total", 30.0),
+        ("probe_packets_total{direction=\"outbound\"}", 2.0),
+        ("probe_lost_packets_total{loss=\"ring_full\"}", 12.0),
+        ("probe_flows", 14.0),
+        ("probe_ledger_residue_packets", 6.0),
+        ("probe_global_buffer_usage_ratio", 0.75),
+        (
+            "probe_attached_interfaces{egress=\"tcx\",ingress=\"xdp-native\"}",
+            2.0,
+        ),
+    ];
+    for (series, number) in expected {
+        assert!(
+            (value(&text, series) - number).abs() < 1e-9,
+            "{series} in\n{text}"
+        );
+    }
+    status.set([interface("eth0", 11)]);
+    let text = scrape(&metrics, &status);
+    assert!((value(&text, "probe_packets_processed_total") - 31.0).abs() < 1e-9);
+    status.set([]);
+    let text = scrape(&metrics, &status);
+    assert!((value(&text, "probe_packets_processed_total") - 31.0).abs() < 1e-9);
+    assert!(value(&text, "probe_flows").abs() < 1e-9);
+}
+
+struct Fixed(SinkCounts);
+
+impl SinkReader for Fixed {
+    fn counts(&self) -> SinkCounts {
+        self.0
+    }
+}
+
+#[test]
+fn sinks_are_told_by_name_and_result() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    let sink = |name: &str, written| {
+        let counts = SinkCounts {
+            written,
+            failed: 2,
+            dropped: 1,
+            queue_length: 4,
+        };
+        (
+            name.to_owned(),
+            Arc::new(Fixed(counts)) as Arc<dyn SinkReader>,
+        )
+    };
+    let sinks = [sink("parquet", 10), sink("json", 5), sink("json", 6)];
+    for _ in 0..2 {
+        let text = metrics.scrape(&status, &sinks).expect("encoded");
+        let intervals = |sink: &str, result: &str| {
+            let labels = format!("{{result=\"{result}\",sink=\"{sink}\"}}");
+            value(&text, &format!("probe_writeout_intervals_total{labels}"))
+        };
+        assert!((intervals("parquet", "written") - 10.0).abs() < 1e-9);
+        assert!((intervals("parquet", "dropped") - 1.0).abs() < 1e-9);
+        assert!((intervals("json", "written") - 11.0).abs() < 1e-9);
+        assert!((intervals("json", "failed") - 4.0).abs() < 1e-9);
+        let queue = value(&text, "probe_writeout_queue_length{sink=\"json\"}");
+        assert!((queue - 8.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn a_reset_starts_from_nought() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.set([interface("eth0", 10)]);
+    scrape(&metrics, &status);
+    metrics.reset_counters_for_testing();
+    status.set([interface("eth0", 12)]);
+    scrape(&metrics, &status);
+    assert_eq!(metrics.observe_packets_processed("eth0").get(), 2);
+}
+
+/// A full scrape, so that every metric of the table has a series.
+fn full_scrape(options: MetricsOptions) -> String {
+    let (metrics, status) = (Metrics::new(options), Script::default());
+    status.set([interface("eth0", 10)]);
+    let sink: Arc<dyn SinkReader> = Arc::new(Fixed(SinkCounts::default()));
+    let sinks = [("parquet".to_owned(), sink)];
+    metrics.scrape(&status, &sinks).expect("encoded")
+}
+
+#[test]
+fn the_table_and_the_registry_have_the_same_metrics() {
+    let text = full_scrape(MetricsOptions::default());
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let exported: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+    let defined: BTreeSet<_> = table::ALL.iter().map(|metric| metric.name).collect();
+    assert_eq!(exported, defined);
+}
+
+#[test]
+fn promtool_accepts_the_metrics() {
+    for disable_iface_tracking in [false, true] {
+        let text = full_scrape(MetricsOptions {
+            disable_iface_tracking,
+        });
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else {
+            let required = std::env::var_os("PROBE_REQUIRE_TOOLS").is_some();
+            assert!(
+                !required,
+                "promtool is missing: install the package prometheus"
+            );
+            eprintln!("skipped: promtool is missing (package prometheus)");
+            return;
+        };
+        let mut stdin = promtool.stdin.take().expect("piped");
+        stdin.write_all(text.as_bytes()).expect("promtool reads");
+        drop(stdin);
+        let output = promtool.wait_with_output().expect("promtool ends");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.is_empty(), "{told}");
+    }
+}
+
+#[test]
+fn the_manual_lists_every_metric() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METRICS.md");
+    let text = fs::read_to_string(&path).expect("docs/METRICS.md");
+    let (head, rest) = text
+        .split_once("<!-- metrics -->\n")
+        .expect("start of the table");
+    let (found, tail) = rest
+        .split_once("<!-- /metrics -->")
+        .expect("end of the table");
+    let wanted = table::markdown();
+    if std::env::var_os("PROBE_UPDATE_DOCS").is_some() {
+        let updated = format!("{head}<!-- metrics -->\n{wanted}<!-- /metrics -->{tail}");
+        fs::write(&path, updated).expect("docs/METRICS.md can be written");
+        return;
+    }
+    assert_eq!(
+        found, wanted,
+        "docs/METRICS.md differs from the code; run this test with PROBE_UPDATE_DOCS=1"
+    );
+    for loss in Loss::ALL {
+        assert!(
+            tail.contains(&format!("`{}`", loss.name())),
+            "{}",
+            loss.name()
+        );
+    }
+}

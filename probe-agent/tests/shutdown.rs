@@ -1,0 +1,90 @@
+//! Signals, sent to real processes: the test runs itself again as a child.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::process::ExitStatusExt,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use probe_agent::shutdown::{Signals, StopSignal};
+use rustix::process::{Pid, Signal, kill_process};
+
+const CHILD: &str = "PROBE_TEST_CHILD";
+
+/// What the child does: waits for a signal, tells it, and then never comes to an end by itself.
+#[test]
+fn child() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let mut signals = Signals::new().expect("signals");
+        println!("\nwaiting");
+        let stop = signals.stop().await;
+        assert!(matches!(
+            stop,
+            StopSignal::Interrupt | StopSignal::Terminate
+        ));
+        signals.exit_on_next();
+        println!("stopping on {stop}");
+        std::future::pending::<()>().await;
+    });
+}
+
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn new() -> Self {
+        let mut child = Command::new(std::env::current_exe().expect("the test"))
+            .args(["child", "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the test runs again");
+        let stdout = child.stdout.take().expect("piped");
+        let lines = BufReader::new(stdout).lines();
+        let mut running = Self { child, lines };
+        running.wait_for("waiting");
+        running
+    }
+
+    fn wait_for(&mut self, wanted: &str) {
+        let found = self.lines.any(|line| line.expect("text") == wanted);
+        assert!(found, "the child ended without {wanted:?}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("sent");
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        self.child.wait().expect("ended")
+    }
+}
+
+#[test]
+fn the_second_signal_ends_the_process_at_once() {
+    let mut running = Running::new();
+    running.signal(Signal::TERM);
+    running.wait_for("stopping on SIGTERM");
+    running.signal(Signal::INT);
+    let status = running.wait();
+    assert_eq!((status.code(), status.signal()), (Some(130), None));
+}
+
+#[test]
+fn a_hangup_stops_nothing() {
+    let mut running = Running::new();
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    running.wait_for("stopping on SIGINT");
+    running.signal(Signal::HUP);
+    running.signal(Signal::TERM);
+    assert_eq!(running.wait().code(), Some(143));
+}

@@ -1,0 +1,48 @@
+//! What a million flows cost to store. Run it optimised:
+//! `cargo test --release -p probe-agent --test writeout -- --ignored --nocapture measure`.
+
+use std::{fs, path::Path, time::Instant};
+
+use probe_agent::writeout::{WriteoutHandler, json_lines::JsonLines, parquet::Parquet};
+
+use super::{DAY, Ends, START, files, interval, open};
+
+const FLOWS: u64 = 1_000_000;
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_a_million_flows() {
+    for ends in [Ends::Few, Ends::Many] {
+        let interval = interval("eth0", START, FLOWS, ends);
+        let root = tempfile::tempdir().unwrap();
+        let mut parquet = open(Parquet::new(), root.path());
+        let mut json = open(JsonLines, root.path());
+        for sink in [&mut parquet as &mut dyn WriteoutHandler, &mut json] {
+            // Makes the kernel forget the peak so far.
+            fs::write("/proc/self/clear_refs", "5").unwrap();
+            let before = peak_kib();
+            let begin = Instant::now();
+            sink.write(&interval).unwrap();
+            println!(
+                "{} {ends:?}: {:?}, {} bytes, peak RSS + {} KiB over {before} KiB",
+                sink.name(),
+                begin.elapsed(),
+                sink.stored_bytes(),
+                peak_kib() - before,
+            );
+        }
+        for name in files(root.path()) {
+            let size = fs::metadata(root.path().join(Path::new(DAY)).join(&name))
+                .unwrap()
+                .len();
+            println!("  {name}: {size}");
+        }
+    }
+}
+
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let digits = peak.unwrap().trim().trim_end_matches(" kB");
+    digits.parse().unwrap()
+}

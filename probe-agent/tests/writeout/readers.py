@@ -1,0 +1,102 @@
+"""Runs the examples of docs/STORAGE.md on a tree, then prints the sums that DuckDB and Polars see.
+
+    readers.py STORAGE.md TREE FILE-OF-THE-TREE
+"""
+
+import json
+import re
+import sys
+
+import duckdb
+import polars as pl
+
+document, root, a_file = sys.argv[1:]
+
+DOCUMENTED_ROOT = "/var/lib/probe/flows"
+TYPES = {
+    "interval_start": "TIMESTAMP WITH TIME ZONE",
+    "interval_end": "TIMESTAMP WITH TIME ZONE",
+    "ip_version": "UTINYINT",
+    "src_addr": "VARCHAR",
+    "src_port": "USMALLINT",
+    "bytes_rcvd": "UBIGINT",
+    "overflow": "BOOLEAN",
+    "iface": "VARCHAR",
+    "date": "DATE",
+}
+
+
+def run_examples():
+    with open(document, encoding="utf-8") as file:
+        blocks = re.findall(r"^```(sql|python)\n(.*?)^```$", file.read(), re.M | re.S)
+    assert {language for language, _ in blocks} == {"sql", "python"}, "examples are missing"
+    connection = duckdb.connect()
+    scope = {}
+    for language, code in blocks:
+        code = re.sub(re.escape(DOCUMENTED_ROOT) + r"/iface=[^*'\"]*\.parquet", a_file, code)
+        code = code.replace(DOCUMENTED_ROOT, root)
+        if language == "python":
+            exec(code, scope)
+            continue
+        for statement in duckdb.extract_statements(code):
+            if "CREATE VIEW" in statement.query:
+                connection.execute(statement)
+                continue
+            # Not fetched: for a TIMESTAMPTZ that takes the pytz module.
+            connection.execute(f"CREATE OR REPLACE TABLE example AS {statement.query}")
+            assert connection.table("example").shape[0] > 0, f"no rows: {statement.query}"
+    return connection, scope["flows"], scope["ledgers"]
+
+
+def sums(rows, ledgers):
+    ledgers = {iface: counts for iface, *counts in ledgers}
+    # An interface whose intervals were all quiet has a ledger and no rows.
+    flows = {iface: [0] * 5 for iface in ledgers} | {iface: counts for iface, *counts in rows}
+    return {
+        iface: {
+            "flows": int(flows[iface][0]),
+            "packets": [int(count) for count in flows[iface][1:3]],
+            "bytes": [int(count) for count in flows[iface][3:5]],
+            "ledger": dict(zip(["intervals", "seen", "lost", "residue"], map(int, counts))),
+        }
+        for iface, counts in ledgers.items()
+    }
+
+
+connection, polars_flows, polars_ledgers = run_examples()
+types = dict(connection.sql("SELECT column_name, column_type FROM (DESCRIBE flows)").fetchall())
+assert {name: types[name] for name in TYPES} == TYPES, types
+
+by_duckdb = sums(
+    connection.sql(
+        "SELECT iface, count(*), sum(packets_rcvd), sum(packets_sent), sum(bytes_rcvd), "
+        "sum(bytes_sent) FROM flows GROUP BY iface"
+    ).fetchall(),
+    connection.sql(
+        "SELECT iface, count(*), sum(seen), sum(seen - flows), sum(residue) "
+        "FROM ledgers GROUP BY iface"
+    ).fetchall(),
+)
+by_polars = sums(
+    polars_flows.group_by("iface")
+    .agg(
+        pl.len(),
+        pl.sum("packets_rcvd"),
+        pl.sum("packets_sent"),
+        pl.sum("bytes_rcvd").alias("received"),
+        pl.sum("bytes_sent").alias("sent"),
+    )
+    .collect()
+    .rows(),
+    polars_ledgers.group_by("iface")
+    .agg(
+        pl.len(),
+        pl.sum("seen"),
+        (pl.col("seen") - pl.col("flows")).sum().alias("lost"),
+        pl.sum("residue"),
+    )
+    .rows(),
+)
+assert polars_flows.collect_schema()["interval_start"] == pl.Datetime("us", "UTC")
+assert polars_flows.collect_schema()["bytes_rcvd"] == pl.UInt64
+print(json.dumps({"duckdb": by_duckdb, "polars": by_polars}))

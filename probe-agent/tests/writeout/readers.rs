@@ -1,0 +1,70 @@
+//! DuckDB and Polars read what the Parquet sink wrote, with the examples of docs/STORAGE.md.
+
+use std::{fs, path::Path, process::Command};
+
+use probe_agent::{
+    flow::FlowCounters,
+    writeout::{WriteoutHandler, parquet::Parquet},
+};
+use serde_json::{Value, json};
+
+use super::{Ends, interval, open, skip};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/writeout/readers.py");
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/STORAGE.md");
+
+#[test]
+fn duckdb_and_polars_read_the_tree_and_agree_with_us() {
+    let python = Command::new("python3")
+        .args(["-c", "import duckdb, polars"])
+        .output();
+    if !python.is_ok_and(|output| output.status.success()) {
+        return skip("python3 with duckdb and polars is missing (pip install duckdb polars)");
+    }
+    let root = tempfile::tempdir().unwrap();
+    let (expected, a_file) = write_tree(root.path());
+    let output = Command::new("python3")
+        .args([SCRIPT, DOCUMENT])
+        .args([root.path(), &a_file])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for reader in ["duckdb", "polars"] {
+        assert_eq!(read[reader], expected, "{reader}");
+    }
+}
+
+/// Writes three interfaces, one with a name that needs escapes, over midnight, a quiet interval and
+/// a file in the making. Returns the expected sums by interface, and one of the files.
+fn write_tree(root: &Path) -> (Value, std::path::PathBuf) {
+    let mut sink = open(Parquet::new(), root);
+    let mut expected = serde_json::Map::new();
+    for (iface, flows) in [("eth0", 5000), ("eth0.100", 40), ("br%é=x", 7), ("wg0", 0)] {
+        let mut sums = FlowCounters::default();
+        let (mut seen, mut lost) = (0, 0);
+        for start in [
+            "2026-02-28T23:50:00Z",
+            "2026-02-28T23:55:00Z",
+            "2026-03-01T00:00:00Z",
+        ] {
+            let interval = interval(iface, start, flows, Ends::Few);
+            sink.write(&interval).unwrap();
+            sums += interval.totals;
+            seen += interval.ledger.seen.packets;
+            lost += interval.ledger.lost_packets();
+        }
+        let sums = json!({
+            "flows": 3 * flows,
+            "packets": [sums.packets_rcvd, sums.packets_sent],
+            "bytes": [sums.bytes_rcvd, sums.bytes_sent],
+            "ledger": {"intervals": 3, "seen": seen, "lost": lost, "residue": 0},
+        });
+        expected.insert(iface.to_owned(), sums);
+    }
+    let day = root.join("iface=eth0/date=2026-03-01");
+    let name = "20260301T000000.000Z-20260301T000500.000Z.parquet";
+    fs::write(day.join(format!(".{name}.1.tmp")), "PAR1").unwrap();
+    (Value::Object(expected), day.join(name))
+}

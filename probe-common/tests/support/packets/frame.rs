@@ -1,0 +1,211 @@
+//! Frames, built header by header. Every builder takes what comes behind its header.
+
+pub(crate) const SRC_V4: [u8; 4] = [198, 18, 0, 1];
+pub(crate) const DST_V4: [u8; 4] = [198, 18, 0, 2];
+pub(crate) const SRC_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+pub(crate) const DST_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) const ARP: u16 = 0x0806;
+pub(crate) const C_TAG: u16 = 0x8100;
+pub(crate) const S_TAG: u16 = 0x88a8;
+pub(crate) const OLD_S_TAG: u16 = 0x9100;
+pub(crate) const MPLS: u16 = 0x8847;
+pub(crate) const MPLS_UPSTREAM: u16 = 0x8848;
+pub(crate) const PPPOE_SESSION: u16 = 0x8864;
+
+pub(crate) const HOP_BY_HOP: u8 = 0;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ROUTING: u8 = 43;
+pub(crate) const FRAGMENT: u8 = 44;
+pub(crate) const ESP: u8 = 50;
+pub(crate) const AH: u8 = 51;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const NO_NEXT_HEADER: u8 = 59;
+pub(crate) const DESTINATION_OPTIONS: u8 = 60;
+pub(crate) const SCTP: u8 = 132;
+
+/// More fragments follow (RFC 791, section 3.1).
+pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
+
+pub(crate) const SRC_PORT: u16 = 1111;
+pub(crate) const DST_PORT: u16 = 2222;
+
+/// Puts bytes one behind the other.
+pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
+    parts.concat()
+}
+
+pub(crate) fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let addresses = [0x02, 0, 0, 0, 0, 2, 0x02, 0, 0, 0, 0, 1];
+    join(&[&addresses, &ether_type.to_be_bytes(), payload])
+}
+
+/// What follows a VLAN TPID: the tag, the next EtherType and the rest.
+pub(crate) fn vlan(id: u16, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    join(&[&id.to_be_bytes(), &ether_type.to_be_bytes(), payload])
+}
+
+/// `depth` C-tags in a row, then the payload.
+pub(crate) fn vlans(depth: u16, ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.to_vec(), ether_type);
+    for id in 0..depth {
+        frame = (vlan(id, frame.1, &frame.0), C_TAG);
+    }
+    ethernet(frame.1, &frame.0)
+}
+
+/// An MPLS label stack entry (RFC 3032, section 2.1).
+pub(crate) fn label(is_bottom_of_stack: bool) -> [u8; 4] {
+    [0x00, 0x01, 0x10 | u8::from(is_bottom_of_stack), 64]
+}
+
+/// PPPoE session header with the PPP protocol (RFC 2516, section 4).
+pub(crate) fn pppoe(ppp_protocol: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len() + 2).expect("fits the length field");
+    join(&[
+        &[0x11, 0x00, 0x00, 0x01],
+        &length.to_be_bytes(),
+        &ppp_protocol.to_be_bytes(),
+        payload,
+    ])
+}
+
+/// An IPv4 header; what is not said is as it should be.
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv4 {
+    pub(crate) version: u8,
+    /// In units of 4 bytes.
+    pub(crate) header_len: Option<u8>,
+    pub(crate) total_len: Option<u16>,
+    /// Flags and fragment offset.
+    pub(crate) fragment: u16,
+    pub(crate) ip_protocol: u8,
+    pub(crate) options: &'static [u8],
+}
+
+impl Ipv4 {
+    pub(crate) const fn of(ip_protocol: u8) -> Self {
+        Self {
+            version: 4,
+            header_len: None,
+            total_len: None,
+            fragment: 0,
+            ip_protocol,
+            options: &[],
+        }
+    }
+
+    pub(crate) fn packet(self, payload: &[u8]) -> Vec<u8> {
+        let len = 20 + self.options.len();
+        let header_len = self
+            .header_len
+            .unwrap_or(u8::try_from(len / 4).expect("fits the length field"));
+        let real_len = u16::try_from(len + payload.len()).expect("fits the length field");
+        join(&[
+            &[self.version << 4 | header_len, 0],
+            &self.total_len.unwrap_or(real_len).to_be_bytes(),
+            &[0x12, 0x34],
+            &self.fragment.to_be_bytes(),
+            &[64, self.ip_protocol, 0, 0],
+            &SRC_V4,
+            &DST_V4,
+            self.options,
+            payload,
+        ])
+    }
+
+    pub(crate) fn frame(self, payload: &[u8]) -> Vec<u8> {
+        ethernet(IPV4, &self.packet(payload))
+    }
+}
+
+/// An IPv6 header; what is not said is as it should be.
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6 {
+    pub(crate) version: u8,
+    pub(crate) payload_len: Option<u16>,
+    pub(crate) next_header: u8,
+}
+
+impl Ipv6 {
+    pub(crate) const fn of(next_header: u8) -> Self {
+        Self {
+            version: 6,
+            payload_len: None,
+            next_header,
+        }
+    }
+
+    pub(crate) fn packet(self, payload: &[u8]) -> Vec<u8> {
+        let real_len = u16::try_from(payload.len()).expect("fits the length field");
+        join(&[
+            &[self.version << 4, 0, 0, 0],
+            &self.payload_len.unwrap_or(real_len).to_be_bytes(),
+            &[self.next_header, 64],
+            &SRC_V6,
+            &DST_V6,
+            payload,
+        ])
+    }
+
+    pub(crate) fn frame(self, payload: &[u8]) -> Vec<u8> {
+        ethernet(IPV6, &self.packet(payload))
+    }
+}
+
+/// An extension header of `8 * (units + 1)` bytes: hop-by-hop, destination options or routing.
+pub(crate) fn extension(next_header: u8, units: u8) -> Vec<u8> {
+    let mut header = vec![0; 8 * (usize::from(units) + 1)];
+    // The first option (or routing type) is a PadN as long as the rest allows.
+    header[..4].copy_from_slice(&[next_header, units, 1, 4]);
+    header
+}
+
+/// `count` destination options headers of 8 bytes, the last of which names `next_header`.
+pub(crate) fn extensions(count: usize, next_header: u8) -> Vec<u8> {
+    let mut chain = Vec::new();
+    for left in (0..count).rev() {
+        let next = if left == 0 {
+            next_header
+        } else {
+            DESTINATION_OPTIONS
+        };
+        chain.extend(extension(next, 0));
+    }
+    chain
+}
+
+/// Fragment header (RFC 8200, section 4.5); the offset in units of 8 bytes.
+pub(crate) fn fragment(next_header: u8, offset: u16, more: bool) -> Vec<u8> {
+    let field = offset << 3 | u16::from(more);
+    join(&[&[next_header, 0], &field.to_be_bytes(), &[0, 0, 0, 5]])
+}
+
+/// Authentication header with an ICV of 12 bytes: 24 bytes (RFC 4302, section 2.2).
+pub(crate) fn authentication(next_header: u8) -> Vec<u8> {
+    join(&[&[next_header, 4, 0, 0], &[0xaa; 20]])
+}
+
+/// TCP header of 20 bytes with the given flags.
+pub(crate) fn tcp(flags: u8) -> Vec<u8> {
+    join(&[
+        &SRC_PORT.to_be_bytes(),
+        &DST_PORT.to_be_bytes(),
+        &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0],
+    ])
+}
+
+/// UDP datagram with `payload_len` bytes of payload.
+pub(crate) fn udp(payload_len: u16) -> Vec<u8> {
+    join(&[
+        &SRC_PORT.to_be_bytes(),
+        &DST_PORT.to_be_bytes(),
+        &(payload_len + 8).to_be_bytes(),
+        &[0, 0],
+        &vec![0x55; payload_len.into()],
+    ])
+}
