@@ -63,7 +63,8 @@ pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
 }
 
 /// Every test binary compiles this file, and few use all of it.
-const _: (fn(&[&str]) -> bool, fn() -> Option<PathBuf>) = (kernel_or_skip, corpus_or_skip);
+const _: fn(&[&str]) -> bool = kernel_or_skip;
+const _: fn() -> Option<PathBuf> = corpus_or_skip;
 
 fn missing_capability() -> Option<String> {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
