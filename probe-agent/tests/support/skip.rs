@@ -35,7 +35,7 @@ const CAPABILITIES: [Capability; 4] = [
 /// Whether this test can load programs and run these tools; says why if not.
 #[must_use]
 #[track_caller]
-pub fn kernel_or_skip(tools: &[&str]) -> bool {
+pub(crate) fn kernel_or_skip(tools: &[&str]) -> bool {
     let missing = missing_capability().or_else(|| missing_tool(tools));
     missing.is_none_or(|reason| skip("PROBE_REQUIRE_KERNEL", &reason))
 }
@@ -44,7 +44,7 @@ pub fn kernel_or_skip(tools: &[&str]) -> bool {
 /// root; says so if it is absent.
 #[must_use]
 #[track_caller]
-pub fn corpus_or_skip() -> Option<PathBuf> {
+pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     let corpus = env::var_os("PROBE_CORPUS").map_or(beside, PathBuf::from);
     if corpus.is_dir() {
@@ -57,8 +57,9 @@ pub fn corpus_or_skip() -> Option<PathBuf> {
     None
 }
 
-/// Every test binary compiles this file, and few use all of it.
-const _: (fn(&[&str]) -> bool, fn() -> Option<PathBuf>) = (kernel_or_skip, corpus_or_skip);
+// Every test binary compiles this file, and few use all of it.
+const _: fn(&[&str]) -> bool = kernel_or_skip;
+const _: fn() -> Option<PathBuf> = corpus_or_skip;
 
 fn missing_capability() -> Option<String> {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
