@@ -6,6 +6,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 #[path = "build/object_sources.rs"]
 mod object_sources;
@@ -17,8 +18,39 @@ const REMEDY: &str = "run `cargo xtask build-ebpf`";
 fn main() {
     println!("cargo::rerun-if-env-changed=PROBE_BPF_OBJECT");
     match object() {
-        Ok(path) => println!("cargo::rustc-env=PROBE_BPF_OBJECT_PATH={}", path.display()),
+        Ok(path) => embed(&path),
         Err(sentence) => println!("cargo::error={sentence}"),
+    }
+    commit();
+}
+
+fn embed(object: &Path) {
+    println!(
+        "cargo::rustc-env=PROBE_BPF_OBJECT_PATH={}",
+        object.display()
+    );
+    if let Ok(bytes) = fs::read(object) {
+        let sha256 = sha256_hex(&bytes);
+        println!("cargo::rustc-env=PROBE_BPF_OBJECT_SHA256={sha256}");
+    }
+}
+
+/// Names the commit in release builds. Others would have to be built anew after each commit.
+fn commit() {
+    println!("cargo::rerun-if-env-changed=PROBE_GIT_COMMIT");
+    if env::var_os("PROBE_GIT_COMMIT").is_some() || env::var("PROFILE").as_deref() != Ok("release")
+    {
+        return;
+    }
+    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
+    let git = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    if let Ok(output) = git
+        && output.status.success()
+    {
+        let commit = String::from_utf8_lossy(&output.stdout);
+        println!("cargo::rustc-env=PROBE_GIT_COMMIT={}", commit.trim());
     }
 }
 

@@ -149,8 +149,12 @@ fn keep<T>(result: Result<T, AgentError>, errors: &mut Vec<AgentError>) -> Optio
     result.map_err(|error| errors.push(error)).ok()
 }
 
-fn manager_options(config: &Config, metrics: &Metrics, writeout: &Arc<Writeout>) -> ManagerOptions {
-    let rotation_duration = metrics.observe_rotation_duration();
+fn manager_options(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    writeout: &Arc<Writeout>,
+) -> ManagerOptions {
+    let metrics = metrics.clone();
     let writeout = writeout.clone();
     ManagerOptions {
         flow_log: FlowLogOptions {
@@ -160,7 +164,7 @@ fn manager_options(config: &Config, metrics: &Metrics, writeout: &Arc<Writeout>)
         },
         local_buffers: config.rotation.local_buffers,
         writeout: Box::new(move |interval| writeout.submit(Arc::new(interval))),
-        on_rotation: Box::new(move |took| rotation_duration.observe(took.as_secs_f64())),
+        on_rotation: Box::new(move |took| metrics.on_rotation(took)),
         ..ManagerOptions::default()
     }
 }

@@ -14,7 +14,7 @@ use probe_common::{
 
 use crate::{
     config::InterfaceConfig,
-    flow::FlowMap,
+    flow::{FlowCounters, FlowMap},
     flow_log::{FlowLog, FlowLogOptions},
     ledger::{Ledger, Loss},
     source::{Attachment, BankCounters, Interface},
@@ -32,7 +32,7 @@ pub struct Capture {
     pub interface: Interface,
     /// With which settings.
     pub config: InterfaceConfig,
-    /// Since when.
+    /// Since when the interface is captured, by this or an earlier capture of the same name.
     pub started_at: Timestamp,
     attachment: OnceLock<Attachment>,
     state: Arc<Mutex<CaptureState>>,
@@ -67,6 +67,16 @@ pub struct CaptureState {
     books: Books,
 }
 
+/// What was counted on an interface by the captures before: a capture that starts again goes on
+/// from there, so that counters never go back and lose nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct History {
+    /// When the first of them began.
+    started_at: Timestamp,
+    ledger: Ledger,
+    totals: FlowCounters,
+}
+
 /// What has been booked from the counters of closed banks.
 #[derive(Debug)]
 struct Books {
@@ -79,6 +89,8 @@ struct Books {
     interval: Ledger,
     /// All intervals before.
     past: Ledger,
+    /// What the captures before this one counted in flows.
+    past_totals: FlowCounters,
 }
 
 /// Exclusive access to a capture's state, without a borrow of the capture.
@@ -93,6 +105,12 @@ impl CaptureState {
         }
         self.flow_log.handle_record(record);
         Ok(())
+    }
+
+    fn totals(&self) -> FlowCounters {
+        let mut totals = self.books.past_totals;
+        totals += self.flow_log.totals();
+        totals
     }
 
     /// The bank whose records belong to the running interval.
@@ -118,14 +136,21 @@ impl Capture {
         config: InterfaceConfig,
         options: FlowLogOptions,
         open_bank: u8,
+        history: Option<History>,
         now: Timestamp,
     ) -> Self {
+        let history = history.unwrap_or(History {
+            started_at: now,
+            ledger: Ledger::default(),
+            totals: FlowCounters::default(),
+        });
         let books = Books {
             source: BankCounters::default(),
             buffer_full: Default::default(),
             interval_start: now,
             interval: Ledger::default(),
-            past: Ledger::default(),
+            past: history.ledger,
+            past_totals: history.totals,
         };
         let state = CaptureState {
             flow_log: FlowLog::new(options),
@@ -136,7 +161,7 @@ impl Capture {
         Self {
             interface,
             config,
-            started_at: now,
+            started_at: history.started_at,
             attachment: OnceLock::new(),
             state: Arc::new(Mutex::new(state)),
             buffer_full: Default::default(),
@@ -222,6 +247,16 @@ impl Capture {
         self.state.lock().flow_log.aggregate().0
     }
 
+    /// What a later capture of the interface goes on from. Complete once the last interval ended.
+    pub fn history(&self) -> History {
+        let state = self.state.lock();
+        History {
+            started_at: self.started_at,
+            ledger: state.books.past,
+            totals: state.totals(),
+        }
+    }
+
     /// State for readers, with the source's counters of this moment. Changes nothing.
     pub fn status(&self, counters: &BankCounters) -> InterfaceStatus {
         let state = self.state.lock();
@@ -232,7 +267,7 @@ impl Capture {
             ledger.losses[Loss::LocalBufferFull as usize] +=
                 state.books.unbooked_buffer_full(bank, &self.buffer_full);
         }
-        let totals = state.flow_log.totals();
+        let totals = state.totals();
         ledger.flows = Tally {
             packets: totals.packets(),
             bytes: totals.bytes(),

@@ -8,9 +8,11 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod check;
+pub mod replay;
 mod version;
 
 use check::CheckArgs;
+use replay::ReplayArgs;
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;
@@ -19,7 +21,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  failed while running
-  2  wrong command line or configuration";
+  2  wrong command line or configuration
+  3  replay: the capture file is cut or damaged, the packets before that place were counted";
 
 /// Flow capture for Linux: who talked to whom, how much, and in which direction.
 #[derive(Debug, Parser)]
@@ -34,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Check a configuration file and tell everything that is wrong with it
     Check(CheckArgs),
+    /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
+    Replay(ReplayArgs),
     /// Tell the version, the commit and the eBPF object
     Version,
 }
@@ -43,6 +48,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),
+            Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Version => version::run(),
         }
     }

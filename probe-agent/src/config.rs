@@ -26,7 +26,7 @@ pub use interfaces::{Choice, InterfaceSelector};
 pub use problem::{ConfigError, Place, Problem, Problems};
 
 /// Largest file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 512 << 10;
 
 /// The whole configuration, after defaults and validation.
 ///

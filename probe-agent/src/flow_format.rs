@@ -3,7 +3,6 @@
 //! Pure functions from rows to an `impl Write`: they know no terminal and no clock.
 
 mod csv;
-mod fields;
 mod json;
 mod names;
 mod table;

@@ -62,14 +62,33 @@ impl<'a> FlowLine<'a> {
     }
 }
 
-/// The ledger that closes a list of flows: `{"type":"ledger", …}`. In packets, with the bytes of
-/// the same tallies beside them.
+/// The ledger that closes a list of flows: `{"type":"ledger", …}`.
 #[derive(Clone, Debug, Serialize)]
 pub struct LedgerLine<'a> {
     r#type: &'static str,
     iface: &'a str,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     bounds: Option<Bounds>,
+    #[serde(flatten)]
+    counts: LedgerCounts,
+}
+
+impl<'a> LedgerLine<'a> {
+    /// The line of one ledger; `bounds` as for [`FlowLine::new`].
+    pub fn new(iface: &'a str, bounds: Option<Bounds>, ledger: &Ledger) -> Self {
+        Self {
+            r#type: "ledger",
+            iface,
+            bounds,
+            counts: LedgerCounts::new(ledger),
+        }
+    }
+}
+
+/// The numbers of a ledger: packets, with the bytes of the same tallies beside them.
+/// `seen = flows + Σ losses + residue`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerCounts {
     seen: u64,
     flows: u64,
     #[serde(serialize_with = "by_name")]
@@ -83,13 +102,10 @@ pub struct LedgerLine<'a> {
     loss_bytes: [u64; Loss::COUNT],
 }
 
-impl<'a> LedgerLine<'a> {
-    /// The line of one ledger; `bounds` as for [`FlowLine::new`].
-    pub fn new(iface: &'a str, bounds: Option<Bounds>, ledger: &Ledger) -> Self {
+impl LedgerCounts {
+    /// The numbers of one ledger, or of several added up.
+    pub fn new(ledger: &Ledger) -> Self {
         Self {
-            r#type: "ledger",
-            iface,
-            bounds,
             seen: ledger.seen.packets,
             flows: ledger.flows.packets,
             losses: ledger.losses.map(|tally| tally.packets),

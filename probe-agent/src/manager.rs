@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    capture::Capture,
+    capture::{Capture, History},
     config::{InterfaceConfig, LocalBuffersConfig},
     drain::DrainThread,
     flow::FlowRow,
@@ -85,6 +85,8 @@ struct Inner {
     source: Box<dyn Source>,
     drains: Vec<DrainThread>,
     captures: BTreeMap<Arc<str>, Arc<Capture>>,
+    /// Counts of closed captures by name, for when the interface comes back.
+    history: BTreeMap<Arc<str>, History>,
     /// The bank that the source fills now.
     open_bank: u8,
 }
@@ -137,6 +139,7 @@ impl Manager {
                 source,
                 drains,
                 captures: BTreeMap::new(),
+                history: BTreeMap::new(),
                 open_bank: 0,
             }),
             options,

@@ -416,6 +416,17 @@ logging: { level: warning }
     assert_eq!(places, expected);
 }
 
+/// The place of a problem costs a pass over the file, so only the first hundred have one.
+#[test]
+fn a_flood_of_problems_is_told_in_bounded_time() {
+    let entries = (0..1000).map(|number| format!("  eth{number}: {{ hok: auto }}\n"));
+    let text = format!("interfaces:\n{}", entries.collect::<String>());
+    let found = Config::parse(&text).expect_err("nothing is right").0;
+    assert_eq!(found.len(), 1000);
+    let placed = found.iter().filter(|problem| problem.place.is_some());
+    assert_eq!(placed.count(), 100);
+}
+
 #[test]
 fn files_that_cannot_be_read_are_told_in_a_sentence() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -433,7 +444,7 @@ fn files_that_cannot_be_read_are_told_in_a_sentence() {
     );
 
     fs::write(&path, vec![b'#'; 2 << 20]).expect("written");
-    assert!(told(&path).contains("is larger than 1048576 bytes"));
+    assert!(told(&path).contains("is larger than 524288 bytes"));
 
     fs::write(&path, "capture: { max_flows: 0 }\n").expect("written");
     let text = told(&path);

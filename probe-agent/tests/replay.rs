@@ -1,11 +1,23 @@
 //! Capture files: the readers on files of our own making, and the whole way from file to flows on
 //! the corpus.
 
+#[path = "replay/banks.rs"]
+mod banks;
+#[path = "replay/command.rs"]
+mod command;
 #[path = "replay/corpus.rs"]
 mod corpus;
+#[path = "replay/damage.rs"]
+mod damage;
 #[path = "replay/differences.rs"]
 mod differences;
+#[path = "replay/formats.rs"]
+mod formats;
 #[path = "replay/oracle.rs"]
 mod oracle;
+#[path = "../../probe-common/tests/support/packets.rs"]
+mod packets;
 #[path = "replay/play.rs"]
 mod play;
+#[path = "replay/write.rs"]
+mod write;

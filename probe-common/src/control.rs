@@ -23,16 +23,24 @@ pub mod maps {
     pub const RECORDS: &str = "RECORDS";
     /// Per-CPU array of [`super::Counters`], indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Hash map from ifindex (`u32`) to [`super::Slot`].
+    /// Array of [`super::Slot`], indexed by [`super::slot_index`]. It holds one interface per
+    /// entry, the first come; no helper call is needed to read it.
     pub const SLOTS: &str = "SLOTS";
+    /// Hash map from ifindex (`u32`) to [`super::Slot`], for all interfaces: read where the entry
+    /// of [`SLOTS`] is another interface's.
+    pub const ALL_SLOTS: &str = "ALL_SLOTS";
     /// Array of one `u32`: the active bank.
     pub const ACTIVE_BANK: &str = "ACTIVE_BANK";
+    /// Per-CPU array of one [`super::Tally`]: frames on interfaces that have no slot.
+    pub const UNCLAIMED: &str = "UNCLAIMED";
 }
 
 /// Names of the programs in the object.
 pub mod programs {
-    /// XDP, frames that start with an Ethernet header.
+    /// XDP, frames that start with an Ethernet header, in one buffer or several (kernel 5.18).
     pub const XDP_INGRESS: &str = "probe_xdp_ingress";
+    /// The same for kernels before 5.18.
+    pub const XDP_INGRESS_LINEAR: &str = "probe_xdp_ingress_linear";
     /// TC ingress, frames that start with an Ethernet header.
     pub const TC_INGRESS: &str = "probe_tc_ingress";
     /// TC egress, frames that start with an Ethernet header.
@@ -55,6 +63,15 @@ pub const fn counters_entries(slots: u32) -> u32 {
     slots * DIRECTIONS * BANKS
 }
 
+/// Entries of [`maps::SLOTS`].
+pub const SLOT_ENTRIES: u32 = 4 * MAX_INTERFACES;
+
+/// Position of an interface in [`maps::SLOTS`], shared by those whose low bits are equal.
+#[inline(always)]
+pub const fn slot_index(ifindex: u32) -> u32 {
+    ifindex % SLOT_ENTRIES
+}
+
 /// [`Slot::flags`]: packets with a VLAN tag are counted as `filtered` and left out of the flows.
 pub const SLOT_IGNORE_VLANS: u32 = 1 << 0;
 
@@ -64,6 +81,8 @@ pub const SLOT_IGNORE_VLANS: u32 = 1 << 0;
 )]
 #[repr(C)]
 pub struct Slot {
+    /// The interface. 0, which no interface has, in an empty entry.
+    pub ifindex: u32,
     /// Position of its counters, see [`counters_index`].
     pub slot: u32,
     /// `SLOT_*` bits.
@@ -108,7 +127,7 @@ pub struct Counters {
 }
 
 wire_type!(Tally, size = 16);
-wire_type!(Slot, size = 8);
+wire_type!(Slot, size = 12);
 wire_type!(Counters, size = 144);
 
 impl Tally {

@@ -19,6 +19,16 @@ pub trait PacketBytes {
 
     /// Length of the frame on the wire, which is more than can be loaded where a capture was cut.
     fn wire_len(&self) -> usize;
+
+    /// Gives back `offset`, of which the BPF verifier then knows no more than that it is small.
+    ///
+    /// The verifier walks every path of a program with all it knows about each value. Without
+    /// this it would walk the rest of the parser once for each number of tags and of extension
+    /// headers before it: 300,000 steps instead of 10,000, of the million that it allows.
+    #[inline(always)]
+    fn blur(&self, offset: usize) -> usize {
+        offset
+    }
 }
 
 impl PacketBytes for [u8] {

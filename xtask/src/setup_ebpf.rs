@@ -77,15 +77,8 @@ fn install_with_rustup() -> Result<()> {
     }
     println!("Rust {RUST} with its sources: installing with rustup");
     let mut rustup = Command::new("rustup");
-    rustup.args([
-        "toolchain",
-        "install",
-        RUST,
-        "--profile",
-        "minimal",
-        "--component",
-        "rust-src",
-    ]);
+    rustup.args(["toolchain", "install", RUST, "--profile", "minimal"]);
+    rustup.args(["--component", "rust-src", "--component", "llvm-tools"]);
     workspace::run(&mut rustup).context("this machine has neither apt-get nor a working rustup")
 }
 

@@ -5,6 +5,8 @@
 //! rustup serves the same release.
 
 use std::env;
+use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +27,7 @@ pub(crate) struct Toolchain {
     pub(crate) rustc: PathBuf,
     pub(crate) cargo: PathBuf,
     pub(crate) bpf_linker: PathBuf,
+    pub(crate) llvm_strip: PathBuf,
     /// `lib/rustlib/src/rust` of the compiler.
     pub(crate) rust_src: PathBuf,
     pub(crate) versions: Versions,
@@ -65,13 +68,17 @@ impl Toolchain {
         let Some(bpf_linker) = bpf_linker() else {
             bail!("bpf-linker was not found: run `cargo xtask setup-ebpf`");
         };
-        let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?;
-        let rust_src = Path::new(&sysroot).join("lib/rustlib/src/rust");
+        let sysroot = PathBuf::from(output(Command::new(&rustc).args(["--print", "sysroot"]))?);
+        let Some(llvm_strip) = llvm_strip(&sysroot) else {
+            bail!("llvm-strip was not found: run `cargo xtask setup-ebpf`");
+        };
+        let rust_src = sysroot.join("lib/rustlib/src/rust");
         let versions = versions(&rustc, &bpf_linker)?;
         Ok(Self {
             rustc,
             cargo,
             bpf_linker,
+            llvm_strip,
             rust_src,
             versions,
         })
@@ -107,6 +114,19 @@ pub(crate) fn bpf_linker() -> Option<PathBuf> {
     workspace::find_program("bpf-linker")
         .or(installed)
         .filter(|linker| linker.is_file())
+}
+
+/// llvm-strip of the pinned LLVM from Debian, else of rustup's `llvm-tools`.
+fn llvm_strip(sysroot: &Path) -> Option<PathBuf> {
+    let debian = PathBuf::from(format!("/usr/lib/llvm-{LLVM}/bin/llvm-strip"));
+    let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok();
+    let hosts = hosts
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|host| host.path());
+    let mut places = iter::once(debian).chain(hosts.map(|host| host.join("bin/llvm-strip")));
+    places.find(|place| place.is_file())
 }
 
 /// The folder with cargo's registry.

@@ -98,3 +98,65 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io, pin::Pin, time::Duration};
+
+    use axum::serve::Listener;
+    use tokio::{
+        io::{AsyncRead, ReadBuf},
+        net::UnixStream,
+        time::{sleep, timeout},
+    };
+
+    use super::{Bounded, Connection, MAX_CONNECTIONS};
+
+    /// Always has one more client, which says nothing.
+    struct Crowd(Vec<UnixStream>);
+
+    impl Listener for Crowd {
+        type Io = UnixStream;
+        type Addr = ();
+
+        async fn accept(&mut self) -> (UnixStream, ()) {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            self.0.push(theirs);
+            (ours, ())
+        }
+
+        fn local_addr(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn one_too_many_waits_until_another_leaves() {
+        let mut listener = Bounded::new(Crowd(Vec::new()));
+        let mut connections = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            connections.push(listener.accept().await);
+        }
+        let short = Duration::from_millis(20);
+        assert!(timeout(short, listener.accept()).await.is_err());
+        connections.pop();
+        let next = timeout(Duration::from_secs(10), listener.accept()).await;
+        assert!(next.is_ok(), "there is room for it");
+    }
+
+    #[tokio::test]
+    async fn a_silent_client_is_disconnected() {
+        let (io, _client) = UnixStream::pair().expect("a pair");
+        let mut connection = Connection {
+            io,
+            idle: Box::pin(sleep(Duration::from_millis(5))),
+            _permit: None,
+        };
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = poll_fn(|context| Pin::new(&mut connection).poll_read(context, &mut buffer));
+        let read = timeout(Duration::from_secs(10), read).await;
+        let error = read.expect("it ends by itself").expect_err("nothing came");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Problems whose place is looked up. Each costs a pass over the file.
-const MAX_LOCATED: usize = 200;
+const MAX_LOCATED: usize = 100;
 
 /// Collects what is wrong, so that everything is told at once.
 #[derive(Default)]

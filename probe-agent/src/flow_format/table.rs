@@ -21,6 +21,26 @@ pub struct TableStyle {
     pub colour: bool,
 }
 
+impl TableStyle {
+    /// The style for standard output: as wide as the terminal, if it is one, and in colour unless
+    /// `NO_COLOR` is set (<https://no-color.org>) or the terminal is a dumb one.
+    pub fn of_terminal(is_terminal: bool) -> Self {
+        if !is_terminal {
+            return Self::default();
+        }
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let size = rustix::termios::tcgetwinsize(io::stdout());
+        Self {
+            width: size
+                .ok()
+                .map(|size| usize::from(size.ws_col))
+                .filter(|&width| width > 0),
+            colour: !is_set("NO_COLOR") && !is_dumb,
+        }
+    }
+}
+
 const COLUMNS: usize = 9;
 const COLUMN_GAP: &str = " ";
 /// From this one on columns are numbers.

@@ -137,7 +137,8 @@ impl Manager {
             }
             let now = (self.options.clock)();
             let (log, bank) = (self.options.flow_log, inner.open_bank);
-            let capture = Arc::new(Capture::new(interface, config, log, bank, now));
+            let history = inner.history.remove(&interface.name);
+            let capture = Arc::new(Capture::new(interface, config, log, bank, history, now));
             inner
                 .drains
                 .iter()
@@ -175,6 +176,7 @@ impl Manager {
             inner.drains.iter().for_each(|drain| drain.remove(ifindex));
             inner.source.release(ifindex);
             inner.captures.remove(&capture.interface.name);
+            inner.keep_history(capture);
             tracing::info!(iface = %capture.interface.name, "capture closed");
         }
         Ok(intervals)
@@ -199,10 +201,23 @@ impl Inner {
                 Ok(())
             }
             Err(error) => {
+                self.keep_history(&capture);
                 self.drains.iter().for_each(|drain| drain.remove(ifindex));
                 Err(error)
             }
         }
+    }
+}
+
+impl Inner {
+    /// Remembers the counts of a closed capture. Hosts that make a link for every container would
+    /// fill the memory with names, so only so many are kept.
+    fn keep_history(&mut self, capture: &Capture) {
+        if self.history.len() >= MAX_INTERFACES {
+            self.history.pop_first();
+        }
+        self.history
+            .insert(capture.interface.name.clone(), capture.history());
     }
 }
 

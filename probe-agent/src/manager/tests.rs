@@ -261,6 +261,26 @@ fn a_failed_update_leaves_the_interface_as_it_was() {
 }
 
 #[test]
+fn an_interface_that_starts_again_counts_on() {
+    let bench = Bench::new(1 << 20);
+    bench.want(&[(1, AUTO)]);
+    let started_at = bench.manager.status().interfaces["eth1"].started_at;
+    for hook in [Hook::Tc, Hook::Xdp, AUTO] {
+        for flow in 0..100 {
+            bench.kernel.packet(1, flow);
+        }
+        bench.want(&[(1, hook)]);
+    }
+    bench.want(&[]);
+    bench.want(&[(1, AUTO)]);
+    let status = &bench.manager.status().interfaces["eth1"];
+    assert_eq!(status.ledger.seen.packets, 300);
+    assert_eq!(status.totals.packets_rcvd, 255);
+    assert_eq!(status.ledger.residue(), 0);
+    assert_eq!(status.started_at, started_at);
+}
+
+#[test]
 fn closing_one_interface_writes_its_flows_and_leaves_the_others_alone() {
     let bench = Bench::new(1 << 20);
     bench.want(&[(1, AUTO), (2, AUTO)]);

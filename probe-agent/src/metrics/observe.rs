@@ -55,7 +55,12 @@ impl Metrics {
         self.counter(Count::Packets(direction), iface)
     }
 
-    /// How long rotations take, in seconds. The one metric that is observed as it happens.
+    /// Notes how long a rotation took. The one metric that is observed as it happens.
+    pub fn on_rotation(&self, took: std::time::Duration) {
+        self.rotation_duration.observe(took.as_secs_f64());
+    }
+
+    /// How long rotations take, in seconds.
     pub fn observe_rotation_duration(&self) -> Histogram {
         self.rotation_duration.clone()
     }

@@ -92,7 +92,7 @@ impl Oracle {
                 *self
                     .losses
                     .entry(loss_of_reason(text("reason")))
-                    .or_default() += packets
+                    .or_default() += packets;
             }
             "non-ip" => {
                 *self

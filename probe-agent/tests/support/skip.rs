@@ -37,7 +37,12 @@ const CAPABILITIES: [Capability; 4] = [
 #[track_caller]
 pub(crate) fn kernel_or_skip(tools: &[&str]) -> bool {
     let missing = missing_capability().or_else(|| missing_tool(tools));
-    missing.is_none_or(|reason| skip("PROBE_REQUIRE_KERNEL", &reason))
+    // Not a closure: the caller's place would be lost.
+    if let Some(reason) = missing {
+        skip("PROBE_REQUIRE_KERNEL", &reason);
+        return false;
+    }
+    true
 }
 
 /// The folder with the packet corpus: `PROBE_CORPUS`, or `../shared/corpus` from the workspace
@@ -78,7 +83,7 @@ fn missing_tool(tools: &[&str]) -> Option<String> {
 
 /// Reports a skipped test; a panic where `required` says that nothing may be skipped.
 #[track_caller]
-fn skip(required: &str, reason: &str) -> bool {
+fn skip(required: &str, reason: &str) {
     assert!(
         env::var_os(required).is_none_or(|value| value != "1"),
         "{required}=1, but: {reason}"
@@ -92,5 +97,4 @@ fn skip(required: &str, reason: &str) -> bool {
         log.and_then(|mut log| log.write_all(line.as_bytes()))
             .expect("PROBE_SKIP_LOG is writable");
     }
-    false
 }

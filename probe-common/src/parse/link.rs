@@ -37,13 +37,34 @@ pub fn parse_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, Pars
 #[inline(always)]
 pub fn parse_ether_type<P: PacketBytes + ?Sized>(
     frame: &P,
+    offset: usize,
+    ether_type: u16,
+) -> Result<Packet, ParseError> {
+    let (offset, version) = skip_link_headers(frame, offset, ether_type)?;
+    let offset = frame.blur(offset);
+    match version {
+        IpVersion::V4 => network::parse_ipv4(frame, offset).map(Packet::V4),
+        IpVersion::V6 => network::parse_ipv6(frame, offset).map(Packet::V6),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum IpVersion {
+    V4,
+    V6,
+}
+
+/// Finds the IP header behind tags, labels and PPPoE.
+#[inline(always)]
+fn skip_link_headers<P: PacketBytes + ?Sized>(
+    frame: &P,
     mut offset: usize,
     mut ether_type: u16,
-) -> Result<Packet, ParseError> {
+) -> Result<(usize, IpVersion), ParseError> {
     for _ in 0..=MAX_LINK_HEADERS {
         match ether_type {
-            ETHER_TYPE_IPV4 => return network::parse_ipv4(frame, offset).map(Packet::V4),
-            ETHER_TYPE_IPV6 => return network::parse_ipv6(frame, offset).map(Packet::V6),
+            ETHER_TYPE_IPV4 => return Ok((offset, IpVersion::V4)),
+            ETHER_TYPE_IPV6 => return Ok((offset, IpVersion::V6)),
             ETHER_TYPE_VLAN | ETHER_TYPE_QINQ | ETHER_TYPE_QINQ_OLD => {
                 let [_, _, high, low] = frame.load::<VLAN_TAG_LEN>(offset)?;
                 ether_type = u16::from_be_bytes([high, low]);
@@ -70,6 +91,17 @@ pub fn parse_ether_type<P: PacketBytes + ?Sized>(
         }
     }
     Err(ParseError::TooManyHeaders)
+}
+
+/// Whether the Ethernet header is followed by a VLAN tag of any kind.
+#[inline(always)]
+pub fn has_vlan_tag<P: PacketBytes + ?Sized>(frame: &P) -> bool {
+    frame.load(ETHER_TYPE_OFFSET).is_ok_and(|ether_type| {
+        matches!(
+            u16::from_be_bytes(ether_type),
+            ETHER_TYPE_VLAN | ETHER_TYPE_QINQ | ETHER_TYPE_QINQ_OLD
+        )
+    })
 }
 
 /// MPLS does not say what it carries; the first nibble does (RFC 4928, section 2).

@@ -37,8 +37,8 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
         total_len => total_len,
     };
     if header_len > IPV4_MIN_LEN {
-        // The options must be there, although nothing in them is read.
-        frame.load::<1>(offset + header_len - 1)?;
+        // The options must be there up to their last word, although nothing in them is read.
+        frame.load::<4>(offset + header_len - 4)?;
     }
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
     let observation = Observation {
@@ -88,7 +88,8 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
         payload_len => payload_len + IPV6_LEN,
     };
     let end = offset + octets;
-    let chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
+    let mut chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
+    chain.end = frame.blur(chain.end);
     let observation = Observation {
         key: EpHash {
             src_addr,
@@ -150,7 +151,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         if end > packet_end {
             return Err(ParseError::Truncated);
         }
-        frame.load::<1>(end - 1)?;
+        frame.load::<4>(end - 4)?; // its last word, so all of it is there
         let has_fragment_offset = u16::from_be_bytes([high, low]) & IPV6_FRAGMENT_OFFSET_MASK != 0;
         if next_header == FRAGMENT && has_fragment_offset {
             return Ok(Chain {

@@ -8,6 +8,8 @@ use probe_common::{
     parse::{Observation, Packet, ParseError},
 };
 
+#[path = "packets/fragments.rs"]
+mod fragments;
 #[path = "packets/frame.rs"]
 pub(crate) mod frame;
 #[path = "packets/ipv4.rs"]
@@ -40,6 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
         link::cases(),
         ipv4::cases(),
         ipv6::cases(),
+        fragments::cases(),
         transport::cases(),
     ]
     .concat()

@@ -22,6 +22,10 @@ pub(super) const RUSTFLAGS: [&str; 4] = [
     "--cfg=bpf_target_arch=\"x86_64\"",
 ];
 
+/// BTF is made from the debug information, and is all of it that the kernel reads: without the
+/// rest the object is a fifth.
+pub(super) const STRIP_FLAG: &str = "--strip-debug";
+
 /// Builds the object and returns its place under `target/bpf`.
 pub(super) fn object(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
     let target_dir = root.join("target/bpf");
@@ -49,8 +53,10 @@ pub(super) fn object(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
             rustflags(root, toolchain).join("\x1f"),
         );
     workspace::run(&mut build).context("the eBPF object was not built")?;
+    let linked = target_dir.join(TARGET).join(PROFILE).join("probe");
     let object = target_dir.join("probe.bpf.o");
-    fs::copy(target_dir.join(TARGET).join(PROFILE).join("probe"), &object)?;
+    let mut strip = Command::new(&toolchain.llvm_strip);
+    workspace::run(strip.arg(STRIP_FLAG).arg("-o").arg(&object).arg(&linked))?;
     Ok(object)
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::compile::{self, RUSTFLAGS, TARGET};
+use super::compile::{self, RUSTFLAGS, STRIP_FLAG, TARGET};
 use crate::object_sources::{locked_packages, sha256_hex, source_hashes};
 use crate::toolchain::Toolchain;
 use crate::workspace::output;
@@ -18,7 +18,7 @@ pub(super) fn describe(root: &Path, toolchain: &Toolchain, object: &[u8]) -> Res
         "object": { "sha256": sha256_hex(object), "bytes": object.len() },
         "toolchain": toolchain.versions.to_json(),
         "target": TARGET,
-        "flags": RUSTFLAGS,
+        "flags": { "rustc": RUSTFLAGS, "llvm-strip": STRIP_FLAG },
         "sources": source_hashes(root)?,
         "packages": packages(root, toolchain)?,
     }))

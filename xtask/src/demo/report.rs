@@ -199,12 +199,15 @@ pub(super) fn check(written: &Written, link: &LinkCounters) -> Result<()> {
         );
     }
     // Frames that are no IP (ARP) are on the link and in no flow.
-    let lost_octets: u64 = written
+    let loss_bytes = written
         .ledgers
         .iter()
-        .filter_map(|ledger| ledger["lost_frame_bytes"].as_u64())
-        .sum::<u64>()
-        .saturating_sub(ETHERNET_HEADER_BYTES * sums.lost);
+        .filter_map(|ledger| ledger["loss_bytes"].as_object());
+    let loss_bytes: u64 = loss_bytes
+        .flatten()
+        .filter_map(|(_, bytes)| bytes.as_u64())
+        .sum();
+    let lost_octets = loss_bytes.saturating_sub(ETHERNET_HEADER_BYTES * sums.lost);
     let octets = link.bytes - ETHERNET_HEADER_BYTES * link.packets;
     if sums.flow_bytes + lost_octets != octets {
         bail!(

@@ -20,6 +20,10 @@ const EPB_FLAGS: u16 = 2;
 const IF_TSOFFSET: u16 = 14;
 /// Type of the packet block that the enhanced one replaced (appendix A).
 const OBSOLETE_PACKET_BLOCK: u32 = 2;
+/// Section header, interface description, packet, simple packet, enhanced packet.
+const INDISPENSABLE_BLOCKS: [u32; 5] = [0x0a0d_0d0a, 1, OBSOLETE_PACKET_BLOCK, 3, 6];
+/// Type, length, length again.
+const MIN_BLOCK_LEN: usize = 12;
 /// Interfaces in one section at most: the obsolete packet block has 16 bits for the number.
 const MAX_SECTION_INTERFACES: usize = 1 << 16;
 /// Longest name of an interface that is kept; Linux has 15.
@@ -67,13 +71,24 @@ impl Sections {
 
     /// Length of the block that starts with `bytes`, as it says.
     pub(super) fn block_len(&self, bytes: &[u8]) -> Option<usize> {
-        let len = *bytes.get(4..)?.first_chunk::<4>()?;
-        let len = if self.is_big_endian {
-            u32::from_be_bytes(len)
+        usize::try_from(self.word(bytes, 4)?).ok()
+    }
+
+    /// The same for a block that is there as a whole and neither packet, interface nor section.
+    pub(super) fn passable_block_len(&self, bytes: &[u8]) -> Option<usize> {
+        let len = self.block_len(bytes).filter(|&len| len >= MIN_BLOCK_LEN)?;
+        let is_whole = self.word(bytes, len - 4) == self.word(bytes, 4);
+        let is_passable = !INDISPENSABLE_BLOCKS.contains(&self.word(bytes, 0)?);
+        (is_whole && is_passable).then_some(len)
+    }
+
+    fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
+        let word = *bytes.get(at..)?.first_chunk::<4>()?;
+        Some(if self.is_big_endian {
+            u32::from_be_bytes(word)
         } else {
-            u32::from_le_bytes(len)
-        };
-        usize::try_from(len).ok()
+            u32::from_le_bytes(word)
+        })
     }
 
     /// Takes notice of a block; says whether it was a packet. `None` if it makes no sense here.
@@ -192,27 +207,20 @@ impl Sections {
     /// Interface and drop count in 16 bits each, then as in an enhanced packet block.
     fn obsolete_packet<'a>(&self, body: &'a [u8]) -> Option<FilePacket<'a>> {
         let (head, rest) = body.split_first_chunk::<20>()?;
-        let word = |at: usize| {
-            let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];
-            if self.is_big_endian {
-                u32::from_be_bytes(bytes)
-            } else {
-                u32::from_le_bytes(bytes)
-            }
-        };
         let number = if self.is_big_endian {
             u16::from_be_bytes([head[0], head[1]])
         } else {
             u16::from_le_bytes([head[0], head[1]])
         };
         let interface = self.section.get(usize::from(number))?;
-        let ticks = u64::from(word(4)) << 32 | u64::from(word(8));
+        let word = |at| self.word(head, at);
+        let ticks = u64::from(word(4)?) << 32 | u64::from(word(8)?);
         Some(FilePacket {
             interface: interface.interface,
             link_type: interface.link_type,
             direction: None,
             timestamp: interface.timestamp(ticks),
-            frame: frame(rest.get(..usize::try_from(word(12)).ok()?)?, word(16)),
+            frame: frame(rest.get(..usize::try_from(word(12)?).ok()?)?, word(16)?),
         })
     }
 

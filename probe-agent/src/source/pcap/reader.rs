@@ -128,8 +128,19 @@ impl PacketReader {
                 }
                 Step::NeedsMore => self.refill()?,
                 Step::NeedsRoom => self.make_room()?,
-                Step::Ended(ending) => return Err(ending),
+                Step::Ended(ending) => {
+                    let len = self.passable_block_len().ok_or(ending)?;
+                    self.consume(len);
+                }
             }
+        }
+    }
+
+    /// Length of a block that the parser refused although nothing depends on what it says.
+    fn passable_block_len(&self) -> Option<usize> {
+        match &self.context {
+            Context::PcapNg(sections) => sections.passable_block_len(self.parser.data()),
+            Context::Unknown { .. } | Context::Pcap { .. } => None,
         }
     }
 
@@ -152,6 +163,9 @@ impl PacketReader {
     /// The parser wants more than the file has: because the block reaches beyond its end, or because
     /// something inside the block claims to reach beyond the block.
     fn incomplete(&self, offset: u64) -> Ending {
+        if self.parser.data().is_empty() {
+            return Ending::Complete;
+        }
         let block_len = match &self.context {
             Context::PcapNg(sections) => sections.block_len(self.parser.data()),
             Context::Unknown { .. } | Context::Pcap { .. } => None,

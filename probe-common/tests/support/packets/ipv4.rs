@@ -1,9 +1,6 @@
-//! IPv4 headers, options and fragments (RFC 791).
+//! IPv4 headers and options (RFC 791).
 
-use probe_common::{
-    parse::ParseError,
-    record::{NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
-};
+use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
 
 use super::{Case, With, case, cut, frame::*, v4};
 
@@ -12,7 +9,6 @@ pub(super) fn cases() -> Vec<Case> {
         length_cases(),
         option_cases(),
         header_length_cases(),
-        fragment_cases(),
         cut_cases(),
     ]
     .concat()
@@ -197,76 +193,6 @@ fn header_length_cases() -> Vec<Case> {
             "ipv6 behind the ipv4 ether type",
             ethernet(IPV4, &Ipv6::of(UDP).packet(&udp(4))),
             ParseError::InvalidHeader,
-        ),
-    ]
-}
-
-fn fragment_cases() -> Vec<Case> {
-    let of = |fragment, ip_protocol| Ipv4 {
-        fragment,
-        ..Ipv4::of(ip_protocol)
-    };
-    vec![
-        case(
-            "do not fragment",
-            of(0x4000, UDP).frame(&udp(4)),
-            v4(UDP, 32, 28).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "reserved fragment bit",
-            of(0x8000, UDP).frame(&udp(4)),
-            v4(UDP, 32, 28).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "first fragment",
-            of(MORE_FRAGMENTS, UDP).frame(&udp(24)),
-            v4(UDP, 52, 28).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "middle fragment",
-            of(MORE_FRAGMENTS | 4, UDP).frame(&[0x55; 24]),
-            v4(UDP, 44, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "last fragment",
-            of(9, TCP).frame(&tcp(2)),
-            v4(TCP, 40, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "fragment at the largest offset",
-            of(0x1fff, UDP).frame(&[0; 8]),
-            v4(UDP, 28, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "later fragment without payload",
-            of(1, UDP).frame(&[]),
-            v4(UDP, 20, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "later fragment of icmp",
-            of(1, ICMP).frame(&[8; 8]),
-            v4(ICMP, 28, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "later fragment of esp",
-            of(1, ESP).frame(&[8; 8]),
-            v4(ESP, 28, 20).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "later fragment with options",
-            Ipv4 {
-                options: &[1, 1, 1, 0],
-                ..of(1, UDP)
-            }
-            .frame(&[0; 8]),
-            v4(UDP, 32, 24).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "tiny first fragment of tcp",
-            of(MORE_FRAGMENTS, TCP).frame(&tcp(2)[..8]),
-            v4(TCP, 28, 20)
-                .ports(SRC_PORT, DST_PORT)
-                .notes(NOTE_SHORT_TRANSPORT),
         ),
     ]
 }

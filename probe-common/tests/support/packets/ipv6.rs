@@ -1,9 +1,6 @@
 //! IPv6 headers and extension headers (RFC 8200, RFC 4302).
 
-use probe_common::{
-    parse::ParseError,
-    record::{NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
-};
+use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
 
 use super::{Case, With, case, cut, frame::*, v6};
 
@@ -12,7 +9,6 @@ pub(super) fn cases() -> Vec<Case> {
         length_cases(),
         extension_cases(),
         chain_limit_cases(),
-        fragment_cases(),
         cut_cases(),
     ]
     .concat()
@@ -219,73 +215,6 @@ fn chain_limit_cases() -> Vec<Case> {
             "a hundred extension headers",
             chain_of(100),
             ParseError::TooManyHeaders,
-        ),
-    ]
-}
-
-fn fragment_cases() -> Vec<Case> {
-    let of = |parts: &[&[u8]]| Ipv6::of(FRAGMENT).frame(&join(parts));
-    vec![
-        case(
-            "ipv6 first fragment",
-            of(&[&fragment(UDP, 0, true), &udp(16)]),
-            v6(UDP, 72, 56).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "atomic fragment",
-            of(&[&fragment(UDP, 0, false), &udp(4)]),
-            v6(UDP, 60, 56).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "ipv6 later fragment",
-            of(&[&fragment(UDP, 3, true), &udp(8)]),
-            v6(UDP, 64, 48).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "ipv6 fragment at the largest offset",
-            of(&[&fragment(TCP, 0x1fff, false), &[0; 8]]),
-            v6(TCP, 56, 48).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "later fragment keeps the fragment header's next header",
-            of(&[
-                &fragment(DESTINATION_OPTIONS, 3, false),
-                &extension(UDP, 0),
-                &udp(4),
-            ]),
-            v6(DESTINATION_OPTIONS, 68, 48).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "hop-by-hop, later fragment",
-            Ipv6::of(HOP_BY_HOP).frame(&join(&[
-                &extension(FRAGMENT, 0),
-                &fragment(TCP, 5, false),
-                &[0; 8],
-            ])),
-            v6(TCP, 64, 56).notes(NOTE_LATER_FRAGMENT),
-        ),
-        case(
-            "two fragment headers",
-            of(&[
-                &fragment(FRAGMENT, 0, false),
-                &fragment(UDP, 0, false),
-                &udp(4),
-            ]),
-            v6(UDP, 68, 64).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "first fragment, then destination options",
-            of(&[
-                &fragment(DESTINATION_OPTIONS, 0, true),
-                &extension(UDP, 0),
-                &udp(8),
-            ]),
-            v6(UDP, 72, 64).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "fragment header cut",
-            of(&[&fragment(UDP, 0, false)[..7]]),
-            ParseError::Truncated,
         ),
     ]
 }

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use probe_common::parse::{CapturedFrame, link::parse_ethernet};
 
-#[path = "support/packets.rs"]
-mod packets;
+use crate::packets;
 
 #[test]
 fn every_packet_has_its_known_answer() {

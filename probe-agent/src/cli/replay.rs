@@ -1,0 +1,183 @@
+//! `replay`: the agent's pipeline over a capture file, without a kernel.
+
+mod progress;
+
+use std::{
+    fmt::Display,
+    io::{self, BufWriter, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+
+use crate::{
+    config::InterfaceConfig,
+    flow_format::{
+        FlowFormat, InterfaceFlows, TableStyle, is_closed_by_reader, total_ledger, write_flows,
+    },
+    flow_log::FlowLogOptions,
+    manager::{Manager, ManagerError, ManagerOptions},
+    source::{
+        Interface, SourceError,
+        pcap::{Ending, PcapError, PcapSource},
+    },
+    writeout::Interval,
+};
+
+/// Exit status when the file is cut or damaged and what was readable has been shown.
+const EXIT_INCOMPLETE: u8 = 3;
+
+/// Shows the flows of a capture file.
+///
+/// Packets count as received unless the file says that they were sent; bytes are IP octets. In the
+/// table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+` those
+/// that stand for many; a port `*` is one that was aggregated away or that a fragment does not have.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 when every packet of the file was counted, 1 when the file \
+                        cannot be replayed, 3 when it is cut or damaged and only the packets \
+                        before that place were counted."
+)]
+pub struct ReplayArgs {
+    /// Capture file, pcap or pcapng; `-` is the standard input
+    pub file: PathBuf,
+    /// How to write the flows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FlowFormat,
+    /// Keep each direction and each client port apart: unidirectional flows by their five fields
+    #[arg(long)]
+    pub raw: bool,
+    /// Flows kept apart; further ones are folded into overflow flows
+    #[arg(long, value_name = "N", default_value_t = FlowLogOptions::default().max_flows)]
+    pub max_flows: usize,
+}
+
+/// What a replay came to.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// The interfaces in the order of the file, their flows by packets.
+    pub interfaces: Vec<InterfaceFlows>,
+    /// Whether the file was whole.
+    pub ending: Ending,
+    /// Earliest and latest packet, by the time stamps of the file.
+    pub time_range: Option<(Timestamp, Timestamp)>,
+    /// What the user should know, as sentences.
+    pub warnings: Vec<String>,
+}
+
+/// Why a replay failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The file cannot be replayed.
+    #[error(transparent)]
+    File(#[from] PcapError),
+    /// The pipeline failed.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+    /// The source failed on the way.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The flows cannot be written.
+    #[error("cannot write the flows: {0}")]
+    Output(io::Error),
+}
+
+/// Runs the command: flows to stdout, all else to stderr.
+pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
+    let replayed = replay(args, io::stderr().is_terminal())?;
+    for warning in &replayed.warnings {
+        note(format_args!("warning: {warning}"));
+    }
+    let stdout = io::stdout();
+    let style = TableStyle::of_terminal(stdout.is_terminal());
+    let mut out = BufWriter::new(stdout.lock());
+    let written = write_flows(&mut out, args.format, style, &replayed.interfaces)
+        .and_then(|()| write_time_range(&mut out, args.format, replayed.time_range));
+    match written {
+        Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
+        _ => {}
+    }
+    if args.format == FlowFormat::Csv {
+        // The other formats have it at their end.
+        note(total_ledger(&replayed.interfaces));
+    }
+    if replayed.ending.is_complete() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let file = args.file.display();
+    note(format_args!("incomplete: {file}: {}", replayed.ending));
+    Ok(ExitCode::from(EXIT_INCOMPLETE))
+}
+
+/// When the packets were captured: people are told, programs have their own clock.
+fn write_time_range(
+    out: &mut impl Write,
+    format: FlowFormat,
+    range: Option<(Timestamp, Timestamp)>,
+) -> io::Result<()> {
+    match range {
+        Some((first, last)) if format == FlowFormat::Table => {
+            writeln!(out, "captured from {first:.3} to {last:.3}")?;
+        }
+        _ => {}
+    }
+    out.flush()
+}
+
+/// Tells the user. `eprintln!` would panic where nobody reads standard error any more.
+fn note(sentence: impl Display) {
+    drop(writeln!(io::stderr(), "{sentence}"));
+}
+
+/// Plays the file through a [`Manager`] and collects the flows of all its interfaces.
+pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, ReplayError> {
+    let (source, interfaces) = PcapSource::open(&args.file)?;
+    let playback = source.playback();
+    let intervals: Arc<Mutex<Vec<Interval>>> = Arc::default();
+    let sink = Arc::clone(&intervals);
+    let options = ManagerOptions {
+        flow_log: FlowLogOptions {
+            port_aggregation: !args.raw,
+            bidirectional: !args.raw,
+            max_flows: args.max_flows,
+        },
+        writeout: Box::new(move |interval| sink.lock().push(interval)),
+        ..ManagerOptions::default()
+    };
+    let manager = Manager::new(Box::new(source), options)?;
+    let wanted = interfaces.iter().cloned();
+    manager.update(wanted.map(|interface| (interface, InterfaceConfig::default())))?;
+    let failures = {
+        let _bar = show_progress.then(|| progress::Bar::spawn(playback.clone()));
+        manager.wait_for_end()
+    };
+    if let Some(failure) = failures.into_iter().next() {
+        return Err(failure.into());
+    }
+    manager.close(&[])?;
+    let intervals = std::mem::take(&mut *intervals.lock());
+    Ok(Replayed {
+        interfaces: in_file_order(&interfaces, intervals),
+        // The stream has ended, so its ending is known.
+        ending: playback.ending().unwrap_or(Ending::Complete),
+        time_range: playback.time_range(),
+        warnings: playback.warnings(),
+    })
+}
+
+fn in_file_order(interfaces: &[Interface], intervals: Vec<Interval>) -> Vec<InterfaceFlows> {
+    let position = |iface: &str| interfaces.iter().position(|known| *known.name == *iface);
+    let mut flows: Vec<_> = intervals
+        .into_iter()
+        .map(|interval| InterfaceFlows {
+            iface: interval.iface.to_string(),
+            flows: interval.flows.sorted_rows(),
+            ledger: interval.ledger,
+        })
+        .collect();
+    flows.sort_by_key(|interface| position(&interface.iface));
+    flows
+}

@@ -1,0 +1,8 @@
+//! The parser on the host: known answers and properties.
+
+#[path = "parser/cases.rs"]
+mod cases;
+#[path = "support/packets.rs"]
+mod packets;
+#[path = "parser/properties.rs"]
+mod properties;

@@ -1,0 +1,167 @@
+//! What becomes of a frame: it is parsed, counted and, if it belongs to a flow, pushed as a record.
+//!
+//! Every frame is counted as seen and meets exactly one destiny: recorded, ring full, filtered or
+//! one of the parse errors.
+
+use probe_common::{
+    control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
+    parse::{Observation, Packet, ParseError, link::has_vlan_tag},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+};
+
+use crate::{
+    maps,
+    packet::{Frame, Segmentation},
+};
+
+/// Accounts for one frame.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a bank is 0 or 1")]
+pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
+    let ifindex = frame.ifindex();
+    let Some(slot) = maps::slot(ifindex) else {
+        on_unclaimed(frame);
+        return;
+    };
+    let bank = maps::active_bank();
+    let Some(counters) = maps::counters(counters_index(bank, slot.slot, direction)) else {
+        on_unclaimed(frame);
+        return;
+    };
+    if is_filtered(frame, slot) {
+        let whole = whole(frame);
+        counters.seen += whole;
+        counters.filtered += whole;
+        return;
+    }
+    let head = RecordHead {
+        ifindex,
+        direction,
+        bank: bank as u8,
+        ..RecordHead::default()
+    };
+    match frame.parse() {
+        Ok(Packet::V4(observation)) => on_observation(frame, counters, head, &observation),
+        Ok(Packet::V6(observation)) => on_observation(frame, counters, head, &observation),
+        Err(error) => on_parse_error(frame, counters, error),
+    }
+}
+
+#[inline(always)]
+fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
+    slot.flags & SLOT_IGNORE_VLANS != 0
+        && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
+}
+
+/// Counts a packet and pushes its record.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a frame has fewer than 2^32 segments"
+)]
+fn on_observation<F: Frame, K: IntoRecord>(
+    frame: &F,
+    counters: &mut Counters,
+    head: RecordHead,
+    observation: &Observation<K>,
+) where
+    K::Record: 'static,
+{
+    let wire = OnWire::of(frame, observation);
+    counters.seen.add(wire.packets, wire.frame_octets);
+    let record = observation.key.into_record(RecordHead {
+        octets: wire.octets,
+        packets: wire.packets as u32,
+        tcp_flags: observation.tcp_flags,
+        aux: observation.aux,
+        notes: observation.notes,
+        ..head
+    });
+    if !maps::push::<K>(record) {
+        counters.ring_full.add(wire.packets, wire.octets);
+        return;
+    }
+    counters.recorded.add(wire.packets, wire.octets);
+    if observation.notes & NOTE_LATER_FRAGMENT != 0 {
+        counters.later_fragments += wire.packets;
+    }
+    if observation.notes & NOTE_SHORT_TRANSPORT != 0 {
+        counters.short_transports += wire.packets;
+    }
+}
+
+/// What a packet is on the wire: itself, or the segments of a super-packet.
+struct OnWire {
+    packets: u64,
+    /// IP octets.
+    octets: u64,
+    /// Octets with the link headers.
+    frame_octets: u64,
+}
+
+impl OnWire {
+    #[inline(always)]
+    fn of<F: Frame, K>(frame: &F, observation: &Observation<K>) -> Self {
+        let octets = u64::from(observation.octets);
+        let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
+        let Segmentation { size, segments } = frame.segmentation();
+        if size == 0 {
+            return Self {
+                packets: 1,
+                octets,
+                frame_octets,
+            };
+        }
+        let header_octets = u64::from(observation.header_octets);
+        let packets = match segments {
+            0 => octets
+                .saturating_sub(header_octets)
+                .div_ceil(u64::from(size))
+                .max(1),
+            segments => u64::from(segments),
+        };
+        // Each segment but the first repeats the headers that the super-packet has once.
+        let repeats = packets - 1;
+        let link_octets = frame_octets.saturating_sub(octets);
+        Self {
+            packets,
+            octets: octets + repeats * header_octets,
+            frame_octets: frame_octets + repeats * (link_octets + header_octets),
+        }
+    }
+}
+
+/// A frame whose headers are not known: super-packets count with the segments that the kernel
+/// states, and without the repeated headers.
+#[inline(always)]
+fn whole<F: Frame>(frame: &F) -> Tally {
+    Tally {
+        packets: u64::from(frame.segmentation().segments.max(1)),
+        bytes: frame.wire_len() as u64,
+    }
+}
+
+#[inline(always)]
+fn on_parse_error<F: Frame>(frame: &F, counters: &mut Counters, error: ParseError) {
+    let whole = whole(frame);
+    counters.seen += whole;
+    // Spelled out, since an index that is computed at run time cannot be proven to be in bounds.
+    let [not_ip, invalid_header, truncated, too_many_headers] = &mut counters.unparsed;
+    let tally = match error {
+        ParseError::NotIp => not_ip,
+        ParseError::InvalidHeader => invalid_header,
+        ParseError::Truncated => truncated,
+        ParseError::TooManyHeaders => too_many_headers,
+    };
+    *tally += whole;
+}
+
+/// An interface that the agent does not know, such as one that was moved between namespaces.
+#[inline(always)]
+fn on_unclaimed<F: Frame>(frame: &F) {
+    #[cfg(feature = "log")]
+    aya_log_ebpf::debug!(frame, "no slot for interface {}", frame.ifindex());
+    if let Some(tally) = maps::unclaimed() {
+        *tally += whole(frame);
+    }
+}

@@ -1,0 +1,163 @@
+//! TC: socket buffers (skb), which may be super-packets and may lie in several fragments.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::bpf_hdr_start_off::BPF_HDR_START_NET,
+    helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
+    programs::TcContext,
+};
+use probe_common::parse::{
+    OutOfBounds, Packet, PacketBytes, ParseError,
+    link::{parse_ether_type, parse_ethernet},
+};
+
+use super::{Frame, Segmentation, blur, call_offset, load_by_call, load_direct};
+
+const VLAN_TAG_LEN: usize = 4;
+
+/// An skb that starts with an Ethernet header.
+pub(crate) struct TcFrame(TcContext);
+
+/// An skb of a device without link header.
+pub(crate) struct TcPacket(TcContext);
+
+impl TcFrame {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: TcContext) -> Self {
+        Self(ctx)
+    }
+}
+
+impl PacketBytes for TcFrame {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
+        let skb = self.0.skb.skb;
+        // SAFETY: `skb` is the program's context, which the kernel keeps readable.
+        let (data, data_end) = unsafe { ((*skb).data, (*skb).data_end) };
+        load_direct(data, data_end, offset).or_else(|OutOfBounds| {
+            // Only the linear part can be read directly; the rest may be in fragments.
+            load_by_call(|bytes, len| {
+                // SAFETY: `skb` is the program's context, and `bytes` is writable for `len` bytes.
+                unsafe { bpf_skb_load_bytes(skb.cast(), call_offset(offset), bytes, len) }
+            })
+        })
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        // The tag was on the wire, or will be.
+        len(&self.0) + self.stripped_vlan_tag_len()
+    }
+
+    #[inline(always)]
+    fn blur(&self, offset: usize) -> usize {
+        blur(offset)
+    }
+}
+
+impl EbpfContext for TcFrame {
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr()
+    }
+}
+
+impl Frame for TcFrame {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        ifindex(&self.0)
+    }
+
+    #[inline(always)]
+    fn parse(&self) -> Result<Packet, ParseError> {
+        parse_ethernet(self)
+    }
+
+    #[inline(always)]
+    fn stripped_vlan_tag_len(&self) -> usize {
+        // SAFETY: the pointer is the program's context, which the kernel keeps readable.
+        let vlan_present = unsafe { (*self.0.skb.skb).vlan_present };
+        if vlan_present == 0 { 0 } else { VLAN_TAG_LEN }
+    }
+
+    #[inline(always)]
+    fn segmentation(&self) -> Segmentation {
+        segmentation(&self.0)
+    }
+}
+
+impl TcPacket {
+    #[inline(always)]
+    pub(crate) const fn new(ctx: TcContext) -> Self {
+        Self(ctx)
+    }
+}
+
+impl PacketBytes for TcPacket {
+    /// Reads from the network header on, not from the start of the data: before kernel 5.14, ipip,
+    /// sit and gre hand over received packets whose data starts at the outer header. There is no
+    /// direct access to the network header, so each read is a call (20 ns).
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
+        let (skb, offset) = (self.0.skb.skb, call_offset(offset));
+        load_by_call(|bytes, len| {
+            // SAFETY: `skb` is the program's context, and `bytes` is writable for `len` bytes.
+            unsafe {
+                bpf_skb_load_bytes_relative(skb.cast(), offset, bytes, len, BPF_HDR_START_NET)
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn wire_len(&self) -> usize {
+        len(&self.0)
+    }
+}
+
+impl EbpfContext for TcPacket {
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr()
+    }
+}
+
+impl Frame for TcPacket {
+    #[inline(always)]
+    fn ifindex(&self) -> u32 {
+        ifindex(&self.0)
+    }
+
+    #[inline(always)]
+    fn parse(&self) -> Result<Packet, ParseError> {
+        // SAFETY: the pointer is the program's context, which the kernel keeps readable.
+        let protocol = unsafe { (*self.0.skb.skb).protocol };
+        // A `__be16` in the low half of the word.
+        parse_ether_type(self, 0, u16::from_be(protocol as u16))
+    }
+
+    #[inline(always)]
+    fn segmentation(&self) -> Segmentation {
+        segmentation(&self.0)
+    }
+}
+
+#[inline(always)]
+fn ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: the pointer is the program's context, which the kernel keeps readable.
+    unsafe { (*ctx.skb.skb).ifindex }
+}
+
+/// Length of the whole skb, linear part and fragments.
+#[inline(always)]
+fn len(ctx: &TcContext) -> usize {
+    ctx.len() as usize
+}
+
+#[inline(always)]
+fn segmentation(ctx: &TcContext) -> Segmentation {
+    // SAFETY: the pointer is the program's context, which the kernel keeps readable.
+    let (size, segments) = unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).gso_segs) };
+    Segmentation { size, segments }
+}
