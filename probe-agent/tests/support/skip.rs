@@ -62,7 +62,7 @@ pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
     None
 }
 
-/// Every test binary compiles this file, and few use all of it.
+// Every test binary compiles this file, and few use all of it.
 const _: fn(&[&str]) -> bool = kernel_or_skip;
 const _: fn() -> Option<PathBuf> = corpus_or_skip;
 

@@ -1,6 +1,11 @@
 //! The demo's network: two namespaces and a veth pair, removed when dropped.
 
-use std::{fs::File, process::Command, thread};
+use std::{
+    fs::File,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -94,6 +99,22 @@ impl Lab {
             ip(&["-n", namespace, "link", "set", LINK, "up"])?;
         }
         Ok(())
+    }
+
+    /// The link's counters once nothing has passed for a while: multicast membership reports
+    /// (RFC 3810, section 9.11: up to a second apart) trail behind.
+    pub(super) fn quiet_link_counters(&self) -> Result<LinkCounters> {
+        let (quiet, patience) = (Duration::from_millis(1100), Duration::from_secs(10));
+        let begin = Instant::now();
+        let (mut counters, mut since) = (self.link_counters()?, begin);
+        while since.elapsed() < quiet && begin.elapsed() < patience {
+            thread::sleep(Duration::from_millis(50));
+            let now = self.link_counters()?;
+            if now != counters {
+                (counters, since) = (now, Instant::now());
+            }
+        }
+        Ok(counters)
     }
 
     pub(super) fn link_counters(&self) -> Result<LinkCounters> {

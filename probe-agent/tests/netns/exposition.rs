@@ -1,0 +1,100 @@
+//! The metrics: what Prometheus accepts, what moves with the traffic, and that they equal the flows.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use super::{
+    agent::{Agent, Installation},
+    flows::{assert_nothing_lost, stored_intervals, stored_total},
+    iperf::{ping, transfer},
+    lab::{HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
+    metrics::Metrics,
+    process::eventually,
+    skip,
+};
+
+const IFACE: &str = r#"iface="probe0""#;
+const INBOUND: &str = r#"direction="inbound""#;
+const OUTBOUND: &str = r#"direction="outbound""#;
+
+#[test]
+fn metrics_move_with_the_traffic_and_equal_the_flows() {
+    if !skip::kernel_or_skip(&["ip", "ethtool", "iperf3", "ping", "promtool"]) {
+        return;
+    }
+    let lab = Lab::new(Offloads::On);
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    check_by_promtool(&agent.exposition());
+    assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
+
+    let before = settled(&agent);
+    ping(&lab.host, PEER_V4);
+    let after_ping = settled(&agent);
+    for (direction, packets) in [(INBOUND, 5), (OUTBOUND, 5)] {
+        let moved = |name| after_ping.sum(name, direction) - before.sum(name, direction);
+        assert_eq!(moved("probe_packets_total"), packets, "{direction}");
+        // `ping -s 200`: with 8 octets of ICMP and 20 of IPv4.
+        assert_eq!(moved("probe_bytes_total"), packets * 228, "{direction}");
+    }
+
+    transfer(&lab.host, &lab.peer, PEER_V6, &[]);
+    transfer(&lab.peer, &lab.host, HOST_V6, &[]);
+    lab.wait_until_quiet();
+    let last = settled(&agent);
+    check_by_promtool(&agent.exposition());
+    assert!(agent.terminate().success(), "the agent's exit code");
+
+    let json = installation.json();
+    assert_nothing_lost(&json);
+    let stored = stored_total(&json);
+    let sums = [
+        ("probe_packets_total", INBOUND, stored.packets_rcvd),
+        ("probe_packets_total", OUTBOUND, stored.packets_sent),
+        ("probe_bytes_total", INBOUND, stored.bytes_rcvd),
+        ("probe_bytes_total", OUTBOUND, stored.bytes_sent),
+    ];
+    for (name, direction, stored) in sums {
+        assert_eq!(last.sum(name, direction), signed(stored), "{name}");
+    }
+    let processed = signed(stored.packets_rcvd + stored.packets_sent);
+    assert_eq!(last.sum("probe_packets_processed_total", IFACE), processed);
+    let ledgers = stored_intervals(&json);
+    let seen: i64 = ledgers.iter().map(|interval| interval.ledger("seen")).sum();
+    assert_eq!(last.sum("probe_packets_seen_total", IFACE), seen);
+    assert_eq!(last.sum("probe_packets_dropped_total", IFACE), 0);
+}
+
+/// The metrics once all packets have reached the flows.
+fn settled(agent: &Agent<'_>) -> Metrics {
+    eventually("every packet has its address", || {
+        let metrics = agent.metrics();
+        let residue = metrics.sum("probe_ledger_residue_packets", IFACE);
+        (residue == 0).then_some(metrics)
+    })
+}
+
+#[track_caller]
+fn check_by_promtool(exposition: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    let mut stdin = promtool.stdin.take().expect("piped");
+    stdin
+        .write_all(exposition.as_bytes())
+        .expect("promtool reads");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && told.is_empty(), "{told}");
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).expect("a small number")
+}

@@ -1,0 +1,251 @@
+//! Two namespaces, `host` and `peer`, and a veth pair between them.
+//!
+//! The peer's end is the wire: it neither cuts nor merges packets, so what passes it is what a
+//! switch would have seen, whatever the host's end does.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::fd::AsFd,
+    path::Path,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::process::{eventually, run};
+
+/// The link of the host, which the agent watches.
+pub(crate) const LINK: &str = "probe0";
+/// The other end.
+pub(crate) const PEER_LINK: &str = "peer0";
+
+pub(crate) const HOST_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 1));
+pub(crate) const PEER_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 18, 0, 2));
+pub(crate) const HOST_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x198, 0x18, 0, 0, 0, 0, 1));
+pub(crate) const PEER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 0x198, 0x18, 0, 0, 0, 0, 2));
+
+const PREFIX: &str = "probe-test-";
+
+/// A namespace, deleted when dropped.
+pub(crate) struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    fn new(role: &str) -> Self {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let serial = SERIAL.fetch_add(1, Relaxed);
+        let name = format!("{PREFIX}{}-{serial}-{role}", std::process::id());
+        run(Command::new("ip").args(["netns", "add", &name]));
+        Self { name }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A command that will run inside.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a closure inside, on a thread of its own. Sockets that it returns stay inside.
+    #[track_caller]
+    pub(crate) fn enter<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+        let path = format!("/run/netns/{}", self.name);
+        let file = File::open(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let inside = || {
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .expect("the namespace can be entered");
+            body()
+        };
+        thread::scope(|scope| match scope.spawn(inside).join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+
+    /// Runs lines of `ip` commands.
+    #[track_caller]
+    pub(crate) fn ip(&self, batch: &str) {
+        let mut command = Command::new("ip");
+        command.args(["-netns", &self.name, "-batch", "-"]);
+        let mut ip = command
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ip runs");
+        let mut stdin = ip.stdin.take().expect("piped");
+        stdin.write_all(batch.as_bytes()).expect("ip reads");
+        drop(stdin);
+        let output = ip.wait_with_output().expect("ip ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{batch}\n{errors}");
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // A panic while panicking would abort and leave the rest behind.
+        let deleted = Command::new("ip")
+            .args(["netns", "delete", &self.name])
+            .status();
+        if !deleted
+            .as_ref()
+            .is_ok_and(std::process::ExitStatus::success)
+        {
+            eprintln!("cannot delete the namespace {}: {deleted:?}", self.name);
+        }
+    }
+}
+
+/// What the host's end of the link does to packets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Offloads {
+    /// Nothing that can be switched off. (TCP hands down super-packets all the same.)
+    Off,
+    /// Super-packets are cut below the hooks (GSO) and put together above the driver (GRO).
+    On,
+}
+
+/// The two namespaces and their link, which is up.
+pub(crate) struct Lab {
+    pub(crate) host: Namespace,
+    pub(crate) peer: Namespace,
+}
+
+impl Lab {
+    pub(crate) fn new(offloads: Offloads) -> Self {
+        delete_orphans();
+        let lab = Self {
+            host: Namespace::new("host"),
+            peer: Namespace::new("peer"),
+        };
+        for namespace in [&lab.host, &lab.peer] {
+            namespace.enter(report_groups_at_once);
+        }
+        let peer = lab.peer.name();
+        // Neighbours are known and there is no link-local address: all packets are the test's own.
+        lab.host.ip(&format!(
+            "link set lo up\n\
+             link add {LINK} address 02:00:00:00:00:01 type veth \
+             peer name {PEER_LINK} address 02:00:00:00:00:02 netns {peer}\n"
+        ));
+        lab.peer.ip("link set lo up\n");
+        let ends = [
+            (&lab.host, LINK, [HOST_V4, HOST_V6]),
+            (&lab.peer, PEER_LINK, [PEER_V4, PEER_V6]),
+        ];
+        for (namespace, link, [v4, v6]) in &ends {
+            namespace.ip(&format!(
+                "link set {link} addrgenmode none\n\
+                 address add {v4}/24 dev {link}\n\
+                 address add {v6}/64 dev {link} nodad\n\
+                 link set {link} up\n"
+            ));
+        }
+        let neighbours = [
+            (&lab.host, LINK, [PEER_V4, PEER_V6], 2),
+            (&lab.peer, PEER_LINK, [HOST_V4, HOST_V6], 1),
+        ];
+        for (namespace, link, addresses, mac) in neighbours {
+            for address in addresses {
+                namespace.ip(&format!(
+                    "neighbour replace {address} lladdr 02:00:00:00:00:0{mac} dev {link} \
+                     nud permanent\n"
+                ));
+            }
+        }
+        let merging = if offloads == Offloads::On {
+            "on"
+        } else {
+            "off"
+        };
+        set_offloads(&lab.host, LINK, merging);
+        set_offloads(&lab.peer, PEER_LINK, "off");
+        for (namespace, link, _) in &ends {
+            wait_until_up(namespace, link);
+        }
+        lab
+    }
+
+    /// Waits until no TCP connection is open: then no segment is under way any more.
+    #[track_caller]
+    pub(crate) fn wait_until_quiet(&self) {
+        for namespace in [&self.host, &self.peer] {
+            eventually("all connections are closed", || {
+                namespace.enter(connections).is_empty().then_some(())
+            });
+        }
+    }
+}
+
+/// Multicast groups are reported when the link comes up and not, as is the default, once more at a
+/// random time in the midst of the test (net/ipv6/mcast.c).
+fn report_groups_at_once() {
+    for (setting, value) in [
+        ("mld_qrv", "1"),
+        ("conf/default/mldv2_unsolicited_report_interval", "1"),
+    ] {
+        let path = format!("/proc/sys/net/ipv6/{setting}");
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+fn set_offloads(namespace: &Namespace, link: &str, merging: &str) {
+    let mut command = namespace.command("ethtool");
+    command.args(["-K", link, "tso", "off", "tx-udp-segmentation", "off"]);
+    run(command.args(["gso", merging, "gro", merging]));
+}
+
+/// Before that the link drops what it is given.
+fn wait_until_up(namespace: &Namespace, link: &str) {
+    eventually(&format!("{link} is up"), || {
+        let mut command = Command::new("ip");
+        command.args(["-netns", namespace.name(), "link", "show", link]);
+        run(&mut command).contains("state UP").then_some(())
+    });
+}
+
+/// The open TCP connections of the calling thread's namespace, by the kernel's lines.
+fn connections() -> Vec<String> {
+    // States of include/net/tcp_states.h in which nothing more will be sent.
+    const TIME_WAIT: &str = "06";
+    const CLOSE: &str = "07";
+    const LISTEN: &str = "0A";
+    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+    let text = tables.map(|table| fs::read_to_string(table).expect("a table"));
+    let lines = text.iter().flat_map(|table| table.lines().skip(1));
+    let is_open = |line: &&str| {
+        let state = line.split_whitespace().nth(3).unwrap_or_default();
+        ![TIME_WAIT, CLOSE, LISTEN].contains(&state)
+    };
+    lines.filter(is_open).map(str::to_owned).collect()
+}
+
+/// Deletes the namespaces of test processes that were killed and could not do it.
+fn delete_orphans() {
+    let Ok(namespaces) = fs::read_dir("/run/netns") else {
+        return;
+    };
+    for namespace in namespaces.flatten() {
+        let name = namespace.file_name().to_string_lossy().into_owned();
+        let Some((pid, _)) = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'))
+        else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            // May fail: another test does the same.
+            drop(Namespace { name });
+        }
+    }
+}

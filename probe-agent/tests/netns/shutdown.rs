@@ -1,0 +1,106 @@
+//! The end by SIGTERM: everything is written, nothing stays attached.
+
+use std::process::Command;
+
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{
+    agent::{Agent, Installation, programs_on_links},
+    flows::{Counts, assert_nothing_lost, assert_same_flows, stored_flows, stored_total},
+    iperf::{ping, transfer},
+    lab::{LINK, Lab, Offloads, PEER_V4, PEER_V6},
+    metrics::Metrics,
+    process::{eventually, run},
+    skip,
+    traffic::Chatter,
+    witness::Witness,
+};
+
+const READERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/readers.py");
+const TOOLS: [&str; 9] = [
+    "ip", "tc", "ethtool", "iperf3", "ping", "tcpdump", "tshark", "bpftool", "python3",
+];
+
+#[test]
+fn sigterm_in_the_middle_of_an_interval_writes_everything() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::On);
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    let witness = Witness::start(&lab);
+    for to in [PEER_V4, PEER_V6] {
+        transfer(&lab.host, &lab.peer, to, &[]);
+        transfer(&lab.host, &lab.peer, to, &["--reverse"]);
+        ping(&lab.host, to);
+    }
+    let seen = witness.finish();
+    let metrics = settled(&agent);
+    assert_eq!(agent.terminate().code(), Some(0));
+
+    let log = installation.log();
+    let outcome = log.lines().last().unwrap_or_default();
+    assert!(outcome.contains("stopped, all flows written"), "{log}");
+    assert_same_flows(&stored_flows(&installation.json()), &seen);
+    assert_nothing_lost(&installation.json());
+    let stored = sums(stored_total(&installation.json()));
+    assert_eq!(of_metrics(&metrics), stored, "metrics");
+    let mut python = Command::new("python3");
+    let read = run(python.arg(READERS).arg(installation.parquet()));
+    let read: Value = serde_json::from_str(&read).expect("sums by reader");
+    for reader in ["duckdb", "polars"] {
+        assert_eq!(read[reader], stored, "{reader}");
+    }
+}
+
+/// Also while packets are coming in: what the last interval saw, it has.
+#[rstest]
+#[case::generic_xdp("xdp-generic")]
+#[case::native_xdp("xdp-native")]
+#[case::tc("tc")]
+fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    let before = programs_on_links(&lab.host);
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    let attached = agent.attached();
+    assert!(!attached.programs.is_empty(), "no program is loaded");
+    assert!(!attached.links.is_empty(), "programs are held by links");
+    let chatter = Chatter::start(&lab);
+    eventually("flows are counted", || {
+        (agent.metrics().sum("probe_packets_total", "") > 1000).then_some(())
+    });
+    assert_eq!(agent.terminate().code(), Some(0));
+    attached.wait_until_gone();
+    assert_eq!(programs_on_links(&lab.host), before);
+    chatter.finish();
+    assert_nothing_lost(&installation.json());
+    assert!(!installation.path().join("probe.sock").exists());
+}
+
+fn settled(agent: &Agent<'_>) -> Metrics {
+    eventually("every packet has its address", || {
+        let metrics = agent.metrics();
+        let residue = metrics.sum("probe_ledger_residue_packets", "");
+        (residue == 0).then_some(metrics)
+    })
+}
+
+fn of_metrics(metrics: &Metrics) -> Value {
+    let by_direction = |name| {
+        ["inbound", "outbound"].map(|direction| metrics.sum(name, &format!("\"{direction}\"")))
+    };
+    json!({"packets": by_direction("probe_packets_total"), "bytes": by_direction("probe_bytes_total")})
+}
+
+fn sums(counts: Counts) -> Value {
+    json!({
+        "packets": [counts.packets_rcvd, counts.packets_sent],
+        "bytes": [counts.bytes_rcvd, counts.bytes_sent],
+    })
+}
