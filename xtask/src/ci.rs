@@ -169,6 +169,7 @@ fn docs(run: &mut Run) -> Result<Outcome> {
         "doc",
         "--locked",
         "--no-deps",
+        "--document-private-items",
         "--workspace",
         "--exclude",
         "probe-ebpf",
