@@ -11,6 +11,7 @@ use crate::{
     shutdown::Signals,
     source::ebpf::EbpfSource,
     telemetry,
+    writeout::SinkReport,
 };
 
 /// Arguments of `run`.
@@ -56,8 +57,7 @@ fn report(outcome: &Outcome) -> ExitCode {
             tracing::error!("{sink}");
         }
     }
-    let is_complete =
-        outcome.drain.is_clean() && outcome.sinks.iter().all(|sink| sink.is_complete());
+    let is_complete = outcome.drain.is_clean() && outcome.sinks.iter().all(SinkReport::is_complete);
     match &outcome.failure {
         Some(error) => tracing::error!(%error, drain = %outcome.drain, "stopped by a failure"),
         None if is_complete => tracing::info!(drain = %outcome.drain, "stopped, all flows written"),

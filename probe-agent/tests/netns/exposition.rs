@@ -31,7 +31,7 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
 
     let before = settled(&agent);
-    ping(&lab.host, PEER_V4);
+    ping(&lab.host, PEER_V4, 200);
     let after_ping = settled(&agent);
     for (direction, packets) in [(INBOUND, 5), (OUTBOUND, 5)] {
         let moved = |name| after_ping.sum(name, direction) - before.sum(name, direction);
