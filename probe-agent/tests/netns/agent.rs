@@ -158,6 +158,16 @@ impl Agent<'_> {
         Metrics::parse(&self.exposition())
     }
 
+    /// The metrics once every packet that was seen has reached the flows.
+    #[track_caller]
+    pub(crate) fn settled_metrics(&self) -> Metrics {
+        eventually("every packet has its address", || {
+            let metrics = self.metrics();
+            let residue = metrics.sum("probe_ledger_residue_packets", "");
+            (residue == 0).then_some(metrics)
+        })
+    }
+
     /// The programs and links that the agent holds now, which the kernel knows.
     #[track_caller]
     pub(crate) fn attached(&self) -> Attached {

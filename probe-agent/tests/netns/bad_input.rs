@@ -136,7 +136,6 @@ fn without_privilege_it_says_which_it_needs() {
     ];
     let (code, said) = give_up(&installation, &lab.host, &nobody, &binary);
     assert_eq!(code, Some(FAILED), "{said}");
-    eprintln!("DEBUG {said}");
     assert_says(&said, &["CAP_BPF", "root"]);
 }
 

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{
-    agent::{Agent, Installation, programs_on_links},
+    agent::{Installation, programs_on_links},
     flows::{Counts, assert_nothing_lost, assert_same_flows, stored_flows, stored_total},
     iperf::{ping, transfer},
     lab::{LINK, Lab, Offloads, PEER_V4, PEER_V6},
@@ -37,7 +37,7 @@ fn sigterm_in_the_middle_of_an_interval_writes_everything() {
         ping(&lab.host, to, 200);
     }
     let seen = witness.finish();
-    let metrics = settled(&agent);
+    let metrics = agent.settled_metrics();
     assert_eq!(agent.terminate().code(), Some(0));
 
     let log = installation.log();
@@ -80,14 +80,6 @@ fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
     chatter.finish();
     assert_nothing_lost(&installation.json());
     assert!(!installation.path().join("probe.sock").exists());
-}
-
-fn settled(agent: &Agent<'_>) -> Metrics {
-    eventually("every packet has its address", || {
-        let metrics = agent.metrics();
-        let residue = metrics.sum("probe_ledger_residue_packets", "");
-        (residue == 0).then_some(metrics)
-    })
 }
 
 fn of_metrics(metrics: &Metrics) -> Value {
