@@ -215,7 +215,8 @@ impl Bound {
                 () = shutdown() => None,
                 failure = watch(manager.clone(), reconciler) => Some(failure),
             };
-            let _draining = readiness.register_task("draining");
+            // Never done: what has drained is not ready again.
+            std::mem::forget(readiness.register_task("draining"));
             notify_service_manager(sd_notify::NotifyState::Stopping);
             let mut drain = Drain::new(DRAIN_BUDGET);
             let closing = spawn_blocking(move || {

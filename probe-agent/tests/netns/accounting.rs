@@ -78,12 +78,14 @@ fn drive(lab: &Lab) {
         let paced = ["--udp", "--bitrate", "100M", "--length", "1200"];
         transfer(host, peer, to, &paced);
         transfer(host, peer, to, &[&paced[..], &["--reverse"]].concat());
-        ping(host, to);
+        ping(host, to, 200);
+        // In fragments, of which only the first says what it is.
+        ping(host, to, 4000);
         ask(host, peer, SocketAddr::new(to, 443), 3);
     }
     for to in [HOST_V4, HOST_V6] {
         transfer(peer, host, to, &[]);
-        ping(peer, to);
+        ping(peer, to, 200);
         ask(peer, host, SocketAddr::new(to, 8080), 3);
     }
     drop(Chatter::start(lab));

@@ -158,7 +158,18 @@ impl Agent<'_> {
         Metrics::parse(&self.exposition())
     }
 
-    /// The programs and links that the agent holds now.
+    /// The metrics once every packet that was seen has reached the flows.
+    #[track_caller]
+    pub(crate) fn settled_metrics(&self) -> Metrics {
+        eventually("every packet has its address", || {
+            let metrics = self.metrics();
+            let residue = metrics.sum("probe_ledger_residue_packets", "");
+            (residue == 0).then_some(metrics)
+        })
+    }
+
+    /// The programs and links that the agent holds now, which the kernel knows.
+    #[track_caller]
     pub(crate) fn attached(&self) -> Attached {
         let mut attached = Attached::default();
         let folder = format!("/proc/{}/fdinfo", self.process.id());
@@ -172,6 +183,11 @@ impl Agent<'_> {
                 attached.links.insert(link);
             }
             attached.programs.extend(number("prog_id:"));
+        }
+        assert!(!attached.programs.is_empty(), "no program is loaded");
+        assert!(!attached.links.is_empty(), "programs are held by links");
+        for (kind, id) in attached.ids() {
+            assert!(is_known(kind, id), "bpftool shows no {kind} {id}");
         }
         attached
     }
@@ -196,16 +212,24 @@ impl Attached {
     /// has ended, once no packet can be in them.
     #[track_caller]
     pub(crate) fn wait_until_gone(&self) {
-        let programs = self.programs.iter().map(|id| ("prog", id));
-        let links = self.links.iter().map(|id| ("link", id));
-        for (kind, id) in programs.chain(links) {
+        for (kind, id) in self.ids() {
             eventually(&format!("{kind} {id} is gone"), || {
-                let mut bpftool = Command::new("bpftool");
-                let shown = bpftool.args([kind, "show", "id", &id.to_string()]).output();
-                (!shown.expect("bpftool runs").status.success()).then_some(())
+                (!is_known(kind, id)).then_some(())
             });
         }
     }
+
+    fn ids(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        let programs = self.programs.iter().map(|id| ("prog", *id));
+        programs.chain(self.links.iter().map(|id| ("link", *id)))
+    }
+}
+
+/// Whether the kernel has a program (`prog`) or link of this number.
+fn is_known(kind: &str, id: u32) -> bool {
+    let mut bpftool = Command::new("bpftool");
+    let shown = bpftool.args([kind, "show", "id", &id.to_string()]).output();
+    shown.expect("bpftool runs").status.success()
 }
 
 /// What is attached to the links of a namespace, as the links themselves tell it.

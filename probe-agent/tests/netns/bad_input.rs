@@ -60,7 +60,7 @@ fn an_interface_that_does_not_exist_is_named_and_the_others_go_on() {
         &["there is no such interface", "absent0"],
     );
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
-    ping(&lab.host, PEER_V4);
+    ping(&lab.host, PEER_V4, 200);
     assert!(agent.terminate().success(), "the agent's exit code");
     let flows = stored_flows(&installation.json());
     assert_eq!(flows.values().map(|it| it.packets_sent).sum::<u64>(), 5);
@@ -168,7 +168,7 @@ fn a_hook_that_is_taken_is_left_alone() {
         agents.each_ref().map(|it| capturing(it.metrics())),
         [1, 1, 1]
     );
-    ping(&lab.host, PEER_V4);
+    ping(&lab.host, PEER_V4, 200);
     for agent in agents {
         assert!(agent.terminate().success(), "the agent's exit code");
     }

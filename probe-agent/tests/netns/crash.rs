@@ -34,7 +34,6 @@ fn sigkill_under_traffic_leaves_nothing_behind(#[case] hook: &str) {
         let stored = files(&parquet, "parquet").len();
         let agent = installation.start(&lab.host);
         let attached = agent.attached();
-        assert!(!attached.links.is_empty(), "programs are held by links");
         eventually("an interval is stored", || {
             (files(&parquet, "parquet").len() > stored).then_some(())
         });

@@ -6,12 +6,10 @@ use std::{
 };
 
 use super::{
-    agent::{Agent, Installation},
+    agent::Installation,
     flows::{assert_nothing_lost, stored_intervals, stored_total},
     iperf::{ping, transfer},
     lab::{HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
-    metrics::Metrics,
-    process::eventually,
     skip,
 };
 
@@ -30,9 +28,9 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     check_by_promtool(&agent.exposition());
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
 
-    let before = settled(&agent);
-    ping(&lab.host, PEER_V4);
-    let after_ping = settled(&agent);
+    let before = agent.settled_metrics();
+    ping(&lab.host, PEER_V4, 200);
+    let after_ping = agent.settled_metrics();
     for (direction, packets) in [(INBOUND, 5), (OUTBOUND, 5)] {
         let moved = |name| after_ping.sum(name, direction) - before.sum(name, direction);
         assert_eq!(moved("probe_packets_total"), packets, "{direction}");
@@ -43,7 +41,7 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     transfer(&lab.host, &lab.peer, PEER_V6, &[]);
     transfer(&lab.peer, &lab.host, HOST_V6, &[]);
     lab.wait_until_quiet();
-    let last = settled(&agent);
+    let last = agent.settled_metrics();
     check_by_promtool(&agent.exposition());
     assert!(agent.terminate().success(), "the agent's exit code");
 
@@ -65,15 +63,6 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     let seen: i64 = ledgers.iter().map(|interval| interval.ledger("seen")).sum();
     assert_eq!(last.sum("probe_packets_seen_total", IFACE), seen);
     assert_eq!(last.sum("probe_packets_dropped_total", IFACE), 0);
-}
-
-/// The metrics once all packets have reached the flows.
-fn settled(agent: &Agent<'_>) -> Metrics {
-    eventually("every packet has its address", || {
-        let metrics = agent.metrics();
-        let residue = metrics.sum("probe_ledger_residue_packets", IFACE);
-        (residue == 0).then_some(metrics)
-    })
 }
 
 #[track_caller]

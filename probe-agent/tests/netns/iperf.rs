@@ -1,10 +1,6 @@
 //! Traffic by other people's tools: iperf3 and ping.
 
-use std::{
-    fs,
-    net::IpAddr,
-    process::{Command, Stdio},
-};
+use std::{fs, net::IpAddr, process::Stdio};
 
 use super::{
     lab::Namespace,
@@ -36,9 +32,10 @@ pub(crate) fn transfer(client: &Namespace, server: &Namespace, to: IpAddr, optio
     assert!(listener.wait("iperf3 ends").success(), "the server failed");
 }
 
-/// Five echo requests and their replies.
+/// Five echo requests of so many octets and their replies.
 #[track_caller]
-pub(crate) fn ping(from: &Namespace, to: IpAddr) {
-    let mut command: Command = from.command("ping");
-    run(command.args(["-n", "-c", "5", "-i", "0.05", "-s", "200", &to.to_string()]));
+pub(crate) fn ping(from: &Namespace, to: IpAddr, octets: usize) {
+    let mut command = from.command("ping");
+    command.args(["-n", "-c", "5", "-i", "0.05"]);
+    run(command.args(["-s", &octets.to_string(), &to.to_string()]));
 }

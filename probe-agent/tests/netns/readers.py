@@ -22,6 +22,6 @@ def labelled(row):
 
 
 sums = ", ".join(f"sum({column})" for column in COLUMNS)
-by_duckdb = duckdb.sql(f"SELECT {sums} FROM read_parquet('{FILES}')").fetchone()
+by_duckdb = duckdb.sql(f"SELECT {sums} FROM read_parquet('{FILES}')").fetchall()[0]
 by_polars = pl.scan_parquet(FILES).select(pl.sum(*COLUMNS)).collect().row(0)
 print(json.dumps({"duckdb": labelled(by_duckdb), "polars": labelled(by_polars)}))

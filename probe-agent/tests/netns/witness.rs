@@ -30,7 +30,7 @@ const FIELDS: [&str; 14] = [
     "tcp.flags",
     "udp.srcport",
     "udp.dstport",
-    "frame.number",
+    "ipv6.fraghdr.nxt",
 ];
 
 /// A running tcpdump.
@@ -131,7 +131,20 @@ fn packet(line: &str) -> Option<(FlowKey, Counts)> {
         v6_payload,
         ..,
     ] = fields;
-    let [.., tcp_src, tcp_dst, tcp_flags, udp_src, udp_dst, _] = fields;
+    let [
+        ..,
+        tcp_src,
+        tcp_dst,
+        tcp_flags,
+        udp_src,
+        udp_dst,
+        v6_fragment,
+    ] = fields;
+    let v6_protocol = if v6_fragment.is_empty() {
+        v6_protocol
+    } else {
+        v6_fragment
+    };
     let (src, dst, protocol, octets) = if v4_src.is_empty() {
         (v6_src, v6_dst, v6_protocol, 40 + number(v6_payload))
     } else {
