@@ -1,6 +1,6 @@
 //! Configuration: the YAML file, its defaults and its rules.
 //!
-//! A file is read into a tree ([`tree`]), which [`schema`] walks section by section; whatever is
+//! A file is read into a tree (`tree`), which `schema` walks section by section; whatever is
 //! wrong is collected and told at once, each problem with its key and place.
 
 use std::{

@@ -2,7 +2,7 @@
 //!
 //! [`Writeout`] hands each interval to every sink, through a bounded queue and on a thread of its
 //! own. The file sinks ([`parquet`], [`json_lines`]) share their directory layout, their way of
-//! publishing a file only when it is whole ([`file_sink`]), and [`retention`].
+//! publishing a file only when it is whole (`file_sink`), and `retention`.
 
 pub mod file_sink;
 #[cfg(test)]

@@ -163,17 +163,21 @@ fn clippy(run: &mut Run) -> Result<Outcome> {
     passed(workspace::run(programs.args(["--", "-D", "warnings"])))
 }
 
+/// With private items: the readers are those who work on it.
 fn docs(run: &mut Run) -> Result<Outcome> {
     let mut doc = run.cargo();
     doc.args([
         "doc",
         "--locked",
         "--no-deps",
+        "--document-private-items",
         "--workspace",
         "--exclude",
         "probe-ebpf",
     ]);
-    passed(workspace::run(doc.env("RUSTDOCFLAGS", "-D warnings")))
+    doc.arg("--document-private-items");
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
+    passed(workspace::run(doc.env("RUSTDOCFLAGS", flags)))
 }
 
 /// Not the advisories: those change with the day, not with the change that is checked.

@@ -1,5 +1,5 @@
 //! What a million flows cost to store. Run it optimised:
-//! `cargo test --release -p probe-agent --test writeout -- --ignored --nocapture measure`.
+//! `PROBE_MEASURE=1 cargo test --release -p probe-agent --test writeout -- --nocapture measure`.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -10,10 +10,15 @@ use super::{DAY, Ends, START, files, interval, open};
 const FLOWS: u64 = 1_000_000;
 
 #[test]
-#[ignore = "a measurement"]
 fn measure_a_million_flows() {
+    // In a test run a few flows show that it works.
+    let flows = if std::env::var_os("PROBE_MEASURE").is_some() {
+        FLOWS
+    } else {
+        1000
+    };
     for ends in [Ends::Few, Ends::Many] {
-        let interval = interval("eth0", START, FLOWS, ends);
+        let interval = interval("eth0", START, flows, ends);
         let root = tempfile::tempdir().unwrap();
         let mut parquet = open(Parquet::new(), root.path());
         let mut json = open(JsonLines, root.path());
@@ -28,7 +33,7 @@ fn measure_a_million_flows() {
                 sink.name(),
                 begin.elapsed(),
                 sink.stored_bytes(),
-                peak_kib() - before,
+                peak_kib().saturating_sub(before),
             );
         }
         for name in files(root.path()) {
