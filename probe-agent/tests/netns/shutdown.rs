@@ -13,7 +13,7 @@ use super::{
     metrics::Metrics,
     process::{eventually, run},
     skip,
-    traffic::Chatter,
+    traffic::{AT_EASE, Chatter},
     witness::Witness,
 };
 
@@ -70,7 +70,7 @@ fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
     let agent = installation.start(&lab.host);
     let attached = agent.attached();
-    let chatter = Chatter::start(&lab);
+    let chatter = Chatter::start(&lab, AT_EASE);
     eventually("flows are counted", || {
         (agent.metrics().sum("probe_packets_total", "") > 1000).then_some(())
     });
