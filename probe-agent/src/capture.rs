@@ -100,7 +100,7 @@ impl CaptureState {
     /// Counts a record, if it belongs to the running interval.
     #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) -> Result<(), NextInterval> {
-        if record.head().bank != self.open_bank {
+        if record.head().bank() != self.open_bank {
             return Err(NextInterval);
         }
         self.flow_log.handle_record(record);
@@ -177,7 +177,7 @@ impl Capture {
     /// Counts a record that found no room in the local buffer.
     pub fn on_buffer_full(&self, record: Record<'_>) {
         let head = record.head();
-        let tally = &self.buffer_full[usize::from(head.bank & 1)];
+        let tally = &self.buffer_full[usize::from(head.bank())];
         tally
             .packets
             .fetch_add(u64::from(head.packets), Ordering::Relaxed);

@@ -15,9 +15,10 @@ use probe_agent::{
 };
 use probe_common::{
     control::{Counters, programs},
-    parse::{OutOfBounds, Packet, PacketBytes, ParseError, link},
+    parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, link},
     record::{
         EGRESS, INGRESS, IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, Record, RecordHead,
+        place,
     },
 };
 use zerocopy::IntoBytes;
@@ -217,11 +218,11 @@ fn expected_of(parsed: &Result<Packet, ParseError>, direction: u8, frame_len: us
     counted.seen.add(1, frame_len as u64);
     let (record, head) = match parsed {
         Ok(Packet::V4(seen)) => {
-            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Ok(Packet::V6(seen)) => {
-            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Err(error) => {
@@ -241,15 +242,15 @@ fn expected_of(parsed: &Result<Packet, ParseError>, direction: u8, frame_len: us
     }
 }
 
-fn head_of(direction: u8, octets: u32, tcp_flags: u8, aux: u8, notes: u8) -> RecordHead {
+fn head_of<K>(direction: u8, seen: &Observation<K>) -> RecordHead {
     RecordHead {
-        octets: u64::from(octets),
+        octets: u64::from(seen.octets),
         packets: 1,
         ifindex: TEST_IFINDEX,
-        direction,
-        tcp_flags,
-        aux,
-        notes,
+        fragment_id: seen.fragment_id,
+        tcp_flags: seen.tcp_flags,
+        aux: seen.aux,
+        notes: seen.notes | place(direction, 0),
         ..RecordHead::default()
     }
 }
@@ -462,7 +463,7 @@ fn a_bank_switch_splits_counters_and_records_alike() {
         assert_eq!(bench.source.switch_bank().unwrap(), closed);
     }
     let mut records = [0; 2];
-    let mut count = |record: Record<'_>| records[usize::from(record.head().bank)] += 1;
+    let mut count = |record: Record<'_>| records[usize::from(record.head().bank())] += 1;
     while bench.stream.drain(&mut count).unwrap() != Drained::Idle {}
     assert_eq!(records, [4, 2]);
     let [[first, _], [second, _]] = bench.source.counters(TEST_IFINDEX).unwrap();

@@ -6,7 +6,7 @@
 use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
     parse::{Observation, Packet, ParseError, link::has_vlan_tag},
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
 };
 
 use crate::{
@@ -36,8 +36,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     }
     let head = RecordHead {
         ifindex,
-        direction,
-        bank: bank as u8,
+        notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
     match frame.parse() {
@@ -74,7 +73,8 @@ fn on_observation<F: Frame, K: IntoRecord>(
         packets: wire.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes,
+        notes: observation.notes | head.notes,
+        fragment_id: observation.fragment_id,
         ..head
     });
     if !maps::push::<K>(record) {

@@ -139,7 +139,8 @@ fn extension_cases() -> Vec<Case> {
             is_udp(
                 40 + 8 + 8 + 24 + 8 + 24 + 8 + 12,
                 40 + 8 + 8 + 24 + 8 + 24 + 8 + 8,
-            ),
+            )
+            .first_fragment(),
         ),
         case(
             "hop-by-hop twice",
