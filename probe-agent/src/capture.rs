@@ -89,6 +89,8 @@ struct Books {
     interval: Ledger,
     /// All intervals before.
     past: Ledger,
+    /// Unattributed fragments of the flow log that are booked.
+    unattributed_fragments: u64,
     /// What the captures before this one counted in flows.
     past_totals: FlowCounters,
 }
@@ -111,6 +113,11 @@ impl CaptureState {
         let mut totals = self.books.past_totals;
         totals += self.flow_log.totals();
         totals
+    }
+
+    /// Unattributed fragments of the running interval, as far as it is known that they are.
+    const fn unbooked_fragments(&self) -> u64 {
+        self.flow_log.unattributed_fragments() - self.books.unattributed_fragments
     }
 
     /// The bank whose records belong to the running interval.
@@ -150,6 +157,7 @@ impl Capture {
             interval_start: now,
             interval: Ledger::default(),
             past: history.ledger,
+            unattributed_fragments: 0,
             past_totals: history.totals,
         };
         let state = CaptureState {
@@ -219,6 +227,8 @@ impl Capture {
             packets: totals.packets(),
             bytes: totals.bytes(),
         };
+        ledger.unattributed_fragments = state.unbooked_fragments();
+        state.books.unattributed_fragments += ledger.unattributed_fragments;
         state.books.past += ledger;
         let start = std::mem::replace(&mut state.books.interval_start, now);
         drop(state);
@@ -267,6 +277,7 @@ impl Capture {
             ledger.losses[Loss::LocalBufferFull as usize] +=
                 state.books.unbooked_buffer_full(bank, &self.buffer_full);
         }
+        ledger.unattributed_fragments += state.unbooked_fragments();
         let totals = state.totals();
         ledger.flows = Tally {
             packets: totals.packets(),

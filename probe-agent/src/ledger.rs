@@ -70,8 +70,10 @@ pub struct Ledger {
     /// Packets lost, by [`Loss`]. Bytes are whole frames for what could not be parsed, else IP
     /// octets.
     pub losses: [Tally; Loss::COUNT],
-    /// Of the packets in flows: fragments other than the first, counted in port-less flows.
+    /// Of the packets in flows: fragments other than the first.
     pub later_fragments: u64,
+    /// Of those: counted in flows without ports, since the first fragment was not seen with them.
+    pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
 }
@@ -124,6 +126,7 @@ impl std::ops::AddAssign for Ledger {
             flows,
             losses,
             later_fragments,
+            unattributed_fragments,
             short_transports,
         } = other;
         self.seen += seen;
@@ -132,6 +135,7 @@ impl std::ops::AddAssign for Ledger {
             *mine += theirs;
         }
         self.later_fragments += later_fragments;
+        self.unattributed_fragments += unattributed_fragments;
         self.short_transports += short_transports;
     }
 }
