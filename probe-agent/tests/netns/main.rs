@@ -5,6 +5,7 @@
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
 mod agent;
+mod crafted;
 mod flows;
 mod iperf;
 mod lab;
@@ -19,6 +20,7 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod fragments;
 mod link_changes;
 mod rotation;
 mod shutdown;
