@@ -141,7 +141,9 @@ impl std::ops::AddAssign for Ledger {
 }
 
 impl fmt::Display for Ledger {
-    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out.
+    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Behind
+    /// it, if there are any, the fragments that could not be attributed: `; 2 fragments without
+    /// ports`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -154,7 +156,15 @@ impl fmt::Display for Ledger {
                 write!(f, " + {} {packets}", loss.name())?;
             }
         }
-        write!(f, " (residue {})", self.residue())
+        write!(f, " (residue {})", self.residue())?;
+        if self.unattributed_fragments > 0 {
+            write!(
+                f,
+                "; {} fragments without ports",
+                self.unattributed_fragments
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -195,6 +205,13 @@ mod tests {
         assert_eq!(
             ledger.to_string(),
             "seen 10 = flows 7 + non_ip 2 + ring_full 1 (residue 0)"
+        );
+        ledger.unattributed_fragments = 3;
+        assert_eq!(ledger.residue(), 0, "they are in flows");
+        assert!(
+            ledger
+                .to_string()
+                .ends_with("(residue 0); 3 fragments without ports")
         );
     }
 }
