@@ -14,7 +14,7 @@ use crate::{
     manager::{Manager, ManagerError, ManagerOptions},
     metrics::{Metrics, MetricsOptions, SinkReader, SinkReaders},
     readiness::Readiness,
-    reconcile::Reconciler,
+    reconcile::{ReconcileError, Reconciler},
     schedule::Schedule,
     shutdown::{Drain, DrainOutcome},
     source::{Source, SourceError},
@@ -42,6 +42,9 @@ pub enum AgentError {
     /// Capturing cannot begin.
     #[error(transparent)]
     Manager(#[from] ManagerError),
+    /// The links of the host cannot be followed.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     /// A rule for interfaces that only a hand-made configuration can have.
     #[error("{0}")]
     Selector(String),
