@@ -165,7 +165,8 @@ impl Source for EbpfSource {
         match self.attach_link(interface, config) {
             Ok((captured, attachment)) => {
                 self.captured.insert(interface.ifindex, captured);
-                tracing::info!(
+                // The manager tells the same at the level of information.
+                tracing::debug!(
                     interface = %interface.name,
                     ingress = attachment.ingress,
                     egress = attachment.egress,
