@@ -14,6 +14,7 @@ pub mod promisc;
 pub mod ring;
 pub mod slots;
 mod syscall;
+pub mod test_run;
 
 pub use leftovers::detach_leftovers;
 
