@@ -58,6 +58,20 @@ fn sigterm_in_the_middle_of_an_interval_writes_everything() {
     }
 }
 
+/// Whoever was told that the agent is ready may stop it.
+#[test]
+fn sigterm_right_after_the_agent_is_ready_is_a_clean_end() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    for start in 1..=10 {
+        let agent = installation.start(&lab.host);
+        assert_eq!(agent.terminate().code(), Some(0), "start {start}");
+    }
+}
+
 /// Also while packets are coming in: what the last interval saw, it has.
 #[rstest]
 #[case::generic_xdp("xdp-generic")]
