@@ -32,6 +32,7 @@ fn child() {
     });
 }
 
+/// Killed when dropped.
 struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -73,9 +74,25 @@ fn the_second_signal_ends_the_process_at_once() {
     let mut running = Running::new();
     running.signal(Signal::TERM);
     running.wait_for("stopping on SIGTERM");
+    // At once it is the same request again; later somebody is tired of waiting.
+    running.signal(Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(
+        running.child.try_wait().expect("a child").is_none(),
+        "the drain goes on"
+    );
     running.signal(Signal::INT);
     let status = running.wait();
     assert_eq!((status.code(), status.signal()), (Some(130), None));
+}
+
+#[test]
+fn a_signal_of_other_programs_stops_nothing() {
+    let mut running = Running::new();
+    running.signal(Signal::USR1);
+    running.signal(Signal::USR2);
+    running.signal(Signal::TERM);
+    running.wait_for("stopping on SIGTERM");
 }
 
 #[test]
@@ -84,7 +101,15 @@ fn a_hangup_stops_nothing() {
     running.signal(Signal::HUP);
     running.signal(Signal::INT);
     running.wait_for("stopping on SIGINT");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     running.signal(Signal::HUP);
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }
