@@ -6,7 +6,10 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
-use probe_agent::shutdown::{Signals, StopSignal};
+use probe_agent::{
+    config::LoggingConfig,
+    shutdown::{Signals, StopSignal},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CHILD: &str = "PROBE_TEST_CHILD";
@@ -30,6 +33,32 @@ fn child() {
         println!("stopping on {stop}");
         std::future::pending::<()>().await;
     });
+}
+
+/// What another child does: logs to where nothing can be written.
+#[test]
+fn child_that_logs() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    probe_agent::telemetry::init(&LoggingConfig::default()).expect("the first to set it up");
+    tracing::info!("cannot be written");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux");
+    let status = Command::new(std::env::current_exe().expect("the test"))
+        .args(["child_that_logs", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::null())
+        .stderr(full)
+        .status()
+        .expect("the test runs again");
+    assert!(status.success(), "{status}");
 }
 
 /// Killed when dropped.
