@@ -5,11 +5,17 @@
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
 mod agent;
+mod books;
 mod flows;
+#[expect(dead_code, reason = "the tests here need few of the builders")]
+#[path = "../../../probe-common/tests/support/packets/frame.rs"]
+mod frame;
 mod iperf;
 mod lab;
 mod metrics;
+mod mix;
 mod process;
+mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
 mod traffic;
@@ -19,6 +25,7 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod ledger;
 mod link_changes;
 mod rotation;
 mod shutdown;
