@@ -2,7 +2,7 @@
 //! or in a named loss, to the octet.
 
 use std::{
-    env, fs, thread,
+    env, thread,
     time::{Duration, Instant},
 };
 
@@ -13,9 +13,9 @@ use super::{
     agent::{Agent, Installation},
     books::Books,
     flows::{files, stored_intervals},
-    lab::{LINK, Lab, Offloads, PEER_LINK},
+    lab::{LINK, quiet_lab},
     mix::Mix,
-    process::{eventually, run, within},
+    process::{eventually, within},
     sender::{Sender, Sent},
     skip,
 };
@@ -137,23 +137,6 @@ fn an_agent_that_is_stopped_for_a_while() {
     }
     assert_eq!(long, 1, "one interval is as long as the stop");
     assert!(recovered < Duration::from_secs(15), "{recovered:?}");
-}
-
-/// Neither end says anything of its own, not even when the link comes up. A queue before the link makes
-/// the generator wait where the link is slower (native XDP), instead of losing packets before they
-/// are on the wire.
-fn quiet_lab() -> Lab {
-    let lab = Lab::new(Offloads::Off);
-    for (namespace, link) in [(&lab.host, LINK), (&lab.peer, PEER_LINK)] {
-        namespace.enter(|| {
-            let disable_ipv6 = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
-            fs::write(disable_ipv6, "1").expect("a setting of the link");
-        });
-        namespace.ip(&format!("address flush dev {link}\n"));
-    }
-    let mut tc = lab.peer.command("tc");
-    run(tc.args(["qdisc", "replace", "dev", PEER_LINK, "root", "pfifo"]));
-    lab
 }
 
 fn seen(agent: &Agent<'_>) -> u64 {

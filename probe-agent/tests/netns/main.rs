@@ -6,14 +6,16 @@
 
 mod agent;
 mod books;
+#[path = "../support/captures.rs"]
+mod captures;
 mod flows;
-#[expect(dead_code, reason = "the tests here need few of the builders")]
-#[path = "../../../probe-common/tests/support/packets/frame.rs"]
-mod frame;
 mod iperf;
 mod lab;
 mod metrics;
 mod mix;
+#[expect(dead_code, reason = "the answers are for tests of the parser")]
+#[path = "../../../probe-common/tests/support/packets.rs"]
+mod packets;
 mod process;
 mod sender;
 #[path = "../support/skip.rs"]
@@ -29,3 +31,4 @@ mod ledger;
 mod link_changes;
 mod rotation;
 mod shutdown;
+mod wire_replay;

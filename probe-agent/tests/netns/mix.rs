@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, ops::AddAssign};
 
-use super::frame::{
+use super::packets::frame::{
     ARP, C_TAG, DESTINATION_OPTIONS, ICMP, ICMPV6, IPV4, Ipv4, Ipv6, S_TAG, TCP, UDP, ethernet,
     extensions, join, tcp, udp, vlan,
 };
