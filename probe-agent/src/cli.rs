@@ -8,11 +8,13 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod check;
+mod plan;
 pub mod replay;
 mod run;
 mod version;
 
 use check::CheckArgs;
+use plan::PlanArgs;
 use replay::ReplayArgs;
 use run::RunArgs;
 
@@ -39,6 +41,8 @@ pub struct Cli {
 enum Command {
     /// Check a configuration file and tell everything that is wrong with it
     Check(CheckArgs),
+    /// Tell what would be attached where, how and why; touches nothing
+    Plan(PlanArgs),
     /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
     Replay(ReplayArgs),
     /// Capture until told to stop (SIGTERM, Ctrl-C)
@@ -52,6 +56,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),
+            Command::Plan(args) => plan::run(&args),
             Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Run(args) => run::run(&args),
             Command::Version => version::run(),

@@ -21,6 +21,7 @@ pub mod links;
 pub mod local_buffer;
 pub mod manager;
 pub mod metrics;
+pub mod plan;
 pub mod readiness;
 pub mod reconcile;
 pub mod schedule;

@@ -125,6 +125,19 @@ pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
     }
 }
 
+/// The program that would see a link's received packets at a hook.
+pub fn ingress_program(rung: Rung, link: &Link) -> &'static str {
+    match rung {
+        Rung::XdpNative | Rung::XdpGeneric => xdp::program_name(),
+        Rung::Tcx | Rung::Clsact => tc::program_name(link.header, TcDirection::Ingress),
+    }
+}
+
+/// The program that would see a link's sent packets.
+pub fn egress_program(link: &Link) -> &'static str {
+    tc::program_name(link.header, TcDirection::Egress)
+}
+
 /// What makes XDP impossible on a link.
 fn xdp_obstacle(link: &Link, kernel: KernelVersion) -> Option<&'static str> {
     if link.header != LinkHeader::Ethernet {

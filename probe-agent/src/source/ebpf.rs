@@ -59,11 +59,8 @@ impl EbpfSource {
             Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
             Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
         }
-        Self::with_options(LoadOptions {
-            ring_buffer_bytes: config.capture.ring_buffer_bytes,
-            interfaces: slots_for(config),
-        })
-        .map_err(|error| SourceError::Unusable(error.to_string()))
+        Self::with_options(load_options(config))
+            .map_err(|error| SourceError::Unusable(error.to_string()))
     }
 
     /// Loads the object and nothing else.
@@ -208,6 +205,14 @@ impl Source for EbpfSource {
             ))
         })?;
         Ok(self.counters.of_slot(slot)?)
+    }
+}
+
+/// Sizes that a configuration asks for.
+pub fn load_options(config: &Config) -> LoadOptions {
+    LoadOptions {
+        ring_buffer_bytes: config.capture.ring_buffer_bytes,
+        interfaces: slots_for(config),
     }
 }
 
