@@ -16,6 +16,7 @@ pub mod ring;
 pub mod slots;
 pub mod survey;
 mod syscall;
+pub mod test_run;
 
 pub use leftovers::detach_leftovers;
 

@@ -175,7 +175,6 @@ fn docs(run: &mut Run) -> Result<Outcome> {
         "--exclude",
         "probe-ebpf",
     ]);
-    doc.arg("--document-private-items");
     let flags = "-D warnings -A rustdoc::private_intra_doc_links";
     passed(workspace::run(doc.env("RUSTDOCFLAGS", flags)))
 }

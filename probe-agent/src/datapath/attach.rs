@@ -5,6 +5,7 @@ mod xdp;
 
 use aya::{programs::ProgramError, util::KernelVersion};
 
+pub use self::tc::tcx_programs;
 use self::tc::{TcDirection, TcHook};
 use super::{
     link::{Link, LinkHeader},
@@ -109,7 +110,7 @@ pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
         Some(obstacle) => Step::Skip(rung, obstacle),
         None => Step::Try(rung),
     };
-    let tc = [Step::Try(Rung::Tcx), Step::Try(Rung::Clsact)];
+    let tc = TC_RUNGS.map(Step::Try);
     match config.hook {
         Hook::XdpNative => vec![xdp(Rung::XdpNative)],
         Hook::XdpGeneric => vec![xdp(Rung::XdpGeneric)],
@@ -166,17 +167,38 @@ fn xdp_cost(config: &InterfaceConfig, link: &Link) -> Option<&'static str> {
     }
 }
 
+/// TC hooks, best first.
+const TC_RUNGS: [Rung; 2] = [Rung::Tcx, Rung::Clsact];
+
 /// Attaches the programs to a link, which must have its slot already.
 pub fn attach(
     object: &mut Object,
     config: &InterfaceConfig,
     link: &Link,
 ) -> Result<(Attached, Attachment), AttachError> {
+    attach_with(object, plan(config, link), &TC_RUNGS, link)
+}
+
+/// Attaches by clsact alone, as on kernels before 6.6: for tests on newer ones.
+pub fn attach_clsact(
+    object: &mut Object,
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
+    let only = [Rung::Clsact];
+    attach_with(object, vec![Step::Try(Rung::Clsact)], &only, link)
+}
+
+fn attach_with(
+    object: &mut Object,
+    ingress_steps: Vec<Step>,
+    egress_rungs: &[Rung],
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
     if let LinkHeader::Unknown(arphrd) = link.header {
         return Err(AttachError::UnknownHeader { arphrd });
     }
     let mut tried = Vec::new();
-    let ingress = first_that_works(&mut tried, plan(config, link), |rung| {
+    let ingress = first_that_works(&mut tried, ingress_steps, |rung| {
         attach_ingress(object, rung, link)
     });
     let Some((ingress, ingress_rung)) = ingress else {
@@ -187,7 +209,7 @@ pub fn attach(
     let reason = tried.join("; ");
     // XDP sees only what comes in; what goes out is always TC's.
     let mut tried = Vec::new();
-    let steps = vec![Step::Try(Rung::Tcx), Step::Try(Rung::Clsact)];
+    let steps = egress_rungs.iter().copied().map(Step::Try).collect();
     let egress = first_that_works(&mut tried, steps, |rung| {
         tc::attach(object, rung, link, TcDirection::Egress)
     });
@@ -284,5 +306,104 @@ fn words_for(errno: i32) -> String {
         libc::EPERM => "CAP_NET_ADMIN is missing".to_owned(),
         libc::ENOMEM => "the driver has no queues or memory left for it".to_owned(),
         other => std::io::Error::from_raw_os_error(other).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rung, Step, plan, xdp_obstacle};
+    use crate::{
+        config::{Hook, InterfaceConfig},
+        datapath::link::{Link, LinkHeader},
+    };
+
+    fn physical() -> Link {
+        Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            header: LinkHeader::Ethernet,
+            kind: None,
+            is_loopback: false,
+            is_virtio: false,
+            has_xdp: false,
+        }
+    }
+
+    fn first_step(link: &Link, hook: Hook) -> Step {
+        let config = InterfaceConfig {
+            hook,
+            ..InterfaceConfig::default()
+        };
+        plan(&config, link).remove(0)
+    }
+
+    #[test]
+    fn auto_takes_native_xdp_only_where_it_costs_nothing() {
+        assert_eq!(
+            first_step(&physical(), Hook::Auto),
+            Step::Try(Rung::XdpNative)
+        );
+        let veth = Link {
+            kind: Some("veth".to_owned()),
+            ..physical()
+        };
+        let virtio = Link {
+            is_virtio: true,
+            ..physical()
+        };
+        let taken = Link {
+            has_xdp: true,
+            ..physical()
+        };
+        let loopback = Link {
+            is_loopback: true,
+            ..physical()
+        };
+        let wireguard = Link {
+            kind: Some("wireguard".to_owned()),
+            header: LinkHeader::None,
+            ..physical()
+        };
+        for link in [veth, virtio, taken, loopback, wireguard] {
+            let step = first_step(&link, Hook::Auto);
+            assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn vlans_are_ignored_in_tc() {
+        let config = InterfaceConfig {
+            ignore_vlans: true,
+            ..InterfaceConfig::default()
+        };
+        let step = plan(&config, &physical()).remove(0);
+        assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_tried_and_nothing_else() {
+        let veth = Link {
+            kind: Some("veth".to_owned()),
+            ..physical()
+        };
+        for (hook, rungs) in [
+            (Hook::Xdp, vec![Rung::XdpNative, Rung::XdpGeneric]),
+            (Hook::XdpNative, vec![Rung::XdpNative]),
+            (Hook::XdpGeneric, vec![Rung::XdpGeneric]),
+            (Hook::Tc, vec![Rung::Tcx, Rung::Clsact]),
+        ] {
+            let config = InterfaceConfig {
+                hook,
+                ..InterfaceConfig::default()
+            };
+            let steps: Vec<_> = rungs.into_iter().map(Step::Try).collect();
+            assert_eq!(plan(&config, &veth), steps, "{hook:?}");
+        }
+    }
+
+    #[test]
+    fn xdp_without_bpf_link_is_refused() {
+        let old = aya::util::KernelVersion::new(5, 8, 0);
+        assert!(xdp_obstacle(&physical(), old).is_some());
     }
 }

@@ -88,6 +88,33 @@ impl EbpfSource {
         Ok(self.counters.unclaimed()?)
     }
 
+    /// Gives an interface a slot with counters of 0, so that its frames are recorded once a program
+    /// is attached or run for it. `None` if all slots are taken. [`Source::attach`] does it itself.
+    pub fn claim(&mut self, ifindex: u32, ignore_vlans: bool) -> Result<Option<()>, SourceError> {
+        let Some(slot) = self.slots.reserve() else {
+            return Ok(None);
+        };
+        self.counters.clear_slot(slot)?;
+        let published = self.slots.publish(Slot {
+            ifindex,
+            slot,
+            flags: if ignore_vlans { SLOT_IGNORE_VLANS } else { 0 },
+        });
+        if let Err(error) = published {
+            self.slots.free(ifindex);
+            return Err(error.into());
+        }
+        Ok(Some(()))
+    }
+
+    fn no_slot(&self) -> String {
+        format!(
+            "all {} interface slots are taken: restart the agent after adding many interfaces by \
+             name; {MAX_INTERFACES} are the most",
+            self.slots.len()
+        )
+    }
+
     /// The loaded object, for running its programs in tests and `selftest`.
     pub fn object(&mut self) -> &mut Object {
         &mut self.object
@@ -137,38 +164,11 @@ impl Source for EbpfSource {
                 "it is captured already: detach and release it first".to_owned(),
             ));
         }
-        let flags = if config.ignore_vlans {
-            SLOT_IGNORE_VLANS
-        } else {
-            0
-        };
-        let Some(slot) = self.slots.reserve() else {
-            return Err(refuse(format!(
-                "all {} interface slots are taken: restart the agent after adding many interfaces \
-                 by name; {MAX_INTERFACES} are the most",
-                self.slots.len()
-            )));
-        };
-        self.counters.clear_slot(slot)?;
-        let published = self.slots.publish(Slot {
-            ifindex: interface.ifindex,
-            slot,
-            flags,
-        });
-        if let Err(error) = published {
-            self.slots.free(interface.ifindex);
-            return Err(error.into());
-        }
+        self.claim(interface.ifindex, config.ignore_vlans)?
+            .ok_or_else(|| refuse(self.no_slot()))?;
         match self.attach_link(interface, config) {
             Ok((captured, attachment)) => {
                 self.captured.insert(interface.ifindex, captured);
-                tracing::info!(
-                    interface = %interface.name,
-                    ingress = attachment.ingress,
-                    egress = attachment.egress,
-                    reason = %attachment.reason,
-                    "attached"
-                );
                 Ok(attachment)
             }
             Err(reason) => {

@@ -9,10 +9,10 @@ use super::{
     flows::{
         FlowKey, Flows, assert_nothing_lost, assert_same_flows, stored_directions, stored_flows,
     },
-    iperf::{ping, transfer},
+    generators::{ping, transfer},
     lab::{HOST_V4, HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
     skip,
-    traffic::{Chatter, ask},
+    traffic::{AT_EASE, Chatter, ask},
     witness::Witness,
 };
 
@@ -88,7 +88,7 @@ fn drive(lab: &Lab) {
         ping(peer, to, 200);
         ask(peer, host, SocketAddr::new(to, 8080), 3);
     }
-    drop(Chatter::start(lab));
+    drop(Chatter::start(lab, AT_EASE));
 }
 
 /// Connections to these services of the test are one flow for each client.

@@ -11,7 +11,7 @@ use super::{
     lab::{LINK, Lab, Offloads},
     process::{eventually, run},
     skip,
-    traffic::Chatter,
+    traffic::{AT_EASE, Chatter},
 };
 
 /// So many agents are killed, each after it has written an interval.
@@ -29,7 +29,7 @@ fn sigkill_under_traffic_leaves_nothing_behind(#[case] hook: &str) {
     let before = programs_on_links(&lab.host);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
     let (parquet, json) = (installation.parquet(), installation.json());
-    let chatter = Chatter::start(&lab);
+    let chatter = Chatter::start(&lab, AT_EASE);
     for _ in 0..LIVES {
         let stored = files(&parquet, "parquet").len();
         let agent = installation.start(&lab.host);

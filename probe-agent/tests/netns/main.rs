@@ -6,7 +6,7 @@
 
 mod agent;
 mod flows;
-mod iperf;
+mod generators;
 mod lab;
 mod metrics;
 mod process;

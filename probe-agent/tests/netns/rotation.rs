@@ -10,7 +10,7 @@ use super::{
     lab::{LINK, Lab, Offloads},
     process::within,
     skip,
-    traffic::Chatter,
+    traffic::{Chatter, IN_HASTE},
 };
 
 const ROTATIONS: usize = 20;
@@ -25,7 +25,7 @@ fn twenty_rotations_under_traffic_lose_nothing(#[case] hook: &str) {
     let lab = Lab::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
     let agent = installation.start(&lab.host);
-    let chatter = Chatter::start(&lab);
+    let chatter = Chatter::start(&lab, IN_HASTE);
     let patience = Duration::from_mins(1);
     within(patience, "the rotations have happened", || {
         let written = agent

@@ -19,6 +19,12 @@ use super::{
 
 const UDP: u8 = 17;
 
+/// Pause for about 10,000 packets a second, which leaves the machine to other tests.
+pub(crate) const AT_EASE: Duration = Duration::from_millis(5);
+
+/// Pause for as many packets as sender and receiver manage.
+pub(crate) const IN_HASTE: Duration = Duration::ZERO;
+
 /// Opens a connection, asks and is answered, so and so many times.
 #[track_caller]
 pub(crate) fn ask(client: &Namespace, server: &Namespace, address: SocketAddr, times: usize) {
@@ -123,8 +129,8 @@ pub(crate) struct Chatter {
 }
 
 impl Chatter {
-    /// Starts to talk.
-    pub(crate) fn start(lab: &Lab) -> Self {
+    /// Starts to talk, with so long a pause after every 54 packets.
+    pub(crate) fn start(lab: &Lab, pause: Duration) -> Self {
         let (host, peer) = (&lab.host, &lab.peer);
         let mut conversations = vec![
             Conversation::new((host, HOST_V4), (peer, PEER_V4), 20),
@@ -139,9 +145,7 @@ impl Chatter {
                 for (number, conversation) in (1..).zip(&mut conversations) {
                     conversation.talk(5 * number);
                 }
-                // About 10,000 packets a second: enough that every interval begins and ends among
-                // them, and little enough for a machine that runs other tests.
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(pause);
             }
             let said = conversations.iter();
             said.map(|it| (it.key(), it.counts)).collect()

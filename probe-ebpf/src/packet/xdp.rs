@@ -72,7 +72,8 @@ impl Frame for XdpFrame {
         parse_ethernet(self)
     }
 
-    /// Saves the call (8 ns) where the first buffer holds the whole packet.
+    /// Saves the call (8 ns) where the first buffer holds the whole packet. Padding behind it in
+    /// another buffer is overlooked; frames that are padded are short and in one buffer.
     #[inline(always)]
     fn len_of_packet(&self, octets: usize) -> usize {
         let linear_len = linear_len(self.0.ctx);

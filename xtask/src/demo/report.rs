@@ -152,7 +152,7 @@ impl Sums {
 
 fn ledger(out: &mut impl Write, written: &Written, link: &LinkCounters) -> io::Result<()> {
     let sums = Sums::of(written);
-    let mut line = |what: &str, number: u64| writeln!(out, "{what:<42}{number:>9}");
+    let mut line = |what: &str, number: u64| writeln!(out, "{what:<45}{number:>9}");
     line("packets that the kernel counted on the link", link.packets)?;
     line("packets that the agent saw", sums.seen)?;
     line("  in flows", sums.flow_packets)?;

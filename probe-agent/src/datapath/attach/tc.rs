@@ -116,3 +116,14 @@ fn add_clsact(link: &Link) -> Result<(), Refusal> {
         )),
     }
 }
+
+/// Names of the programs on the TCX hooks of a link, ours and others'; none where the kernel has
+/// no TCX.
+pub fn tcx_programs(interface: &str) -> Vec<String> {
+    [TcAttachType::Ingress, TcAttachType::Egress]
+        .into_iter()
+        .filter_map(|direction| SchedClassifier::query_tcx(interface, direction).ok())
+        .flat_map(|(_, programs)| programs)
+        .map(|program| program.name_as_str().unwrap_or_default().to_owned())
+        .collect()
+}
