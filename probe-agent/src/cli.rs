@@ -11,12 +11,14 @@ mod check;
 mod plan;
 pub mod replay;
 mod run;
+mod selftest;
 mod version;
 
 use check::CheckArgs;
 use plan::PlanArgs;
 use replay::ReplayArgs;
 use run::RunArgs;
+use selftest::SelftestArgs;
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;
@@ -47,6 +49,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Capture until told to stop (SIGTERM, Ctrl-C)
     Run(RunArgs),
+    /// Test the eBPF programs on this kernel with a built-in set of packets
+    Selftest(SelftestArgs),
     /// Tell the version, the commit and the eBPF object
     Version,
 }
@@ -59,6 +63,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args),
             Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Run(args) => run::run(&args),
+            Command::Selftest(args) => selftest::run(&args),
             Command::Version => version::run(),
         }
     }

@@ -25,6 +25,7 @@ pub mod plan;
 pub mod readiness;
 pub mod reconcile;
 pub mod schedule;
+pub mod selftest;
 pub mod shutdown;
 pub mod source;
 pub mod status;

@@ -1,7 +1,7 @@
 //! `probe-agent plan -c FILE`: what would be attached where, how and why; touches nothing.
 
 use std::{
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
     process::ExitCode,
 };
@@ -48,7 +48,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     };
     let selector = InterfaceSelector::new(&config).map_err(anyhow::Error::msg)?;
     let survey = Survey::take()?;
-    let footprint = footprint::of_embedded(&load_options(&config))?;
+    let footprint = footprint::of_embedded(load_options(&config))?;
     let plan = Plan::of(&config, &selector, &survey, &footprint);
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?;
@@ -65,8 +65,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
 fn show(plan: &Plan) -> io::Result<()> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
-    let mut text = BufWriter::new(Vec::new());
+    let mut text = Vec::new();
     write_text(&mut text, style, plan)?;
-    text.flush()?;
-    print(&String::from_utf8_lossy(text.get_ref()))
+    print(&String::from_utf8_lossy(&text))
 }

@@ -62,7 +62,7 @@ pub enum FootprintError {
 }
 
 /// Memory of the embedded object's maps, loaded with these options.
-pub fn of_embedded(options: &LoadOptions) -> Result<Footprint, FootprintError> {
+pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
     let cpus = nr_cpus().map_err(|(path, source)| FootprintError::Cpus { path, source })?;
     let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
     let object = Object::parse(OBJECT)?;

@@ -43,7 +43,7 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(&self) -> [(&'static str, u32); 2] {
+    pub(super) fn map_entries(self) -> [(&'static str, u32); 2] {
         let interfaces = self.interfaces.clamp(1, MAX_INTERFACES);
         [
             (maps::RECORDS, self.ring_buffer_bytes),

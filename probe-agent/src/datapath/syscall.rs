@@ -74,7 +74,8 @@ pub(super) fn driver(link: &str) -> io::Result<String> {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     for (to, from) in name.iter_mut().zip(link.bytes()) {
-        *to = from as libc::c_char;
+        // Signed on some architectures and unsigned on others.
+        *to = libc::c_char::from_ne_bytes([from]);
     }
     let mut info = DriverInfo {
         cmd: DRIVER_INFO,

@@ -228,9 +228,13 @@ fn relation(group: &[Stacked]) -> String {
     let names: Vec<_> = group
         .iter()
         .take(SHOWN)
-        .map(|other| match other.captured {
-            true => format!("{} (captured too)", other.name),
-            false => other.name.clone(),
+        .map(|other| {
+            let note = if other.captured {
+                " (captured too)"
+            } else {
+                ""
+            };
+            format!("{}{note}", other.name)
         })
         .collect();
     let more = match group.len().saturating_sub(SHOWN) {

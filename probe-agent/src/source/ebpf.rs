@@ -65,7 +65,15 @@ impl EbpfSource {
 
     /// Loads the object and nothing else.
     pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
-        let mut object = Object::load(options)?;
+        Self::with_loaded(Object::load(options)?, options)
+    }
+
+    /// Loads another object than the embedded one, for `selftest`.
+    pub fn with_object(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
+        Self::with_loaded(Object::load_bytes(object, options)?, options)
+    }
+
+    fn with_loaded(mut object: Object, options: LoadOptions) -> Result<Self, LoadError> {
         let stream = RingStream::new(&mut object)?;
         Ok(Self {
             captured: HashMap::new(),

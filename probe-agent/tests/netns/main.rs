@@ -20,5 +20,6 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod link_changes;
+mod plan;
 mod rotation;
 mod shutdown;

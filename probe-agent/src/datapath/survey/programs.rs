@@ -18,21 +18,21 @@ use crate::datapath::netlink::{self, NetlinkError};
 /// Longest name that the kernel keeps of a program: `BPF_OBJ_NAME_LEN` with the final 0.
 const KERNEL_NAME_LEN: usize = 15;
 
-/// Where a program is attached.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Where a program is attached, in the order in which a packet meets them.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ProgramHook {
+    /// XDP in the device.
+    XdpOffloaded,
     /// XDP in the driver.
     XdpNative,
     /// XDP in the network stack.
     XdpGeneric,
-    /// XDP in the device.
-    XdpOffloaded,
     /// TCX, received packets.
     TcxIngress,
-    /// TCX, sent packets.
-    TcxEgress,
     /// Filter on clsact or ingress, received packets.
     ClsactIngress,
+    /// TCX, sent packets.
+    TcxEgress,
     /// Filter on clsact, sent packets.
     ClsactEgress,
 }
@@ -200,8 +200,7 @@ pub(super) fn add_tcx(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>)
                         let name = program.name_as_str().map(str::to_owned);
                         AttachedProgram::of_bpf(hook, program.id(), name)
                     });
-                    // They run before the filters.
-                    surveyed.programs.splice(0..0, found);
+                    surveyed.programs.extend(found);
                 }
                 Err(error) => match errno_of(&error) {
                     Some(libc::EINVAL) => return Some(false),
@@ -218,9 +217,7 @@ pub(super) fn add_tcx(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>)
                 },
             }
         }
-        surveyed
-            .programs
-            .sort_by_key(|program| !program.hook.is_xdp());
+        surveyed.programs.sort_by_key(|program| program.hook);
     }
     has_tcx
 }
