@@ -70,6 +70,8 @@ pub struct InterfacePlan {
     pub rule: String,
     /// Why it cannot be captured although it is to be.
     pub problem: Option<String>,
+    /// Why `auto` would not take the native XDP that the configuration forces.
+    pub cost: Option<String>,
     /// `veth`, `bridge` …; `physical` and `loopback` where the kernel has no name for it.
     pub kind: String,
     /// Type of its link headers, as the kernel numbers them.
@@ -223,6 +225,9 @@ impl Plan {
                     link.name
                 ));
             }
+            if let Some(cost) = &link.cost {
+                warnings.insert(format!("{}: xdp-native is forced, and {cost}", link.name));
+            }
             for other in link.stacked.iter().filter(|other| other.captured) {
                 let mut pair = [link.name.as_str(), other.name.as_str()];
                 pair.sort_unstable();
@@ -251,16 +256,17 @@ impl InterfacePlan {
         let link = &surveyed.link;
         let choice = selector.explain(&link.name);
         let kind = kind_of(surveyed);
-        let (ingress, egress, problem) = match choice.config() {
-            Some(config) => hooks::plan(config, surveyed, &survey.host),
-            None => (Vec::new(), Vec::new(), None),
-        };
+        let hooks = choice
+            .config()
+            .map(|config| hooks::plan(config, surveyed, &survey.host))
+            .unwrap_or_default();
         Self {
             name: link.name.clone(),
             ifindex: link.ifindex,
             captured: choice.config().is_some(),
             rule: reason_of(choice),
-            problem,
+            problem: hooks.problem,
+            cost: hooks.cost,
             kind,
             arphrd: surveyed.arphrd,
             arphrd_name: surveyed.arphrd_name.clone(),
@@ -275,8 +281,8 @@ impl InterfacePlan {
             vlan_id: surveyed.vlan_id,
             stacked: stacking::of(surveyed, &survey.links, selector),
             programs: surveyed.programs.iter().map(ProgramPlan::of).collect(),
-            ingress,
-            egress,
+            ingress: hooks.ingress,
+            egress: hooks.egress,
         }
     }
 }

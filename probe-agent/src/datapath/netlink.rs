@@ -1,6 +1,10 @@
 //! Questions to the kernel over route netlink: short, blocking, in the caller's network namespace.
 
-use std::{io, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use rtnetlink::{
     packet_core::{
@@ -90,27 +94,31 @@ pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, Netlin
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.
 pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> {
-    let index = ifindex.cast_signed();
+    Ok(clsact_kinds()?.remove(&ifindex))
+}
+
+/// The same of all links that have one. The kernel always lists the qdiscs of all links.
+pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
     let answers = ask(
         "the qdiscs",
-        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::with_index(index)),
+        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
         NLM_F_REQUEST | NLM_F_DUMP,
     )?;
-    let kind = answers.into_iter().find_map(|answer| match answer {
-        RouteNetlinkMessage::NewQueueDiscipline(qdisc)
-            if qdisc.header.index == index && qdisc.header.handle == CLSACT_HANDLE =>
-        {
-            qdisc
+    let kinds = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.handle == CLSACT_HANDLE => {
+            let ifindex = qdisc.header.index.cast_unsigned();
+            let kind = qdisc
                 .attributes
                 .into_iter()
                 .find_map(|attribute| match attribute {
                     TcAttribute::Kind(kind) => Some(kind),
                     _ => None,
-                })
+                })?;
+            Some((ifindex, kind))
         }
         _ => None,
     });
-    Ok(kind)
+    Ok(kinds.collect())
 }
 
 pub(super) fn link_name(link: &LinkMessage) -> Option<String> {

@@ -74,8 +74,9 @@ impl Survey {
         let mut hidden = BTreeSet::new();
         let mut links: Vec<_> = netlink::links()?
             .iter()
-            .map(|message| SurveyedLink::from_message(message, &mut hidden))
+            .map(SurveyedLink::from_message)
             .collect();
+        programs::add_filters(&mut links, &mut hidden);
         links.sort_by_key(|link| link.link.ifindex);
         let has_tcx = programs::add_tcx(&mut links, &mut hidden);
         programs::add_names_and_holders(&mut links, &mut hidden);
@@ -88,7 +89,7 @@ impl Survey {
 }
 
 impl SurveyedLink {
-    fn from_message(message: &LinkMessage, hidden: &mut BTreeSet<String>) -> Self {
+    fn from_message(message: &LinkMessage) -> Self {
         let link = Link::from_message(message);
         let mut surveyed = Self {
             arphrd: message.header.link_layer_type.into(),
@@ -126,15 +127,6 @@ impl SurveyedLink {
                 ifindex,
                 is_elsewhere,
             });
-        match programs::filters(surveyed.link.ifindex) {
-            Ok((clsact, filters)) => {
-                surveyed.clsact = clsact;
-                surveyed.programs.extend(filters);
-            }
-            Err(error) => {
-                hidden.insert(format!("filters of {}: {error}", surveyed.link.name));
-            }
-        }
         surveyed
     }
 }

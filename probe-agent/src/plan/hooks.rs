@@ -26,14 +26,26 @@ pub struct HookStep {
     pub program: &'static str,
 }
 
-type Steps = (Vec<HookStep>, Vec<HookStep>, Option<String>);
+/// What would be done on a link.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hooks {
+    /// For received packets.
+    pub(super) ingress: Vec<HookStep>,
+    /// For sent packets.
+    pub(super) egress: Vec<HookStep>,
+    /// Why there is no use in any of them.
+    pub(super) problem: Option<String>,
+    /// Why `auto` would not take what the configuration forces.
+    pub(super) cost: Option<String>,
+}
 
-/// Steps for received and sent packets, and why there is no use in them, if so.
-pub(super) fn plan(config: &InterfaceConfig, surveyed: &SurveyedLink, host: &Host) -> Steps {
+pub(super) fn plan(config: &InterfaceConfig, surveyed: &SurveyedLink, host: &Host) -> Hooks {
     let link = &without_ours(surveyed);
     if let LinkHeader::Unknown(arphrd) = link.header {
-        let problem = AttachError::UnknownHeader { arphrd };
-        return (Vec::new(), Vec::new(), Some(problem.to_string()));
+        return Hooks {
+            problem: Some(AttachError::UnknownHeader { arphrd }.to_string()),
+            ..Hooks::default()
+        };
     }
     let step = |step: Step, program: fn(Rung, &Link) -> &'static str| {
         let (rung, skipped) = match step {
@@ -71,7 +83,29 @@ pub(super) fn plan(config: &InterfaceConfig, surveyed: &SurveyedLink, host: &Hos
     } else {
         None
     };
-    (ingress, egress, problem)
+    Hooks {
+        cost: cost(config, link, &ingress),
+        ingress,
+        egress,
+        problem,
+    }
+}
+
+fn cost(config: &InterfaceConfig, link: &Link, ingress: &[HookStep]) -> Option<String> {
+    let native = Rung::XdpNative;
+    let is_tried = |step: &HookStep| step.hook == native.name() && step.skipped.is_none();
+    if !ingress.iter().any(is_tried) {
+        return None;
+    }
+    let left_to_auto = InterfaceConfig {
+        hook: Hook::Auto,
+        ..config.clone()
+    };
+    let steps = attach::plan(&left_to_auto, link);
+    steps.into_iter().find_map(|step| match step {
+        Step::Skip(rung, reason) if rung == native => Some(reason.to_owned()),
+        _ => None,
+    })
 }
 
 /// What an agent that is running has attached goes with it.

@@ -161,6 +161,16 @@ fn a_foreign_xdp_program_is_in_the_way_and_ours_is_not() {
 }
 
 #[test]
+fn forcing_a_hook_that_costs_is_a_warning() {
+    let veth = || vec![link(1, "v", Some("veth"))];
+    let forced = plan("interfaces: { v: { hook: xdp } }", veth(), modern());
+    assert!(forced.can_attach);
+    assert!(forced.warnings[0].starts_with("v: xdp-native is forced, and on veth"));
+    let left_to_auto = plan("interfaces: { v: {} }", veth(), modern());
+    assert_eq!(left_to_auto.warnings, [""; 0]);
+}
+
+#[test]
 fn links_that_share_packets_are_named_on_both_sides() {
     let mut port = link(2, "v0", Some("veth"));
     port.master = Some(1);

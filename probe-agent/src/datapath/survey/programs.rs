@@ -129,13 +129,30 @@ pub(super) fn xdp(message: &LinkMessage) -> Vec<AttachedProgram> {
         .collect()
 }
 
-/// The qdisc of a link that filters hang on, and the filters.
-pub(super) fn filters(
-    ifindex: u32,
-) -> Result<(Option<String>, Vec<AttachedProgram>), NetlinkError> {
-    let Some(qdisc) = netlink::clsact_kind(ifindex)? else {
-        return Ok((None, Vec::new()));
+/// Adds the qdisc that filters hang on to each link, and the filters.
+pub(super) fn add_filters(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) {
+    let mut kinds = match netlink::clsact_kinds() {
+        Ok(kinds) => kinds,
+        Err(error) => {
+            hidden.insert(format!("filters: {error}"));
+            return;
+        }
     };
+    for surveyed in links {
+        let Some(kind) = kinds.remove(&surveyed.link.ifindex) else {
+            continue;
+        };
+        match filters(surveyed.link.ifindex, &kind) {
+            Ok(filters) => surveyed.programs.extend(filters),
+            Err(error) => {
+                hidden.insert(format!("filters of {}: {error}", surveyed.link.name));
+            }
+        }
+        surveyed.clsact = Some(kind);
+    }
+}
+
+fn filters(ifindex: u32, qdisc: &str) -> Result<Vec<AttachedProgram>, NetlinkError> {
     let sides = [
         (TcHandle::MIN_INGRESS, ProgramHook::ClsactIngress),
         (TcHandle::MIN_EGRESS, ProgramHook::ClsactEgress),
@@ -150,7 +167,7 @@ pub(super) fn filters(
             filters.extend(filter_program(&filter, hook));
         }
     }
-    Ok((Some(qdisc), filters))
+    Ok(filters)
 }
 
 /// `None` for the message that stands for a whole priority and has no filter of its own.
