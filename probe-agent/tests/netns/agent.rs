@@ -204,6 +204,21 @@ impl Agent<'_> {
         self.process.signal(signal);
     }
 
+    /// Bytes of the agent's maps, as the kernel accounts for them (6.4 and newer).
+    pub(crate) fn map_bytes(&self) -> u64 {
+        let folder = format!("/proc/{}/fdinfo", self.process.id());
+        let mut maps = std::collections::BTreeMap::new();
+        for file in fs::read_dir(folder).expect("a living agent").flatten() {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let number = |key: &str| -> Option<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+                line.trim().parse().ok()
+            };
+            maps.extend(number("map_id:").zip(number("memlock:")));
+        }
+        maps.values().sum()
+    }
+
     /// Asks for the end as a service manager does, and waits for it.
     #[track_caller]
     pub(crate) fn terminate(mut self) -> ExitStatus {

@@ -29,6 +29,7 @@ mod crash;
 mod exposition;
 mod ledger;
 mod link_changes;
+mod plan;
 mod rotation;
 mod shutdown;
 mod wire_replay;
