@@ -28,10 +28,16 @@ pub(crate) struct Installation {
 impl Installation {
     /// `interfaces` is the YAML of that section, in flow style.
     pub(crate) fn new(interfaces: &str, interval: &str) -> Self {
+        Self::with_capture(interfaces, interval, "{}")
+    }
+
+    /// As [`Self::new`], with the YAML of `capture`.
+    pub(crate) fn with_capture(interfaces: &str, interval: &str, capture: &str) -> Self {
         let installation = Self::empty();
         let folder = installation.path().display();
         installation.configure(&format!(
             "interfaces: {interfaces}\n\
+             capture: {capture}\n\
              rotation: {{ interval: {interval} }}\n\
              writeout:\n\
              - {{ type: parquet, path: {folder}/parquet }}\n\
@@ -190,6 +196,12 @@ impl Agent<'_> {
             assert!(is_known(kind, id), "bpftool shows no {kind} {id}");
         }
         attached
+    }
+
+    /// Sends the agent a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// Bytes of the agent's maps, as the kernel accounts for them (6.4 and newer).
