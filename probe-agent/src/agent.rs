@@ -14,7 +14,7 @@ use crate::{
     manager::{Manager, ManagerError, ManagerOptions},
     metrics::{Metrics, MetricsOptions, SinkReader, SinkReaders},
     readiness::Readiness,
-    reconcile::Reconciler,
+    reconcile::{ReconcileError, Reconciler},
     schedule::Schedule,
     shutdown::{Drain, DrainOutcome},
     source::{Source, SourceError},
@@ -42,6 +42,9 @@ pub enum AgentError {
     /// Capturing cannot begin.
     #[error(transparent)]
     Manager(#[from] ManagerError),
+    /// The links of the host cannot be followed.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
     /// A rule for interfaces that only a hand-made configuration can have.
     #[error("{0}")]
     Selector(String),
@@ -188,7 +191,7 @@ impl Bound {
     }
 
     /// Serves, writes on schedule and follows the links, until `shutdown` (made on the agent's
-    /// runtime) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
+    /// runtime before it is ready) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
     pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<Outcome, AgentErrors>
     where
         F: Future<Output = ()>,
@@ -204,6 +207,8 @@ impl Bound {
         } = self;
         let schedule = Schedule::start(manager.clone(), config.rotation.interval)?;
         let outcome = runtime.block_on(async {
+            // Before anybody is told that the agent is ready: what asks it to stop may come at once.
+            let shutdown = shutdown();
             let (stop_api, api_stopped) = tokio::sync::oneshot::channel::<()>();
             let readiness = state.readiness.clone();
             let served = tokio::spawn(api.serve(state, async {
@@ -212,7 +217,7 @@ impl Bound {
             }));
             notify_service_manager(sd_notify::NotifyState::Ready);
             let failure = tokio::select! {
-                () = shutdown() => None,
+                () = shutdown => None,
                 failure = watch(manager.clone(), reconciler) => Some(failure),
             };
             // Never done: what has drained is not ready again.

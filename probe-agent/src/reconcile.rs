@@ -3,12 +3,22 @@
 use std::sync::Arc;
 
 use crate::{
-    agent::AgentError,
     config::InterfaceSelector,
-    links,
-    manager::{Changes, Manager},
-    source::{Interface, SourceError},
+    links::{self, LinksError},
+    manager::{Changes, Manager, ManagerError},
+    source::Interface,
 };
+
+/// Links and captures could not be compared or brought together; the captures are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The links are not known.
+    #[error(transparent)]
+    Links(#[from] LinksError),
+    /// The manager cannot change anything.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+}
 
 /// Compares links and captures, and updates the manager when the links have changed.
 pub struct Reconciler {
@@ -33,8 +43,8 @@ impl Reconciler {
 
     /// Looks once. `None` if the links are the same as at the last look: an interface that refused
     /// to be captured then would refuse again.
-    pub fn reconcile(&mut self) -> Result<Option<Changes>, AgentError> {
-        let links = links::list().map_err(|error| SourceError::Unusable(error.to_string()))?;
+    pub fn reconcile(&mut self) -> Result<Option<Changes>, ReconcileError> {
+        let links = links::list()?;
         if links == self.links {
             return Ok(None);
         }

@@ -17,7 +17,7 @@ mod formats;
 mod fragments;
 #[path = "replay/oracle.rs"]
 mod oracle;
-#[path = "../../probe-common/tests/support/packets.rs"]
+#[path = "../src/selftest/packets.rs"]
 mod packets;
 #[path = "replay/play.rs"]
 mod play;

@@ -12,7 +12,7 @@ use super::{
         Counts, FlowKey, Flows, assert_nothing_lost, assert_same_flows, record_packet,
         stored_flows, stored_intervals,
     },
-    iperf::ping,
+    generators::ping,
     lab::{HOST_V4, HOST_V6, LINK, Lab, Namespace, Offloads, PEER_V4, PEER_V6},
     process::{PATIENCE, eventually},
     skip,

@@ -5,12 +5,20 @@
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
 mod agent;
+mod books;
+#[path = "../support/captures.rs"]
+mod captures;
 mod crafted;
 mod flows;
-mod iperf;
+mod generators;
 mod lab;
 mod metrics;
+mod mix;
+#[expect(dead_code, reason = "the answers are for tests of the parser")]
+#[path = "../../src/selftest/packets.rs"]
+mod packets;
 mod process;
+mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
 mod traffic;
@@ -21,6 +29,9 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod fragments;
+mod ledger;
 mod link_changes;
+mod plan;
 mod rotation;
 mod shutdown;
+mod wire_replay;

@@ -21,6 +21,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use caps::{CapSet, Capability};
 
@@ -62,7 +63,22 @@ pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
     None
 }
 
+/// Whether Python has these modules; says which it lacks if not.
+#[must_use]
+#[track_caller]
+pub(crate) fn python_or_skip(modules: &[&str]) -> bool {
+    let import = format!("import {}", modules.join(", "));
+    let python = Command::new("python3").args(["-c", &import]).output();
+    let is_there = python.is_ok_and(|output| output.status.success());
+    if !is_there {
+        let reason = format!("needs python3 with {}", modules.join(" and "));
+        skip("PROBE_REQUIRE_KERNEL", &reason);
+    }
+    is_there
+}
+
 // Every test binary compiles this file, and few use all of it.
+const _: fn(&[&str]) -> bool = python_or_skip;
 const _: fn(&[&str]) -> bool = kernel_or_skip;
 const _: fn() -> Option<PathBuf> = corpus_or_skip;
 
