@@ -119,8 +119,8 @@ fn in_order(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
         (&client, &server, ends),
         (&server, &client, [ends[1], ends[0]]),
     ] {
-        from.send_to(&[0x5a; PAYLOAD], dst).expect("sent");
-        let received = to.recv(&mut [0; PAYLOAD + 1]).expect("put together");
+        from.send_to(&vec![0x5a; PAYLOAD], dst).expect("sent");
+        let received = to.recv(&mut vec![0; PAYLOAD + 1]).expect("put together");
         assert_eq!(received, PAYLOAD);
         expected.add_cut_by_kernel(key(src, dst, UDP));
     }

@@ -144,11 +144,7 @@ fn extension_cases() -> Vec<Case> {
                     &extension(UDP, 0),
                 ],
             ),
-            is_udp(
-                40 + 8 + 8 + 24 + 8 + 24 + 8 + 12,
-                40 + 8 + 8 + 24 + 8 + 24 + 8 + 8,
-            )
-            .first_fragment(),
+            is_udp(120 + 12, 120 + 8).first_fragment(),
         ),
         case(
             "hop-by-hop twice",
