@@ -87,6 +87,7 @@ impl Ledger {
             unparsed,
             later_fragments,
             short_transports,
+            frames: _,
         } = *counters;
         self.seen += seen;
         for (loss, tally) in self.losses.iter_mut().zip(unparsed) {

@@ -214,6 +214,7 @@ fn parse_on_host(under_test: UnderTest, frame: &[u8]) -> Result<Packet, ParseErr
 /// What a program must push and count for a packet that the host parses like this.
 fn expected_of(parsed: &Result<Packet, ParseError>, direction: u8, frame_len: usize) -> Ran {
     let mut counted = Counters::default();
+    counted.frames += 1;
     counted.seen.add(1, frame_len as u64);
     let (record, head) = match parsed {
         Ok(Packet::V4(seen)) => {
@@ -408,6 +409,7 @@ fn tagged_frames_are_filtered_where_that_is_configured() {
         for under_test in PROGRAMS.into_iter().filter(|under_test| !under_test.is_l3) {
             let ran = bench.run(under_test, whole(&tagged)).unwrap();
             let mut counted = Counters::default();
+            counted.frames += 1;
             counted.seen.add(1, tagged.len() as u64);
             counted.filtered.add(1, tagged.len() as u64);
             let expected = Ran {

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Slots for a configuration with few interfaces; 36 KiB per CPU.
+/// Slots for a configuration with few interfaces; 38 KiB per CPU.
 const LEAST_INTERFACES: u32 = 64;
 
 /// The programs of one loaded object, attached to any number of interfaces.
