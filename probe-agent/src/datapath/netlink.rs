@@ -9,7 +9,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
-        tc::{TcAttribute, TcHandle, TcMessage},
+        tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
@@ -61,6 +61,45 @@ pub(super) fn link_names() -> Result<Vec<String>, NetlinkError> {
         _ => None,
     });
     Ok(names.collect())
+}
+
+/// All links with their counters.
+pub(super) fn links() -> Result<Vec<LinkMessage>, NetlinkError> {
+    let answers = ask(
+        "the links",
+        RouteNetlinkMessage::GetLink(LinkMessage::default()),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
+/// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
+/// `parent` is one of the two ends of its clsact qdisc.
+pub(super) fn filter_programs(ifindex: u32, parent: TcHandle) -> Result<Vec<u32>, NetlinkError> {
+    let mut question = TcMessage::with_index(ifindex.cast_signed());
+    question.header.parent = parent;
+    let answers = ask(
+        "the filters",
+        RouteNetlinkMessage::GetTrafficFilter(question),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
+    let options = answers.into_iter().flat_map(|answer| match answer {
+        RouteNetlinkMessage::NewTrafficFilter(filter) => filter.attributes,
+        _ => Vec::new(),
+    });
+    let programs = options.flat_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options,
+        _ => Vec::new(),
+    });
+    let programs = programs.filter_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => Some(program),
+        _ => None,
+    });
+    Ok(programs.collect())
 }
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.

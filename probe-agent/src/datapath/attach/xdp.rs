@@ -18,7 +18,11 @@ pub(super) struct XdpHook {
     _link: FdLink,
 }
 
-pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<XdpHook, Refusal> {
+pub(super) fn attach(
+    object: &mut Object,
+    rung: Rung,
+    ifindex: u32,
+) -> Result<(XdpHook, u32), Refusal> {
     let name = if kernel_version() >= MULTI_BUFFER_KERNEL {
         programs::XDP_INGRESS
     } else {
@@ -36,5 +40,5 @@ pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<Xd
     let link = FdLink::try_from(link).map_err(|_| {
         Refusal::Attach("the kernel has no bpf_link for it, and it would outlive the agent".into())
     })?;
-    Ok(XdpHook { _link: link })
+    Ok((XdpHook { _link: link }, program.info()?.id()))
 }
