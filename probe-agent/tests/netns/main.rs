@@ -19,6 +19,8 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod foreign;
 mod link_changes;
 mod rotation;
 mod shutdown;
+mod supervision;
