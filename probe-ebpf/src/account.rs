@@ -138,7 +138,7 @@ impl OnWire {
 fn whole<F: Frame>(frame: &F) -> Tally {
     Tally {
         packets: u64::from(frame.segmentation().segments.max(1)),
-        bytes: frame.wire_len() as u64,
+        bytes: (frame.wire_len() + frame.stripped_vlan_tag_len()) as u64,
     }
 }
 

@@ -70,7 +70,7 @@ impl Link {
         state
     }
 
-    fn from_message(message: &LinkMessage) -> Self {
+    pub(super) fn from_message(message: &LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
             name: netlink::link_name(message).unwrap_or_default(),
@@ -103,7 +103,7 @@ impl Link {
 
 /// The state of all links of the caller's network namespace, by index.
 pub fn states() -> Result<HashMap<u32, LinkState>, NetlinkError> {
-    let links = netlink::links()?.into_iter();
+    let links = netlink::links_with_counters()?.into_iter();
     Ok(links
         .map(|link| (link.header.index, Link::state_from_message(&link)))
         .collect())

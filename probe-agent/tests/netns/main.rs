@@ -5,11 +5,19 @@
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
 mod agent;
+mod books;
+#[path = "../support/captures.rs"]
+mod captures;
 mod flows;
 mod generators;
 mod lab;
 mod metrics;
+mod mix;
+#[expect(dead_code, reason = "the answers are for tests of the parser")]
+#[path = "../../../probe-common/tests/support/packets.rs"]
+mod packets;
 mod process;
+mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
 mod traffic;
@@ -20,7 +28,10 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod foreign;
+mod ledger;
 mod link_changes;
+mod plan;
 mod rotation;
 mod shutdown;
 mod supervision;
+mod wire_replay;

@@ -47,8 +47,8 @@ impl PacketBytes for TcFrame {
 
     #[inline(always)]
     fn wire_len(&self) -> usize {
-        // The tag was on the wire, or will be.
-        len(&self.0) + self.stripped_vlan_tag_len()
+        // Without the tag that is kept beside it: offsets in the frame do not count it either.
+        len(&self.0)
     }
 
     #[inline(always)]
@@ -73,6 +73,12 @@ impl Frame for TcFrame {
     #[inline(always)]
     fn parse(&self) -> Result<Packet, ParseError> {
         parse_ethernet(self)
+    }
+
+    #[inline(always)]
+    fn len_of_packet(&self, _octets: usize) -> usize {
+        // The tag was on the wire, or will be.
+        self.wire_len() + self.stripped_vlan_tag_len()
     }
 
     #[inline(always)]

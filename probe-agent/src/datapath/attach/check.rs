@@ -18,17 +18,8 @@ use crate::{
     source::{Attachment, HookState, LinkState, LostHook},
 };
 
-/// The ends of a clsact qdisc (`TC_H_MIN_INGRESS`, `TC_H_MIN_EGRESS`).
-const CLSACT_ENDS: [TcHandle; 2] = [
-    TcHandle {
-        major: 0xffff,
-        minor: 0xfff2,
-    },
-    TcHandle {
-        major: 0xffff,
-        minor: 0xfff3,
-    },
-];
+/// The ends of a clsact qdisc, by direction.
+const CLSACT_ENDS: [u16; 2] = [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS];
 
 /// Where programs are attached cannot be found out.
 #[derive(Debug, thiserror::Error)]
