@@ -22,6 +22,7 @@ pub mod links;
 pub mod local_buffer;
 pub mod manager;
 pub mod metrics;
+mod page;
 pub mod plan;
 pub mod readiness;
 pub mod reconcile;

@@ -12,12 +12,12 @@ use std::{fmt::Write, time::Instant};
 
 use serde::Serialize;
 
+pub use self::text::write_text;
 use self::{
     bench::{Bench, ETHERNET_LEN, PROGRAMS, Ran, UnderTest},
     expected::{expected_of, parse_on_host},
     packets::Case,
 };
-pub use self::{describe::describe, text::write_text};
 use crate::{
     datapath::{
         attach,
@@ -120,6 +120,31 @@ pub struct Difference {
     pub expected: Said,
     /// What it did.
     pub got: Said,
+    /// Only what differs.
+    pub fields: Vec<FieldDifference>,
+}
+
+/// A field in which two runs differ.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct FieldDifference {
+    /// Name of the field or counter.
+    pub field: &'static str,
+    /// What should be there; `none` if there should be no such field.
+    pub expected: String,
+    /// What is there.
+    pub got: String,
+}
+
+impl Difference {
+    fn of(packet: &'static str, program: &'static str, expected: &Ran, got: &Ran) -> Self {
+        Self {
+            packet,
+            program,
+            expected: Said::of(expected),
+            got: Said::of(got),
+            fields: describe::differing(expected, got),
+        }
+    }
 }
 
 /// What a program said to a packet.
@@ -134,7 +159,7 @@ pub struct Said {
 impl Said {
     fn of(ran: &Ran) -> Self {
         Self {
-            text: describe(ran),
+            text: describe::describe(ran),
             record: ran.record.as_deref().map(hex),
         }
     }
@@ -215,12 +240,8 @@ fn run_program(
         if ran == expected {
             agreed += 1;
         } else {
-            differences.push(Difference {
-                packet: case.name,
-                program: under_test.program,
-                expected: Said::of(&expected),
-                got: Said::of(&ran),
-            });
+            let program = under_test.program;
+            differences.push(Difference::of(case.name, program, &expected, &ran));
         }
     }
     times.sort_unstable();
@@ -245,13 +266,9 @@ fn differences_on_host(cases: &[Case]) -> Vec<Difference> {
         .filter(|case| case.wire_len == case.frame.len());
     let differing = whole_cases.filter_map(|case| {
         let found = parse_on_host(as_ethernet, &case.frame);
-        let said = |parsed| Said::of(&expected_of(as_ethernet, &parsed, case.frame.len()));
-        (found != case.expected).then(|| Difference {
-            packet: case.name,
-            program: "host",
-            expected: said(case.expected),
-            got: said(found),
-        })
+        let ran = |parsed| expected_of(as_ethernet, &parsed, case.frame.len());
+        (found != case.expected)
+            .then(|| Difference::of(case.name, "host", &ran(case.expected), &ran(found)))
     });
     differing.collect()
 }

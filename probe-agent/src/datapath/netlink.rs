@@ -105,10 +105,12 @@ pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, Netlin
 /// `minor` as for [`filters`].
 pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
     let attributes = filters(ifindex, minor)?.into_iter();
-    let options = attributes.flat_map(|filter| filter.attributes).flat_map(|it| match it {
-        TcAttribute::Options(options) => options,
-        _ => Vec::new(),
-    });
+    let options = attributes
+        .flat_map(|filter| filter.attributes)
+        .flat_map(|it| match it {
+            TcAttribute::Options(options) => options,
+            _ => Vec::new(),
+        });
     let programs = options.filter_map(|option| match option {
         TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => Some(program),
         _ => None,

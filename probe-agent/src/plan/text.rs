@@ -4,7 +4,10 @@
 use std::io::{self, Write};
 
 use super::{HookStep, InterfacePlan, Plan, ProgramPlan, Relation, Stacked, capacity::Memory};
-use crate::flow_format::TableStyle;
+use crate::{
+    flow_format::TableStyle,
+    page::{Colour, paint, printable, wrap},
+};
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;
@@ -13,12 +16,6 @@ const INDENT: usize = 2;
 const LABEL: usize = 13;
 /// Of a list that may be long, so many items are shown.
 const SHOWN: usize = 6;
-
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const YELLOW: &str = "\x1b[33m";
-const GREEN: &str = "\x1b[32m";
-const PLAIN: &str = "\x1b[0m";
 
 /// Writes the plan.
 pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::Result<()> {
@@ -29,9 +26,9 @@ pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::R
     }
     page.not_captured(plan)?;
     page.host(plan)?;
-    page.section("not looked at", YELLOW, &plan.not_looked_at)?;
-    page.section("warnings", YELLOW, &plan.warnings)?;
-    page.section("problems", RED, &plan.problems)?;
+    page.section("not looked at", Colour::Yellow, &plan.not_looked_at)?;
+    page.section("warnings", Colour::Yellow, &plan.warnings)?;
+    page.section("problems", Colour::Red, &plan.problems)?;
     page.verdict(plan)
 }
 
@@ -42,11 +39,11 @@ struct Page<'a, W> {
 
 impl<W: Write> Page<'_, W> {
     fn link(&mut self, link: &InterfacePlan) -> io::Result<()> {
-        self.heading(BOLD, &link.name)?;
+        self.heading(Colour::Bold, &link.name)?;
         self.entry("link", &description(link))?;
         self.entry("rule", &link.rule)?;
         if let Some(problem) = &link.problem {
-            self.coloured_entry(RED, "problem", problem)?;
+            self.coloured_entry(Colour::Red, "problem", problem)?;
         }
         self.hooks("received", &link.ingress)?;
         self.hooks("sent", &link.egress)?;
@@ -87,7 +84,7 @@ impl<W: Write> Page<'_, W> {
         if links.peek().is_none() {
             return Ok(());
         }
-        self.heading(BOLD, "not captured")?;
+        self.heading(Colour::Bold, "not captured")?;
         for link in links {
             self.entry(&link.name, &format!("{} ({})", link.rule, link.kind))?;
         }
@@ -96,26 +93,30 @@ impl<W: Write> Page<'_, W> {
 
     fn host(&mut self, plan: &Plan) -> io::Result<()> {
         let host = &plan.host;
-        self.heading(BOLD, "host")?;
+        self.heading(Colour::Bold, "host")?;
         let present = host.features.iter().filter(|feature| feature.present);
         let present: Vec<_> = present.map(|feature| feature.name).collect();
         let kernel = format!("{} on {}", host.kernel, host.architecture);
         self.entry("kernel", &format!("{kernel}, with {}", present.join(", ")))?;
         for feature in host.features.iter().filter(|feature| !feature.present) {
             let text = format!("no {}: {}", feature.name, feature.without);
-            self.coloured_entry(YELLOW, "", &text)?;
+            self.coloured_entry(Colour::Yellow, "", &text)?;
         }
         if !host.capabilities.is_empty() {
             self.entry("capabilities", &host.capabilities.join(", "))?;
         }
         if !host.capabilities_missing.is_empty() {
-            self.coloured_entry(RED, "lacking", &host.capabilities_missing.join(", "))?;
+            self.coloured_entry(
+                Colour::Red,
+                "lacking",
+                &host.capabilities_missing.join(", "),
+            )?;
         }
         self.entry("memory", &memory(&plan.memory))?;
         self.blank()
     }
 
-    fn section(&mut self, title: &str, colour: &str, lines: &[String]) -> io::Result<()> {
+    fn section(&mut self, title: &str, colour: Colour, lines: &[String]) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
@@ -130,15 +131,15 @@ impl<W: Write> Page<'_, W> {
         let links = plan.captured().count();
         let links = format!("{links} {}", if links == 1 { "link" } else { "links" });
         if plan.can_attach {
-            self.heading(GREEN, &format!("good: {links} would be captured"))
+            self.heading(Colour::Green, &format!("good: {links} would be captured"))
         } else {
-            self.heading(RED, "not everything that is wanted can be attached")
+            self.heading(Colour::Red, "not everything that is wanted can be attached")
         }
     }
 
-    fn heading(&mut self, colour: &str, text: &str) -> io::Result<()> {
+    fn heading(&mut self, colour: Colour, text: &str) -> io::Result<()> {
         let text = printable(text);
-        writeln!(self.out, "{}", self.paint(colour, &text))
+        writeln!(self.out, "{}", paint(self.style, colour, &text))
     }
 
     fn blank(&mut self) -> io::Result<()> {
@@ -146,10 +147,10 @@ impl<W: Write> Page<'_, W> {
     }
 
     fn entry(&mut self, label: &str, text: &str) -> io::Result<()> {
-        self.coloured_entry("", label, text)
+        self.coloured_entry(Colour::None, label, text)
     }
 
-    fn coloured_entry(&mut self, colour: &str, label: &str, text: &str) -> io::Result<()> {
+    fn coloured_entry(&mut self, colour: Colour, label: &str, text: &str) -> io::Result<()> {
         let label = printable(label);
         // Names of links have up to 15 characters.
         let gap = if label.len() < LABEL {
@@ -165,7 +166,7 @@ impl<W: Write> Page<'_, W> {
                 self.out,
                 "{:INDENT$}{}{line}",
                 "",
-                self.paint(colour, &label)
+                paint(self.style, colour, &label)
             )?;
         }
         Ok(())
@@ -183,14 +184,6 @@ impl<W: Write> Page<'_, W> {
     fn width(&self, taken: usize) -> usize {
         let width = self.style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
         width.saturating_sub(taken)
-    }
-
-    fn paint(&self, colour: &str, text: &str) -> String {
-        if self.style.colour && !colour.is_empty() {
-            format!("{colour}{text}{PLAIN}")
-        } else {
-            text.to_owned()
-        }
     }
 }
 
@@ -303,39 +296,9 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {unit}", tenths / 10, tenths % 10)
 }
 
-/// Names of links and processes may hold anything, also what a terminal obeys.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() { '?' } else { char })
-        .collect()
-}
-
-/// Breaks at spaces; a word that is longer than a line stays whole.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{size, wrap};
-
-    #[test]
-    fn lines_break_at_spaces() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(wrap("a longerthanthat b", 4), ["a", "longerthanthat", "b"]);
-    }
+    use super::size;
 
     #[test]
     fn sizes_have_one_decimal() {

@@ -1,62 +1,107 @@
-//! What a program did, in a line.
+//! What a program did, field by field.
 
 use std::net::IpAddr;
 
 use probe_common::{
     control::{Counters, Tally},
+    ephash::EpHash,
     parse::ParseError,
     record::{Record, RecordHead},
 };
+use zerocopy::IntoBytes;
 
-use super::bench::Ran;
+use super::{FieldDifference, bench::Ran};
 
-/// The record field by field, and the counters that moved. Two runs that differ have different
-/// lines, but for bytes that mean nothing, which the record's own digits show.
-pub fn describe(ran: &Ran) -> String {
-    format!(
-        "{}; counted {}; answers {}",
-        record(ran),
-        counters(&ran.counted),
-        ran.action.cast_signed()
-    )
+/// A field of a record or counter, and what is in it.
+type Field = (&'static str, String);
+
+/// All fields in a line.
+pub(super) fn describe(ran: &Ran) -> String {
+    let fields = fields(ran);
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"))
+        .collect();
+    fields.join(", ")
 }
 
-fn record(ran: &Ran) -> String {
-    let Some(bytes) = &ran.record else {
-        return "no record".to_owned();
+/// The fields in which two runs differ.
+pub(super) fn differing(expected: &Ran, got: &Ran) -> Vec<FieldDifference> {
+    let sides = [fields(expected), fields(got)];
+    let value = |side: usize, field: &str| {
+        let found = sides[side].iter().find(|(name, _)| *name == field);
+        found.map_or_else(|| "none".to_owned(), |(_, value)| value.clone())
     };
-    // From the ring, where entries are aligned; a vector's bytes may not be.
-    let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
-    let room = zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice());
-    room[..bytes.len()].copy_from_slice(bytes);
-    match Record::from_bytes(room) {
-        Some(Record::V4(record)) => {
-            let (key, head) = (&record.key, &record.head);
-            let ends = ends(
-                (key.src_addr.into(), key.src_port),
-                (key.dst_addr.into(), key.dst_port),
-            );
-            format!("{ends} protocol {}{}", key.ip_protocol, of_head(head))
-        }
-        Some(Record::V6(record)) => {
-            let (key, head) = (&record.key, &record.head);
-            let ends = ends(
-                (key.src_addr.into(), key.src_port),
-                (key.dst_addr.into(), key.dst_port),
-            );
-            format!("{ends} protocol {}{}", key.ip_protocol, of_head(head))
-        }
-        None => format!("{} bytes that are no record", bytes.len()),
+    let only_got = sides[1]
+        .iter()
+        .filter(|(name, _)| sides[0].iter().all(|(other, _)| other != name));
+    let mut differing: Vec<_> = sides[0]
+        .iter()
+        .chain(only_got)
+        .map(|(field, _)| FieldDifference {
+            field,
+            expected: value(0, field),
+            got: value(1, field),
+        })
+        .filter(|field| field.expected != field.got)
+        .collect();
+    if differing.is_empty() {
+        // Padding, say.
+        differing.push(FieldDifference {
+            field: "bytes of the record",
+            expected: super::hex(expected.record.as_deref().unwrap_or_default()),
+            got: super::hex(got.record.as_deref().unwrap_or_default()),
+        });
     }
+    differing
 }
 
-fn ends(src: (IpAddr, [u8; 2]), dst: (IpAddr, [u8; 2])) -> String {
-    let [src_port, dst_port] = [src.1, dst.1].map(u16::from_be_bytes);
-    let (src, dst) = (src.0, dst.0);
-    format!("{src} port {src_port} -> {dst} port {dst_port}")
+fn fields(ran: &Ran) -> Vec<Field> {
+    let mut fields = Vec::new();
+    match &ran.record {
+        None => fields.push(("record", "none".to_owned())),
+        Some(bytes) => {
+            // As in the ring, where entries are aligned; a vector's bytes need not be.
+            let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
+            let room = aligned.as_mut_slice().as_mut_bytes();
+            room[..bytes.len()].copy_from_slice(bytes);
+            match Record::from_bytes(room) {
+                Some(Record::V4(record)) => {
+                    fields.push(("record", "IPv4".to_owned()));
+                    push_key(&mut fields, &record.key);
+                    push_head(&mut fields, &record.head);
+                }
+                Some(Record::V6(record)) => {
+                    fields.push(("record", "IPv6".to_owned()));
+                    push_key(&mut fields, &record.key);
+                    push_head(&mut fields, &record.head);
+                }
+                None => fields.push(("record", format!("{} strange bytes", bytes.len()))),
+            }
+        }
+    }
+    push_counters(&mut fields, &ran.counted);
+    fields.push(("answer", ran.action.cast_signed().to_string()));
+    fields
 }
 
-fn of_head(head: &RecordHead) -> String {
+fn push_key<const N: usize>(fields: &mut Vec<Field>, key: &EpHash<N>)
+where
+    IpAddr: From<[u8; N]>,
+{
+    let address = |address| IpAddr::from(address).to_string();
+    let port = |port| u16::from_be_bytes(port).to_string();
+    fields.extend([
+        ("src_addr", address(key.src_addr)),
+        ("src_port", port(key.src_port)),
+        ("dst_addr", address(key.dst_addr)),
+        ("dst_port", port(key.dst_port)),
+        ("ip_protocol", key.ip_protocol.to_string()),
+    ]);
+}
+
+fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
+    // Destructured, so that a new field cannot be forgotten.
     let RecordHead {
         octets,
         packets,
@@ -69,13 +114,20 @@ fn of_head(head: &RecordHead) -> String {
         bank,
         reserved: _,
     } = head;
-    format!(
-        " octets {octets} packets {packets} interface {ifindex} direction {direction} TCP flags \
-         {tcp_flags:#04x} aux {aux:#04x} notes {notes:#04x} bank {bank}"
-    )
+    fields.extend([
+        ("octets", octets.to_string()),
+        ("packets", packets.to_string()),
+        ("ifindex", ifindex.to_string()),
+        ("direction", direction.to_string()),
+        ("tcp_flags", format!("{tcp_flags:#04x}")),
+        ("aux", format!("{aux:#04x}")),
+        ("notes", format!("{notes:#04x}")),
+        ("bank", bank.to_string()),
+    ]);
 }
 
-fn counters(counters: &Counters) -> String {
+/// The counters that moved.
+fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
     let Counters {
         seen,
         recorded,
@@ -87,29 +139,97 @@ fn counters(counters: &Counters) -> String {
         frames,
     } = counters;
     let mut tallies = vec![
-        ("seen", *seen),
-        ("recorded", *recorded),
-        ("ring_full", *ring_full),
-        ("filtered", *filtered),
+        ("counted as seen", *seen),
+        ("counted as recorded", *recorded),
+        ("counted as ring_full", *ring_full),
+        ("counted as filtered", *filtered),
     ];
-    tallies.extend(ParseError::ALL.map(|error| (error.name(), unparsed[error.index()])));
+    let unparsed_names = [
+        "counted as non_ip",
+        "counted as invalid_ip_header",
+        "counted as truncated",
+        "counted as too_many_headers",
+    ];
+    const { assert!(ParseError::COUNT == 4) };
+    tallies.extend(unparsed_names.into_iter().zip(*unparsed));
     let tallies = tallies
         .into_iter()
-        .filter(|(_, it)| *it != Tally::default());
-    let mut parts: Vec<_> = tallies
-        .map(|(name, tally)| format!("{name} {} ({} octets)", tally.packets, tally.bytes))
-        .collect();
+        .filter(|(_, tally)| *tally != Tally::default());
+    fields
+        .extend(tallies.map(|(name, Tally { packets, bytes })| {
+            (name, format!("{packets} of {bytes} octets"))
+        }));
     for (name, count) in [
-        ("later_fragments", later_fragments),
-        ("short_transports", short_transports),
-        ("frames", frames),
+        ("counted as later fragment", later_fragments),
+        ("counted as short transport", short_transports),
+        ("counted as frames", frames),
     ] {
         if *count > 0 {
-            parts.push(format!("{name} {count}"));
+            fields.push((name, count.to_string()));
         }
     }
-    if parts.is_empty() {
-        return "nothing".to_owned();
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{control::Counters, parse::ParseError};
+
+    use super::{describe, differing};
+    use crate::selftest::{
+        bench::{PROGRAMS, Ran},
+        expected::expected_of,
+        packets,
+    };
+
+    fn udp() -> Ran {
+        let cases = packets::cases();
+        let case = cases.iter().find(|case| case.name == "ethernet ipv4");
+        let case = case.expect("it is in the set");
+        expected_of(PROGRAMS[0], &case.expected, case.frame.len())
     }
-    parts.join(", ")
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let mut got = udp();
+        let record = got.record.as_mut().expect("a record");
+        // Behind the head of 24 bytes: source address and port.
+        record[28..30].copy_from_slice(&[0, 0]);
+        let differing = differing(&udp(), &got);
+        assert_eq!(differing.len(), 1, "{differing:?}");
+        assert_eq!(differing[0].field, "src_port");
+        assert_eq!(differing[0].expected, "1111");
+        assert_eq!(differing[0].got, "0");
+    }
+
+    #[test]
+    fn padding_is_compared_too() {
+        let mut got = udp();
+        *got.record
+            .as_mut()
+            .and_then(|it| it.last_mut())
+            .expect("a byte") = 1;
+        let differing = differing(&udp(), &got);
+        assert_eq!(differing[0].field, "bytes of the record");
+    }
+
+    #[test]
+    fn a_loss_is_named() {
+        let mut counted = Counters::default();
+        counted.unparsed[ParseError::Truncated.index()].add(1, 60);
+        let lost = Ran {
+            action: 2,
+            record: None,
+            counted,
+        };
+        assert_eq!(
+            describe(&lost),
+            "record none, counted as truncated 1 of 60 octets, answer 2"
+        );
+        let fields = differing(&udp(), &lost);
+        assert!(
+            fields
+                .iter()
+                .any(|it| it.field == "counted as truncated" && it.expected == "none")
+        );
+    }
 }

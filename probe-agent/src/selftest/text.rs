@@ -3,25 +3,18 @@
 use std::io::{self, Write};
 
 use super::{Difference, ProgramReport, Report};
-use crate::flow_format::TableStyle;
+use crate::{
+    flow_format::TableStyle,
+    page::{Colour, paint, wrap},
+};
 
-/// Differences that are shown; JSON has all.
+/// Packets with differences that are shown; JSON has all.
 const SHOWN: usize = 5;
-
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const PLAIN: &str = "\x1b[0m";
+const WIDTH: usize = 80;
+const INDENT: usize = 2;
 
 /// Writes the report.
 pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
-    let paint = |colour: &str, text: &str| {
-        if style.colour {
-            format!("{colour}{text}{PLAIN}")
-        } else {
-            text.to_owned()
-        }
-    };
     let Report {
         object,
         kernel,
@@ -37,33 +30,20 @@ pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> i
         "{:<25} {:>8} {:>8} {:>6} {:>6} {:>7} {:>7}",
         "program", "verified", "machine", "agree", "differ", "not run", "ns/run"
     );
-    writeln!(out, "{}", paint(BOLD, &header))?;
+    writeln!(out, "{}", paint(style, Colour::Bold, &header))?;
     for program in &report.programs {
         writeln!(out, "{}", row(program))?;
     }
     writeln!(out)?;
-    for difference in report.differences.iter().take(SHOWN) {
-        write_difference(out, &paint(RED, difference.packet), difference)?;
+    let alike = alike(&report.differences);
+    for group in alike.iter().take(SHOWN) {
+        write_alike(out, style, group)?;
     }
-    let hidden = report.differences.len().saturating_sub(SHOWN);
+    let hidden = alike.len().saturating_sub(SHOWN);
     if hidden > 0 {
-        writeln!(out, "and {hidden} more differences (--json has all)\n")?;
+        writeln!(out, "and {hidden} more like these (--json has all)\n")?;
     }
-    let Report {
-        runs,
-        agreed,
-        elapsed_ms,
-        ..
-    } = report;
-    let verdict = if report.ok {
-        let text = format!("good: all {agreed} runs agree with the host, in {elapsed_ms} ms");
-        paint(GREEN, &text)
-    } else {
-        let differ = report.differences.len();
-        let text = format!("failed: {differ} of {runs} runs differ, in {elapsed_ms} ms");
-        paint(RED, &text)
-    };
-    writeln!(out, "{verdict}")
+    verdict(out, style, report)
 }
 
 /// Instructions that the verifier walked, bytes of machine code, and runs.
@@ -89,17 +69,62 @@ fn row(program: &ProgramReport) -> String {
     )
 }
 
-fn write_difference(out: &mut impl Write, packet: &str, difference: &Difference) -> io::Result<()> {
-    writeln!(out, "{packet}: {} differs", difference.program)?;
-    for (label, said) in [("expected", &difference.expected), ("got", &difference.got)] {
-        let mut label = label;
-        for part in said.text.split("; ") {
-            writeln!(out, "  {label:<10}{part}")?;
-            label = "";
+/// Differences of one packet that are the same in several programs, in the order of the packets.
+fn alike(differences: &[Difference]) -> Vec<Vec<&Difference>> {
+    let mut groups: Vec<Vec<&Difference>> = Vec::new();
+    for difference in differences {
+        let same = groups.iter_mut().find(|group| {
+            group[0].packet == difference.packet && group[0].fields == difference.fields
+        });
+        match same {
+            Some(group) => group.push(difference),
+            None => groups.push(vec![difference]),
         }
-        if let Some(record) = &said.record {
-            writeln!(out, "  {:<10}{record}", "")?;
+    }
+    groups
+}
+
+fn write_alike(out: &mut impl Write, style: TableStyle, group: &[&Difference]) -> io::Result<()> {
+    writeln!(out, "{}", paint(style, Colour::Red, group[0].packet))?;
+    let programs: Vec<_> = group.iter().map(|difference| difference.program).collect();
+    for line in wrap(&format!("in {}", programs.join(", ")), WIDTH - INDENT) {
+        writeln!(out, "{:INDENT$}{line}", "")?;
+    }
+    for field in &group[0].fields {
+        let text = format!(
+            "{}: expected {}, got {}",
+            field.field, field.expected, field.got
+        );
+        for line in wrap(&text, WIDTH - INDENT) {
+            writeln!(out, "{:INDENT$}{line}", "")?;
         }
     }
     writeln!(out)
+}
+
+fn verdict(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
+    let Report {
+        runs,
+        agreed,
+        elapsed_ms,
+        ..
+    } = report;
+    let (colour, text) = if report.ok {
+        (
+            Colour::Green,
+            format!("good: all {agreed} runs agree with the host, in {elapsed_ms} ms"),
+        )
+    } else if *runs == 0 {
+        (
+            Colour::Red,
+            "failed: no program could be run on any packet".to_owned(),
+        )
+    } else {
+        let differ = report.differences.len();
+        (
+            Colour::Red,
+            format!("failed: {differ} of {runs} runs differ, in {elapsed_ms} ms"),
+        )
+    };
+    writeln!(out, "{}", paint(style, colour, &text))
 }

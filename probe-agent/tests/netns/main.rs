@@ -14,7 +14,7 @@ mod lab;
 mod metrics;
 mod mix;
 #[expect(dead_code, reason = "the answers are for tests of the parser")]
-#[path = "../../../probe-common/tests/support/packets.rs"]
+#[path = "../../src/selftest/packets.rs"]
 mod packets;
 mod process;
 mod sender;
