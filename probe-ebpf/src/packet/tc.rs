@@ -47,8 +47,8 @@ impl PacketBytes for TcFrame {
 
     #[inline(always)]
     fn wire_len(&self) -> usize {
-        // The tag was on the wire, or will be.
-        len(&self.0) + self.stripped_vlan_tag_len()
+        // Without the tag that is kept beside it: offsets in the frame do not count it either.
+        len(&self.0)
     }
 
     #[inline(always)]
@@ -73,6 +73,12 @@ impl Frame for TcFrame {
     #[inline(always)]
     fn parse(&self) -> Result<Packet, ParseError> {
         parse_ethernet(self)
+    }
+
+    #[inline(always)]
+    fn len_of_packet(&self, _octets: usize) -> usize {
+        // The tag was on the wire, or will be.
+        self.wire_len() + self.stripped_vlan_tag_len()
     }
 
     #[inline(always)]
@@ -114,6 +120,11 @@ impl PacketBytes for TcPacket {
     fn wire_len(&self) -> usize {
         len(&self.0)
     }
+
+    #[inline(always)]
+    fn blur(&self, offset: usize) -> usize {
+        blur(offset)
+    }
 }
 
 impl EbpfContext for TcPacket {
@@ -135,6 +146,11 @@ impl Frame for TcPacket {
         let protocol = unsafe { (*self.0.skb.skb).protocol };
         // A `__be16` in the low half of the word.
         parse_ether_type(self, 0, u16::from_be(protocol as u16))
+    }
+
+    #[inline(always)]
+    fn network_offset(&self, _octets: usize) -> usize {
+        0
     }
 
     #[inline(always)]
