@@ -12,6 +12,7 @@ mod metrics;
 mod process;
 #[path = "../support/skip.rs"]
 mod skip;
+mod topology;
 mod traffic;
 mod witness;
 
@@ -20,5 +21,6 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod link_changes;
+mod link_kinds;
 mod rotation;
 mod shutdown;
