@@ -12,7 +12,8 @@ use super::{
         stored_intervals, total,
     },
     generators::ping,
-    lab::{HOST_V4, HOST_V6, LINK, Lab, PEER_V4, PEER_V6},
+    lab::{HOST_V4, HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
+    process::run,
     skip,
     topology::{self, Below, Kind, LOWER, connect},
     traffic::Conversation,
@@ -163,4 +164,69 @@ fn tunnelled(tree: &std::path::Path) -> Counts {
         }
     }
     sum
+}
+
+/// The loopback device sends to itself: each packet is seen once as sent and once as received.
+#[test]
+fn loopback_counts_every_packet_in_both_directions() {
+    if !skip::kernel_or_skip(&["ip", "ping"]) {
+        return;
+    }
+    let lab = Lab::without_links();
+    lab.host.ip(&format!(
+        "address add {HOST_V4}/32 dev lo\naddress add {HOST_V6}/128 dev lo nodad\n"
+    ));
+    let installation = Installation::new("{ lo: {} }", "1h");
+    let agent = installation.start(&lab.host);
+    let mut expected = Flows::new();
+    for host in [HOST_V4, HOST_V6] {
+        ping(&lab.host, host, PING_OCTETS.into());
+        let (key, mut counts) = pings(host, host);
+        // Requests and replies: five each way at each of the two hooks.
+        counts += counts;
+        expected.insert(key, counts);
+    }
+    agent.settled_metrics();
+    assert!(agent.terminate().success(), "the agent's exit code");
+    assert_same_flows(&stored_flows(&installation.json()), &expected);
+    assert_nothing_lost(&installation.json());
+}
+
+/// What a redirection sends through an ifb device counts there as sent, and on the link it came
+/// from as received: once.
+#[test]
+fn redirected_packets_are_sent_by_the_ifb_device() {
+    if !skip::kernel_or_skip(&["ip", "tc", "ping", "ethtool"]) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    lab.host
+        .ip("link add ifb0 type ifb\nlink set ifb0 addrgenmode none\nlink set ifb0 up\n");
+    for words in [
+        "qdisc add dev probe0 handle ffff: ingress",
+        // Every packet: a mask of nothing.
+        "filter add dev probe0 parent ffff: protocol all u32 match u32 0 0 \
+         action mirred egress redirect dev ifb0",
+    ] {
+        run(lab.host.command("tc").args(words.split_whitespace()));
+    }
+    let installation = Installation::new(&format!("{{ {LINK}: {{}}, ifb0: {{}} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    let expected = drive(&lab, &[4, 6]);
+    agent.settled_metrics();
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let json = installation.json();
+    assert_nothing_lost(&json);
+    assert_same_flows(
+        &stored_flows(&json.join(format!("iface={LINK}"))),
+        &expected,
+    );
+    let received = total(expected.values());
+    let through = total(stored_flows(&json.join("iface=ifb0")).values());
+    let as_sent = Counts {
+        packets_sent: received.packets_rcvd,
+        bytes_sent: received.bytes_rcvd,
+        ..Counts::default()
+    };
+    assert_eq!(through, as_sent);
 }

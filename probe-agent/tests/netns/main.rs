@@ -21,6 +21,7 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod link_changes;
+mod link_headers;
 mod link_kinds;
 mod rotation;
 mod shutdown;
