@@ -24,4 +24,5 @@ mod link_changes;
 mod link_headers;
 mod link_kinds;
 mod rotation;
+mod segmentation;
 mod shutdown;

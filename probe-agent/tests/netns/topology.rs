@@ -12,7 +12,7 @@ const PUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/tun_pump.py
 /// The link below [`LINK`], where it is made of another one.
 pub(crate) const LOWER: &str = "lower0";
 /// Its other end.
-const PEER_LOWER: &str = "lower1";
+pub(crate) const PEER_LOWER: &str = "lower1";
 
 /// How to make a link and what it carries.
 #[derive(Clone, Copy, Debug)]
@@ -212,14 +212,19 @@ fn make(lab: &Lab, kind: Kind) {
                 Ethernet => format!("address {mac}"),
                 NoHeader => String::new(),
             };
+            // So that nothing below has to be cut into fragments.
+            let mtu = match kind.below {
+                Tunnel(header_octets) => format!("mtu {}", 1500 - header_octets),
+                _ => String::new(),
+            };
             let host_mac = mac(HOST_MAC);
             host.ip(&format!(
-                "link add name {LINK} {parent} {host_mac} type {name} {options}\n"
+                "link add name {LINK} {parent} {host_mac} {mtu} type {name} {options}\n"
             ));
             let parent = parent.replace(LOWER, PEER_LOWER);
             let (peer_mac, options) = (mac(PEER_MAC), mirrored(&options));
             peer.ip(&format!(
-                "link add name {PEER_LINK} {parent} {peer_mac} type {name} {options}\n"
+                "link add name {PEER_LINK} {parent} {peer_mac} {mtu} type {name} {options}\n"
             ));
         }
     }
