@@ -1,5 +1,6 @@
 //! Developer tasks of probe, run as `cargo xtask VERB`. One file per verb.
 
+mod bench;
 mod build_ebpf;
 mod ci;
 mod demo;
@@ -29,6 +30,8 @@ enum Verb {
     Demo(demo::Args),
     /// Run every test that can run here, and list what could not and why.
     Test(test::Args),
+    /// Measure what the agent costs.
+    Bench(bench::Args),
     /// Check what the compiler does not: import boundaries, budgets, metrics, wire types.
     Tidy,
     /// Run all checks of a change, or the named ones.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args, None),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci(args) => ci::run(&args),
         Verb::BuildEbpf(args) => build_ebpf::run(&args),

@@ -4,6 +4,7 @@ mod tc;
 mod xdp;
 
 use aya::{programs::ProgramError, util::KernelVersion};
+use probe_common::control::programs;
 
 pub use self::tc::tcx_programs;
 use self::tc::{TcDirection, TcHook};
@@ -124,6 +125,25 @@ pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
             [native].into_iter().chain(tc).collect()
         }
     }
+}
+
+/// The program that would see a link's received packets at a hook.
+pub fn ingress_program(rung: Rung, link: &Link) -> &'static str {
+    match rung {
+        Rung::XdpNative | Rung::XdpGeneric => xdp::program_name(),
+        Rung::Tcx | Rung::Clsact => tc::program_name(link.header, TcDirection::Ingress),
+    }
+}
+
+/// The program that would see a link's sent packets.
+pub fn egress_program(link: &Link) -> &'static str {
+    tc::program_name(link.header, TcDirection::Egress)
+}
+
+/// Why this kernel cannot have a program of the object at all.
+pub fn program_obstacle(program: &str) -> Option<&'static str> {
+    let is_too_new = program == programs::XDP_INGRESS && xdp::program_name() != program;
+    is_too_new.then_some("XDP frames in several buffers came with Linux 5.18")
 }
 
 /// What makes XDP impossible on a link.

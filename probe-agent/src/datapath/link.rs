@@ -47,7 +47,7 @@ impl Link {
         self.kind.is_none() && !self.is_loopback && matches!(self.header, LinkHeader::Ethernet)
     }
 
-    fn from_message(message: &LinkMessage) -> Self {
+    pub(super) fn from_message(message: &LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
             name: netlink::link_name(message).unwrap_or_default(),

@@ -45,3 +45,61 @@ pub(super) fn promiscuous_socket(ifindex: u32) -> io::Result<OwnedFd> {
     }
     Ok(socket)
 }
+
+/// `struct ethtool_drvinfo`, include/uapi/linux/ethtool.h.
+#[repr(C)]
+struct DriverInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+const _: () = assert!(size_of::<DriverInfo>() == 196);
+
+/// `ETHTOOL_GDRVINFO`.
+const DRIVER_INFO: u32 = 3;
+
+/// Name of a link's driver, by the ethtool ioctl, which needs no privileges. Not from sysfs, which
+/// may be that of another network namespace.
+pub(super) fn driver(link: &str) -> io::Result<String> {
+    // SAFETY: `socket` takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just opened by `socket`, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut name = [0; libc::IFNAMSIZ];
+    if link.len() >= name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in name.iter_mut().zip(link.bytes()) {
+        // Signed on some architectures and unsigned on others.
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    let mut info = DriverInfo {
+        cmd: DRIVER_INFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    let mut request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: (&raw mut info).cast(),
+        },
+    };
+    // SAFETY: the socket is open, the request names a link by a NUL-terminated string, and its
+    // pointer is to a writable `ethtool_drvinfo`, which outlives the call.
+    let answer = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCETHTOOL as libc::Ioctl,
+            &raw mut request,
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let driver = info.driver.split(|byte| *byte == 0).next();
+    Ok(String::from_utf8_lossy(driver.unwrap_or_default()).into_owned())
+}

@@ -59,16 +59,21 @@ impl EbpfSource {
             Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
             Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
         }
-        Self::with_options(LoadOptions {
-            ring_buffer_bytes: config.capture.ring_buffer_bytes,
-            interfaces: slots_for(config),
-        })
-        .map_err(|error| SourceError::Unusable(error.to_string()))
+        Self::with_options(load_options(config))
+            .map_err(|error| SourceError::Unusable(error.to_string()))
     }
 
     /// Loads the object and nothing else.
     pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
-        let mut object = Object::load(options)?;
+        Self::with_loaded(Object::load(options)?, options)
+    }
+
+    /// Loads another object than the embedded one, for `selftest`.
+    pub fn with_object(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
+        Self::with_loaded(Object::load_bytes(object, options)?, options)
+    }
+
+    fn with_loaded(mut object: Object, options: LoadOptions) -> Result<Self, LoadError> {
         let stream = RingStream::new(&mut object)?;
         Ok(Self {
             captured: HashMap::new(),
@@ -208,6 +213,14 @@ impl Source for EbpfSource {
             ))
         })?;
         Ok(self.counters.of_slot(slot)?)
+    }
+}
+
+/// Sizes that a configuration asks for.
+pub fn load_options(config: &Config) -> LoadOptions {
+    LoadOptions {
+        ring_buffer_bytes: config.capture.ring_buffer_bytes,
+        interfaces: slots_for(config),
     }
 }
 

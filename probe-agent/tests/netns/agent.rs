@@ -28,10 +28,16 @@ pub(crate) struct Installation {
 impl Installation {
     /// `interfaces` is the YAML of that section, in flow style.
     pub(crate) fn new(interfaces: &str, interval: &str) -> Self {
+        Self::with_capture(interfaces, interval, "{}")
+    }
+
+    /// As [`Self::new`], with the YAML of `capture`.
+    pub(crate) fn with_capture(interfaces: &str, interval: &str, capture: &str) -> Self {
         let installation = Self::empty();
         let folder = installation.path().display();
         installation.configure(&format!(
             "interfaces: {interfaces}\n\
+             capture: {capture}\n\
              rotation: {{ interval: {interval} }}\n\
              writeout:\n\
              - {{ type: parquet, path: {folder}/parquet }}\n\
@@ -190,6 +196,27 @@ impl Agent<'_> {
             assert!(is_known(kind, id), "bpftool shows no {kind} {id}");
         }
         attached
+    }
+
+    /// Sends the agent a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Bytes of the agent's maps, as the kernel accounts for them (6.4 and newer).
+    pub(crate) fn map_bytes(&self) -> u64 {
+        let folder = format!("/proc/{}/fdinfo", self.process.id());
+        let mut maps = std::collections::BTreeMap::new();
+        for file in fs::read_dir(folder).expect("a living agent").flatten() {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let number = |key: &str| -> Option<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+                line.trim().parse().ok()
+            };
+            maps.extend(number("map_id:").zip(number("memlock:")));
+        }
+        maps.values().sum()
     }
 
     /// Asks for the end as a service manager does, and waits for it.

@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::lab::{HOST_V4, HOST_V6, PEER_V4, PEER_V6};
@@ -92,6 +93,16 @@ impl StoredInterval {
     #[track_caller]
     pub(crate) fn ledger(&self, key: &str) -> i64 {
         self.ledger[key].as_i64().expect("a number")
+    }
+
+    /// How long it was.
+    #[track_caller]
+    pub(crate) fn seconds(&self) -> f64 {
+        let bound = |key: &str| -> Timestamp {
+            let text = self.ledger[key].as_str().expect("a text");
+            text.parse().expect("a time")
+        };
+        bound("end").duration_since(bound("start")).as_secs_f64()
     }
 
     /// Packets of all losses but those that are no loss of ours.

@@ -221,6 +221,23 @@ impl Lab {
     }
 }
 
+/// A lab for a generator. Neither end says anything of its own, not even when the link comes up. A queue before the link makes
+/// the generator wait where the link is slower (native XDP), instead of losing packets before they
+/// are on the wire.
+pub(crate) fn quiet_lab() -> Lab {
+    let lab = Lab::new(Offloads::Off);
+    for (namespace, link) in [(&lab.host, LINK), (&lab.peer, PEER_LINK)] {
+        namespace.enter(|| {
+            let disable_ipv6 = format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
+            fs::write(disable_ipv6, "1").expect("a setting of the link");
+        });
+        namespace.ip(&format!("address flush dev {link}\n"));
+    }
+    let mut tc = lab.peer.command("tc");
+    run(tc.args(["qdisc", "replace", "dev", PEER_LINK, "root", "pfifo"]));
+    lab
+}
+
 /// Multicast groups are reported when the link comes up and, for the case that this was not heard,
 /// once more at a random time. By default that is in the midst of the test; here within 1 ms.
 fn report_groups_at_once() {

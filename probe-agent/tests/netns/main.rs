@@ -5,11 +5,19 @@
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
 mod agent;
+mod books;
+#[path = "../support/captures.rs"]
+mod captures;
 mod flows;
 mod generators;
 mod lab;
 mod metrics;
+mod mix;
+#[expect(dead_code, reason = "the answers are for tests of the parser")]
+#[path = "../../src/selftest/packets.rs"]
+mod packets;
 mod process;
+mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
 mod topology;
@@ -20,9 +28,12 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod ledger;
 mod link_changes;
 mod link_headers;
 mod link_kinds;
+mod plan;
 mod rotation;
 mod segmentation;
 mod shutdown;
+mod wire_replay;

@@ -7,7 +7,7 @@ const LINKTYPE_ETHERNET: u16 = 1;
 
 /// The packets of a capture's Ethernet interfaces, as captured, up to the first damaged one.
 pub(crate) fn ethernet_frames(path: &Path) -> Vec<Vec<u8>> {
-    let file = fs::read(path).unwrap();
+    let file = fs::read(path).expect("a readable capture");
     match file.get(..4) {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => pcapng_frames(&file),
         Some([0xd4 | 0x4d, 0xc3 | 0x3c, 0xb2, 0xa1]) => pcap_frames(&file, u32::from_le_bytes),

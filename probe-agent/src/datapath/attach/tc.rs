@@ -34,19 +34,26 @@ pub(super) enum TcHook {
     Clsact(SchedClassifierLink),
 }
 
+/// The program for frames with such a header.
+pub(super) const fn program_name(header: LinkHeader, direction: TcDirection) -> &'static str {
+    match (header, direction) {
+        (LinkHeader::None, TcDirection::Ingress) => programs::TC_INGRESS_L3,
+        (LinkHeader::None, TcDirection::Egress) => programs::TC_EGRESS_L3,
+        (_, TcDirection::Ingress) => programs::TC_INGRESS,
+        (_, TcDirection::Egress) => programs::TC_EGRESS,
+    }
+}
+
 pub(super) fn attach(
     object: &mut Object,
     rung: Rung,
     link: &Link,
     direction: TcDirection,
 ) -> Result<TcHook, Refusal> {
-    let (name, attach_type) = match (link.header, direction) {
-        (LinkHeader::None, TcDirection::Ingress) => {
-            (programs::TC_INGRESS_L3, TcAttachType::Ingress)
-        }
-        (LinkHeader::None, TcDirection::Egress) => (programs::TC_EGRESS_L3, TcAttachType::Egress),
-        (_, TcDirection::Ingress) => (programs::TC_INGRESS, TcAttachType::Ingress),
-        (_, TcDirection::Egress) => (programs::TC_EGRESS, TcAttachType::Egress),
+    let name = program_name(link.header, direction);
+    let attach_type = match direction {
+        TcDirection::Ingress => TcAttachType::Ingress,
+        TcDirection::Egress => TcAttachType::Egress,
     };
     let program: &mut SchedClassifier = object.program(name)?.try_into()?;
     if rung == Rung::Clsact {

@@ -18,12 +18,17 @@ pub(super) struct XdpHook {
     _link: FdLink,
 }
 
-pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<XdpHook, Refusal> {
-    let name = if kernel_version() >= MULTI_BUFFER_KERNEL {
+/// The program that this kernel takes.
+pub(super) fn program_name() -> &'static str {
+    if kernel_version() >= MULTI_BUFFER_KERNEL {
         programs::XDP_INGRESS
     } else {
         programs::XDP_INGRESS_LINEAR
-    };
+    }
+}
+
+pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<XdpHook, Refusal> {
+    let name = program_name();
     let mode = match rung {
         Rung::XdpNative => XdpMode::Driver,
         _ => XdpMode::Skb,

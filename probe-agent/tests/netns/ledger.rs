@@ -1,0 +1,191 @@
+//! The ledger under stress: whatever happens to the agent, every packet that was sent is in a flow
+//! or in a named loss, to the octet.
+
+use std::{
+    env, thread,
+    time::{Duration, Instant},
+};
+
+use rstest::rstest;
+use rustix::process::Signal;
+
+use super::{
+    agent::{Agent, Installation},
+    books::Books,
+    flows::{files, stored_intervals},
+    lab::{LINK, quiet_lab},
+    mix::Mix,
+    process::{eventually, within},
+    sender::{Sender, Sent},
+    skip,
+};
+
+const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "python3", "taskset"];
+
+/// Packets of a flood, unless `PROBE_STRESS_PACKETS` says how many.
+const PACKETS: u64 = 1_000_000;
+/// Between two loops of a generator that only has to go on.
+const BREATH: Duration = Duration::from_millis(30);
+const FOR_EVER: u64 = u64::MAX >> 1;
+
+#[rstest]
+#[case::tc("tc")]
+#[case::native_xdp("xdp-native")]
+#[case::generic_xdp("xdp-generic")]
+fn a_flood_of_mixed_packets(#[case] hook: &str) {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let packets = env::var("PROBE_STRESS_PACKETS").map_or(PACKETS, |packets| {
+        packets.parse().expect("PROBE_STRESS_PACKETS is a number")
+    });
+    let (lab, mix) = (quiet_lab(), Mix::new());
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
+    let agent = installation.start(&lab.host);
+    let loops = packets.div_ceil(mix.frames.len() as u64);
+    let sender = Sender::start(&lab, &mix.frames, loops, Duration::ZERO);
+    let sent = sender.finish(Duration::from_secs(20 + packets / 20_000));
+    let books = settle(&installation, agent, &mix, &sent);
+    tell(hook, &sent, &books);
+}
+
+/// The ring holds a thousand records, and the agent looks every few milliseconds.
+#[test]
+fn a_ring_that_is_too_small() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let (lab, mix) = (quiet_lab(), Mix::new());
+    let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
+    let installation = Installation::with_capture(&interfaces, "1s", "{ ring_buffer: 64KiB }");
+    let agent = installation.start(&lab.host);
+    let loops = PACKETS / 4 / mix.frames.len() as u64;
+    let sender = Sender::start(&lab, &mix.frames, loops, Duration::ZERO);
+    let sent = sender.finish(Duration::from_secs(30));
+    let books = settle(&installation, agent, &mix, &sent);
+    tell("64 KiB", &sent, &books);
+    assert!(books.losses["ring_full"].packets > 0, "{books:?}");
+}
+
+/// While the link is down the kernel throws packets away before any hook; they are not seen, and
+/// nothing else is lost.
+#[test]
+fn a_link_that_goes_down_and_up() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let (lab, mix) = (quiet_lab(), Mix::new());
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1s");
+    let agent = installation.start(&lab.host);
+    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, BREATH);
+    for _ in 0..5 {
+        lab.host.ip(&format!("link set {LINK} down\n"));
+        let before = seen(&agent);
+        lab.host.ip(&format!("link set {LINK} up\n"));
+        eventually("packets are seen again", || {
+            (seen(&agent) > before).then_some(())
+        });
+    }
+    let sent = sender.stop();
+    let before = agent.settled_metrics();
+    let last = Sender::start(&lab, &mix.frames, 1, Duration::ZERO);
+    last.finish(Duration::from_secs(20));
+    let more = mix.expected.seen.packets;
+    let all = seen_in(&before) + more;
+    eventually("all of the last loop is seen", || {
+        (seen(&agent) >= all).then_some(())
+    });
+    assert_eq!(seen_in(&agent.settled_metrics()), all, "of the last loop");
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let books = Books::read(&installation);
+    assert_eq!(books.seen.packets, all, "{books:?}");
+    let all_sent = mix.expected.times(sent.loops + 1);
+    assert!(books.seen.packets <= all_sent.seen.packets, "{books:?}");
+}
+
+/// Stopped for ten seconds, as by a hypervisor or a debugger: the ring may overflow meanwhile.
+#[test]
+fn an_agent_that_is_stopped_for_a_while() {
+    const STOP: Duration = Duration::from_secs(10);
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let (lab, mix) = (quiet_lab(), Mix::new());
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1s");
+    let agent = installation.start(&lab.host);
+    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, BREATH);
+    wait_for_intervals(&installation, 2);
+    agent.signal(Signal::STOP);
+    // Being away is what this test is about; there is no condition to wait for.
+    thread::sleep(STOP);
+    agent.signal(Signal::CONT);
+    let continued = Instant::now();
+    let written = files(&installation.json(), "jsonl").len();
+    wait_for_intervals(&installation, written + 4);
+    let recovered = continued.elapsed();
+    let sent = sender.stop();
+    let books = settle(&installation, agent, &mix, &sent);
+    tell("stopped", &sent, &books);
+
+    let intervals = stored_intervals(&installation.json());
+    let mut long = 0;
+    for pair in intervals.windows(2) {
+        assert_eq!(pair[0].ledger["end"], pair[1].ledger["start"], "a gap");
+    }
+    for interval in &intervals {
+        long += usize::from(interval.seconds() > 5.0);
+    }
+    assert_eq!(long, 1, "one interval is as long as the stop");
+    assert!(recovered < Duration::from_secs(15), "{recovered:?}");
+}
+
+fn seen(agent: &Agent<'_>) -> u64 {
+    seen_in(&agent.metrics())
+}
+
+fn seen_in(metrics: &super::metrics::Metrics) -> u64 {
+    let seen = metrics.sum("probe_packets_seen_total", "");
+    u64::try_from(seen).expect("a counter")
+}
+
+#[track_caller]
+fn wait_for_intervals(installation: &Installation, count: usize) {
+    within(Duration::from_mins(1), "intervals are stored", || {
+        (files(&installation.json(), "jsonl").len() >= count).then_some(())
+    });
+}
+
+/// Ends the agent once it has seen everything, and checks every number that it told.
+#[track_caller]
+fn settle(installation: &Installation, agent: Agent<'_>, mix: &Mix, sent: &Sent) -> Books {
+    assert!(sent.refused.is_empty(), "{sent:?}");
+    let expected = mix.expected.times(sent.loops);
+    eventually("everything that was sent is seen", || {
+        (seen(&agent) >= expected.seen.packets).then_some(())
+    });
+    let metrics = agent.settled_metrics();
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let books = Books::read(installation);
+    books.assert_equal(&expected);
+    assert_eq!(seen_in(&metrics), expected.seen.packets, "in the metrics");
+    let in_flows = metrics.sum("probe_packets_total", "");
+    assert_eq!(
+        u64::try_from(in_flows),
+        Ok(books.flows.packets),
+        "in the metrics"
+    );
+    books
+}
+
+fn tell(what: &str, sent: &Sent, books: &Books) {
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    let rate = books.seen.packets as f64 / sent.seconds / 1e3;
+    eprintln!(
+        "{what}: {} packets in {:.1} s ({rate:.0} thousand a second), {} intervals, lost from \
+         flows {:?}",
+        books.seen.packets,
+        sent.seconds,
+        books.intervals,
+        books.lost_from_flows(),
+    );
+}
