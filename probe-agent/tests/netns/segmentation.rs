@@ -254,6 +254,33 @@ fn udp_segments_are_known(
     );
 }
 
+/// XDP is not told of segments, and the generic one does not keep the peer from sending
+/// super-packets: the limit that docs/LINKS.md states. `auto` never comes to it.
+#[test]
+fn generic_xdp_sees_super_packets_as_one() {
+    if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
+        return;
+    }
+    let lab = lab_with_super_packets(None);
+    let config = format!("{{ {LINK}: {{ hook: xdp-generic }} }}");
+    let installation = Installation::new(&config, "1h");
+    let agent = installation.start(&lab.host);
+    let mut python = lab.peer.command("python3");
+    let ends = [PEER_V4, HOST_V4].map(|end| end.to_string());
+    run(python
+        .arg(SEND_SEGMENTS)
+        .args(ends)
+        .args(["7000", "1000", "20500", "10"]));
+    eventually("all are seen", || {
+        let seen = agent.metrics().sum("probe_packets_seen_total", "");
+        (seen >= 10).then_some(())
+    });
+    agent.settled_metrics();
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let counts = counts_of(&installation.json(), UDP);
+    assert_eq!((counts.packets_rcvd, counts.bytes_rcvd), (10, 10 * 20_528));
+}
+
 const fn ends(family: u8) -> (IpAddr, IpAddr) {
     if family == 4 {
         (HOST_V4, PEER_V4)
