@@ -28,6 +28,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         on_unclaimed(frame);
         return;
     };
+    counters.frames += 1;
     if is_filtered(frame, slot) {
         let whole = whole(frame);
         counters.seen += whole;
