@@ -136,6 +136,7 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
         unparsed,
         later_fragments,
         short_transports,
+        frames,
     } = counters;
     let mut tallies = vec![
         ("counted as seen", *seen),
@@ -161,6 +162,7 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
     for (name, count) in [
         ("counted as later fragment", later_fragments),
         ("counted as short transport", short_transports),
+        ("counted as frames", frames),
     ] {
         if *count > 0 {
             fields.push((name, count.to_string()));

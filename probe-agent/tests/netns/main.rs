@@ -21,6 +21,7 @@ mod process;
 mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
+mod topology;
 mod traffic;
 mod witness;
 
@@ -28,10 +29,15 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod foreign;
 mod fragments;
 mod ledger;
 mod link_changes;
+mod link_headers;
+mod link_kinds;
 mod plan;
 mod rotation;
+mod segmentation;
 mod shutdown;
+mod supervision;
 mod wire_replay;
