@@ -103,7 +103,6 @@ fn length_cases() -> Vec<Case> {
     ]
 }
 
-#[expect(clippy::too_many_lines, reason = "a table: one entry a case")]
 fn extension_cases() -> Vec<Case> {
     let is_udp = |octets, headers| v6(UDP, octets, headers).ports(SRC_PORT, DST_PORT);
     vec![
