@@ -233,6 +233,36 @@ fn super_packets_count_as_their_segments() {
     }
 }
 
+/// The headers of a tunnel and those inside are repeated like the outermost ones.
+#[test]
+fn super_packets_in_tunnels_count_as_their_segments() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let mut bench = Bench::load();
+    let inner = tcp4_frame(3000);
+    let gre = [&[0, 0, 8, 0], &inner[14..]].concat();
+    let udp = [&[0x9c, 0x40, 0x12, 0xb5], &[0; 4][..]].concat();
+    let vxlan = [&udp, &[8, 0, 0, 0, 0, 0, 7, 0][..], &inner].concat();
+    for (protocol, payload) in [(4, &inner[14..]), (47, &gre), (17, &vxlan)] {
+        let frame = ip4_frame(protocol, payload);
+        let headers = u64::try_from(frame.len() - 14 - 3000).unwrap();
+        for under_test in [PROGRAMS[2], PROGRAMS[3]] {
+            for gso_segments in [0, 3] {
+                let frame = TestFrame {
+                    gso_size: 1448,
+                    gso_segments,
+                    ..whole(&frame)
+                };
+                let ran = bench.run(under_test, frame).unwrap();
+                assert_eq!(ran.counted.recorded.packets, 3, "protocol {protocol}");
+                assert_eq!(ran.counted.recorded.bytes, 3000 + 3 * headers);
+                assert_eq!(ran.counted.seen.bytes, 3000 + 3 * (headers + 14));
+            }
+        }
+    }
+}
+
 #[test]
 fn tagged_frames_are_filtered_where_that_is_configured() {
     if !skip::kernel_or_skip(&[]) {
@@ -332,26 +362,19 @@ fn frames_on_an_unknown_interface_are_counted_as_unclaimed() {
 
 /// Ethernet, IPv4 and TCP headers of 54 octets, and so much payload.
 fn tcp4_frame(payload: usize) -> Vec<u8> {
-    let total_len = u16::try_from(40 + payload).unwrap().to_be_bytes();
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
-    frame.extend([
-        0x45,
-        0,
-        total_len[0],
-        total_len[1],
-        0,
-        1,
-        0x40,
-        0,
-        64,
-        6,
-        0,
-        0,
-    ]);
-    frame.extend([198, 18, 0, 1, 198, 18, 0, 2]);
-    frame.extend([
+    let mut tcp = vec![
         0x9c, 0x40, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0, 0, 0, 0, 0, 0,
-    ]);
-    frame.resize(54 + payload, 0);
+    ];
+    tcp.resize(20 + payload, 0);
+    ip4_frame(6, &tcp)
+}
+
+/// An IPv4 packet behind an Ethernet header.
+fn ip4_frame(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
+    frame.extend([0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
+    frame.extend([198, 18, 0, 1, 198, 18, 0, 2]);
+    frame.extend(payload);
     frame
 }

@@ -6,3 +6,5 @@ mod cases;
 mod packets;
 #[path = "parser/properties.rs"]
 mod properties;
+#[path = "parser/segments.rs"]
+mod segments;

@@ -20,6 +20,7 @@ mod process;
 mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
+mod topology;
 mod traffic;
 mod witness;
 
@@ -30,8 +31,11 @@ mod exposition;
 mod foreign;
 mod ledger;
 mod link_changes;
+mod link_headers;
+mod link_kinds;
 mod plan;
 mod rotation;
+mod segmentation;
 mod shutdown;
 mod supervision;
 mod wire_replay;
