@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::netlink::{self, NetlinkError};
 use crate::source::LinkState;
+use probe_common::record::INGRESS;
 
 /// A link at the time it was looked at.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,6 +57,7 @@ impl Link {
             name: netlink::link_name(message).unwrap_or_default(),
             ..LinkState::default()
         };
+        let mut is_ifb = false;
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::Stats64(stats) => {
@@ -64,8 +66,14 @@ impl Link {
                 LinkAttribute::Xdp(xdp) => {
                     state.xdp_programs = xdp.iter().filter_map(xdp_program).collect();
                 }
+                LinkAttribute::LinkInfo(infos) => is_ifb |= infos.iter().any(is_ifb_kind),
                 _ => {}
             }
+        }
+        // What is redirected to an ifb counts as received and then as sent, and is only ever sent:
+        // drivers/net/ifb.c.
+        if let (true, Some(packets)) = (is_ifb, &mut state.packets) {
+            packets[usize::from(INGRESS)] = 0;
         }
         state
     }
@@ -107,6 +115,10 @@ pub fn states() -> Result<HashMap<u32, LinkState>, NetlinkError> {
     Ok(links
         .map(|link| (link.header.index, Link::state_from_message(&link)))
         .collect())
+}
+
+fn is_ifb_kind(info: &LinkInfo) -> bool {
+    matches!(info, LinkInfo::Kind(kind) if kind.to_string() == "ifb")
 }
 
 /// A link can have programs in several modes; then there is no plain `ProgId`.

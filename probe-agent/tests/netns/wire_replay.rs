@@ -146,8 +146,10 @@ fn by_key(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
     let mut by_key = BTreeMap::new();
     for mut line in lines {
         let fields = line.as_object_mut().expect("an object");
-        // Where and when is another matter.
-        for field in ["iface", "start", "end", "interfaces"] {
+        // Where and when is another matter, and a file has no hooks and no link.
+        let place = ["iface", "start", "end", "interfaces"];
+        let watched = ["hooks", "coverage", "detached_ms", "reattached"];
+        for field in place.into_iter().chain(watched) {
             fields.remove(field);
         }
         let key = ["type", "sip", "sport", "dip", "dport", "proto", "overflow"];
