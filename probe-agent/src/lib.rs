@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod coverage;
 pub mod datapath;
 pub mod drain;
 pub mod flow;
@@ -30,6 +31,7 @@ pub mod selftest;
 pub mod shutdown;
 pub mod source;
 pub mod status;
+pub mod supervise;
 pub mod telemetry;
 pub mod writeout;
 

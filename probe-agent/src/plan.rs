@@ -5,6 +5,8 @@
 
 mod capacity;
 mod hooks;
+mod host;
+mod programs;
 mod stacking;
 mod text;
 
@@ -20,13 +22,15 @@ use crate::{
     datapath::{
         footprint::Footprint,
         link::LinkHeader,
-        survey::{AttachedProgram, Host, Survey, SurveyedLink},
+        survey::{Host, Survey, SurveyedLink},
     },
 };
 
 pub use self::{
     capacity::{MapPlan, Memory},
     hooks::HookStep,
+    host::{FeaturePlan, HostPlan},
+    programs::{HolderPlan, ProgramPlan},
     stacking::{Relation, Stacked},
     text::write_text,
 };
@@ -96,58 +100,6 @@ pub struct InterfacePlan {
     pub ingress: Vec<HookStep>,
     /// The same for sent packets.
     pub egress: Vec<HookStep>,
-}
-
-/// A program that is attached to a link.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProgramPlan {
-    /// Where: `xdp-native`, `tcx ingress` …
-    pub hook: &'static str,
-    /// `bpf`, or the kind of a filter that is no program.
-    pub kind: String,
-    /// The kernel's number of the program.
-    pub id: Option<u32>,
-    /// Its name.
-    pub name: Option<String>,
-    /// It is of this agent: one is running, or was.
-    pub ours: bool,
-    /// Processes that hold it open.
-    pub held_by: Vec<HolderPlan>,
-}
-
-/// A process that holds a program open.
-#[derive(Clone, Debug, Serialize)]
-pub struct HolderPlan {
-    /// Its number.
-    pub pid: u32,
-    /// Its name.
-    pub command: String,
-}
-
-/// Kernel and privileges.
-#[derive(Clone, Debug, Serialize)]
-pub struct HostPlan {
-    /// Release of the kernel.
-    pub kernel: String,
-    /// Architecture.
-    pub architecture: &'static str,
-    /// Capabilities that the agent needs and this process has.
-    pub capabilities: Vec<String>,
-    /// Capabilities that the agent needs and this process lacks.
-    pub capabilities_missing: Vec<String>,
-    /// What the programs can make use of.
-    pub features: Vec<FeaturePlan>,
-}
-
-/// Something that a kernel has or lacks.
-#[derive(Clone, Debug, Serialize)]
-pub struct FeaturePlan {
-    /// Its name.
-    pub name: &'static str,
-    /// Whether it is there.
-    pub present: bool,
-    /// What follows where it is not.
-    pub without: &'static str,
 }
 
 impl Plan {
@@ -301,51 +253,5 @@ fn kind_of(surveyed: &SurveyedLink) -> String {
         Some(kind) => kind.clone(),
         None if surveyed.link.is_loopback => "loopback".to_owned(),
         None => "physical".to_owned(),
-    }
-}
-
-impl ProgramPlan {
-    fn of(program: &AttachedProgram) -> Self {
-        let holders = program.holders.iter();
-        Self {
-            hook: program.hook.name(),
-            kind: program.kind.clone(),
-            id: program.id,
-            name: program.name.clone(),
-            ours: program.is_ours(),
-            held_by: holders
-                .map(|holder| HolderPlan {
-                    pid: holder.pid,
-                    command: holder.command.clone(),
-                })
-                .collect(),
-        }
-    }
-}
-
-impl HostPlan {
-    fn of(host: &Host) -> Self {
-        let capabilities = |is_held: bool| {
-            let matching = host
-                .capabilities
-                .iter()
-                .filter(|(_, held)| *held == is_held);
-            matching.map(|(name, _)| name.clone()).collect()
-        };
-        Self {
-            kernel: host.release.clone(),
-            architecture: host.architecture,
-            capabilities: capabilities(true),
-            capabilities_missing: capabilities(false),
-            features: host
-                .features
-                .iter()
-                .map(|feature| FeaturePlan {
-                    name: feature.name,
-                    present: feature.is_present,
-                    without: feature.without,
-                })
-                .collect(),
-        }
     }
 }

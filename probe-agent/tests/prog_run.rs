@@ -275,6 +275,7 @@ fn tagged_frames_are_filtered_where_that_is_configured() {
         for under_test in PROGRAMS.into_iter().filter(|under_test| !under_test.is_l3) {
             let ran = bench.run(under_test, whole(&tagged)).unwrap();
             let mut counted = Counters::default();
+            counted.frames += 1;
             counted.seen.add(1, tagged.len() as u64);
             counted.filtered.add(1, tagged.len() as u64);
             let expected = Ran {
@@ -330,7 +331,7 @@ fn a_bank_switch_splits_counters_and_records_alike() {
         assert_eq!(bench.inner.source.switch_bank().unwrap(), closed);
     }
     let mut records = [0; 2];
-    let mut count = |record: Record<'_>| records[usize::from(record.head().bank)] += 1;
+    let mut count = |record: Record<'_>| records[usize::from(record.head().bank())] += 1;
     while bench.inner.stream.drain(&mut count).unwrap() != Drained::Idle {}
     assert_eq!(records, [4, 2]);
     let [[first, _], [second, _]] = bench.inner.source.counters(TEST_IFINDEX).unwrap();

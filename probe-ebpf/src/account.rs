@@ -7,7 +7,7 @@ use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
     ephash::EpHash,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
 };
 
 use crate::{
@@ -29,6 +29,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         on_unclaimed(frame);
         return;
     };
+    counters.frames += 1;
     if is_filtered(frame, slot) {
         let whole = whole(frame);
         counters.seen += whole;
@@ -37,8 +38,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     }
     let head = RecordHead {
         ifindex,
-        direction,
-        bank: bank as u8,
+        notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
     // Before the parser: behind it the verifier would walk them once for each of its outcomes.
@@ -78,7 +78,8 @@ fn on_observation<F: Frame, const N: usize>(
         packets: wire.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes,
+        notes: observation.notes | head.notes,
+        fragment_id: observation.fragment_id,
         ..head
     });
     if !maps::push::<EpHash<N>>(record) {

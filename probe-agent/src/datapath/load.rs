@@ -36,7 +36,7 @@ const CAPABILITIES: [Capability; 3] = [
 pub struct LoadOptions {
     /// Bytes of the ring; rounded up to a power of two of at least one page.
     pub ring_buffer_bytes: u32,
-    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 576
+    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
     /// bytes per CPU.
     pub interfaces: u32,
 }

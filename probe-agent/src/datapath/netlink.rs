@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
-        tc::{TcAttribute, TcHandle, TcMessage},
+        tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
@@ -55,9 +55,18 @@ pub(super) fn link(ifindex: u32) -> Result<LinkMessage, NetlinkError> {
 
 /// All links.
 pub(super) fn links() -> Result<Vec<LinkMessage>, NetlinkError> {
+    dump_links(link_question())
+}
+
+/// All links with their counters.
+pub(super) fn links_with_counters() -> Result<Vec<LinkMessage>, NetlinkError> {
+    dump_links(LinkMessage::default())
+}
+
+fn dump_links(question: LinkMessage) -> Result<Vec<LinkMessage>, NetlinkError> {
     let answers = ask(
         "the links",
-        RouteNetlinkMessage::GetLink(link_question()),
+        RouteNetlinkMessage::GetLink(question),
         NLM_F_REQUEST | NLM_F_DUMP,
     )?;
     let links = answers.into_iter().filter_map(|answer| match answer {
@@ -90,6 +99,23 @@ pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, Netlin
         _ => None,
     });
     Ok(filters.collect())
+}
+
+/// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
+/// `minor` as for [`filters`].
+pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
+    let attributes = filters(ifindex, minor)?.into_iter();
+    let options = attributes
+        .flat_map(|filter| filter.attributes)
+        .flat_map(|it| match it {
+            TcAttribute::Options(options) => options,
+            _ => Vec::new(),
+        });
+    let programs = options.filter_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => Some(program),
+        _ => None,
+    });
+    Ok(programs.collect())
 }
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.

@@ -1,6 +1,7 @@
 //! What is on the host before anything of ours is: its links, how they hang together, and whose
 //! programs are attached to them. Asks and changes nothing.
 
+mod holders;
 mod host;
 mod programs;
 
@@ -11,8 +12,9 @@ use rtnetlink::packet_route::link::{
 };
 
 pub use self::{
+    holders::Holder,
     host::{Feature, Host},
-    programs::{AttachedProgram, Holder, ProgramHook},
+    programs::{AttachedProgram, ProgramHook},
 };
 use super::{
     link::Link,

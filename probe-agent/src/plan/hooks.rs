@@ -7,7 +7,7 @@ use crate::{
     datapath::{
         attach::{self, AttachError, Rung, Step},
         link::{Link, LinkHeader},
-        survey::{Host, SurveyedLink},
+        survey::{AttachedProgram, Host, SurveyedLink},
     },
 };
 
@@ -115,7 +115,7 @@ fn without_ours(surveyed: &SurveyedLink) -> Link {
         .iter()
         .filter(|program| program.hook.is_xdp())
         .peekable();
-    let is_ours = xdp.peek().is_some() && xdp.all(super::AttachedProgram::is_ours);
+    let is_ours = xdp.peek().is_some() && xdp.all(AttachedProgram::is_ours);
     Link {
         has_xdp: surveyed.link.has_xdp && !is_ours,
         ..surveyed.link.clone()

@@ -28,10 +28,20 @@ pub(super) enum TcDirection {
 
 /// Holds a TC program attached until it is dropped; with TCX, also until its process ends.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for their drop, which detaches the program")]
 pub(super) enum TcHook {
-    Tcx(FdLink),
+    Tcx(#[expect(dead_code, reason = "held for its drop")] FdLink),
     Clsact(SchedClassifierLink),
+}
+
+impl TcHook {
+    /// Lets go of a hook that has lost its program. A filter is known by its place only, and who is
+    /// in that place now is not ours to remove.
+    pub(super) fn forget(self) {
+        match self {
+            Self::Tcx(_) => {}
+            Self::Clsact(link) => std::mem::forget(link),
+        }
+    }
 }
 
 /// The program for frames with such a header.
@@ -44,23 +54,25 @@ pub(super) const fn program_name(header: LinkHeader, direction: TcDirection) -> 
     }
 }
 
+/// The hook, and the number of the program at it.
 pub(super) fn attach(
     object: &mut Object,
     rung: Rung,
     link: &Link,
     direction: TcDirection,
-) -> Result<TcHook, Refusal> {
+) -> Result<(TcHook, u32), Refusal> {
     let name = program_name(link.header, direction);
     let attach_type = match direction {
         TcDirection::Ingress => TcAttachType::Ingress,
         TcDirection::Egress => TcAttachType::Egress,
     };
     let program: &mut SchedClassifier = object.program(name)?.try_into()?;
-    if rung == Rung::Clsact {
-        attach_clsact(program, link, attach_type).map(TcHook::Clsact)
+    let hook = if rung == Rung::Clsact {
+        TcHook::Clsact(attach_clsact(program, link, attach_type)?)
     } else {
-        attach_tcx(program, link, attach_type).map(TcHook::Tcx)
-    }
+        TcHook::Tcx(attach_tcx(program, link, attach_type)?)
+    };
+    Ok((hook, program.info()?.id()))
 }
 
 /// First in line, since a program that answers "pass" ends the line.

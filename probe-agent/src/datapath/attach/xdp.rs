@@ -27,7 +27,11 @@ pub(super) fn program_name() -> &'static str {
     }
 }
 
-pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<XdpHook, Refusal> {
+pub(super) fn attach(
+    object: &mut Object,
+    rung: Rung,
+    ifindex: u32,
+) -> Result<(XdpHook, u32), Refusal> {
     let name = program_name();
     let mode = match rung {
         Rung::XdpNative => XdpMode::Driver,
@@ -41,5 +45,5 @@ pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<Xd
     let link = FdLink::try_from(link).map_err(|_| {
         Refusal::Attach("the kernel has no bpf_link for it, and it would outlive the agent".into())
     })?;
-    Ok(XdpHook { _link: link })
+    Ok((XdpHook { _link: link }, program.info()?.id()))
 }
