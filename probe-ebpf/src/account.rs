@@ -6,12 +6,7 @@
 use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
     ephash::EpHash,
-    parse::{
-        Observation, Packet, ParseError,
-        link::has_vlan_tag,
-        segment::{SegmentHeaders, segment_headers},
-    },
-    ports::TCP,
+    parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
 };
 
@@ -46,9 +41,11 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
+    // Before the parser: behind it the verifier would walk them once for each of its outcomes.
+    let headers = frame.segment_headers();
     match frame.parse() {
-        Ok(Packet::V4(observation)) => on_observation(frame, counters, head, &observation),
-        Ok(Packet::V6(observation)) => on_observation(frame, counters, head, &observation),
+        Ok(Packet::V4(observation)) => on_observation(frame, counters, head, headers, &observation),
+        Ok(Packet::V6(observation)) => on_observation(frame, counters, head, headers, &observation),
         Err(error) => on_parse_error(frame, counters, error),
     }
 }
@@ -69,11 +66,12 @@ fn on_observation<F: Frame, const N: usize>(
     frame: &F,
     counters: &mut Counters,
     head: RecordHead,
+    headers: SegmentHeaders,
     observation: &Observation<EpHash<N>>,
 ) where
     EpHash<N>: IntoRecord<Record: 'static>,
 {
-    let wire = OnWire::of(frame, observation);
+    let wire = OnWire::of(frame, headers, observation);
     counters.seen.add(wire.packets, wire.frame_octets);
     let record = observation.key.into_record(RecordHead {
         octets: wire.octets,
@@ -108,7 +106,7 @@ struct OnWire {
 
 impl OnWire {
     #[inline(always)]
-    fn of<F: Frame, const N: usize>(frame: &F, observation: &Observation<EpHash<N>>) -> Self {
+    fn of<F: Frame, K>(frame: &F, headers: SegmentHeaders, observation: &Observation<K>) -> Self {
         let octets = u64::from(observation.octets);
         let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
         let Segmentation { size, segments } = frame.segmentation();
@@ -119,8 +117,11 @@ impl OnWire {
                 frame_octets,
             };
         }
-        let headers = headers_of_segments(frame, observation);
-        let header_octets = headers.octets as u64;
+        // None where the kernel points at MPLS or PPPoE: then those that the parser has found.
+        let header_octets = match headers.octets {
+            0 => u64::from(observation.header_octets),
+            octets => octets as u64,
+        };
         let virtual_octets = headers.virtual_octets as u64;
         let link_octets = frame_octets.saturating_sub(octets);
         let octets = octets.saturating_sub(virtual_octets);
@@ -139,24 +140,6 @@ impl OnWire {
             frame_octets: octets + packets * link_octets,
         }
     }
-}
-
-/// What the parser has found out is enough where TCP follows the outermost IP header. Behind other
-/// headers there may be a tunnel, and super-packets above 64 KiB may have an option of their own.
-#[inline(always)]
-fn headers_of_segments<F: Frame, const N: usize>(
-    frame: &F,
-    observation: &Observation<EpHash<N>>,
-) -> SegmentHeaders {
-    let octets = observation.octets as usize;
-    if observation.key.ip_protocol == TCP && octets <= usize::from(u16::MAX) {
-        return SegmentHeaders {
-            octets: usize::from(observation.header_octets),
-            virtual_octets: 0,
-        };
-    }
-    let start = frame.network_offset(octets);
-    segment_headers(frame, start, start + octets)
 }
 
 /// A frame whose headers are not known: super-packets count with the segments that the kernel

@@ -18,7 +18,7 @@ mod xdp;
 use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::EbpfContext;
-use probe_common::parse::{OutOfBounds, Packet, PacketBytes, ParseError};
+use probe_common::parse::{OutOfBounds, Packet, PacketBytes, ParseError, segment::SegmentHeaders};
 
 pub(crate) use self::{
     tc::{TcFrame, TcPacket},
@@ -45,11 +45,10 @@ pub(crate) trait Frame: PacketBytes + EbpfContext {
         self.wire_len()
     }
 
-    /// Offset of the outermost IP header in a super-packet of so many octets: such packets are
-    /// made by the kernel and have no padding behind them.
+    /// The headers that each segment of a super-packet repeats; none of other packets.
     #[inline(always)]
-    fn network_offset(&self, octets: usize) -> usize {
-        self.wire_len().saturating_sub(octets)
+    fn segment_headers(&self) -> SegmentHeaders {
+        SegmentHeaders::default()
     }
 
     /// Octets of the VLAN tag that was taken out of the frame and is kept beside it, or 0.

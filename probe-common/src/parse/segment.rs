@@ -46,10 +46,10 @@ const GENEVE_LEN: usize = 8; // RFC 8926, section 3.4
 const GENEVE_OPTION_WORDS: u8 = 0x3f;
 
 /// Extension headers followed behind each IPv6 header.
-const MAX_EXTENSION_HEADERS: usize = 4;
+const MAX_EXTENSION_HEADERS: usize = 2;
 
 /// Tunnels followed, one within the other.
-pub const MAX_TUNNELS: usize = 2;
+pub const MAX_TUNNELS: usize = 1;
 
 /// The headers of a super-packet, from the outermost IP header on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -61,14 +61,12 @@ pub struct SegmentHeaders {
     pub virtual_octets: usize,
 }
 
-/// Walks the headers of the super-packet whose IP header is at `start` and which ends at `end`. It
-/// stops at a header that is cut or that it does not know.
+/// Walks the headers of the super-packet that starts with its IP header. It stops at a header that
+/// is cut or that it does not know.
 #[inline(always)]
-pub fn segment_headers<P: PacketBytes + ?Sized>(
-    frame: &P,
-    start: usize,
-    end: usize,
-) -> SegmentHeaders {
+pub fn segment_headers<P: PacketBytes + ?Sized>(frame: &P) -> SegmentHeaders {
+    let start = 0;
+    let end = stated_octets(frame);
     let mut headers_end = start;
     let mut virtual_octets = 0;
     let mut network_offset = start;
@@ -90,6 +88,23 @@ pub fn segment_headers<P: PacketBytes + ?Sized>(
     }
 }
 
+/// What the outermost header says, or as good as endless where it says nothing (BIG TCP).
+#[inline(always)]
+fn stated_octets<P: PacketBytes + ?Sized>(frame: &P) -> usize {
+    const ENDLESS: usize = 1 << 24;
+    let octets = match frame.load::<6>(0) {
+        Ok([first, _, high, low, ..]) if first >> 4 == 4 => {
+            usize::from(u16::from_be_bytes([high, low]))
+        }
+        Ok([.., high, low]) => match usize::from(u16::from_be_bytes([high, low])) {
+            0 => 0,
+            payload_len => payload_len + IPV6_LEN,
+        },
+        Err(OutOfBounds) => 0,
+    };
+    if octets == 0 { ENDLESS } else { octets }
+}
+
 /// An IP header with its options or extension headers.
 struct Network {
     /// Offset of the first byte behind them.
@@ -108,6 +123,9 @@ fn walk_network<P: PacketBytes + ?Sized>(frame: &P, offset: usize) -> Result<Net
             protocol: header[9],
             virtual_octets: 0,
         });
+    }
+    if header[0] >> 4 != 6 {
+        return Err(OutOfBounds);
     }
     let mut network = Network {
         end: offset + IPV6_LEN,

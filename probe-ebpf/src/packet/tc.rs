@@ -11,6 +11,7 @@ use aya_ebpf::{
 use probe_common::parse::{
     OutOfBounds, Packet, PacketBytes, ParseError,
     link::{parse_ether_type, parse_ethernet},
+    segment::{SegmentHeaders, segment_headers},
 };
 
 use super::{Frame, Segmentation, blur, call_offset, load_by_call, load_direct};
@@ -89,6 +90,11 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn segment_headers(&self) -> SegmentHeaders {
+        headers_of_segments(TcContext::new(self.0.skb.skb))
+    }
+
+    #[inline(always)]
     fn segmentation(&self) -> Segmentation {
         segmentation(&self.0)
     }
@@ -149,8 +155,8 @@ impl Frame for TcPacket {
     }
 
     #[inline(always)]
-    fn network_offset(&self, _octets: usize) -> usize {
-        0
+    fn segment_headers(&self) -> SegmentHeaders {
+        headers_of_segments(TcContext::new(self.0.skb.skb))
     }
 
     #[inline(always)]
@@ -176,4 +182,13 @@ fn segmentation(ctx: &TcContext) -> Segmentation {
     // SAFETY: the pointer is the program's context, which the kernel keeps readable.
     let (size, segments) = unsafe { ((*ctx.skb.skb).gso_size, (*ctx.skb.skb).gso_segs) };
     Segmentation { size, segments }
+}
+
+/// Read from where the kernel says that the network header is.
+#[inline(always)]
+fn headers_of_segments(ctx: TcContext) -> SegmentHeaders {
+    if segmentation(&ctx).size == 0 {
+        return SegmentHeaders::default();
+    }
+    segment_headers(&TcPacket(ctx))
 }
