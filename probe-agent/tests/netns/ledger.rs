@@ -26,6 +26,7 @@ const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "python3", "taskset"];
 const PACKETS: u64 = 1_000_000;
 /// Between two loops of a generator that only has to go on.
 const BREATH: Duration = Duration::from_millis(30);
+const LOCAL_BUFFER_FULL: &str = r#"loss="local_buffer_full""#;
 const FOR_EVER: u64 = u64::MAX >> 1;
 
 #[rstest]
@@ -65,6 +66,31 @@ fn a_ring_that_is_too_small() {
     let books = settle(&installation, agent, &mix, &sent);
     tell("64 KiB", &sent, &books);
     assert!(books.losses["ring_full"].packets > 0, "{books:?}");
+}
+
+/// While a rotation waits for the programs, records of the next interval find no room.
+#[test]
+fn a_local_buffer_that_is_too_small() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let (lab, mix) = (quiet_lab(), Mix::new());
+    let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
+    let rotation = "1s, local_buffers: { num: 1, size_limit: 4KiB }";
+    let installation = Installation::new(&interfaces, rotation);
+    let agent = installation.start(&lab.host);
+    // Until the first buffer has overflowed, at the first rotation or one of the next.
+    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, Duration::ZERO);
+    eventually("a buffer has overflowed", || {
+        let lost = agent
+            .metrics()
+            .sum("probe_lost_packets_total", LOCAL_BUFFER_FULL);
+        (lost > 0).then_some(())
+    });
+    let sent = sender.stop();
+    let books = settle(&installation, agent, &mix, &sent);
+    tell("4 KiB", &sent, &books);
+    assert!(books.losses["local_buffer_full"].packets > 0, "{books:?}");
 }
 
 /// While the link is down the kernel throws packets away before any hook; they are not seen, and
