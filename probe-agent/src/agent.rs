@@ -3,7 +3,11 @@
 //! [`bind`] does everything that can fail, all of it before the first failure is reported;
 //! [`Bound::run`] captures until its shutdown comes, then drains in reverse order of the start.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{runtime::Runtime, task::spawn_blocking};
 
@@ -24,8 +28,11 @@ use crate::{
 /// How long the drain may take, final writeout included. Below the 90 s after which systemd kills.
 const DRAIN_BUDGET: Duration = Duration::from_secs(30);
 
-/// Links are compared with the configuration this often.
-const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// Hooks and link counters are looked at this often.
+const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
+
+/// Links are compared with the configuration at every so many of these looks.
+const LOOKS_PER_RECONCILE: u32 = 5;
 
 /// Makes the source that the agent captures with; tests and embedders bring their own.
 pub type SourceInit = Box<dyn FnOnce(&Config) -> Result<Box<dyn Source>, SourceError>>;
@@ -191,7 +198,7 @@ impl Bound {
     }
 
     /// Serves, writes on schedule and follows the links, until `shutdown` (made on the agent's
-    /// runtime) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
+    /// runtime before it is ready) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
     pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<Outcome, AgentErrors>
     where
         F: Future<Output = ()>,
@@ -207,6 +214,8 @@ impl Bound {
         } = self;
         let schedule = Schedule::start(manager.clone(), config.rotation.interval)?;
         let outcome = runtime.block_on(async {
+            // Before anybody is told that the agent is ready: what asks it to stop may come at once.
+            let shutdown = shutdown();
             let (stop_api, api_stopped) = tokio::sync::oneshot::channel::<()>();
             let readiness = state.readiness.clone();
             let served = tokio::spawn(api.serve(state, async {
@@ -215,7 +224,7 @@ impl Bound {
             }));
             notify_service_manager(sd_notify::NotifyState::Ready);
             let failure = tokio::select! {
-                () = shutdown() => None,
+                () = shutdown => None,
                 failure = watch(manager.clone(), reconciler) => Some(failure),
             };
             // Never done: what has drained is not ready again.
@@ -229,7 +238,7 @@ impl Bound {
             if let Some(Ok(Err(error))) = drain.step("final writeout", closing).await {
                 tracing::error!(%error, "cannot close the captures");
             }
-            let deadline = std::time::Instant::now() + drain.remaining();
+            let deadline = Instant::now() + drain.remaining();
             let finishing = spawn_blocking(move || writeout.finish(deadline));
             let sinks = drain.step("sinks", finishing).await;
             drop(stop_api);
@@ -247,22 +256,28 @@ impl Bound {
     }
 }
 
-/// Follows the links, and returns when a stream of the source has failed.
+/// Supervises the captures and follows the links, and returns when a stream of the source has failed.
 async fn watch(manager: Arc<Manager>, mut reconciler: Reconciler) -> AgentError {
-    let mut ticks = tokio::time::interval(RECONCILE_EVERY);
+    let mut ticks = tokio::time::interval(SUPERVISE_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut look = 0;
     loop {
         ticks.tick().await;
+        look = (look + 1) % LOOKS_PER_RECONCILE;
         if let Some(failure) = manager.stream_failures(Duration::ZERO).pop() {
             return failure.into();
         }
-        let reconciled = spawn_blocking(move || {
-            if let Err(error) = reconciler.reconcile() {
+        let manager = manager.clone();
+        let supervised = spawn_blocking(move || {
+            if look == 0
+                && let Err(error) = reconciler.reconcile()
+            {
                 tracing::error!(%error, "cannot follow the links");
             }
+            manager.supervise(Instant::now());
             reconciler
         });
-        match reconciled.await {
+        match supervised.await {
             Ok(back) => reconciler = back,
             Err(panic) => return AgentError::Thread(std::io::Error::other(panic)),
         }

@@ -1,8 +1,13 @@
 //! One captured interface: its flow log, and what was counted around it.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+mod watch;
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -12,6 +17,8 @@ use probe_common::{
     record::Record,
 };
 
+pub use self::watch::{Look, Notice};
+use self::watch::{Watch, WatchHistory};
 use crate::{
     config::InterfaceConfig,
     flow::{FlowCounters, FlowMap},
@@ -34,7 +41,9 @@ pub struct Capture {
     pub config: InterfaceConfig,
     /// Since when the interface is captured, by this or an earlier capture of the same name.
     pub started_at: Timestamp,
-    attachment: OnceLock<Attachment>,
+    /// From attaching on. A lock of its own: looking must not make the drain thread buffer.
+    watch: OnceLock<Mutex<Watch>>,
+    watch_history: WatchHistory,
     state: Arc<Mutex<CaptureState>>,
     /// Records that could not be buffered, by bank. Outside the lock: this is counted when the lock
     /// is taken.
@@ -75,6 +84,7 @@ pub struct History {
     started_at: Timestamp,
     ledger: Ledger,
     totals: FlowCounters,
+    watch: WatchHistory,
 }
 
 /// What has been booked from the counters of closed banks.
@@ -143,6 +153,7 @@ impl Capture {
             started_at: now,
             ledger: Ledger::default(),
             totals: FlowCounters::default(),
+            watch: WatchHistory::default(),
         });
         let books = Books {
             source: BankCounters::default(),
@@ -162,7 +173,8 @@ impl Capture {
             interface,
             config,
             started_at: history.started_at,
-            attachment: OnceLock::new(),
+            watch: OnceLock::new(),
+            watch_history: history.watch,
             state: Arc::new(Mutex::new(state)),
             buffer_full: Default::default(),
         }
@@ -170,8 +182,26 @@ impl Capture {
 
     /// Notes through which hooks the interface is captured. Once.
     pub fn on_attached(&self, attachment: Attachment) {
+        let watch = Watch::new(attachment, self.watch_history, Instant::now());
         // A second call would be a defect of the manager; the first answer stays true.
-        drop(self.attachment.set(attachment));
+        drop(self.watch.set(Mutex::new(watch)));
+    }
+
+    /// Takes in what a look at hooks and link found, and returns what is worth telling.
+    pub fn on_look(&self, look: Look, now: Instant) -> Vec<Notice> {
+        let watch = self.watch.get();
+        watch.map_or_else(Vec::new, |watch| watch.lock().on_look(look, now))
+    }
+
+    /// Whether removed programs should be attached again now.
+    pub fn wants_attempt(&self, now: Instant) -> bool {
+        let watch = self.watch.get();
+        watch.is_some_and(|watch| watch.lock().wants_attempt(now))
+    }
+
+    /// Takes in how that went. Returns the wait for the next attempt, if it failed.
+    pub fn on_attempt(&self, attachment: Option<Attachment>, now: Instant) -> Option<Duration> {
+        self.watch.get()?.lock().on_attempt(attachment, now)
     }
 
     /// Counts a record that found no room in the local buffer.
@@ -222,6 +252,8 @@ impl Capture {
         state.books.past += ledger;
         let start = std::mem::replace(&mut state.books.interval_start, now);
         drop(state);
+        let watch = self.watch.get();
+        let watched = watch.map(|watch| watch.lock().end_interval(Instant::now()));
         Interval {
             iface: self.interface.name.clone(),
             start,
@@ -229,6 +261,7 @@ impl Capture {
             flows,
             totals,
             ledger,
+            watched: watched.unwrap_or_default(),
         }
     }
 
@@ -249,16 +282,22 @@ impl Capture {
 
     /// What a later capture of the interface goes on from. Complete once the last interval ended.
     pub fn history(&self) -> History {
+        let watch = self.watch.get();
+        let watch = watch.map(|watch| watch.lock().history(Instant::now()));
         let state = self.state.lock();
         History {
             started_at: self.started_at,
             ledger: state.books.past,
             totals: state.totals(),
+            watch: watch.unwrap_or(self.watch_history),
         }
     }
 
     /// State for readers, with the source's counters of this moment. Changes nothing.
     pub fn status(&self, counters: &BankCounters) -> InterfaceStatus {
+        let watch = self.watch.get();
+        let watch = watch.map(|watch| watch.lock().status(Instant::now()));
+        let (attachment, watch) = watch.unwrap_or_default();
         let state = self.state.lock();
         let mut ledger = state.books.past;
         ledger += state.books.interval;
@@ -275,12 +314,13 @@ impl Capture {
         InterfaceStatus {
             iface: self.interface.name.clone(),
             ifindex: self.interface.ifindex,
-            attachment: self.attachment.get().cloned().unwrap_or_default(),
+            attachment,
             started_at: self.started_at,
             ledger,
             totals,
             flows: state.flow_log.len() as u64,
             local_buffer_usage: state.buffer_usage,
+            watch,
         }
     }
 }
@@ -318,5 +358,6 @@ fn counters_difference(now: &Counters, before: &Counters) -> Counters {
         unparsed: std::array::from_fn(|i| difference(now.unparsed[i], before.unparsed[i])),
         later_fragments: now.later_fragments.saturating_sub(before.later_fragments),
         short_transports: now.short_transports.saturating_sub(before.short_transports),
+        frames: now.frames.saturating_sub(before.frames),
     }
 }

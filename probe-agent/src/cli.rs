@@ -8,13 +8,17 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod check;
+mod plan;
 pub mod replay;
 mod run;
+mod selftest;
 mod version;
 
 use check::CheckArgs;
+use plan::PlanArgs;
 use replay::ReplayArgs;
 use run::RunArgs;
+use selftest::SelftestArgs;
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;
@@ -39,10 +43,14 @@ pub struct Cli {
 enum Command {
     /// Check a configuration file and tell everything that is wrong with it
     Check(CheckArgs),
+    /// Tell what would be attached where, how and why; touches nothing
+    Plan(PlanArgs),
     /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
     Replay(ReplayArgs),
     /// Capture until told to stop (SIGTERM, Ctrl-C)
     Run(RunArgs),
+    /// Test the eBPF programs on this kernel with a built-in set of packets
+    Selftest(SelftestArgs),
     /// Tell the version, the commit and the eBPF object
     Version,
 }
@@ -52,8 +60,10 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),
+            Command::Plan(args) => plan::run(&args),
             Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Run(args) => run::run(&args),
+            Command::Selftest(args) => selftest::run(&args),
             Command::Version => version::run(),
         }
     }

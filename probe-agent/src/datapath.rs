@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod bank;
 pub mod counters;
+pub mod footprint;
 pub mod leftovers;
 pub mod link;
 pub mod load;
@@ -13,6 +14,7 @@ pub mod netlink;
 pub mod promisc;
 pub mod ring;
 pub mod slots;
+pub mod survey;
 mod syscall;
 pub mod test_run;
 

@@ -10,8 +10,10 @@ use probe_common::classify::Evidence;
 use serde::{Serialize, Serializer};
 
 use crate::{
+    coverage::Compared,
     flow::FlowRow,
     ledger::{Ledger, Loss},
+    writeout::Watched,
 };
 
 /// One flow: `{"type":"flow", …}`.
@@ -71,6 +73,8 @@ pub struct LedgerLine<'a> {
     bounds: Option<Bounds>,
     #[serde(flatten)]
     counts: LedgerCounts,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    watched: Option<WatchedLine>,
 }
 
 impl<'a> LedgerLine<'a> {
@@ -81,7 +85,15 @@ impl<'a> LedgerLine<'a> {
             iface,
             bounds,
             counts: LedgerCounts::new(ledger),
+            watched: None,
         }
+    }
+
+    /// With what supervision knows of the interval, if it was supervised.
+    #[must_use]
+    pub fn watched(mut self, watched: &Watched) -> Self {
+        self.watched = (!watched.ingress.is_empty()).then(|| WatchedLine::new(watched));
+        self
     }
 }
 
@@ -119,6 +131,56 @@ impl LedgerCounts {
     }
 }
 
+/// Hooks and coverage of an interval.
+#[derive(Clone, Debug, Serialize)]
+struct WatchedLine {
+    hooks: Hooks,
+    reattached: u64,
+    detached_ms: u128,
+    coverage: CoverageByDirection,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Hooks {
+    ingress: &'static str,
+    egress: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct CoverageByDirection {
+    inbound: CoverageCounts,
+    outbound: CoverageCounts,
+}
+
+/// Packets by the link's own counter, and ours of the same time.
+#[derive(Clone, Debug, Serialize)]
+struct CoverageCounts {
+    link: u64,
+    frames: u64,
+    packets: u64,
+    ratio: Option<f64>,
+}
+
+impl WatchedLine {
+    fn new(watched: &Watched) -> Self {
+        let [inbound, outbound] = watched.coverage.map(|compared: Compared| CoverageCounts {
+            link: compared.link,
+            frames: compared.frames,
+            packets: compared.packets,
+            ratio: compared.ratio(),
+        });
+        Self {
+            hooks: Hooks {
+                ingress: watched.ingress,
+                egress: watched.egress,
+            },
+            reattached: watched.reattached,
+            detached_ms: watched.detached.as_millis(),
+            coverage: CoverageByDirection { inbound, outbound },
+        }
+    }
+}
+
 /// The interval that a line belongs to, in UTC as RFC 3339 writes it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Bounds {
@@ -150,12 +212,16 @@ fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use probe_common::{classify::Evidence, control::Tally};
 
     use super::{Bounds, FlowLine, LedgerLine};
     use crate::{
+        coverage::Compared,
         flow::{Flow, FlowCounters, FlowRow},
         ledger::{Ledger, Loss},
+        writeout::Watched,
     };
 
     const ROW: FlowRow = FlowRow {
@@ -199,6 +265,44 @@ mod tests {
         let line = serde_json::to_value(FlowLine::new("eth0", Some(bounds), &ROW)).unwrap();
         assert_eq!(line["start"], "2026-03-01T00:00:00Z");
         assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
+    }
+
+    #[test]
+    fn ledger_line_tells_what_was_watched() {
+        let mut watched = Watched {
+            ingress: "tcx",
+            egress: "tcx",
+            reattached: 1,
+            detached: Duration::from_millis(1500),
+            coverage: Default::default(),
+        };
+        watched.coverage[0] = Compared {
+            link: 100,
+            frames: 80,
+            packets: 90,
+        };
+        let ledger = Ledger::default();
+        let line = LedgerLine::new("eth0", None, &ledger).watched(&watched);
+        let line = serde_json::to_value(line).unwrap();
+        assert_eq!(line["hooks"]["egress"], "tcx");
+        assert_eq!(
+            (&line["reattached"], &line["detached_ms"]),
+            (&1.into(), &1500.into())
+        );
+        let inbound = &line["coverage"]["inbound"];
+        assert_eq!(
+            (&inbound["link"], &inbound["ratio"]),
+            (&100.into(), &0.9.into())
+        );
+        assert_eq!(
+            line["coverage"]["outbound"]["ratio"],
+            serde_json::Value::Null
+        );
+
+        // Capture files have no link.
+        let line = LedgerLine::new("eth0", None, &ledger).watched(&Watched::default());
+        let line = serde_json::to_value(line).unwrap();
+        assert!(line.get("hooks").is_none(), "{line}");
     }
 
     #[test]

@@ -60,11 +60,41 @@ impl Loss {
     }
 }
 
+/// What must hold in the ledger of a closed interval. Together they are the ledger's own identity,
+/// `seen = flows + Σ losses`; apart they say where it broke.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Identity {
+    /// In the kernel: every packet seen became a record or a named loss.
+    /// `seen = recorded + ring_full + filtered + Σ unparsed`
+    Programs,
+    /// On the way to the flows: every packet of a record is in a flow or was buffered in vain.
+    /// `recorded = flows + local_buffer_full`
+    Records,
+    /// The same for the IP octets.
+    Octets,
+}
+
+impl Identity {
+    /// All identities.
+    pub const ALL: [Self; 3] = [Self::Programs, Self::Records, Self::Octets];
+
+    /// The identity as a formula, for the log.
+    pub const fn formula(self) -> &'static str {
+        match self {
+            Self::Programs => "seen = recorded + ring_full + filtered + unparsed (packets)",
+            Self::Records => "recorded = flows + local_buffer_full (packets)",
+            Self::Octets => "recorded = flows + local_buffer_full (octets)",
+        }
+    }
+}
+
 /// Where the packets of one interface went, over an interval or since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Ledger {
     /// Every packet that the programs were handed; bytes are whole frames.
     pub seen: Tally,
+    /// Packets that left the programs as records; bytes are IP octets.
+    pub recorded: Tally,
     /// Packets counted in flows; bytes are IP octets.
     pub flows: Tally,
     /// Packets lost, by [`Loss`]. Bytes are whole frames for what could not be parsed, else IP
@@ -81,14 +111,16 @@ impl Ledger {
     pub fn on_source_counters(&mut self, counters: &Counters) {
         let Counters {
             seen,
-            recorded: _,
+            recorded,
             ring_full,
             filtered,
             unparsed,
             later_fragments,
             short_transports,
+            frames: _,
         } = *counters;
         self.seen += seen;
+        self.recorded += recorded;
         for (loss, tally) in self.losses.iter_mut().zip(unparsed) {
             *loss += tally;
         }
@@ -108,6 +140,20 @@ impl Ledger {
         self.losses.iter().map(|tally| tally.packets).sum()
     }
 
+    /// By how much an identity does not hold: its left side less its right. Must be 0.
+    pub fn violation(&self, identity: Identity) -> i64 {
+        let Tally { packets, bytes } = self.loss(Loss::LocalBufferFull);
+        let (left, right) = match identity {
+            Identity::Programs => (
+                self.seen.packets,
+                self.recorded.packets + self.lost_packets() - packets,
+            ),
+            Identity::Records => (self.recorded.packets, self.flows.packets + packets),
+            Identity::Octets => (self.recorded.bytes, self.flows.bytes + bytes),
+        };
+        left.wrapping_sub(right).cast_signed()
+    }
+
     /// Packets without an address: `seen - flows - Σ losses`. Must be 0.
     pub fn residue(&self) -> i64 {
         self.seen
@@ -121,12 +167,14 @@ impl std::ops::AddAssign for Ledger {
     fn add_assign(&mut self, other: Self) {
         let Self {
             seen,
+            recorded,
             flows,
             losses,
             later_fragments,
             short_transports,
         } = other;
         self.seen += seen;
+        self.recorded += recorded;
         self.flows += flows;
         for (mine, theirs) in self.losses.iter_mut().zip(losses) {
             *mine += theirs;
@@ -161,7 +209,7 @@ mod tests {
         parse::ParseError,
     };
 
-    use super::{Ledger, Loss};
+    use super::{Identity, Ledger, Loss};
 
     #[test]
     fn parse_errors_and_losses_agree_by_position_and_name() {
@@ -171,6 +219,27 @@ mod tests {
         for (position, loss) in Loss::ALL.into_iter().enumerate() {
             assert_eq!(loss as usize, position);
         }
+    }
+
+    #[test]
+    fn a_violation_says_where_the_packets_went_missing() {
+        let mut counters = Counters::default();
+        counters.seen.add(10, 1000);
+        counters.recorded.add(7, 700);
+        counters.ring_full.add(1, 100);
+        counters.filtered.add(2, 200);
+        let mut ledger = Ledger::default();
+        ledger.on_source_counters(&counters);
+        ledger.flows.add(4, 400);
+        ledger.losses[Loss::LocalBufferFull as usize].add(3, 300);
+        let violations = |ledger: &Ledger| Identity::ALL.map(|it| ledger.violation(it));
+        assert_eq!(violations(&ledger), [0, 0, 0]);
+        ledger.seen.add(5, 0);
+        assert_eq!(violations(&ledger), [5, 0, 0], "the programs lost some");
+        ledger.flows.add(1, 90);
+        assert_eq!(violations(&ledger), [5, -1, -90], "a record counted twice");
+        let split = ledger.violation(Identity::Programs) + ledger.violation(Identity::Records);
+        assert_eq!(split, ledger.residue(), "the residue is the sum");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     time::{Duration, Instant},
 };
 
@@ -18,14 +18,16 @@ use crate::{
     drain::DrainThread,
     flow::FlowRow,
     flow_log::FlowLogOptions,
+    ledger::Identity,
     local_buffer::LocalBufferPool,
-    source::{Interface, Source, SourceError},
+    source::{Interface, Source, SourceError, Strays},
     status::{Status, StatusReader},
     writeout::Interval,
 };
 
 mod changes;
 mod rotate;
+mod supervise;
 
 pub use self::{
     changes::{Change, Changes, MAX_INTERFACES},
@@ -78,6 +80,8 @@ pub struct Manager {
     started_at: Timestamp,
     last_rotation: Mutex<Timestamp>,
     streams: Arc<Streams>,
+    /// Broken identities of the ledger that have been logged.
+    told: [AtomicBool; Identity::ALL.len()],
 }
 
 /// What only one caller at a time may touch.
@@ -89,6 +93,8 @@ struct Inner {
     history: BTreeMap<Arc<str>, History>,
     /// The bank that the source fills now.
     open_bank: u8,
+    /// Packets on interfaces that are not captured, at the last look.
+    unclaimed_packets: u64,
 }
 
 /// How many streams still run, and why others do not.
@@ -141,12 +147,14 @@ impl Manager {
                 captures: BTreeMap::new(),
                 history: BTreeMap::new(),
                 open_bank: 0,
+                unclaimed_packets: 0,
             }),
             options,
             pool,
             started_at: now,
             last_rotation: Mutex::new(now),
             streams,
+            told: Default::default(),
         })
     }
 
@@ -247,7 +255,14 @@ impl Manager {
 impl StatusReader for Manager {
     fn status(&self) -> Status {
         let inner = self.inner.lock();
-        let mut status = Status::default();
+        let strays = inner.source.strays().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot read what belongs to no interface");
+            Strays::default()
+        });
+        let mut status = Status {
+            strays,
+            ..Status::default()
+        };
         for (name, capture) in &inner.captures {
             match inner.source.counters(capture.interface.ifindex) {
                 Ok(counters) => {

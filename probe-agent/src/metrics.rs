@@ -5,17 +5,17 @@
 //! scrape, so they stay monotonic when a capture starts again from 0, and when interfaces come and
 //! go under a sum over all of them.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use prometheus::{
     GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
 };
 
-use crate::status::{InterfaceStatus, Status, StatusReader};
+use crate::{
+    source::Strays,
+    status::{InterfaceStatus, Status, StatusReader, WatchStatus},
+};
 
 mod count;
 mod observe;
@@ -75,6 +75,13 @@ pub struct Metrics {
     buffer_usage: GaugeVec,
     flows: IntGaugeVec,
     attached: IntGaugeVec,
+    capture_state: IntGaugeVec,
+    coverage: GaugeVec,
+    link_packets: IntCounterVec,
+    reattached: IntCounterVec,
+    detached_seconds: IntCounterVec,
+    unclaimed_packets: IntCounter,
+    undecodable_records: IntCounter,
     interfaces_capturing: IntGauge,
     rotation_duration: Histogram,
     writeout_intervals: IntCounterVec,
@@ -85,7 +92,7 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct LastScrape {
-    interfaces: BTreeMap<Arc<str>, InterfaceStatus>,
+    status: Status,
     sinks: HashMap<String, SinkCounts>,
 }
 
@@ -115,6 +122,13 @@ impl Metrics {
             buffer_usage: make.vector(&table::BUFFER_USAGE, GaugeVec::new),
             flows: make.vector(&table::FLOWS, IntGaugeVec::new),
             attached: make.vector(&table::ATTACHED, IntGaugeVec::new),
+            capture_state: make.vector(&table::CAPTURE_STATE, IntGaugeVec::new),
+            coverage: make.vector(&table::COVERAGE, GaugeVec::new),
+            link_packets: make.counters(&table::LINK_PACKETS),
+            reattached: make.counters(&table::REATTACHED),
+            detached_seconds: make.counters(&table::DETACHED_SECONDS),
+            unclaimed_packets: make.counter(&table::UNCLAIMED_PACKETS),
+            undecodable_records: make.counter(&table::UNDECODABLE_RECORDS),
             interfaces_capturing: make.gauge(&table::INTERFACES_CAPTURING),
             rotation_duration: make.histogram(&table::ROTATION_DURATION, &ROTATION_BUCKETS),
             writeout_intervals: make.counters(&table::WRITEOUT_INTERVALS),
@@ -132,20 +146,20 @@ impl Metrics {
         sinks: &[(String, Arc<dyn SinkReader>)],
     ) -> prometheus::Result<String> {
         let mut last = self.last_scrape.lock();
-        self.on_status(status.status(), &mut last.interfaces);
+        self.on_status(status.status(), &mut last.status);
         self.on_sinks(sinks, &mut last.sinks);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    fn on_status(&self, status: Status, last: &mut BTreeMap<Arc<str>, InterfaceStatus>) {
-        for iface in last.keys() {
+    fn on_status(&self, status: Status, last: &mut Status) {
+        for iface in last.interfaces.keys() {
             if self.with_iface && !status.interfaces.contains_key(iface) {
                 self.forget(iface);
             }
         }
         for (iface, now) in &status.interfaces {
             // A capture that was started again counts from 0.
-            let before = last.get(iface);
+            let before = last.interfaces.get(iface);
             let before = before.filter(|before| before.started_at == now.started_at);
             for count in Count::all() {
                 let counted = before.map_or(0, |before| count.read(before));
@@ -153,19 +167,31 @@ impl Metrics {
                 self.counter(count, iface).inc_by(added);
             }
         }
+        self.on_strays(status.strays, last.strays);
         self.set_gauges(&status);
-        *last = status.interfaces;
+        *last = status;
+    }
+
+    fn on_strays(&self, now: Strays, before: Strays) {
+        let unclaimed = now.unclaimed.packets;
+        self.unclaimed_packets
+            .inc_by(unclaimed.saturating_sub(before.unclaimed.packets));
+        self.undecodable_records
+            .inc_by(now.undecodable.saturating_sub(before.undecodable));
     }
 
     fn set_gauges(&self, status: &Status) {
         self.interfaces_capturing
             .set(signed(status.interfaces.len() as u64));
         self.attached.reset();
+        self.capture_state.reset();
+        self.coverage.reset();
         for (iface, now) in &status.interfaces {
             let hooks = [now.attachment.ingress, now.attachment.egress];
             self.attached
                 .with_label_values(&labels(self.with_iface, iface, hooks))
                 .inc();
+            self.set_capture_state(iface, &now.watch);
             if self.with_iface {
                 self.set_gauges_of(iface, [now]);
             }
@@ -175,16 +201,35 @@ impl Metrics {
         }
     }
 
+    /// All states have a series, so that one which is over shows 0.
+    fn set_capture_state(&self, iface: &str, watch: &WatchStatus) {
+        for state in WatchStatus::STATES {
+            self.capture_state
+                .with_label_values(&labels(self.with_iface, iface, [state]))
+                .add(i64::from(state == watch.state()));
+        }
+    }
+
     fn set_gauges_of<'a>(
         &self,
         iface: &str,
         interfaces: impl IntoIterator<Item = &'a InterfaceStatus>,
     ) {
         let (mut flows, mut residue, mut usage) = (0, 0, 0_f64);
+        let mut coverage: [Option<f64>; 2] = [None; 2];
         for now in interfaces {
             flows += now.flows;
             residue += now.ledger.residue();
             usage = usage.max(now.local_buffer_usage);
+            for (least, of_link) in coverage.iter_mut().zip(&now.watch.coverage) {
+                let ratio = of_link.ratio.or(*least);
+                *least = ratio.map(|ratio| ratio.min(least.unwrap_or(ratio)));
+            }
+        }
+        for (direction, ratio) in Direction::ALL.into_iter().zip(coverage) {
+            if let Some(ratio) = ratio {
+                self.observe_coverage(iface, direction).set(ratio);
+            }
         }
         self.observe_flows(iface).set(signed(flows));
         self.observe_ledger_residue(iface).set(residue);
@@ -232,6 +277,9 @@ impl Metrics {
             Count::Bytes(_) => &self.bytes,
             Count::Lost(_) => &self.lost_packets,
             Count::Issue(_) => &self.capture_issues,
+            Count::Link(_) => &self.link_packets,
+            Count::Reattached => &self.reattached,
+            Count::DetachedSeconds => &self.detached_seconds,
         }
     }
 

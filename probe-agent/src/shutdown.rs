@@ -2,6 +2,7 @@
 
 use std::{fmt, future::pending, io, process, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     time::{Instant, timeout_at},
@@ -36,12 +37,17 @@ impl fmt::Display for StopSignal {
     }
 }
 
+/// A signal that follows within this time belongs to the one before it.
+const SAME_REQUEST: Duration = Duration::from_secs(1);
+
 /// The signals that the agent handles. Those that come before anybody waits are kept, so set it up
 /// before anything is bound.
 pub struct Signals {
     hangup: unix::Signal,
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    /// Taken over so that one sent by habit ("reopen your log") does not end the agent.
+    _user_defined: [unix::Signal; 2],
 }
 
 impl Signals {
@@ -51,6 +57,10 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            _user_defined: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+            ],
         })
     }
 
@@ -74,10 +84,15 @@ impl Signals {
         }
     }
 
-    /// From now on the next signal ends the process at once: somebody is tired of the drain. The
-    /// kernel detaches the programs together with the links that the process holds.
+    /// From a second later on the next signal ends the process at once: somebody is tired of the
+    /// drain. The kernel detaches the programs together with the links that the process holds.
+    ///
+    /// Sooner it is the same request twice: `timeout` and service managers signal a process and
+    /// then its group.
     pub fn exit_on_next(mut self) {
         tokio::spawn(async move {
+            tokio::time::sleep(SAME_REQUEST).await;
+            while self.stop().now_or_never().is_some() {}
             let stop = self.stop().await;
             warn!(signal = %stop, "second signal, exiting without the rest of the drain");
             process::exit(stop.exit_code());

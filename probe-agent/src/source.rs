@@ -8,9 +8,12 @@
 pub mod ebpf;
 pub mod pcap;
 
-use std::sync::Arc;
+use std::{collections::HashMap, fmt, sync::Arc};
 
-use probe_common::{control::Counters, record::Record};
+use probe_common::{
+    control::{Counters, Tally},
+    record::{INGRESS, Record},
+};
 
 use crate::config::InterfaceConfig;
 
@@ -32,6 +35,62 @@ pub struct Attachment {
     pub egress: &'static str,
     /// Why these, including every hook that was tried and refused.
     pub reason: String,
+}
+
+/// What the kernel says of a link, at the moment of a look.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LinkState {
+    /// Its name now.
+    pub name: String,
+    /// Packets by its own counters (`rtnl_link_stats64`), received and sent; `None` if it has none.
+    pub packets: Option<[u64; 2]>,
+    /// XDP programs attached to it, by the kernel's numbers.
+    pub xdp_programs: Vec<u32>,
+}
+
+/// Whether the programs of an interface are where [`Source::attach`] put them.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct HookState {
+    /// Hooks without our program. None: all is well.
+    pub lost: Vec<LostHook>,
+    /// Somebody else's program that gets the packets before ours, by the kernel's number; received
+    /// and sent.
+    pub ahead: [Option<u32>; 2],
+}
+
+/// A hook that our program was removed from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LostHook {
+    /// [`probe_common::record::INGRESS`] or `EGRESS`.
+    pub direction: u8,
+    /// `xdp-native`, `tcx` …
+    pub hook: &'static str,
+    /// Who is there now, if anybody.
+    pub occupant: Option<String>,
+}
+
+impl fmt::Display for LostHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let direction = if self.direction == INGRESS {
+            "ingress"
+        } else {
+            "egress"
+        };
+        write!(f, "{direction} {}: our program was ", self.hook)?;
+        match &self.occupant {
+            Some(occupant) => write!(f, "replaced, {occupant} is there now"),
+            None => write!(f, "detached, no program is there now"),
+        }
+    }
+}
+
+/// What a source met that belongs to no interface. Only grows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Strays {
+    /// Packets on interfaces that are not captured.
+    pub unclaimed: Tally,
+    /// Entries of the stream that were no records. Anything but 0 is a defect.
+    pub undecodable: u64,
 }
 
 /// Counters of one interface: `[bank][direction]`. Each only ever grows while the interface is
@@ -81,6 +140,34 @@ pub trait Source: Send {
 
     /// Reads the counters of an attached (or detached, not yet released) interface.
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError>;
+
+    /// All links by index, in one question. Changes nothing. Sources without links have none, and
+    /// nothing of them is compared or checked.
+    fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
+        Ok(HashMap::new())
+    }
+
+    /// Whether an attached interface still has its programs. Changes nothing.
+    fn check(&self, _ifindex: u32, _link: &LinkState) -> Result<HookState, SourceError> {
+        Ok(HookState::default())
+    }
+
+    /// Attaches what an attached interface has lost. Its counters go on.
+    fn reattach(
+        &mut self,
+        interface: &Interface,
+        _config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        Err(SourceError::Attach {
+            interface: interface.name.to_string(),
+            reason: "this source has nothing to attach again".to_owned(),
+        })
+    }
+
+    /// Reads what belongs to no interface. Changes nothing.
+    fn strays(&self) -> Result<Strays, SourceError> {
+        Ok(Strays::default())
+    }
 }
 
 /// What a call of [`RecordStream::drain`] came to.

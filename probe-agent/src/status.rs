@@ -1,10 +1,15 @@
 //! The state of the captures, as any number of readers may see it without disturbing it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::{flow::FlowCounters, ledger::Ledger, source::Attachment};
+use crate::{
+    coverage::{Compared, State},
+    flow::FlowCounters,
+    ledger::Ledger,
+    source::{Attachment, LostHook, Strays},
+};
 
 /// State of one captured interface. All counts are since `started_at` and never go back.
 #[derive(Clone, Debug)]
@@ -26,6 +31,48 @@ pub struct InterfaceStatus {
     pub flows: u64,
     /// Share of its largest local buffer that the interface has used, 0 to 1.
     pub local_buffer_usage: f64,
+    /// Whether the programs are in place and see what the link moves.
+    pub watch: WatchStatus,
+}
+
+/// What supervision knows of an interface. Counts never go back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WatchStatus {
+    /// Hooks that our programs were removed from and are not back at.
+    pub lost: Vec<LostHook>,
+    /// How often removed programs were attached again.
+    pub reattached: u64,
+    /// How long programs were missing, altogether.
+    pub detached: Duration,
+    /// How well the link is covered, received and sent.
+    pub coverage: [CoverageStatus; 2],
+}
+
+/// How well one direction of a link is covered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CoverageStatus {
+    /// In a word.
+    pub state: State,
+    /// Share of the link's packets that we saw, in the last window with enough of them.
+    pub ratio: Option<f64>,
+    /// Link and programs since the interface is captured.
+    pub compared: Compared,
+    /// The likely cause of a bad state.
+    pub cause: Option<String>,
+}
+
+impl WatchStatus {
+    /// All words of [`Self::state`].
+    pub const STATES: [&'static str; 5] = ["idle", "ok", "partial", "blind", "detached"];
+
+    /// The interface's state in a word: `detached`, else that of its worse direction.
+    pub fn state(&self) -> &'static str {
+        if !self.lost.is_empty() {
+            return "detached";
+        }
+        let [inbound, outbound] = &self.coverage;
+        inbound.state.max(outbound.state).name()
+    }
 }
 
 /// State of the whole agent.
@@ -33,6 +80,8 @@ pub struct InterfaceStatus {
 pub struct Status {
     /// All captured interfaces by name.
     pub interfaces: BTreeMap<Arc<str>, InterfaceStatus>,
+    /// What belongs to no interface.
+    pub strays: Strays,
 }
 
 /// Where the metrics and the API get their numbers from, at the moment they are asked.

@@ -34,7 +34,12 @@ pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
         io::stderr().is_terminal(),
         env::var("NO_COLOR").ok().as_deref(),
     );
-    let builder = fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A line that cannot be written (`run 2>&1 | head`, a full disk) must not end the capture. Told
+    // by default with `eprintln!`, which panics on just that.
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let installed = match config.format {
         LogFormat::Text => builder.with_ansi(colour).finish().try_init(),
         LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),

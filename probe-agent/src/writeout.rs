@@ -15,7 +15,7 @@ pub mod queue;
 mod retention;
 pub mod stats;
 
-use std::{io, mem::size_of_val, path::PathBuf, sync::Arc};
+use std::{io, mem::size_of_val, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     config::SinkConfig,
+    coverage::Compared,
     flow::{FlowCounters, FlowMap},
     ledger::Ledger,
 };
@@ -45,6 +46,24 @@ pub struct Interval {
     pub totals: FlowCounters,
     /// Where every packet of the interval went.
     pub ledger: Ledger,
+    /// Whether the programs were in place and saw what the link moved.
+    pub watched: Watched,
+}
+
+/// What supervision knows of an interval.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Watched {
+    /// Hook of received packets at the end of the interval; empty where there is none.
+    pub ingress: &'static str,
+    /// Hook of sent packets.
+    pub egress: &'static str,
+    /// How often removed programs were attached again.
+    pub reattached: u64,
+    /// How long programs were missing.
+    pub detached: Duration,
+    /// Link and programs, received and sent, from the last look before the interval to the last in
+    /// it.
+    pub coverage: [Compared; 2],
 }
 
 impl Interval {

@@ -15,7 +15,12 @@ use std::{
 
 use probe_agent::{
     config::{Hook, InterfaceConfig},
-    datapath::{attach, detach_leftovers, link::Link, load::LoadOptions, load::Object},
+    datapath::{
+        attach, detach_leftovers,
+        link::{self, Link},
+        load::LoadOptions,
+        load::Object,
+    },
     source::{Interface, Source, ebpf::EbpfSource},
 };
 use probe_common::record::Record;
@@ -102,6 +107,9 @@ fn run(command: &str) {
 fn load() -> EbpfSource {
     EbpfSource::with_options(OPTIONS).unwrap()
 }
+
+/// Where the agent's clsact filters are.
+const OUR_FILTER: &str = "pref 1 handle 0x70720001";
 
 const OPTIONS: LoadOptions = LoadOptions {
     ring_buffer_bytes: 1 << 16,
@@ -282,6 +290,43 @@ fn clsact_filters_of_a_dead_agent_are_recognised() {
         "somebody else's filter stays: {foreign}"
     );
     assert_eq!(detach_leftovers().unwrap(), 0);
+}
+
+/// The place of ours is taken by a filter of somebody else, who keeps it.
+#[test]
+fn clsact_filters_that_are_deleted_or_replaced_are_missed() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let _namespaces = Namespaces::enter();
+    let v0 = Namespaces::interface("v0");
+    let link = Link::by_index(v0.ifindex).unwrap();
+    let mut object = Object::load(OPTIONS).unwrap();
+    let (mut attached, _) = attach::attach_clsact(&mut object, &link).unwrap();
+    let check = |attached: &attach::Attached| {
+        let links = link::states().unwrap();
+        attached.check(v0.ifindex, &links[&v0.ifindex]).unwrap()
+    };
+    assert_eq!(check(&attached).lost, []);
+
+    run("tc filter del dev v0 ingress");
+    run(&format!("tc filter del dev v0 egress {OUR_FILTER} bpf"));
+    let foreign = format!("filter add dev v0 egress {OUR_FILTER} bpf bytecode");
+    let words = foreign.split_whitespace().chain(["1,6 0 0 0,"]);
+    assert!(Command::new("tc").args(words).status().unwrap().success());
+    let lost = check(&attached).lost;
+    assert_eq!(lost.len(), 2, "{lost:?}");
+    assert_eq!(
+        lost[0].to_string(),
+        "ingress clsact: our program was detached, no program is there now"
+    );
+
+    let again = attach::reattach(&mut object, &mut attached, &lost, &with(Hook::Tc), &link);
+    assert!(again.unwrap().reason.starts_with("attached again: "));
+    assert_eq!(check(&attached).lost, []);
+    drop(attached);
+    let foreign = output("tc filter show dev v0 egress");
+    assert!(foreign.contains("bytecode"), "it stays: {foreign}");
 }
 
 #[test]

@@ -7,16 +7,19 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use probe_agent::{
+    coverage::{Compared, State},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
     metrics::{Direction, Issue, Metrics, MetricsOptions, SinkCounts, SinkReader, table},
-    source::Attachment,
-    status::{InterfaceStatus, Status, StatusReader},
+    source::{Attachment, LostHook, Strays},
+    status::{CoverageStatus, InterfaceStatus, Status, StatusReader, WatchStatus},
 };
+use probe_common::control::Tally;
 
 /// A status that the test sets.
 #[derive(Default)]
@@ -64,6 +67,7 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
         },
         flows: 7,
         local_buffer_usage: 0.25,
+        watch: WatchStatus::default(),
     }
 }
 
@@ -191,6 +195,88 @@ fn scraping_twice_counts_nothing_twice() {
     assert_eq!(metrics.observe_flows("eth0").get(), 7);
     assert_eq!(metrics.observe_interfaces_capturing().get(), 1);
     assert!((metrics.observe_global_buffer_usage("eth0").get() - 0.25).abs() < 1e-9);
+}
+
+/// `eth0` sees half of what it receives and all that it sends.
+fn watched(name: &str, lost: Vec<LostHook>) -> InterfaceStatus {
+    let of = |state, ratio, link| CoverageStatus {
+        state,
+        ratio: Some(ratio),
+        compared: Compared {
+            link,
+            ..Compared::default()
+        },
+        cause: None,
+    };
+    InterfaceStatus {
+        watch: WatchStatus {
+            lost,
+            reattached: 2,
+            detached: Duration::from_millis(3900),
+            coverage: [of(State::Partial, 0.5, 100), of(State::Ok, 1.0, 70)],
+        },
+        ..interface(name, 10)
+    }
+}
+
+#[test]
+fn coverage_and_attachment_follow_the_status() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    let lost = LostHook {
+        direction: 0,
+        hook: "tcx",
+        occupant: None,
+    };
+    status.set([watched("eth0", Vec::new()), watched("eth1", vec![lost])]);
+    status.0.lock().expect("no panic").strays = Strays {
+        unclaimed: Tally {
+            packets: 5,
+            bytes: 300,
+        },
+        undecodable: 1,
+    };
+    scrape(&metrics, &status);
+    let text = scrape(&metrics, &status);
+    let expected = [
+        (
+            "probe_coverage_ratio{direction=\"inbound\",iface=\"eth0\"}",
+            0.5,
+        ),
+        (
+            "probe_coverage_ratio{direction=\"outbound\",iface=\"eth0\"}",
+            1.0,
+        ),
+        (
+            "probe_link_packets_total{direction=\"inbound\",iface=\"eth0\"}",
+            100.0,
+        ),
+        (
+            "probe_link_packets_total{direction=\"outbound\",iface=\"eth0\"}",
+            70.0,
+        ),
+        ("probe_capture_state{iface=\"eth0\",state=\"partial\"}", 1.0),
+        ("probe_capture_state{iface=\"eth0\",state=\"ok\"}", 0.0),
+        (
+            "probe_capture_state{iface=\"eth1\",state=\"detached\"}",
+            1.0,
+        ),
+        ("probe_capture_state{iface=\"eth1\",state=\"partial\"}", 0.0),
+        ("probe_reattached_total{iface=\"eth0\"}", 2.0),
+        ("probe_detached_seconds_total{iface=\"eth0\"}", 3.0),
+        ("probe_unclaimed_packets_total", 5.0),
+        ("probe_undecodable_records_total", 1.0),
+    ];
+    for (series, number) in expected {
+        assert!(
+            (value(&text, series) - number).abs() < 1e-9,
+            "{series} in\n{text}"
+        );
+    }
+    // Nothing moved yet: no ratio rather than a wrong one.
+    status.set([interface("eth0", 10)]);
+    let text = scrape(&metrics, &status);
+    assert!(!text.contains("probe_coverage_ratio{"), "{text}");
+    assert!(text.contains("probe_capture_state{iface=\"eth0\",state=\"idle\"} 1"));
 }
 
 #[test]
@@ -324,7 +410,7 @@ fn a_reset_starts_from_nought() {
 /// A full scrape, so that every metric of the table has a series.
 fn full_scrape(options: MetricsOptions) -> String {
     let (metrics, status) = (Metrics::new(options), Script::default());
-    status.set([interface("eth0", 10)]);
+    status.set([watched("eth0", Vec::new())]);
     let sink: Arc<dyn SinkReader> = Arc::new(Fixed(SinkCounts::default()));
     let sinks = [("parquet".to_owned(), sink)];
     metrics.scrape(&status, &sinks).expect("encoded")

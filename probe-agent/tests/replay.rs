@@ -15,7 +15,7 @@ mod differences;
 mod formats;
 #[path = "replay/oracle.rs"]
 mod oracle;
-#[path = "../../probe-common/tests/support/packets.rs"]
+#[path = "../src/selftest/packets.rs"]
 mod packets;
 #[path = "replay/play.rs"]
 mod play;

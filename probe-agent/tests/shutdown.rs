@@ -6,7 +6,10 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
-use probe_agent::shutdown::{Signals, StopSignal};
+use probe_agent::{
+    config::LoggingConfig,
+    shutdown::{Signals, StopSignal},
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CHILD: &str = "PROBE_TEST_CHILD";
@@ -32,6 +35,33 @@ fn child() {
     });
 }
 
+/// What another child does: logs to where nothing can be written.
+#[test]
+fn child_that_logs() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    probe_agent::telemetry::init(&LoggingConfig::default()).expect("the first to set it up");
+    tracing::info!("cannot be written");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux");
+    let status = Command::new(std::env::current_exe().expect("the test"))
+        .args(["child_that_logs", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::null())
+        .stderr(full)
+        .status()
+        .expect("the test runs again");
+    assert!(status.success(), "{status}");
+}
+
+/// Killed when dropped.
 struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -73,9 +103,25 @@ fn the_second_signal_ends_the_process_at_once() {
     let mut running = Running::new();
     running.signal(Signal::TERM);
     running.wait_for("stopping on SIGTERM");
+    // At once it is the same request again; later somebody is tired of waiting.
+    running.signal(Signal::TERM);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(
+        running.child.try_wait().expect("a child").is_none(),
+        "the drain goes on"
+    );
     running.signal(Signal::INT);
     let status = running.wait();
     assert_eq!((status.code(), status.signal()), (Some(130), None));
+}
+
+#[test]
+fn a_signal_of_other_programs_stops_nothing() {
+    let mut running = Running::new();
+    running.signal(Signal::USR1);
+    running.signal(Signal::USR2);
+    running.signal(Signal::TERM);
+    running.wait_for("stopping on SIGTERM");
 }
 
 #[test]
@@ -84,7 +130,15 @@ fn a_hangup_stops_nothing() {
     running.signal(Signal::HUP);
     running.signal(Signal::INT);
     running.wait_for("stopping on SIGINT");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
     running.signal(Signal::HUP);
     running.signal(Signal::TERM);
     assert_eq!(running.wait().code(), Some(143));
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
 }

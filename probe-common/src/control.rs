@@ -126,11 +126,14 @@ pub struct Counters {
     pub later_fragments: u64,
     /// Of the recorded packets: those whose transport header was cut.
     pub short_transports: u64,
+    /// Frames the program was handed: `seen.packets` with super-packets counted once, which is how
+    /// most drivers of virtual devices count.
+    pub frames: u64,
 }
 
 wire_type!(Tally, size = 16);
 wire_type!(Slot, size = 12);
-wire_type!(Counters, size = 144);
+wire_type!(Counters, size = 152);
 
 impl Tally {
     /// Adds packets and bytes.
@@ -158,6 +161,7 @@ impl core::ops::AddAssign for Counters {
             unparsed,
             later_fragments,
             short_transports,
+            frames,
         } = other;
         self.seen += seen;
         self.recorded += recorded;
@@ -168,6 +172,7 @@ impl core::ops::AddAssign for Counters {
         }
         self.later_fragments += later_fragments;
         self.short_transports += short_transports;
+        self.frames += frames;
     }
 }
 

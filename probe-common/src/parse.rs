@@ -8,6 +8,7 @@
 
 pub mod link;
 pub mod network;
+pub mod segment;
 pub mod transport;
 
 use crate::ephash::{EpHashV4, EpHashV6};

@@ -2,7 +2,9 @@
 
 #[path = "parser/cases.rs"]
 mod cases;
-#[path = "support/packets.rs"]
+#[path = "../../probe-agent/src/selftest/packets.rs"]
 mod packets;
 #[path = "parser/properties.rs"]
 mod properties;
+#[path = "parser/segments.rs"]
+mod segments;

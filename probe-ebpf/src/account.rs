@@ -5,7 +5,13 @@
 
 use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
-    parse::{Observation, Packet, ParseError, link::has_vlan_tag},
+    ephash::EpHash,
+    parse::{
+        Observation, Packet, ParseError,
+        link::has_vlan_tag,
+        segment::{SegmentHeaders, segment_headers},
+    },
+    ports::TCP,
     record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
 };
 
@@ -28,6 +34,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         on_unclaimed(frame);
         return;
     };
+    counters.frames += 1;
     if is_filtered(frame, slot) {
         let whole = whole(frame);
         counters.seen += whole;
@@ -59,13 +66,13 @@ fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
     clippy::cast_possible_truncation,
     reason = "a frame has fewer than 2^32 segments"
 )]
-fn on_observation<F: Frame, K: IntoRecord>(
+fn on_observation<F: Frame, const N: usize>(
     frame: &F,
     counters: &mut Counters,
     head: RecordHead,
-    observation: &Observation<K>,
+    observation: &Observation<EpHash<N>>,
 ) where
-    K::Record: 'static,
+    EpHash<N>: IntoRecord<Record: 'static>,
 {
     let wire = OnWire::of(frame, observation);
     counters.seen.add(wire.packets, wire.frame_octets);
@@ -77,7 +84,7 @@ fn on_observation<F: Frame, K: IntoRecord>(
         notes: observation.notes,
         ..head
     });
-    if !maps::push::<K>(record) {
+    if !maps::push::<EpHash<N>>(record) {
         counters.ring_full.add(wire.packets, wire.octets);
         return;
     }
@@ -101,7 +108,7 @@ struct OnWire {
 
 impl OnWire {
     #[inline(always)]
-    fn of<F: Frame, K>(frame: &F, observation: &Observation<K>) -> Self {
+    fn of<F: Frame, const N: usize>(frame: &F, observation: &Observation<EpHash<N>>) -> Self {
         let octets = u64::from(observation.octets);
         let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
         let Segmentation { size, segments } = frame.segmentation();
@@ -112,7 +119,11 @@ impl OnWire {
                 frame_octets,
             };
         }
-        let header_octets = u64::from(observation.header_octets);
+        let headers = headers_of_segments(frame, observation);
+        let header_octets = headers.octets as u64;
+        let virtual_octets = headers.virtual_octets as u64;
+        let link_octets = frame_octets.saturating_sub(octets);
+        let octets = octets.saturating_sub(virtual_octets);
         let packets = match segments {
             0 => octets
                 .saturating_sub(header_octets)
@@ -121,14 +132,31 @@ impl OnWire {
             segments => u64::from(segments),
         };
         // Each segment but the first repeats the headers that the super-packet has once.
-        let repeats = packets - 1;
-        let link_octets = frame_octets.saturating_sub(octets);
+        let octets = octets + (packets - 1) * header_octets;
         Self {
             packets,
-            octets: octets + repeats * header_octets,
-            frame_octets: frame_octets + repeats * (link_octets + header_octets),
+            octets,
+            frame_octets: octets + packets * link_octets,
         }
     }
+}
+
+/// What the parser has found out is enough where TCP follows the outermost IP header. Behind other
+/// headers there may be a tunnel, and super-packets above 64 KiB may have an option of their own.
+#[inline(always)]
+fn headers_of_segments<F: Frame, const N: usize>(
+    frame: &F,
+    observation: &Observation<EpHash<N>>,
+) -> SegmentHeaders {
+    let octets = observation.octets as usize;
+    if observation.key.ip_protocol == TCP && octets <= usize::from(u16::MAX) {
+        return SegmentHeaders {
+            octets: usize::from(observation.header_octets),
+            virtual_octets: 0,
+        };
+    }
+    let start = frame.network_offset(octets);
+    segment_headers(frame, start, start + octets)
 }
 
 /// A frame whose headers are not known: super-packets count with the segments that the kernel

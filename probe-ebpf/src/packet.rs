@@ -45,6 +45,13 @@ pub(crate) trait Frame: PacketBytes + EbpfContext {
         self.wire_len()
     }
 
+    /// Offset of the outermost IP header in a super-packet of so many octets: such packets are
+    /// made by the kernel and have no padding behind them.
+    #[inline(always)]
+    fn network_offset(&self, octets: usize) -> usize {
+        self.wire_len().saturating_sub(octets)
+    }
+
     /// Octets of the VLAN tag that was taken out of the frame and is kept beside it, or 0.
     #[inline(always)]
     fn stripped_vlan_tag_len(&self) -> usize {

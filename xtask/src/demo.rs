@@ -43,7 +43,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn live(binary: &std::path::Path) -> Result<()> {
     step("making two network namespaces joined by a veth pair");
-    let lab = Lab::new()?;
+    let lab = match Lab::new() {
+        Ok(lab) => lab,
+        Err(error) => {
+            step(&format!(
+                "no namespaces can be made here, so no live capture: {error:#}"
+            ));
+            step("the same pipeline on a bundled capture instead:");
+            return replay(binary);
+        }
+    };
     step("starting the agent on one end");
     let agent = RunningAgent::start(binary, &lab)?;
     lab.go_up()?;

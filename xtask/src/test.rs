@@ -56,7 +56,7 @@ fn commands(args: &Args) -> Vec<Command> {
     };
     let mut commands = if has_nextest() {
         let mut nextest = cargo(&["nextest", "run"]);
-        nextest.arg("--no-tests=pass");
+        nextest.arg("--no-tests=fail");
         vec![nextest, cargo(&["test", "--doc"])]
     } else {
         println!("cargo-nextest is not installed: running `cargo test`");

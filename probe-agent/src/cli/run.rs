@@ -37,13 +37,17 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         config,
         Box::new(|config| Ok(Box::new(EbpfSource::load(config)?))),
     )?;
-    let outcome = bound.run(|| async {
-        match Signals::new() {
-            Ok(mut signals) => {
-                signals.stop().await;
-                signals.exit_on_next();
+    let outcome = bound.run(|| {
+        // Taken over here and not when the future is first polled, which is after `/readyz`.
+        let signals = Signals::new();
+        async {
+            match signals {
+                Ok(mut signals) => {
+                    signals.stop().await;
+                    signals.exit_on_next();
+                }
+                Err(error) => tracing::error!(%error, "cannot listen for signals"),
             }
-            Err(error) => tracing::error!(%error, "cannot listen for signals"),
         }
     })?;
     Ok(report(&outcome))

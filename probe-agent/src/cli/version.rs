@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::print;
 
 /// Kernels that the programs are made for.
-const KERNELS: &str = "5.10 to 6.18";
+const KERNELS: &str = "made for 5.10 and newer, tested on 6.18";
 
 /// Tells version, commit, object and kernels.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
@@ -30,7 +30,12 @@ mod tests {
     #[test]
     fn the_text_names_version_object_and_kernels() {
         let text = super::text();
-        for part in [crate::VERSION, "commit", "eBPF object", "5.10 to 6.18"] {
+        for part in [
+            crate::VERSION,
+            "commit",
+            "eBPF object",
+            "made for 5.10 and newer, tested on 6.18",
+        ] {
             assert!(text.contains(part), "{part} is not in {text}");
         }
     }

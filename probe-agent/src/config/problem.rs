@@ -122,9 +122,11 @@ pub enum ConfigError {
 }
 
 fn listed(path: &std::path::Path, Problems(problems): &Problems) -> String {
-    let lines = problems
-        .iter()
-        .map(|problem| format!("{}:{problem}", path.display()));
+    let lines = problems.iter().map(|problem| {
+        // The place, where there is one, follows the path as compilers have it.
+        let gap = if problem.place.is_none() { " " } else { "" };
+        format!("{}:{gap}{problem}", path.display())
+    });
     let last = match problems.len() {
         1 => "1 problem in the configuration".to_owned(),
         count => format!("{count} problems in the configuration"),

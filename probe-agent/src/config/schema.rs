@@ -84,6 +84,19 @@ fn one_source(document: &Section<'_>, root: &Node, config: &Config, problems: &m
             "interfaces",
             "no interface to capture; list some, or set autodetection.enabled to true",
         ),
+        (Some(node), false)
+            if !config.interfaces.is_empty()
+                && config
+                    .interfaces
+                    .values()
+                    .all(|interface| interface.disable) =>
+        {
+            problems.refuse(
+                node,
+                "interfaces",
+                "no interface to capture: all are disabled; enable one, or add another",
+            );
+        }
         _ => {}
     }
 }

@@ -1,10 +1,13 @@
 //! Attaching to one interface: which hooks are tried, in which order, and why.
 
+mod check;
 mod tc;
 mod xdp;
 
 use aya::{programs::ProgramError, util::KernelVersion};
+use probe_common::control::programs;
 
+pub use self::check::{CheckError, reattach};
 pub use self::tc::tcx_programs;
 use self::tc::{TcDirection, TcHook};
 use super::{
@@ -42,6 +45,10 @@ impl Rung {
             Self::Clsact => "clsact",
         }
     }
+
+    const fn is_xdp(self) -> bool {
+        matches!(self, Self::XdpNative | Self::XdpGeneric)
+    }
 }
 
 /// One step of the plan for an interface.
@@ -56,14 +63,23 @@ pub enum Step {
 /// Holds an interface's programs attached until it is dropped.
 #[derive(Debug)]
 pub struct Attached {
-    _ingress: IngressHook,
-    _egress: TcHook,
+    ingress: Hooked<IngressHook>,
+    egress: Hooked<TcHook>,
+}
+
+/// One of our programs at one hook.
+#[derive(Debug)]
+struct Hooked<H> {
+    rung: Rung,
+    /// The program, by the kernel's number.
+    program: u32,
+    /// Detaches the program when it is dropped. Nothing since the program was lost.
+    hook: Option<H>,
 }
 
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for their drop, which detaches the program")]
 enum IngressHook {
-    Xdp(xdp::XdpHook),
+    Xdp(#[expect(dead_code, reason = "held for its drop")] xdp::XdpHook),
     Tc(TcHook),
 }
 
@@ -126,6 +142,25 @@ pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
     }
 }
 
+/// The program that would see a link's received packets at a hook.
+pub fn ingress_program(rung: Rung, link: &Link) -> &'static str {
+    match rung {
+        Rung::XdpNative | Rung::XdpGeneric => xdp::program_name(),
+        Rung::Tcx | Rung::Clsact => tc::program_name(link.header, TcDirection::Ingress),
+    }
+}
+
+/// The program that would see a link's sent packets.
+pub fn egress_program(link: &Link) -> &'static str {
+    tc::program_name(link.header, TcDirection::Egress)
+}
+
+/// Why this kernel cannot have a program of the object at all.
+pub fn program_obstacle(program: &str) -> Option<&'static str> {
+    let is_too_new = program == programs::XDP_INGRESS && xdp::program_name() != program;
+    is_too_new.then_some("XDP frames in several buffers came with Linux 5.18")
+}
+
 /// What makes XDP impossible on a link.
 fn xdp_obstacle(link: &Link, kernel: KernelVersion) -> Option<&'static str> {
     if link.header != LinkHeader::Ethernet {
@@ -184,52 +219,74 @@ fn attach_with(
     if let LinkHeader::Unknown(arphrd) = link.header {
         return Err(AttachError::UnknownHeader { arphrd });
     }
-    let mut tried = Vec::new();
-    let ingress = first_that_works(&mut tried, ingress_steps, |rung| {
-        attach_ingress(object, rung, link)
-    });
-    let Some((ingress, ingress_rung)) = ingress else {
-        return Err(AttachError::NoHook {
-            tried: tried.join("; "),
-        });
-    };
-    let reason = tried.join("; ");
-    // XDP sees only what comes in; what goes out is always TC's.
-    let mut tried = Vec::new();
-    let steps = egress_rungs.iter().copied().map(Step::Try).collect();
-    let egress = first_that_works(&mut tried, steps, |rung| {
-        tc::attach(object, rung, link, TcDirection::Egress)
-    });
-    let Some((egress, egress_rung)) = egress else {
-        return Err(AttachError::NoEgressHook {
-            tried: tried.join("; "),
-        });
-    };
-    let attached = Attached {
-        _ingress: ingress,
-        _egress: egress,
-    };
-    let attachment = Attachment {
-        ingress: ingress_rung.name(),
-        egress: egress_rung.name(),
-        reason,
-    };
+    let (ingress, reason) = attach_ingress(object, ingress_steps, link)?;
+    let (egress, _) = attach_egress(object, egress_rungs, link)?;
+    let attached = Attached { ingress, egress };
+    let attachment = attached.attachment(reason);
     Ok((attached, attachment))
 }
 
+impl Attached {
+    fn attachment(&self, reason: String) -> Attachment {
+        Attachment {
+            ingress: self.ingress.rung.name(),
+            egress: self.egress.rung.name(),
+            reason,
+        }
+    }
+}
+
+fn attach_ingress(
+    object: &mut Object,
+    steps: Vec<Step>,
+    link: &Link,
+) -> Result<(Hooked<IngressHook>, String), AttachError> {
+    let mut tried = Vec::new();
+    let hooked = first_that_works(&mut tried, steps, |rung| {
+        attach_ingress_rung(object, rung, link)
+    });
+    let tried = tried.join("; ");
+    match hooked {
+        Some(hooked) => Ok((hooked, tried)),
+        None => Err(AttachError::NoHook { tried }),
+    }
+}
+
+/// XDP sees only what comes in; what goes out is always TC's.
+fn attach_egress(
+    object: &mut Object,
+    rungs: &[Rung],
+    link: &Link,
+) -> Result<(Hooked<TcHook>, String), AttachError> {
+    let mut tried = Vec::new();
+    let steps = rungs.iter().copied().map(Step::Try).collect();
+    let hooked = first_that_works(&mut tried, steps, |rung| {
+        tc::attach(object, rung, link, TcDirection::Egress)
+    });
+    let tried = tried.join("; ");
+    match hooked {
+        Some(hooked) => Ok((hooked, tried)),
+        None => Err(AttachError::NoEgressHook { tried }),
+    }
+}
+
 /// Goes down the ladder, and writes down what became of each rung.
-fn first_that_works<T>(
+fn first_that_works<H>(
     tried: &mut Vec<String>,
     steps: Vec<Step>,
-    mut attach: impl FnMut(Rung) -> Result<T, Refusal>,
-) -> Option<(T, Rung)> {
+    mut attach: impl FnMut(Rung) -> Result<(H, u32), Refusal>,
+) -> Option<Hooked<H>> {
     for step in steps {
         match step {
             Step::Skip(rung, why) => tried.push(format!("{}: not tried, {why}", rung.name())),
             Step::Try(rung) => match attach(rung) {
-                Ok(hook) => {
+                Ok((hook, program)) => {
                     tried.push(format!("{}: attached", rung.name()));
-                    return Some((hook, rung));
+                    return Some(Hooked {
+                        rung,
+                        program,
+                        hook: Some(hook),
+                    });
                 }
                 Err(refusal) => tried.push(format!("{}: refused, {refusal}", rung.name())),
             },
@@ -238,14 +295,18 @@ fn first_that_works<T>(
     None
 }
 
-fn attach_ingress(object: &mut Object, rung: Rung, link: &Link) -> Result<IngressHook, Refusal> {
-    match rung {
-        Rung::XdpNative | Rung::XdpGeneric => {
-            xdp::attach(object, rung, link.ifindex).map(IngressHook::Xdp)
-        }
-        Rung::Tcx | Rung::Clsact => {
-            tc::attach(object, rung, link, TcDirection::Ingress).map(IngressHook::Tc)
-        }
+/// A hook with the number of the program at it.
+fn attach_ingress_rung(
+    object: &mut Object,
+    rung: Rung,
+    link: &Link,
+) -> Result<(IngressHook, u32), Refusal> {
+    if rung.is_xdp() {
+        let (hook, program) = xdp::attach(object, rung, link.ifindex)?;
+        Ok((IngressHook::Xdp(hook), program))
+    } else {
+        let (hook, program) = tc::attach(object, rung, link, TcDirection::Ingress)?;
+        Ok((IngressHook::Tc(hook), program))
     }
 }
 

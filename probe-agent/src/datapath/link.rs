@@ -4,7 +4,10 @@ use rtnetlink::packet_route::link::{
     LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 
+use std::collections::HashMap;
+
 use super::netlink::{self, NetlinkError};
+use crate::source::LinkState;
 
 /// A link at the time it was looked at.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,7 +50,27 @@ impl Link {
         self.kind.is_none() && !self.is_loopback && matches!(self.header, LinkHeader::Ethernet)
     }
 
-    fn from_message(message: &LinkMessage) -> Self {
+    /// What a look wants to know of a link.
+    fn state_from_message(message: &LinkMessage) -> LinkState {
+        let mut state = LinkState {
+            name: netlink::link_name(message).unwrap_or_default(),
+            ..LinkState::default()
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::Stats64(stats) => {
+                    state.packets = Some([stats.rx_packets, stats.tx_packets]);
+                }
+                LinkAttribute::Xdp(xdp) => {
+                    state.xdp_programs = xdp.iter().filter_map(xdp_program).collect();
+                }
+                _ => {}
+            }
+        }
+        state
+    }
+
+    pub(super) fn from_message(message: &LinkMessage) -> Self {
         let mut link = Self {
             ifindex: message.header.index,
             name: netlink::link_name(message).unwrap_or_default(),
@@ -75,6 +98,25 @@ impl Link {
             }
         }
         link
+    }
+}
+
+/// The state of all links of the caller's network namespace, by index.
+pub fn states() -> Result<HashMap<u32, LinkState>, NetlinkError> {
+    let links = netlink::links_with_counters()?.into_iter();
+    Ok(links
+        .map(|link| (link.header.index, Link::state_from_message(&link)))
+        .collect())
+}
+
+/// A link can have programs in several modes; then there is no plain `ProgId`.
+const fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
+    match attribute {
+        LinkXdp::ProgId(id)
+        | LinkXdp::DrvProgId(id)
+        | LinkXdp::SkbProgId(id)
+        | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
     }
 }
 

@@ -14,7 +14,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::DatapathError;
 
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE_BPF_OBJECT_PATH"));
+/// The object that is part of this binary.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE_BPF_OBJECT_PATH"));
 
 /// The ring buffer appeared in 5.8 (commit 457f44363a88), `CAP_BPF` too.
 const OLDEST_KERNEL: KernelVersion = KernelVersion::new(5, 8, 0);
@@ -35,9 +36,20 @@ const CAPABILITIES: [Capability; 3] = [
 pub struct LoadOptions {
     /// Bytes of the ring; rounded up to a power of two of at least one page.
     pub ring_buffer_bytes: u32,
-    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 576
+    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
     /// bytes per CPU.
     pub interfaces: u32,
+}
+
+impl LoadOptions {
+    /// Entries of the maps whose size is not fixed in the object, by name.
+    pub(super) fn map_entries(self) -> [(&'static str, u32); 2] {
+        let interfaces = self.interfaces.clamp(1, MAX_INTERFACES);
+        [
+            (maps::RECORDS, self.ring_buffer_bytes),
+            (maps::COUNTERS, counters_entries(interfaces)),
+        ]
+    }
 }
 
 /// Why the object cannot be loaded.
@@ -115,18 +127,22 @@ pub struct Object {
 impl Object {
     /// Makes the maps and prepares the programs; each is loaded when it is first wanted.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
-        refuse_old_kernel()?;
-        refuse_missing_capabilities()?;
+        Self::load_bytes(OBJECT, options)
+    }
+
+    /// The same with another object than the embedded one.
+    pub fn load_bytes(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
+        can_load()?;
         raise_memlock_limit();
-        let interfaces = options.interfaces.clamp(1, MAX_INTERFACES);
-        let ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .verifier_log_level(VerifierLogLevel::DISABLE)
             // The programs use no kernel type, so a kernel without BTF will do.
-            .btf(None)
-            .map_max_entries(maps::RECORDS, options.ring_buffer_bytes)
-            .map_max_entries(maps::COUNTERS, counters_entries(interfaces))
-            .load(OBJECT)
-            .map_err(explain)?;
+            .btf(None);
+        for (map, entries) in options.map_entries() {
+            loader.map_max_entries(map, entries);
+        }
+        let ebpf = loader.load(object).map_err(explain)?;
         Ok(Self { ebpf })
     }
 
@@ -163,6 +179,12 @@ pub(super) fn kernel_version() -> KernelVersion {
     KernelVersion::current().unwrap_or(KernelVersion::new(0, 0, 0))
 }
 
+/// Whether kernel and privileges are such that loading can be tried.
+pub fn can_load() -> Result<(), LoadError> {
+    refuse_old_kernel()?;
+    refuse_missing_capabilities()
+}
+
 fn refuse_old_kernel() -> Result<(), LoadError> {
     if kernel_version() >= OLDEST_KERNEL {
         return Ok(());
@@ -174,16 +196,10 @@ fn refuse_old_kernel() -> Result<(), LoadError> {
 }
 
 fn refuse_missing_capabilities() -> Result<(), LoadError> {
-    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
-    // CAP_SYS_ADMIN includes what was split off from it.
-    let is_admin = has(Capability::CAP_SYS_ADMIN);
-    let missing: Vec<_> = CAPABILITIES
+    let missing: Vec<_> = capabilities()
         .into_iter()
-        .filter(|capability| {
-            let is_included = is_admin && *capability != Capability::CAP_NET_ADMIN;
-            !is_included && !has(*capability)
-        })
-        .map(|capability| capability.to_string())
+        .filter(|(_, has)| !has)
+        .map(|(capability, _)| capability)
         .collect();
     if missing.is_empty() {
         return Ok(());
@@ -191,6 +207,20 @@ fn refuse_missing_capabilities() -> Result<(), LoadError> {
     Err(LoadError::NotPermitted {
         missing: missing.join(", "),
     })
+}
+
+/// The capabilities that the agent needs, and whether this process has each.
+pub fn capabilities() -> Vec<(String, bool)> {
+    let has = |capability| caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false);
+    // CAP_SYS_ADMIN includes what was split off from it.
+    let is_admin = has(Capability::CAP_SYS_ADMIN);
+    CAPABILITIES
+        .into_iter()
+        .map(|capability| {
+            let is_included = is_admin && capability != Capability::CAP_NET_ADMIN;
+            (capability.to_string(), is_included || has(capability))
+        })
+        .collect()
 }
 
 /// Where map memory counts as locked memory, the usual limit of 64 KiB is too little for any ring.

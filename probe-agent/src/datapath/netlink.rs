@@ -1,6 +1,10 @@
 //! Questions to the kernel over route netlink: short, blocking, in the caller's network namespace.
 
-use std::{io, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    io,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use rtnetlink::{
     packet_core::{
@@ -9,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
-        tc::{TcAttribute, TcHandle, TcMessage},
+        tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
@@ -49,43 +53,98 @@ pub(super) fn link(ifindex: u32) -> Result<LinkMessage, NetlinkError> {
     })
 }
 
-/// Names of all links.
-pub(super) fn link_names() -> Result<Vec<String>, NetlinkError> {
+/// All links.
+pub(super) fn links() -> Result<Vec<LinkMessage>, NetlinkError> {
+    dump_links(link_question())
+}
+
+/// All links with their counters.
+pub(super) fn links_with_counters() -> Result<Vec<LinkMessage>, NetlinkError> {
+    dump_links(LinkMessage::default())
+}
+
+fn dump_links(question: LinkMessage) -> Result<Vec<LinkMessage>, NetlinkError> {
     let answers = ask(
         "the links",
-        RouteNetlinkMessage::GetLink(link_question()),
+        RouteNetlinkMessage::GetLink(question),
         NLM_F_REQUEST | NLM_F_DUMP,
     )?;
-    let names = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewLink(link) => link_name(&link),
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
     });
-    Ok(names.collect())
+    Ok(links.collect())
+}
+
+/// Names of all links.
+pub(super) fn link_names() -> Result<Vec<String>, NetlinkError> {
+    Ok(links()?.iter().filter_map(link_name).collect())
+}
+
+/// The filters of a link on one side of its clsact (or ingress) qdisc; none if it has no such qdisc.
+/// `minor` is [`TcHandle::MIN_INGRESS`] or [`TcHandle::MIN_EGRESS`].
+pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, NetlinkError> {
+    let mut question = TcMessage::with_index(ifindex.cast_signed());
+    question.header.parent = TcHandle {
+        major: TcHandle::CLSACT.major,
+        minor,
+    };
+    let answers = ask(
+        "the filters",
+        RouteNetlinkMessage::GetTrafficFilter(question),
+        NLM_F_REQUEST | NLM_F_DUMP,
+    )?;
+    let filters = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
+        _ => None,
+    });
+    Ok(filters.collect())
+}
+
+/// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
+/// `minor` as for [`filters`].
+pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
+    let attributes = filters(ifindex, minor)?.into_iter();
+    let options = attributes
+        .flat_map(|filter| filter.attributes)
+        .flat_map(|it| match it {
+            TcAttribute::Options(options) => options,
+            _ => Vec::new(),
+        });
+    let programs = options.filter_map(|option| match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => Some(program),
+        _ => None,
+    });
+    Ok(programs.collect())
 }
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.
 pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> {
-    let index = ifindex.cast_signed();
+    Ok(clsact_kinds()?.remove(&ifindex))
+}
+
+/// The same of all links that have one. The kernel always lists the qdiscs of all links.
+pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
     let answers = ask(
         "the qdiscs",
-        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::with_index(index)),
+        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
         NLM_F_REQUEST | NLM_F_DUMP,
     )?;
-    let kind = answers.into_iter().find_map(|answer| match answer {
-        RouteNetlinkMessage::NewQueueDiscipline(qdisc)
-            if qdisc.header.index == index && qdisc.header.handle == CLSACT_HANDLE =>
-        {
-            qdisc
+    let kinds = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.handle == CLSACT_HANDLE => {
+            let ifindex = qdisc.header.index.cast_unsigned();
+            let kind = qdisc
                 .attributes
                 .into_iter()
                 .find_map(|attribute| match attribute {
                     TcAttribute::Kind(kind) => Some(kind),
                     _ => None,
-                })
+                })?;
+            Some((ifindex, kind))
         }
         _ => None,
     });
-    Ok(kind)
+    Ok(kinds.collect())
 }
 
 pub(super) fn link_name(link: &LinkMessage) -> Option<String> {

@@ -45,3 +45,114 @@ pub(super) fn promiscuous_socket(ifindex: u32) -> io::Result<OwnedFd> {
     }
     Ok(socket)
 }
+
+/// `struct ethtool_drvinfo`, include/uapi/linux/ethtool.h.
+#[repr(C)]
+struct DriverInfo {
+    cmd: u32,
+    driver: [u8; 32],
+    rest: [u8; 160],
+}
+
+const _: () = assert!(size_of::<DriverInfo>() == 196);
+
+/// `ETHTOOL_GDRVINFO`.
+const DRIVER_INFO: u32 = 3;
+
+/// Name of a link's driver, by the ethtool ioctl, which needs no privileges. Not from sysfs, which
+/// may be that of another network namespace.
+pub(super) fn driver(link: &str) -> io::Result<String> {
+    // SAFETY: `socket` takes no pointers.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just opened by `socket`, and nothing else owns it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut name = [0; libc::IFNAMSIZ];
+    if link.len() >= name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in name.iter_mut().zip(link.bytes()) {
+        // Signed on some architectures and unsigned on others.
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    let mut info = DriverInfo {
+        cmd: DRIVER_INFO,
+        driver: [0; 32],
+        rest: [0; 160],
+    };
+    let mut request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            ifru_data: (&raw mut info).cast(),
+        },
+    };
+    // SAFETY: the socket is open, the request names a link by a NUL-terminated string, and its
+    // pointer is to a writable `ethtool_drvinfo`, which outlives the call.
+    let answer = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCETHTOOL as libc::Ioctl,
+            &raw mut request,
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let driver = info.driver.split(|byte| *byte == 0).next();
+    Ok(String::from_utf8_lossy(driver.unwrap_or_default()).into_owned())
+}
+
+/// The eBPF programs at the TCX hook of a link, by the kernel's numbers, in the order in which they
+/// run. `direction` is [`probe_common::record::INGRESS`] or `EGRESS`.
+///
+/// A library call would ask for each program's details too, for which a process needs
+/// `CAP_SYS_ADMIN`; this needs `CAP_NET_ADMIN`, which the agent has.
+pub(super) fn tcx_programs(ifindex: u32, direction: u8) -> io::Result<Vec<u32>> {
+    /// What `BPF_PROG_QUERY` reads and writes of `union bpf_attr` (include/uapi/linux/bpf.h, 6.6).
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        target_ifindex: u32,
+        attach_type: u32,
+        flags: u32,
+        attach_flags: u32,
+        prog_ids: u64,
+        count: u32,
+        reserved: u32,
+        prog_attach_flags: u64,
+        link_ids: u64,
+        link_attach_flags: u64,
+        revision: u64,
+    }
+    const BPF_PROG_QUERY: libc::c_long = 16;
+    const BPF_TCX_INGRESS: u32 = 46;
+    /// Programs that one hook can have (`BPF_MPROG_MAX`).
+    const MOST_PROGRAMS: usize = 64;
+
+    let mut programs = [0_u32; MOST_PROGRAMS];
+    let mut query = Query {
+        target_ifindex: ifindex,
+        attach_type: BPF_TCX_INGRESS + u32::from(direction),
+        prog_ids: programs.as_mut_ptr().expose_provenance() as u64,
+        count: MOST_PROGRAMS as u32,
+        ..Query::default()
+    };
+    // SAFETY: the kernel reads and writes `size_of::<Query>()` bytes of `query`, all of which are
+    // initialised integers, and writes at most `count` numbers to `prog_ids`, which is `programs`:
+    // both are borrowed mutably nowhere else and outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_QUERY,
+            &raw mut query,
+            size_of::<Query>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let count = (query.count as usize).min(MOST_PROGRAMS);
+    Ok(programs[..count].to_vec())
+}

@@ -70,7 +70,33 @@ impl TestRunError {
     }
 }
 
+/// What the kernel tells of a loaded program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProgramFacts {
+    /// Instructions that the verifier walked through (kernel 5.16).
+    pub verified_instructions: Option<u32>,
+    /// Bytes of machine code; 0 where programs are interpreted.
+    pub jited_bytes: u32,
+}
+
 impl Object {
+    /// Loads a program and says what the kernel made of it.
+    pub fn program_facts(&mut self, program: &'static str) -> Result<ProgramFacts, LoadError> {
+        let info = match self.program(program)? {
+            Program::Xdp(xdp) => xdp.info(),
+            Program::SchedClassifier(classifier) => classifier.info(),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        let info = info.map_err(|source| LoadError::Program {
+            program,
+            source: Box::new(source),
+        })?;
+        Ok(ProgramFacts {
+            verified_instructions: info.verified_instruction_count(),
+            jited_bytes: info.size_jitted(),
+        })
+    }
+
     /// Runs a program so many times over a frame.
     pub fn test_run(
         &mut self,

@@ -1,6 +1,6 @@
 //! Update: from the interfaces that are captured to those that should be.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{Inner, Manager, ManagerError};
 use crate::{
@@ -90,6 +90,10 @@ impl Manager {
             .map(|old| (old.interface.clone(), old.config.clone()))
             .collect();
         self.open_captures(&mut inner, restore);
+        if !results.is_empty() {
+            // From here on, what links and programs count is compared.
+            inner.look(Instant::now());
+        }
         drop(inner);
         self.emit(intervals);
 
@@ -165,6 +169,7 @@ impl Manager {
         if closing.is_empty() {
             return Ok(Vec::new());
         }
+        inner.look(Instant::now());
         for capture in closing {
             if let Err(error) = inner.source.detach(capture.interface.ifindex) {
                 tracing::warn!(iface = %capture.interface.name, %error, "cannot detach");

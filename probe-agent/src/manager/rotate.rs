@@ -6,12 +6,12 @@
 //! log has been rotated.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use super::{Inner, Manager, ManagerError};
-use crate::{capture::Capture, source::BankCounters, writeout::Interval};
+use crate::{capture::Capture, ledger::Identity, source::BankCounters, writeout::Interval};
 
 /// What a rotation came to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,6 +30,7 @@ impl Manager {
     pub fn rotate(&self) -> Result<Rotation, ManagerError> {
         let begin = Instant::now();
         let mut inner = self.inner.lock();
+        inner.look(begin);
         let all: Vec<_> = inner.captures.values().cloned().collect();
         let intervals = inner.end_intervals(&all, &self.options)?;
         drop(inner);
@@ -48,14 +49,27 @@ impl Manager {
 
     pub(super) fn emit(&self, intervals: Vec<Interval>) {
         for interval in intervals {
-            if interval.ledger.residue() != 0 {
-                tracing::error!(
-                    iface = %interval.iface,
-                    ledger = %interval.ledger,
-                    "packets without an address: this is a defect, please report it"
-                );
-            }
+            self.audit(&interval);
             (self.options.writeout)(interval);
+        }
+    }
+
+    /// Checks the identities of a closed ledger. Each kind is told once, with its numbers; how
+    /// often and how much is in the metrics and in the stored intervals.
+    fn audit(&self, interval: &Interval) {
+        for (kind, identity) in Identity::ALL.into_iter().enumerate() {
+            let violation = interval.ledger.violation(identity);
+            if violation == 0 || self.told[kind].swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            tracing::error!(
+                iface = %interval.iface,
+                by = violation,
+                recorded = interval.ledger.recorded.packets,
+                ledger = %interval.ledger,
+                "the ledger does not add up, {}: this is a defect, please report it",
+                identity.formula()
+            );
         }
     }
 }

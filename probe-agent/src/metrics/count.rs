@@ -2,7 +2,7 @@
 
 use crate::{ledger::Loss, status::InterfaceStatus};
 
-/// Whether packets entered or left the host. The labels are the seed's.
+/// Whether packets entered or left the host, in the order of the wire. The labels are the seed's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
     /// Received.
@@ -12,7 +12,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    const ALL: [Self; 2] = [Self::Inbound, Self::Outbound];
+    pub(super) const ALL: [Self; 2] = [Self::Inbound, Self::Outbound];
 
     /// Value of the label `direction`.
     pub const fn name(self) -> &'static str {
@@ -69,14 +69,25 @@ pub(super) enum Count {
     Bytes(Direction),
     Lost(Loss),
     Issue(Issue),
+    Link(Direction),
+    Reattached,
+    DetachedSeconds,
 }
 
 impl Count {
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        [Self::Processed, Self::Dropped, Self::Seen]
+        let plain = [
+            Self::Processed,
+            Self::Dropped,
+            Self::Seen,
+            Self::Reattached,
+            Self::DetachedSeconds,
+        ];
+        plain
             .into_iter()
             .chain(Direction::ALL.map(Self::Packets))
             .chain(Direction::ALL.map(Self::Bytes))
+            .chain(Direction::ALL.map(Self::Link))
             .chain(Loss::ALL.map(Self::Lost))
             .chain(Issue::ALL.map(Self::Issue))
     }
@@ -84,8 +95,14 @@ impl Count {
     /// Value of the label after `iface`.
     pub(super) fn label(self) -> Option<&'static str> {
         match self {
-            Self::Processed | Self::Dropped | Self::Seen => None,
-            Self::Packets(direction) | Self::Bytes(direction) => Some(direction.name()),
+            Self::Processed
+            | Self::Dropped
+            | Self::Seen
+            | Self::Reattached
+            | Self::DetachedSeconds => None,
+            Self::Packets(direction) | Self::Bytes(direction) | Self::Link(direction) => {
+                Some(direction.name())
+            }
             Self::Lost(loss) => Some(loss.name()),
             Self::Issue(issue) => Some(issue.name()),
         }
@@ -103,6 +120,9 @@ impl Count {
             Self::Packets(Direction::Outbound) => totals.packets_sent,
             Self::Bytes(Direction::Inbound) => totals.bytes_rcvd,
             Self::Bytes(Direction::Outbound) => totals.bytes_sent,
+            Self::Link(direction) => status.watch.coverage[direction as usize].compared.link,
+            Self::Reattached => status.watch.reattached,
+            Self::DetachedSeconds => status.watch.detached.as_secs(),
             Self::Lost(loss) => lost(loss),
             Self::Issue(Issue::InvalidIpHeader) => lost(Loss::InvalidIpHeader),
             Self::Issue(Issue::Truncated) => lost(Loss::Truncated),

@@ -17,6 +17,12 @@ impl Metrics {
         self.counter(Count::Issue(issue), iface)
     }
 
+    /// Share of the link's packets that were seen. Not there before it is known.
+    pub fn observe_coverage(&self, iface: &str, direction: Direction) -> Gauge {
+        self.coverage
+            .with_label_values(&labels(self.with_iface, iface, [direction.name()]))
+    }
+
     /// Flows in the log.
     pub fn observe_flows(&self, iface: &str) -> IntGauge {
         self.flows

@@ -1,7 +1,7 @@
 //! Registering what the table defines, and naming the series of an interface.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
 };
 
 use super::table::Definition;
@@ -26,6 +26,11 @@ impl Maker<'_> {
         let options = Opts::new(definition.name, definition.help);
         let vector = new(options, &definition.labels(self.with_iface));
         self.register(vector.expect("the definition is valid"))
+    }
+
+    pub(super) fn counter(&self, definition: &Definition) -> IntCounter {
+        let counter = IntCounter::new(definition.name, definition.help);
+        self.register(counter.expect("the definition is valid"))
     }
 
     pub(super) fn gauge(&self, definition: &Definition) -> IntGauge {

@@ -139,6 +139,59 @@ pub(super) const ATTACHED: Definition = Definition::new(
     "interfaces",
     "Interfaces by the hooks that see their received and sent packets.",
 );
+pub(super) const CAPTURE_STATE: Definition = Definition::new(
+    Gauge,
+    "probe_capture_state",
+    &["iface", "state"],
+    "interfaces",
+    "Interfaces by how well they are captured: ok, partial (clearly less seen than the link moves), \
+     blind (the link moves packets and none is seen), idle, detached (our programs were removed).",
+);
+pub(super) const COVERAGE: Definition = Definition::new(
+    Gauge,
+    "probe_coverage_ratio",
+    &["iface", "direction"],
+    "ratio, 1 is all",
+    "Share of the packets of the kernel's link counter that the programs saw, in the last seconds \
+     with enough packets. Above 1 where packets were dropped behind the hook.",
+);
+pub(super) const LINK_PACKETS: Definition = Definition::new(
+    Counter,
+    "probe_link_packets_total",
+    &["iface", "direction"],
+    "packets",
+    "Packets by the kernel's link counter, since the interface is captured. Drivers count \
+     super-packets once or by segments.",
+);
+pub(super) const REATTACHED: Definition = Definition::new(
+    Counter,
+    "probe_reattached_total",
+    &["iface"],
+    "attachments",
+    "Times that programs which somebody had removed were attached again.",
+);
+pub(super) const DETACHED_SECONDS: Definition = Definition::new(
+    Counter,
+    "probe_detached_seconds_total",
+    &["iface"],
+    "seconds",
+    "Time without programs, from their loss being noticed, in whole seconds.",
+);
+pub(super) const UNCLAIMED_PACKETS: Definition = Definition::new(
+    Counter,
+    "probe_unclaimed_packets_total",
+    &[],
+    "packets",
+    "Packets that a program saw on an interface that it does not know, such as one that was moved \
+     to another network namespace.",
+);
+pub(super) const UNDECODABLE_RECORDS: Definition = Definition::new(
+    Counter,
+    "probe_undecodable_records_total",
+    &[],
+    "records",
+    "Entries of the ring that were no records. Anything but 0 is a defect of the agent.",
+);
 pub(super) const ROTATION_DURATION: Definition = Definition::new(
     Histogram,
     "probe_rotation_duration_seconds",
@@ -184,6 +237,13 @@ pub const ALL: &[Definition] = &[
     LOST_PACKETS,
     LEDGER_RESIDUE,
     ATTACHED,
+    CAPTURE_STATE,
+    COVERAGE,
+    LINK_PACKETS,
+    REATTACHED,
+    DETACHED_SECONDS,
+    UNCLAIMED_PACKETS,
+    UNDECODABLE_RECORDS,
     WRITEOUT_INTERVALS,
     WRITEOUT_QUEUE,
     BUILD_INFO,

@@ -10,7 +10,10 @@ use std::{
 
 use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
 
-use super::{Attachment, BankCounters, Interface, RecordStream, Source, SourceError};
+use super::{
+    Attachment, BankCounters, HookState, Interface, LinkState, RecordStream, Source, SourceError,
+    Strays,
+};
 use crate::{
     config::{Config, InterfaceConfig},
     datapath::{
@@ -19,7 +22,7 @@ use crate::{
         bank::BankSwitch,
         counters::KernelCounters,
         detach_leftovers,
-        link::Link,
+        link::{self, Link},
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
         ring::RingStream,
@@ -27,7 +30,7 @@ use crate::{
     },
 };
 
-/// Slots for a configuration with few interfaces; 36 KiB per CPU.
+/// Slots for a configuration with few interfaces; 38 KiB per CPU.
 const LEAST_INTERFACES: u32 = 64;
 
 /// The programs of one loaded object, attached to any number of interfaces.
@@ -46,7 +49,7 @@ pub struct EbpfSource {
 
 /// What holds an interface's capture up.
 struct Captured {
-    _attached: Attached,
+    attached: Attached,
     _promiscuous: Option<Promiscuous>,
 }
 
@@ -59,16 +62,21 @@ impl EbpfSource {
             Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
             Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
         }
-        Self::with_options(LoadOptions {
-            ring_buffer_bytes: config.capture.ring_buffer_bytes,
-            interfaces: slots_for(config),
-        })
-        .map_err(|error| SourceError::Unusable(error.to_string()))
+        Self::with_options(load_options(config))
+            .map_err(|error| SourceError::Unusable(error.to_string()))
     }
 
     /// Loads the object and nothing else.
     pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
-        let mut object = Object::load(options)?;
+        Self::with_loaded(Object::load(options)?, options)
+    }
+
+    /// Loads another object than the embedded one, for `selftest`.
+    pub fn with_object(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
+        Self::with_loaded(Object::load_bytes(object, options)?, options)
+    }
+
+    fn with_loaded(mut object: Object, options: LoadOptions) -> Result<Self, LoadError> {
         let stream = RingStream::new(&mut object)?;
         Ok(Self {
             captured: HashMap::new(),
@@ -137,7 +145,7 @@ impl EbpfSource {
         let (attached, attachment) =
             attach::attach(&mut self.object, config, &link).map_err(|error| error.to_string())?;
         let captured = Captured {
-            _attached: attached,
+            attached,
             _promiscuous: promiscuous,
         };
         Ok((captured, attachment))
@@ -208,6 +216,63 @@ impl Source for EbpfSource {
             ))
         })?;
         Ok(self.counters.of_slot(slot)?)
+    }
+
+    fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
+        link::states().map_err(|error| SourceError::Unusable(error.to_string()))
+    }
+
+    fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, SourceError> {
+        let Some(captured) = self.captured.get(&ifindex) else {
+            return Ok(HookState::default());
+        };
+        let refuse = |error: attach::CheckError| SourceError::Attach {
+            interface: link.name.clone(),
+            reason: error.to_string(),
+        };
+        captured.attached.check(ifindex, link).map_err(refuse)
+    }
+
+    fn reattach(
+        &mut self,
+        interface: &Interface,
+        config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        let refuse = |reason: String| SourceError::Attach {
+            interface: interface.name.to_string(),
+            reason,
+        };
+        let ifindex = interface.ifindex;
+        let state = self.links()?.remove(&ifindex);
+        let state = state.ok_or_else(|| refuse("it is gone".to_owned()))?;
+        let lost = self.check(ifindex, &state)?.lost;
+        let link = Link::by_index(ifindex).map_err(|error| refuse(error.to_string()))?;
+        let Some(captured) = self.captured.get_mut(&ifindex) else {
+            return Err(refuse("it is not captured".to_owned()));
+        };
+        attach::reattach(
+            &mut self.object,
+            &mut captured.attached,
+            &lost,
+            config,
+            &link,
+        )
+        .map_err(|error| refuse(error.to_string()))
+    }
+
+    fn strays(&self) -> Result<Strays, SourceError> {
+        Ok(Strays {
+            unclaimed: self.unclaimed()?,
+            undecodable: self.undecodable(),
+        })
+    }
+}
+
+/// Sizes that a configuration asks for.
+pub fn load_options(config: &Config) -> LoadOptions {
+    LoadOptions {
+        ring_buffer_bytes: config.capture.ring_buffer_bytes,
+        interfaces: slots_for(config),
     }
 }
 

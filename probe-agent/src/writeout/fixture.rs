@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
 
-use super::Interval;
+use super::{Interval, Watched};
 use crate::{
     flow::{Flow, FlowCounters, FlowMap},
     ledger::{Ledger, Loss},
@@ -62,5 +62,6 @@ pub(super) fn interval(iface: &str, start: &str, flows: u32) -> Interval {
             ..FlowCounters::default()
         },
         ledger,
+        watched: Watched::default(),
     }
 }

@@ -28,7 +28,8 @@ impl FileFormat for JsonLines {
         for row in interval.flows.rows() {
             write_line(&mut out, &FlowLine::new(&interval.iface, bounds, &row))?;
         }
-        let ledger = LedgerLine::new(&interval.iface, bounds, &interval.ledger);
+        let ledger =
+            LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
         write_line(&mut out, &ledger)?;
         Ok(out.flush()?)
     }

@@ -104,7 +104,8 @@ impl Parquet {
             start: interval.start,
             end: interval.end,
         };
-        let ledger = LedgerLine::new(&interval.iface, Some(bounds), &interval.ledger);
+        let ledger = LedgerLine::new(&interval.iface, Some(bounds), &interval.ledger)
+            .watched(&interval.watched);
         let ledger = serde_json::to_string(&ledger)
             .map_err(|error| ParquetError::External(Box::new(error)))?;
         Ok([

@@ -9,7 +9,7 @@ use super::{
     flows::{
         FlowKey, Flows, assert_nothing_lost, assert_same_flows, stored_directions, stored_flows,
     },
-    iperf::{ping, transfer},
+    generators::{ping, transfer},
     lab::{HOST_V4, HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
     skip,
     traffic::{AT_EASE, Chatter, ask},

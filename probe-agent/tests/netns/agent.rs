@@ -174,22 +174,39 @@ impl Agent<'_> {
         })
     }
 
+    /// The agent's map of this name, by the kernel's number.
+    #[track_caller]
+    pub(crate) fn map(&self, name: &str) -> u32 {
+        let is_it = |id: &u32| {
+            let mut bpftool = Command::new("bpftool");
+            let shown = run(bpftool.args(["map", "show", "id", &id.to_string()]));
+            shown.contains(&format!("name {name} "))
+        };
+        let maps = self.numbers("map_id:");
+        maps.into_iter().find(is_it).expect("a map of this name")
+    }
+
+    /// Values of a key in the descriptions of what the agent has open.
+    #[track_caller]
+    fn numbers(&self, key: &str) -> BTreeSet<u32> {
+        let folder = format!("/proc/{}/fdinfo", self.process.id());
+        let files = fs::read_dir(folder).expect("a living agent").flatten();
+        let number = |text: String| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            line.trim().parse().ok()
+        };
+        files
+            .filter_map(|file| number(fs::read_to_string(file.path()).ok()?))
+            .collect()
+    }
+
     /// The programs and links that the agent holds now, which the kernel knows.
     #[track_caller]
     pub(crate) fn attached(&self) -> Attached {
-        let mut attached = Attached::default();
-        let folder = format!("/proc/{}/fdinfo", self.process.id());
-        for file in fs::read_dir(folder).expect("a living agent").flatten() {
-            let text = fs::read_to_string(file.path()).unwrap_or_default();
-            let number = |key: &str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-                line.trim().parse().ok()
-            };
-            if let Some(link) = number("link_id:") {
-                attached.links.insert(link);
-            }
-            attached.programs.extend(number("prog_id:"));
-        }
+        let attached = Attached {
+            programs: self.numbers("prog_id:"),
+            links: self.numbers("link_id:"),
+        };
         assert!(!attached.programs.is_empty(), "no program is loaded");
         assert!(!attached.links.is_empty(), "programs are held by links");
         for (kind, id) in attached.ids() {
@@ -202,6 +219,21 @@ impl Agent<'_> {
     #[track_caller]
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Bytes of the agent's maps, as the kernel accounts for them (6.4 and newer).
+    pub(crate) fn map_bytes(&self) -> u64 {
+        let folder = format!("/proc/{}/fdinfo", self.process.id());
+        let mut maps = std::collections::BTreeMap::new();
+        for file in fs::read_dir(folder).expect("a living agent").flatten() {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let number = |key: &str| -> Option<u64> {
+                let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+                line.trim().parse().ok()
+            };
+            maps.extend(number("map_id:").zip(number("memlock:")));
+        }
+        maps.values().sum()
     }
 
     /// Asks for the end as a service manager does, and waits for it.

@@ -11,7 +11,7 @@ use std::{
 use super::{
     agent::{BINARY, Installation, programs_on_links},
     flows::{assert_nothing_lost, stored_flows},
-    iperf::ping,
+    generators::ping,
     lab::{LINK, Lab, Namespace, Offloads, PEER_V4},
     skip,
 };

@@ -8,7 +8,7 @@ use std::{
 use super::{
     agent::Installation,
     flows::{assert_nothing_lost, stored_intervals, stored_total},
-    iperf::{ping, transfer},
+    generators::{ping, transfer},
     lab::{HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
     skip,
 };

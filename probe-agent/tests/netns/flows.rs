@@ -180,7 +180,26 @@ pub(crate) fn assert_nothing_lost(tree: &Path) {
         assert_eq!(interval.ledger("residue"), 0, "{}", interval.ledger);
         let losses = interval.unwanted_losses();
         assert!(losses.is_empty(), "{losses:?}");
+        for direction in ["inbound", "outbound"] {
+            assert_covered(&interval.ledger["coverage"][direction]);
+        }
     }
+}
+
+/// What the kernel counted on the link is what the programs saw, but for the few packets that were
+/// between the two when they were looked at.
+#[track_caller]
+fn assert_covered(coverage: &Value) {
+    const BETWEEN: f64 = 4.0;
+    let Some(ratio) = coverage["ratio"].as_f64() else {
+        assert_eq!(coverage["link"], 0, "{coverage}");
+        return;
+    };
+    let missed = (1.0 - ratio).abs() * coverage["link"].as_f64().expect("a number");
+    assert!(
+        missed <= BETWEEN || (1.0 - ratio).abs() <= 0.01,
+        "{coverage}"
+    );
 }
 
 /// How the agent told client and server of each stored flow apart: evidence and confidence.

@@ -9,17 +9,18 @@ mod books;
 #[path = "../support/captures.rs"]
 mod captures;
 mod flows;
-mod iperf;
+mod generators;
 mod lab;
 mod metrics;
 mod mix;
 #[expect(dead_code, reason = "the answers are for tests of the parser")]
-#[path = "../../../probe-common/tests/support/packets.rs"]
+#[path = "../../src/selftest/packets.rs"]
 mod packets;
 mod process;
 mod sender;
 #[path = "../support/skip.rs"]
 mod skip;
+mod topology;
 mod traffic;
 mod witness;
 
@@ -27,8 +28,14 @@ mod accounting;
 mod bad_input;
 mod crash;
 mod exposition;
+mod foreign;
 mod ledger;
 mod link_changes;
+mod link_headers;
+mod link_kinds;
+mod plan;
 mod rotation;
+mod segmentation;
 mod shutdown;
+mod supervision;
 mod wire_replay;

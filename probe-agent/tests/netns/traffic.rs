@@ -52,7 +52,7 @@ pub(crate) fn ask(client: &Namespace, server: &Namespace, address: SocketAddr, t
 
 /// A conversation of datagrams between the ends of the lab: every one is awaited by the other end,
 /// so that no queue in between can overflow and all that were sent have passed.
-struct Conversation {
+pub(crate) struct Conversation {
     client: UdpSocket,
     server: UdpSocket,
     octets: usize,
@@ -61,7 +61,11 @@ struct Conversation {
 
 impl Conversation {
     /// `asker` talks to `answerer`, in datagrams of so many octets.
-    fn new(asker: (&Namespace, IpAddr), answerer: (&Namespace, IpAddr), octets: usize) -> Self {
+    pub(crate) fn new(
+        asker: (&Namespace, IpAddr),
+        answerer: (&Namespace, IpAddr),
+        octets: usize,
+    ) -> Self {
         // One of them below the range of ephemeral ports, so that ports tell who the server is.
         let bind = |address: IpAddr, port: u16| {
             move || UdpSocket::bind((address, port)).expect("a free port")
@@ -91,7 +95,7 @@ impl Conversation {
     }
 
     /// So many datagrams there, and one back.
-    fn talk(&mut self, datagrams: u64) {
+    pub(crate) fn talk(&mut self, datagrams: u64) {
         for _ in 0..datagrams {
             pass(&self.client, &self.server, self.octets);
         }
@@ -112,6 +116,13 @@ impl Conversation {
             bytes_sent: sent * octets,
             tcp_flags: 0,
         };
+    }
+}
+
+/// What is expected of a conversation: its flow.
+impl From<&Conversation> for (FlowKey, Counts) {
+    fn from(conversation: &Conversation) -> Self {
+        (conversation.key(), conversation.counts)
     }
 }
 
@@ -148,7 +159,7 @@ impl Chatter {
                 thread::sleep(pause);
             }
             let said = conversations.iter();
-            said.map(|it| (it.key(), it.counts)).collect()
+            said.map(Into::into).collect()
         };
         Self {
             stop,

@@ -21,6 +21,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use caps::{CapSet, Capability};
 
@@ -62,9 +63,32 @@ pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
     None
 }
 
+/// Whether Python has these modules; says which it lacks if not.
+#[must_use]
+#[track_caller]
+pub(crate) fn python_or_skip(modules: &[&str]) -> bool {
+    let import = format!("import {}", modules.join(", "));
+    let python = Command::new("python3").args(["-c", &import]).output();
+    let is_there = python.is_ok_and(|output| output.status.success());
+    if !is_there {
+        let reason = format!("needs python3 with {}", modules.join(" and "));
+        skip("PROBE_REQUIRE_KERNEL", &reason);
+    }
+    is_there
+}
+
+/// Reports a test of something that this kernel was built without. That is no failure anywhere:
+/// the test has found out all that it can.
+#[track_caller]
+pub(crate) fn not_in_this_kernel(what: &str) {
+    skip("", &format!("this kernel has no {what}"));
+}
+
 // Every test binary compiles this file, and few use all of it.
+const _: fn(&[&str]) -> bool = python_or_skip;
 const _: fn(&[&str]) -> bool = kernel_or_skip;
 const _: fn() -> Option<PathBuf> = corpus_or_skip;
+const _: fn(&str) = not_in_this_kernel;
 
 fn missing_capability() -> Option<String> {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();
@@ -81,11 +105,11 @@ fn missing_tool(tools: &[&str]) -> Option<String> {
     Some(format!("needs `{missing}` on PATH"))
 }
 
-/// Reports a skipped test; a panic where `required` says that nothing may be skipped.
+/// Reports a skipped test; a panic where the variable `required` says that nothing may be skipped.
 #[track_caller]
 fn skip(required: &str, reason: &str) {
     assert!(
-        env::var_os(required).is_none_or(|value| value != "1"),
+        required.is_empty() || env::var_os(required).is_none_or(|value| value != "1"),
         "{required}=1, but: {reason}"
     );
     let place = Location::caller();

@@ -1,12 +1,13 @@
 //! Intervals with plausible flows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use probe_agent::{
+    coverage::Compared,
     flow::{Flow, FlowCounters, FlowMap},
     ledger::{Ledger, Loss},
-    writeout::Interval,
+    writeout::{Interval, Watched},
 };
 use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
 
@@ -66,7 +67,24 @@ pub(crate) fn interval(iface: &str, start: &str, flows: u64, ends: Ends) -> Inte
         flows: map,
         totals,
         ledger: ledger(&totals),
+        watched: half_blind(),
     }
+}
+
+/// Half of what was received was not seen.
+fn half_blind() -> Watched {
+    let mut watched = Watched {
+        ingress: "tcx",
+        egress: "tcx",
+        detached: Duration::from_secs(150),
+        ..Watched::default()
+    };
+    watched.coverage[0] = Compared {
+        link: 200,
+        frames: 100,
+        packets: 100,
+    };
+    watched
 }
 
 fn ledger(totals: &FlowCounters) -> Ledger {

@@ -120,6 +120,11 @@ impl PacketBytes for TcPacket {
     fn wire_len(&self) -> usize {
         len(&self.0)
     }
+
+    #[inline(always)]
+    fn blur(&self, offset: usize) -> usize {
+        blur(offset)
+    }
 }
 
 impl EbpfContext for TcPacket {
@@ -141,6 +146,11 @@ impl Frame for TcPacket {
         let protocol = unsafe { (*self.0.skb.skb).protocol };
         // A `__be16` in the low half of the word.
         parse_ether_type(self, 0, u16::from_be(protocol as u16))
+    }
+
+    #[inline(always)]
+    fn network_offset(&self, _octets: usize) -> usize {
+        0
     }
 
     #[inline(always)]

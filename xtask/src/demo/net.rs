@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    path::Path,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -138,7 +139,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for namespace in [&self.host, &self.peer] {
+        let made = |namespace: &&&String| Path::new("/run/netns").join(namespace).exists();
+        for namespace in [&self.host, &self.peer].iter().filter(made) {
             if let Err(error) = run(Command::new("ip").args(["netns", "delete", namespace])) {
                 eprintln!("warning: {error:#}");
             }

@@ -7,7 +7,7 @@ const AGENT: &str = "probe-agent/src/";
 /// The only part of the agent that names aya.
 const DATAPATH: [&str; 2] = ["probe-agent/src/datapath.rs", "probe-agent/src/datapath/"];
 /// Modules driven by values alone: `now` is an argument.
-const FLOW_CORE: [&str; 5] = ["flow", "flow_log", "rotation", "local_buffer", "ledger"];
+const FLOW_CORE: [&str; 4] = ["flow", "flow_log", "local_buffer", "ledger"];
 const AYA: [&str; 3] = ["aya", "aya_log", "aya_obj"];
 const RUNTIME_AND_CLOCKS: [&str; 6] = [
     "tokio",

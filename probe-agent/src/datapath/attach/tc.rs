@@ -28,32 +28,51 @@ pub(super) enum TcDirection {
 
 /// Holds a TC program attached until it is dropped; with TCX, also until its process ends.
 #[derive(Debug)]
-#[expect(dead_code, reason = "held for their drop, which detaches the program")]
 pub(super) enum TcHook {
-    Tcx(FdLink),
+    Tcx(#[expect(dead_code, reason = "held for its drop")] FdLink),
     Clsact(SchedClassifierLink),
 }
 
+impl TcHook {
+    /// Lets go of a hook that has lost its program. A filter is known by its place only, and who is
+    /// in that place now is not ours to remove.
+    pub(super) fn forget(self) {
+        match self {
+            Self::Tcx(_) => {}
+            Self::Clsact(link) => std::mem::forget(link),
+        }
+    }
+}
+
+/// The program for frames with such a header.
+pub(super) const fn program_name(header: LinkHeader, direction: TcDirection) -> &'static str {
+    match (header, direction) {
+        (LinkHeader::None, TcDirection::Ingress) => programs::TC_INGRESS_L3,
+        (LinkHeader::None, TcDirection::Egress) => programs::TC_EGRESS_L3,
+        (_, TcDirection::Ingress) => programs::TC_INGRESS,
+        (_, TcDirection::Egress) => programs::TC_EGRESS,
+    }
+}
+
+/// The hook, and the number of the program at it.
 pub(super) fn attach(
     object: &mut Object,
     rung: Rung,
     link: &Link,
     direction: TcDirection,
-) -> Result<TcHook, Refusal> {
-    let (name, attach_type) = match (link.header, direction) {
-        (LinkHeader::None, TcDirection::Ingress) => {
-            (programs::TC_INGRESS_L3, TcAttachType::Ingress)
-        }
-        (LinkHeader::None, TcDirection::Egress) => (programs::TC_EGRESS_L3, TcAttachType::Egress),
-        (_, TcDirection::Ingress) => (programs::TC_INGRESS, TcAttachType::Ingress),
-        (_, TcDirection::Egress) => (programs::TC_EGRESS, TcAttachType::Egress),
+) -> Result<(TcHook, u32), Refusal> {
+    let name = program_name(link.header, direction);
+    let attach_type = match direction {
+        TcDirection::Ingress => TcAttachType::Ingress,
+        TcDirection::Egress => TcAttachType::Egress,
     };
     let program: &mut SchedClassifier = object.program(name)?.try_into()?;
-    if rung == Rung::Clsact {
-        attach_clsact(program, link, attach_type).map(TcHook::Clsact)
+    let hook = if rung == Rung::Clsact {
+        TcHook::Clsact(attach_clsact(program, link, attach_type)?)
     } else {
-        attach_tcx(program, link, attach_type).map(TcHook::Tcx)
-    }
+        TcHook::Tcx(attach_tcx(program, link, attach_type)?)
+    };
+    Ok((hook, program.info()?.id()))
 }
 
 /// First in line, since a program that answers "pass" ends the line.

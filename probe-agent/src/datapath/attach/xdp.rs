@@ -18,12 +18,21 @@ pub(super) struct XdpHook {
     _link: FdLink,
 }
 
-pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<XdpHook, Refusal> {
-    let name = if kernel_version() >= MULTI_BUFFER_KERNEL {
+/// The program that this kernel takes.
+pub(super) fn program_name() -> &'static str {
+    if kernel_version() >= MULTI_BUFFER_KERNEL {
         programs::XDP_INGRESS
     } else {
         programs::XDP_INGRESS_LINEAR
-    };
+    }
+}
+
+pub(super) fn attach(
+    object: &mut Object,
+    rung: Rung,
+    ifindex: u32,
+) -> Result<(XdpHook, u32), Refusal> {
+    let name = program_name();
     let mode = match rung {
         Rung::XdpNative => XdpMode::Driver,
         _ => XdpMode::Skb,
@@ -36,5 +45,5 @@ pub(super) fn attach(object: &mut Object, rung: Rung, ifindex: u32) -> Result<Xd
     let link = FdLink::try_from(link).map_err(|_| {
         Refusal::Attach("the kernel has no bpf_link for it, and it would outlive the agent".into())
     })?;
-    Ok(XdpHook { _link: link })
+    Ok((XdpHook { _link: link }, program.info()?.id()))
 }

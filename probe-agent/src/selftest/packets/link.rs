@@ -2,7 +2,14 @@
 
 use probe_common::parse::ParseError;
 
-use super::{Case, With, case, cut, frame::*, v4, v6};
+use super::{
+    Case, With, case, cut,
+    frame::{
+        ARP, C_TAG, DST_PORT, IPV4, IPV6, Ipv4, Ipv6, MPLS, MPLS_UPSTREAM, OLD_S_TAG,
+        PPPOE_SESSION, S_TAG, SRC_PORT, UDP, ethernet, label, pppoe, udp, vlan, vlans,
+    },
+    v4, v6,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [ethernet_cases(), vlan_cases(), mpls_cases(), pppoe_cases()].concat()

@@ -2,7 +2,14 @@
 
 use probe_common::record::NOTE_SHORT_TRANSPORT;
 
-use super::{Case, With, case, cut, frame::*, v4, v6};
+use super::{
+    Case, With, case, cut,
+    frame::{
+        AH, DESTINATION_OPTIONS, DST_PORT, DST_V6, ESP, ICMP, ICMPV6, Ipv4, Ipv6, SCTP, SRC_PORT,
+        TCP, UDP, authentication, extension, fragment, join, tcp, udp,
+    },
+    v4, v6,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [

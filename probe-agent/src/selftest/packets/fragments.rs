@@ -6,7 +6,14 @@ use probe_common::{
     record::{NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
 };
 
-use super::{Case, With, case, frame::*, v4, v6};
+use super::{
+    Case, With, case,
+    frame::{
+        DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMP, Ipv4, Ipv6, MORE_FRAGMENTS,
+        SRC_PORT, TCP, UDP, extension, fragment, join, tcp, udp,
+    },
+    v4, v6,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [ipv4_cases(), ipv6_cases()].concat()

@@ -2,7 +2,13 @@
 
 use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
 
-use super::{Case, With, case, cut, frame::*, v4};
+use super::{
+    Case, With, case, cut,
+    frame::{
+        C_TAG, DST_PORT, ICMP, IPV4, Ipv4, Ipv6, SRC_PORT, TCP, UDP, ethernet, join, tcp, udp, vlan,
+    },
+    v4,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [

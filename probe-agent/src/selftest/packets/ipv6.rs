@@ -2,7 +2,15 @@
 
 use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
 
-use super::{Case, With, case, cut, frame::*, v6};
+use super::{
+    Case, With, case, cut,
+    frame::{
+        AH, DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMPV6, IPV6, Ipv4, Ipv6,
+        NO_NEXT_HEADER, ROUTING, SRC_PORT, TCP, UDP, authentication, ethernet, extension,
+        extensions, fragment, join, tcp, udp,
+    },
+    v6,
+};
 
 pub(super) fn cases() -> Vec<Case> {
     [

@@ -1,0 +1,71 @@
+//! `probe-agent plan -c FILE`: what would be attached where, how and why; touches nothing.
+
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{EXIT_CONFIG, print};
+use crate::{
+    config::{Config, InterfaceSelector},
+    datapath::{footprint, survey::Survey},
+    flow_format::TableStyle,
+    plan::{Plan, write_text},
+    source::ebpf::load_options,
+};
+
+/// Arguments of `plan`.
+///
+/// Looks at every link of the host: which rule captures it, which hooks would be tried in which
+/// order and why others are not, which links share its packets, and whose programs are attached to
+/// it now. Changes nothing and needs no privileges, but sees more with those of the agent.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Exit status: 0 when everything that is wanted can be attached, as far as can be \
+                  known without trying, 1 when something cannot (also for lack of privileges of \
+                  this very process), 2 when the configuration is wrong."
+)]
+pub(super) struct PlanArgs {
+    /// Configuration file (YAML)
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// One JSON object instead of text; docs/PLAN.md describes it
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows the plan.
+pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
+    let config = match Config::load(&args.config) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let selector = InterfaceSelector::new(&config).map_err(anyhow::Error::msg)?;
+    let survey = Survey::take()?;
+    let footprint = footprint::of_embedded(load_options(&config))?;
+    let plan = Plan::of(&config, &selector, &survey, &footprint);
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?;
+    } else {
+        show(&plan)?;
+    }
+    Ok(if plan.can_attach {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn show(plan: &Plan) -> io::Result<()> {
+    let stdout = io::stdout();
+    let style = TableStyle::of_terminal(stdout.is_terminal());
+    let mut text = Vec::new();
+    write_text(&mut text, style, plan)?;
+    print(&String::from_utf8_lossy(&text))
+}

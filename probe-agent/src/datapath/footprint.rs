@@ -1,0 +1,122 @@
+//! Kernel memory that the maps take, worked out from the object: nothing is loaded for it.
+//!
+//! As the kernel itself accounts for them (`*_map_mem_usage` in kernel/bpf, since 6.4), but for the
+//! few hundred bytes of each map's own structure.
+
+use aya::util::nr_cpus;
+use aya_obj::{Map, Object, generated::bpf_map_type};
+
+use super::load::{LoadOptions, OBJECT};
+
+/// `struct htab_elem` before key and value.
+const HASH_ELEMENT_BYTES: u64 = 48;
+/// `struct bucket` of a hash map.
+const HASH_BUCKET_BYTES: u64 = 16;
+/// `RINGBUF_NR_META_PAGES`: management, consumer and producer.
+const RING_META_PAGES: u64 = 3;
+const POINTER_BYTES: u64 = 8;
+
+/// Memory of one map.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MapMemory {
+    /// Name in the object.
+    pub map: String,
+    /// Entries; of the ring: bytes.
+    pub entries: u32,
+    /// Bytes on each CPU, if the map has a copy per CPU.
+    pub bytes_per_cpu: Option<u64>,
+    /// Bytes altogether.
+    pub bytes: u64,
+}
+
+/// Memory of all maps.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Footprint {
+    /// CPUs that the kernel keeps copies for: all that could ever be plugged in.
+    pub cpus: u32,
+    /// The maps, largest first.
+    pub maps: Vec<MapMemory>,
+}
+
+impl Footprint {
+    /// Bytes of all maps.
+    pub fn bytes(&self) -> u64 {
+        self.maps.iter().map(|map| map.bytes).sum()
+    }
+}
+
+/// The footprint could not be worked out.
+#[derive(Debug, thiserror::Error)]
+pub enum FootprintError {
+    /// The object cannot be read.
+    #[error("cannot read the eBPF object: {0}")]
+    Object(#[from] aya_obj::ParseError),
+    /// The CPUs cannot be counted.
+    #[error("cannot count the CPUs ({path}): {source}")]
+    Cpus {
+        /// The file that tells.
+        path: &'static str,
+        /// Why it does not.
+        source: std::io::Error,
+    },
+}
+
+/// Memory of the embedded object's maps, loaded with these options.
+pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
+    let cpus = nr_cpus().map_err(|(path, source)| FootprintError::Cpus { path, source })?;
+    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let object = Object::parse(OBJECT)?;
+    let sized = options.map_entries();
+    let mut maps: Vec<_> = object
+        .maps
+        .iter()
+        .map(|(name, map)| {
+            let entries = sized.iter().find(|(sized, _)| sized == name);
+            let entries = entries.map_or_else(|| map.max_entries(), |(_, entries)| *entries);
+            memory(name, map, entries, cpus)
+        })
+        .collect();
+    maps.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.map.cmp(&b.map)));
+    Ok(Footprint { cpus, maps })
+}
+
+fn memory(name: &str, map: &Map, entries: u32, cpus: u32) -> MapMemory {
+    let (count, cpus) = (u64::from(entries), u64::from(cpus));
+    let [key, value] =
+        [map.key_size(), map.value_size()].map(|size| u64::from(size).next_multiple_of(8));
+    let buckets = HASH_BUCKET_BYTES * count.next_power_of_two();
+    let is = |kind: bpf_map_type| kind as u32 == map.map_type();
+    let (shared, per_cpu) = if is(bpf_map_type::BPF_MAP_TYPE_RINGBUF) {
+        (ring(count), None)
+    } else if is(bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY) {
+        (count * POINTER_BYTES, Some(count * value))
+    } else if is(bpf_map_type::BPF_MAP_TYPE_HASH) {
+        // One element more for each CPU, so that an update never has to wait for one.
+        let elements = (count + cpus) * (HASH_ELEMENT_BYTES + key + value);
+        (buckets + elements, None)
+    } else if is(bpf_map_type::BPF_MAP_TYPE_LRU_HASH) {
+        (buckets + count * (HASH_ELEMENT_BYTES + key + value), None)
+    } else if is(bpf_map_type::BPF_MAP_TYPE_PERCPU_HASH)
+        || is(bpf_map_type::BPF_MAP_TYPE_LRU_PERCPU_HASH)
+    {
+        let elements = count * (HASH_ELEMENT_BYTES + key + POINTER_BYTES);
+        (buckets + elements, Some(count * value))
+    } else {
+        // Arrays, also of maps.
+        (count * value, None)
+    };
+    MapMemory {
+        map: name.to_owned(),
+        entries,
+        bytes_per_cpu: per_cpu,
+        bytes: shared + per_cpu.unwrap_or(0) * cpus,
+    }
+}
+
+/// Data pages, and the table that maps them twice in a row.
+fn ring(bytes: u64) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    let data = bytes.next_power_of_two().max(page);
+    let table = (RING_META_PAGES + 2 * data / page) * POINTER_BYTES;
+    data + RING_META_PAGES * page + table
+}

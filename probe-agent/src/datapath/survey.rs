@@ -1,0 +1,173 @@
+//! What is on the host before anything of ours is: its links, how they hang together, and whose
+//! programs are attached to them. Asks and changes nothing.
+
+mod holders;
+mod host;
+mod programs;
+
+use std::collections::BTreeSet;
+
+use rtnetlink::packet_route::link::{
+    InfoData, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+
+pub use self::{
+    holders::Holder,
+    host::{Feature, Host},
+    programs::{AttachedProgram, ProgramHook},
+};
+use super::{
+    link::Link,
+    netlink::{self, NetlinkError},
+    syscall,
+};
+
+/// A link with everything that matters for its capture.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SurveyedLink {
+    /// What decides about the hooks.
+    pub link: Link,
+    /// Type of its link headers (ARPHRD).
+    pub arphrd: u16,
+    /// The kernel's name of that type.
+    pub arphrd_name: String,
+    /// Largest packet in octets.
+    pub mtu: Option<u32>,
+    /// Administratively up.
+    pub is_up: bool,
+    /// Name of the driver.
+    pub driver: Option<String>,
+    /// VLAN that a `vlan` link carries.
+    pub vlan_id: Option<u16>,
+    /// Bridge, bond or the like that it is a member of, by index.
+    pub master: Option<u32>,
+    /// The link below it (of a VLAN, a macvlan or a tunnel), or a veth's other end.
+    pub lower: Option<LowerLink>,
+    /// Kind of the qdisc that TC filters hang on: `clsact`, or the older `ingress`.
+    pub clsact: Option<String>,
+    /// Programs and filters on the hooks that we would use, in the order in which they run.
+    pub programs: Vec<AttachedProgram>,
+}
+
+/// `IFLA_LINK`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LowerLink {
+    /// Its index, in the network namespace it is in.
+    pub ifindex: u32,
+    /// It is in another network namespace.
+    pub is_elsewhere: bool,
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Survey {
+    /// Kernel and privileges.
+    pub host: Host,
+    /// All links of the network namespace of the calling thread, by index.
+    pub links: Vec<SurveyedLink>,
+    /// What could not be looked at, each with the reason.
+    pub not_looked_at: Vec<String>,
+}
+
+impl Survey {
+    /// Looks at the host. Only that there is no list of links is an error; what else cannot be
+    /// seen is told.
+    pub fn take() -> Result<Self, NetlinkError> {
+        let mut hidden = BTreeSet::new();
+        let mut links: Vec<_> = netlink::links()?
+            .iter()
+            .map(SurveyedLink::from_message)
+            .collect();
+        programs::add_filters(&mut links, &mut hidden);
+        links.sort_by_key(|link| link.link.ifindex);
+        let has_tcx = programs::add_tcx(&mut links, &mut hidden);
+        programs::add_names_and_holders(&mut links, &mut hidden);
+        Ok(Self {
+            host: Host::look(has_tcx),
+            links,
+            not_looked_at: hidden.into_iter().collect(),
+        })
+    }
+}
+
+impl SurveyedLink {
+    fn from_message(message: &LinkMessage) -> Self {
+        let link = Link::from_message(message);
+        let mut surveyed = Self {
+            arphrd: message.header.link_layer_type.into(),
+            arphrd_name: message.header.link_layer_type.to_string(),
+            mtu: None,
+            is_up: message.header.flags.contains(LinkFlags::Up),
+            // A link without a driver that answers has none worth telling.
+            driver: syscall::driver(&link.name).ok(),
+            vlan_id: None,
+            master: None,
+            lower: None,
+            clsact: None,
+            programs: programs::xdp(message),
+            link,
+        };
+        let mut lower = None;
+        let mut is_elsewhere = false;
+        for attribute in &message.attributes {
+            match attribute {
+                LinkAttribute::Mtu(mtu) => surveyed.mtu = Some(*mtu),
+                LinkAttribute::Controller(master) => surveyed.master = Some(*master),
+                LinkAttribute::Link(ifindex) if *ifindex != 0 => lower = Some(*ifindex),
+                LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+                LinkAttribute::LinkInfo(infos) => {
+                    surveyed.vlan_id = vlan_id(infos);
+                    lower = lower.or_else(|| vxlan_lower(infos));
+                }
+                _ => {}
+            }
+        }
+        // Tunnels without a device below name themselves or 0.
+        surveyed.lower = lower
+            .filter(|lower| *lower != surveyed.link.ifindex || is_elsewhere)
+            .map(|ifindex| LowerLink {
+                ifindex,
+                is_elsewhere,
+            });
+        surveyed
+    }
+}
+
+fn vlan_id(infos: &[LinkInfo]) -> Option<u16> {
+    let vlan = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vlan(vlan)) => Some(vlan),
+        _ => None,
+    })?;
+    vlan.iter().find_map(|info| match info {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
+}
+
+/// A vxlan names the device below it in its own attributes only.
+fn vxlan_lower(infos: &[LinkInfo]) -> Option<u32> {
+    let vxlan = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vxlan(vxlan)) => Some(vxlan),
+        _ => None,
+    })?;
+    vxlan.iter().find_map(|info| match info {
+        InfoVxlan::Link(ifindex) if *ifindex != 0 => Some(*ifindex),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Survey;
+
+    #[test]
+    fn the_loopback_link_is_described() {
+        let survey = Survey::take().unwrap();
+        let lo = survey.links.iter().find(|link| link.link.name == "lo");
+        let lo = lo.unwrap();
+        assert!(lo.link.is_loopback);
+        assert_eq!((lo.arphrd, lo.arphrd_name.as_str()), (772, "LOOPBACK"));
+        assert_eq!((lo.master, lo.lower), (None, None));
+        assert!(survey.host.release.contains('.'), "{:?}", survey.host);
+    }
+}

@@ -1,0 +1,257 @@
+//! What would be attached where, how and why, before the host is touched (`probe-agent plan`).
+//!
+//! [`Plan::of`] is a pure function of a configuration and a [`Survey`] of the host. The public
+//! fields are the JSON output, see docs/PLAN.md.
+
+mod capacity;
+mod hooks;
+mod host;
+mod programs;
+mod stacking;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::{
+    config::{Choice, Config, InterfaceSelector},
+    datapath::{
+        footprint::Footprint,
+        link::LinkHeader,
+        survey::{Host, Survey, SurveyedLink},
+    },
+};
+
+pub use self::{
+    capacity::{MapPlan, Memory},
+    hooks::HookStep,
+    host::{FeaturePlan, HostPlan},
+    programs::{HolderPlan, ProgramPlan},
+    stacking::{Relation, Stacked},
+    text::write_text,
+};
+
+/// The version of the JSON output's shape. Fields may be added without a new one.
+pub const FORMAT: u32 = 1;
+
+/// The plan for a host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Everything that is wanted can be attached, as far as can be known without trying.
+    pub can_attach: bool,
+    /// What cannot be attached, each with the reason.
+    pub problems: Vec<String>,
+    /// What can be attached and yet should be known.
+    pub warnings: Vec<String>,
+    /// What could not be looked at, each with what it takes.
+    pub not_looked_at: Vec<String>,
+    /// All links of the host, by index.
+    pub interfaces: Vec<InterfacePlan>,
+    /// Names in the configuration that no link has.
+    pub missing: Vec<String>,
+    /// Kernel and privileges.
+    pub host: HostPlan,
+    /// Kernel memory of the maps.
+    pub memory: Memory,
+}
+
+/// The plan for a link.
+#[derive(Clone, Debug, Serialize)]
+pub struct InterfacePlan {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub ifindex: u32,
+    /// It is to be captured.
+    pub captured: bool,
+    /// Why it is to be captured, or why not: the rule.
+    pub rule: String,
+    /// Why it cannot be captured although it is to be.
+    pub problem: Option<String>,
+    /// Why `auto` would not take the native XDP that the configuration forces.
+    pub cost: Option<String>,
+    /// `veth`, `bridge` …; `physical` and `loopback` where the kernel has no name for it.
+    pub kind: String,
+    /// Type of its link headers, as the kernel numbers them.
+    pub arphrd: u16,
+    /// The kernel's name of that type.
+    pub arphrd_name: String,
+    /// `ethernet`, `none` or `unknown`: what its frames start with.
+    pub header: &'static str,
+    /// Name of the driver.
+    pub driver: Option<String>,
+    /// Largest packet in octets.
+    pub mtu: Option<u32>,
+    /// Administratively up.
+    pub up: bool,
+    /// VLAN that it carries.
+    pub vlan_id: Option<u16>,
+    /// Links above, below and beside it that see the same packets.
+    pub stacked: Vec<Stacked>,
+    /// What is attached to it now.
+    pub programs: Vec<ProgramPlan>,
+    /// Hooks for received packets in the order in which they are tried.
+    pub ingress: Vec<HookStep>,
+    /// The same for sent packets.
+    pub egress: Vec<HookStep>,
+}
+
+impl Plan {
+    /// Plans for a host. `footprint` is that of the configuration.
+    pub fn of(
+        config: &Config,
+        selector: &InterfaceSelector,
+        survey: &Survey,
+        footprint: &Footprint,
+    ) -> Self {
+        let interfaces: Vec<_> = survey
+            .links
+            .iter()
+            .map(|link| InterfacePlan::of(link, selector, survey))
+            .collect();
+        let missing: Vec<_> = selector
+            .names()
+            .filter(|name| survey.links.iter().all(|link| link.link.name != **name))
+            .map(str::to_owned)
+            .collect();
+        let memory = Memory::of(config, footprint);
+        let mut plan = Self {
+            format: FORMAT,
+            can_attach: true,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            not_looked_at: survey.not_looked_at.clone(),
+            interfaces,
+            missing,
+            host: HostPlan::of(&survey.host),
+            memory,
+        };
+        plan.problems = plan.find_problems(&survey.host);
+        plan.can_attach = plan.problems.is_empty();
+        plan.warnings = plan.find_warnings();
+        plan
+    }
+
+    /// The links that are to be captured.
+    pub fn captured(&self) -> impl Iterator<Item = &InterfacePlan> {
+        self.interfaces.iter().filter(|link| link.captured)
+    }
+
+    fn find_problems(&self, host: &Host) -> Vec<String> {
+        let mut problems = Vec::new();
+        problems.extend(host.obstacle.clone());
+        for name in &self.missing {
+            problems.push(format!(
+                "{name}: configured by name, but this host has no such link"
+            ));
+        }
+        for link in self.captured() {
+            let problem = link.problem.as_ref();
+            problems.extend(problem.map(|problem| format!("{}: {problem}", link.name)));
+        }
+        let wanted = self.captured().count();
+        let slots = self.memory.interfaces as usize;
+        if wanted > slots {
+            problems.push(format!(
+                "{wanted} links are to be captured, and there is room for {slots}: name fewer"
+            ));
+        }
+        problems
+    }
+
+    fn find_warnings(&self) -> Vec<String> {
+        let mut warnings = BTreeSet::new();
+        if self.captured().next().is_none() && self.missing.is_empty() {
+            warnings.insert("no link of this host is to be captured".to_owned());
+        }
+        for link in self.captured() {
+            if !link.up {
+                warnings.insert(format!(
+                    "{}: is down, so there is nothing to see",
+                    link.name
+                ));
+            }
+            if let Some(cost) = &link.cost {
+                warnings.insert(format!("{}: xdp-native is forced, and {cost}", link.name));
+            }
+            for other in link.stacked.iter().filter(|other| other.captured) {
+                let mut pair = [link.name.as_str(), other.name.as_str()];
+                pair.sort_unstable();
+                warnings.insert(format!(
+                    "{} and {} are both captured and see the same packets",
+                    pair[0], pair[1]
+                ));
+            }
+            let foreign_xdp = link
+                .programs
+                .iter()
+                .any(|program| program.hook.starts_with("xdp") && !program.ours);
+            if foreign_xdp {
+                warnings.insert(format!(
+                    "{}: packets that the XDP program there drops or redirects are not seen by TC",
+                    link.name
+                ));
+            }
+        }
+        warnings.into_iter().collect()
+    }
+}
+
+impl InterfacePlan {
+    fn of(surveyed: &SurveyedLink, selector: &InterfaceSelector, survey: &Survey) -> Self {
+        let link = &surveyed.link;
+        let choice = selector.explain(&link.name);
+        let kind = kind_of(surveyed);
+        let hooks = choice
+            .config()
+            .map(|config| hooks::plan(config, surveyed, &survey.host))
+            .unwrap_or_default();
+        Self {
+            name: link.name.clone(),
+            ifindex: link.ifindex,
+            captured: choice.config().is_some(),
+            rule: reason_of(choice),
+            problem: hooks.problem,
+            cost: hooks.cost,
+            kind,
+            arphrd: surveyed.arphrd,
+            arphrd_name: surveyed.arphrd_name.clone(),
+            header: match link.header {
+                LinkHeader::Ethernet => "ethernet",
+                LinkHeader::None => "none",
+                LinkHeader::Unknown(_) => "unknown",
+            },
+            driver: surveyed.driver.clone(),
+            mtu: surveyed.mtu,
+            up: surveyed.is_up,
+            vlan_id: surveyed.vlan_id,
+            stacked: stacking::of(surveyed, &survey.links, selector),
+            programs: surveyed.programs.iter().map(ProgramPlan::of).collect(),
+            ingress: hooks.ingress,
+            egress: hooks.egress,
+        }
+    }
+}
+
+/// The choice without its first words, which `captured` says.
+fn reason_of(choice: Choice<'_>) -> String {
+    let text = choice.to_string();
+    match text.split_once(": ") {
+        Some((_, reason)) => reason.to_owned(),
+        None => text,
+    }
+}
+
+fn kind_of(surveyed: &SurveyedLink) -> String {
+    match &surveyed.link.kind {
+        Some(kind) => kind.clone(),
+        None if surveyed.link.is_loopback => "loopback".to_owned(),
+        None => "physical".to_owned(),
+    }
+}

@@ -1,0 +1,48 @@
+//! Kernel memory that a configuration takes.
+
+use serde::Serialize;
+
+use crate::{config::Config, datapath::footprint::Footprint, source::ebpf::load_options};
+
+/// Memory of all maps, taken when the agent starts, whatever the traffic.
+#[derive(Clone, Debug, Serialize)]
+pub struct Memory {
+    /// Bytes of all maps.
+    pub bytes: u64,
+    /// CPUs that the kernel keeps copies for: all that could ever be plugged in.
+    pub cpus: u32,
+    /// Interfaces that there is room for.
+    pub interfaces: u32,
+    /// The maps, largest first.
+    pub maps: Vec<MapPlan>,
+}
+
+/// Memory of one map.
+#[derive(Clone, Debug, Serialize)]
+pub struct MapPlan {
+    /// Name in the object.
+    pub name: String,
+    /// Entries; of the ring: bytes.
+    pub entries: u32,
+    /// Bytes on each CPU, if the map has a copy per CPU.
+    pub bytes_per_cpu: Option<u64>,
+    /// Bytes altogether.
+    pub bytes: u64,
+}
+
+impl Memory {
+    pub(super) fn of(config: &Config, footprint: &Footprint) -> Self {
+        let maps = footprint.maps.iter().map(|map| MapPlan {
+            name: map.map.clone(),
+            entries: map.entries,
+            bytes_per_cpu: map.bytes_per_cpu,
+            bytes: map.bytes,
+        });
+        Self {
+            bytes: footprint.bytes(),
+            cpus: footprint.cpus,
+            interfaces: load_options(config).interfaces,
+            maps: maps.collect(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a program must push and count for a packet, as the host's parser or a known answer says.
+
+use probe_common::{
+    control::Counters,
+    parse::{OutOfBounds, Packet, PacketBytes, ParseError, link},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+};
+use zerocopy::IntoBytes;
+
+use super::bench::{ETHERNET_LEN, Ran, UnderTest};
+use crate::datapath::test_run::TEST_IFINDEX;
+
+const ETHER_TYPE_OFFSET: usize = 12;
+
+/// The frame as the programs for devices without link header see it in a test run: the kernel has
+/// found the network header behind the Ethernet header, and counts that header in the length.
+struct FromNetworkHeader<'a>(&'a [u8]);
+
+impl PacketBytes for FromNetworkHeader<'_> {
+    fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
+        self.0.load(ETHERNET_LEN + offset)
+    }
+
+    fn wire_len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Parses a frame on the host as a program would.
+pub fn parse_on_host(under_test: UnderTest, frame: &[u8]) -> Result<Packet, ParseError> {
+    if !under_test.is_l3 {
+        return link::parse_ethernet(frame);
+    }
+    let ether_type = u16::from_be_bytes(frame.load(ETHER_TYPE_OFFSET)?);
+    link::parse_ether_type(&FromNetworkHeader(frame), 0, ether_type)
+}
+
+/// What a program must do with a frame that is parsed like this.
+pub fn expected_of(
+    under_test: UnderTest,
+    parsed: &Result<Packet, ParseError>,
+    frame_len: usize,
+) -> Ran {
+    let mut counted = Counters::default();
+    counted.frames += 1;
+    counted.seen.add(1, frame_len as u64);
+    let mut expected = Ran {
+        action: under_test.action,
+        record: None,
+        counted,
+    };
+    let direction = under_test.direction;
+    let (record, head) = match parsed {
+        Ok(Packet::V4(seen)) => {
+            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            (seen.key.into_record(head).as_bytes().to_vec(), head)
+        }
+        Ok(Packet::V6(seen)) => {
+            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            (seen.key.into_record(head).as_bytes().to_vec(), head)
+        }
+        Err(error) => {
+            expected.counted.unparsed[error.index()].add(1, frame_len as u64);
+            return expected;
+        }
+    };
+    let counted = &mut expected.counted;
+    counted.recorded.add(1, head.octets);
+    counted.later_fragments = u64::from(head.notes & NOTE_LATER_FRAGMENT != 0);
+    counted.short_transports = u64::from(head.notes & NOTE_SHORT_TRANSPORT != 0);
+    expected.record = Some(record);
+    expected
+}
+
+fn head_of(direction: u8, octets: u32, tcp_flags: u8, aux: u8, notes: u8) -> RecordHead {
+    RecordHead {
+        octets: u64::from(octets),
+        packets: 1,
+        ifindex: TEST_IFINDEX,
+        direction,
+        tcp_flags,
+        aux,
+        notes,
+        ..RecordHead::default()
+    }
+}

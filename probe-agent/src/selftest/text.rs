@@ -1,0 +1,130 @@
+//! The report for people.
+
+use std::io::{self, Write};
+
+use super::{Difference, ProgramReport, Report};
+use crate::{
+    flow_format::TableStyle,
+    page::{Colour, paint, wrap},
+};
+
+/// Packets with differences that are shown; JSON has all.
+const SHOWN: usize = 5;
+const WIDTH: usize = 80;
+const INDENT: usize = 2;
+
+/// Writes the report.
+pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
+    let Report {
+        object,
+        kernel,
+        architecture,
+        packets,
+        ..
+    } = report;
+    writeln!(out, "object    {object}")?;
+    writeln!(out, "kernel    {kernel} on {architecture}")?;
+    writeln!(out, "packets   {packets}, with known answers")?;
+    writeln!(out)?;
+    let header = format!(
+        "{:<25} {:>8} {:>8} {:>6} {:>6} {:>7} {:>7}",
+        "program", "verified", "machine", "agree", "differ", "not run", "ns/run"
+    );
+    writeln!(out, "{}", paint(style, Colour::Bold, &header))?;
+    for program in &report.programs {
+        writeln!(out, "{}", row(program))?;
+    }
+    writeln!(out)?;
+    let alike = alike(&report.differences);
+    for group in alike.iter().take(SHOWN) {
+        write_alike(out, style, group)?;
+    }
+    let hidden = alike.len().saturating_sub(SHOWN);
+    if hidden > 0 {
+        writeln!(out, "and {hidden} more like these (--json has all)\n")?;
+    }
+    verdict(out, style, report)
+}
+
+/// Instructions that the verifier walked, bytes of machine code, and runs.
+fn row(program: &ProgramReport) -> String {
+    let ProgramReport {
+        program: name,
+        left_out,
+        verified_instructions,
+        jited_bytes,
+        runs,
+        agreed,
+        unfit,
+        median_run_ns,
+    } = program;
+    if let Some(reason) = left_out {
+        return format!("{name:<25} not used here: {reason}");
+    }
+    let verified = verified_instructions.map_or_else(|| "?".to_owned(), |count| count.to_string());
+    format!(
+        "{name:<25} {verified:>8} {jited_bytes:>8} {agreed:>6} {:>6} {unfit:>7} \
+         {median_run_ns:>7}",
+        runs - agreed
+    )
+}
+
+/// Differences of one packet that are the same in several programs, in the order of the packets.
+fn alike(differences: &[Difference]) -> Vec<Vec<&Difference>> {
+    let mut groups: Vec<Vec<&Difference>> = Vec::new();
+    for difference in differences {
+        let same = groups.iter_mut().find(|group| {
+            group[0].packet == difference.packet && group[0].fields == difference.fields
+        });
+        match same {
+            Some(group) => group.push(difference),
+            None => groups.push(vec![difference]),
+        }
+    }
+    groups
+}
+
+fn write_alike(out: &mut impl Write, style: TableStyle, group: &[&Difference]) -> io::Result<()> {
+    writeln!(out, "{}", paint(style, Colour::Red, group[0].packet))?;
+    let programs: Vec<_> = group.iter().map(|difference| difference.program).collect();
+    for line in wrap(&format!("in {}", programs.join(", ")), WIDTH - INDENT) {
+        writeln!(out, "{:INDENT$}{line}", "")?;
+    }
+    for field in &group[0].fields {
+        let text = format!(
+            "{}: expected {}, got {}",
+            field.field, field.expected, field.got
+        );
+        for line in wrap(&text, WIDTH - INDENT) {
+            writeln!(out, "{:INDENT$}{line}", "")?;
+        }
+    }
+    writeln!(out)
+}
+
+fn verdict(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
+    let Report {
+        runs,
+        agreed,
+        elapsed_ms,
+        ..
+    } = report;
+    let (colour, text) = if report.ok {
+        (
+            Colour::Green,
+            format!("good: all {agreed} runs agree with the host, in {elapsed_ms} ms"),
+        )
+    } else if *runs == 0 {
+        (
+            Colour::Red,
+            "failed: no program could be run on any packet".to_owned(),
+        )
+    } else {
+        let differ = report.differences.len();
+        (
+            Colour::Red,
+            format!("failed: {differ} of {runs} runs differ, in {elapsed_ms} ms"),
+        )
+    };
+    writeln!(out, "{}", paint(style, colour, &text))
+}

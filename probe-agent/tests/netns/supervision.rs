@@ -1,0 +1,165 @@
+//! Programs that are removed behind the agent's back, and a capture that goes blind.
+
+use std::{process::Command, time::Duration};
+
+use rstest::rstest;
+
+use super::{
+    agent::{Agent, Installation},
+    flows::{assert_nothing_lost, stored_intervals, stored_total},
+    generators::ping,
+    lab::{LINK, Lab, Offloads, PEER_V4},
+    process::{PATIENCE, eventually, run, within},
+    skip,
+    traffic::Chatter,
+};
+
+pub(crate) const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "ping", "bpftool"];
+
+/// A loss is noticed within so much time.
+pub(crate) const NOTICED: Duration = Duration::from_secs(5);
+
+/// `ping` of the lab sends so many requests.
+pub(crate) const PINGS: u64 = 5;
+
+/// Every link of ours is detached as an administrator would do it.
+#[rstest]
+#[case::tc("tc", &["ingress tcx", "egress tcx"])]
+#[case::generic_xdp("xdp-generic", &["ingress xdp-generic", "egress tcx"])]
+#[case::native_xdp("xdp-native", &["ingress xdp-native", "egress tcx"])]
+fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] lost: &[&str]) {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    ping(&lab.host, PEER_V4, 200);
+    for link in agent.attached().links {
+        detach(link);
+    }
+    wait_for_state(&agent, "detached", NOTICED);
+    let log = installation.log();
+    for hook in lost {
+        let told = format!("{hook}: our program was detached");
+        assert!(log.contains(&told), "{told}");
+    }
+    within(NOTICED, "our programs are back", || {
+        (agent.metrics().sum("probe_reattached_total", "") == 1).then_some(())
+    });
+    ping(&lab.host, PEER_V4, 200);
+    assert!(agent.terminate().success(), "the agent's exit code");
+
+    let json = installation.json();
+    assert_nothing_lost(&json);
+    let stored = stored_total(&json);
+    assert_eq!([stored.packets_rcvd, stored.packets_sent], [2 * PINGS; 2]);
+    let interval = &stored_intervals(&json)[0];
+    assert_eq!(interval.ledger("reattached"), 1);
+    assert!(interval.ledger("detached_ms") > 0, "{}", interval.ledger);
+}
+
+/// Not every change of a link is a loss.
+#[test]
+fn a_link_that_goes_down_and_up_keeps_its_programs() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    let before = agent.attached();
+    ping(&lab.host, PEER_V4, 200);
+    lab.host.ip(&format!("link set {LINK} down\n"));
+    eventually("the agent looks at it", || {
+        let moved = agent.metrics().sum("probe_link_packets_total", "outbound");
+        (moved.cast_unsigned() >= PINGS).then_some(())
+    });
+    lab.host.ip(&format!("link set {LINK} up\n"));
+    eventually("the link is up again", || {
+        let state = format!("/sys/class/net/{LINK}/operstate");
+        let state = run(lab.host.command("cat").arg(state));
+        (state.trim() == "up").then_some(())
+    });
+    ping(&lab.host, PEER_V4, 200);
+    assert_eq!(agent.attached(), before);
+    assert_eq!(agent.metrics().sum("probe_reattached_total", ""), 0);
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let json = installation.json();
+    assert_nothing_lost(&json);
+    let intervals = stored_intervals(&json);
+    let pings = intervals[0].flows.iter().filter(|flow| flow["proto"] == 1);
+    let sent: i64 = pings.filter_map(|flow| flow["packets_sent"].as_i64()).sum();
+    assert_eq!(sent.cast_unsigned(), 2 * PINGS);
+}
+
+/// The programs are attached and run, but their maps no longer know the interface.
+#[test]
+fn a_blind_capture_is_told_from_a_quiet_link() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let lab = Lab::new(Offloads::Off);
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let agent = installation.start(&lab.host);
+    let slots = agent.map("SLOTS").to_string();
+    let all_slots = agent.map("ALL_SLOTS").to_string();
+    let key = lab.host.enter(|| ifindex(LINK)).to_le_bytes();
+    let key = key.map(|octet| octet.to_string());
+    let bpftool = |words: &[&str]| run(Command::new("bpftool").arg("map").args(words));
+    let [a, b, c, d] = key.each_ref().map(String::as_str);
+
+    let chatter = Chatter::start(&lab, Duration::from_millis(5));
+    wait_for_state(&agent, "ok", PATIENCE);
+    let zeros = ["0"; 12];
+    let update = ["update", "id", &slots, "key", a, b, c, d, "value"];
+    bpftool(&[&update[..], &zeros].concat());
+    bpftool(&["delete", "id", &all_slots, "key", a, b, c, d]);
+    wait_for_state(&agent, "blind", PATIENCE);
+    let exposition = agent.exposition();
+    for direction in ["inbound", "outbound"] {
+        let series =
+            format!("probe_coverage_ratio{{direction=\"{direction}\",iface=\"{LINK}\"}} 0\n");
+        assert!(exposition.contains(&series), "{exposition}");
+    }
+    assert!(agent.metrics().sum("probe_unclaimed_packets_total", "") > 0);
+    let log = installation.log();
+    assert!(
+        log.contains("capture is blind: our programs get frames"),
+        "{log}"
+    );
+    drop(chatter);
+    assert!(agent.terminate().success(), "the agent's exit code");
+    let interval = &stored_intervals(&installation.json())[0];
+    assert_eq!(
+        interval.ledger("residue"),
+        0,
+        "what was seen has its address"
+    );
+    let ratio = interval.ledger["coverage"]["inbound"]["ratio"].as_f64();
+    assert!(
+        ratio.is_some_and(|ratio| ratio < 0.9),
+        "{}",
+        interval.ledger
+    );
+}
+
+/// Index of a link of the calling thread's namespace.
+pub(crate) fn ifindex(link: &str) -> u32 {
+    let shown = run(Command::new("ip").args(["-o", "link", "show", "dev", link]));
+    let index = shown.split(':').next().and_then(|it| it.parse().ok());
+    index.expect("a number first")
+}
+
+pub(crate) fn detach(link: u32) {
+    run(Command::new("bpftool").args(["link", "detach", "id", &link.to_string()]));
+}
+
+/// Waits until the agent says so of its one interface.
+#[track_caller]
+pub(crate) fn wait_for_state(agent: &Agent<'_>, state: &str, patience: Duration) {
+    let label = format!("state=\"{state}\"");
+    within(patience, &format!("the capture is {state}"), || {
+        (agent.metrics().sum("probe_capture_state", &label) == 1).then_some(())
+    });
+}

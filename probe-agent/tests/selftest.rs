@@ -1,0 +1,192 @@
+//! `selftest`: passes on this kernel, and fails with a clear report where the object is wrong.
+
+use std::{
+    fs,
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+#[path = "support/skip.rs"]
+mod skip;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_probe-agent");
+const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/probe.bpf.o");
+const UDP: i32 = 17;
+const IPV6: i32 = 0x86dd;
+const NOBODY: u32 = 65534;
+
+fn selftest(arguments: &[&str]) -> Output {
+    let mut selftest = Command::new(BINARY);
+    selftest.arg("selftest").args(arguments);
+    selftest.output().expect("the binary runs")
+}
+
+#[track_caller]
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn in_folder(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).expect("written");
+    path
+}
+
+/// The committed object with another number in the place of `from` wherever it is compared with a
+/// register: what a slip in the source would have made of it.
+fn mutated(from: i32, to: i32) -> Vec<u8> {
+    // BPF_JMP and BPF_JMP32, JEQ and JNE, with an immediate (RFC 9669, section 4.3).
+    const COMPARISONS: [u8; 4] = [0x15, 0x55, 0x16, 0x56];
+    let mut object = fs::read(OBJECT).expect("the committed object");
+    let mut changed = 0;
+    for instruction in object.as_chunks_mut::<8>().0 {
+        let immediate = instruction.last_chunk_mut::<4>().expect("four of eight");
+        if i32::from_le_bytes(*immediate) != from {
+            continue;
+        }
+        *immediate = to.to_le_bytes();
+        if COMPARISONS.contains(&instruction[0]) {
+            changed += 1;
+        } else {
+            let immediate = instruction.last_chunk_mut::<4>().expect("four of eight");
+            *immediate = from.to_le_bytes();
+        }
+    }
+    assert!(changed > 0, "the object compares nothing with {from:#x}");
+    object
+}
+
+#[test]
+fn it_passes_on_this_kernel() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let output = selftest(&[]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("good: all "), "{text}");
+    assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+
+    let output = selftest(&["--json"]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(0), "{report:#}");
+    assert_eq!(
+        (&report["ok"], &report["object"]),
+        (&true.into(), &"embedded".into())
+    );
+    assert_eq!(report["runs"], report["agreed"]);
+    assert!(report["packets"].as_u64() > Some(150), "{report:#}");
+    let programs = report["programs"].as_array().expect("a list");
+    assert_eq!(programs.len(), 6, "all programs of the object");
+    for program in programs {
+        let is_left_out = !program["left_out"].is_null();
+        assert!(
+            is_left_out || program["runs"].as_u64() > Some(150),
+            "{program:#}"
+        );
+    }
+}
+
+#[test]
+fn the_committed_object_passes_as_a_file() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let output = selftest(&["--object", OBJECT]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_object_that_takes_udp_for_something_else_fails() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let object = in_folder(folder.path(), "udp.o", &mutated(UDP, 18));
+    let object = object.to_str().expect("a path");
+    let output = selftest(&["--object", object]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for told in [
+        "udp",
+        "in probe_xdp_ingress",
+        "dst_port: expected 2222, got 0",
+        "failed: ",
+    ] {
+        assert!(text.contains(told), "{told} is not in\n{text}");
+    }
+    let output = selftest(&["--json", "--object", object]);
+    let report = json(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(report["ok"], false);
+    let differences = report["differences"].as_array().expect("a list");
+    assert!(!differences.is_empty());
+    for difference in differences {
+        let expected = difference["expected"]["text"].as_str().expect("text");
+        assert!(expected.contains("ip_protocol 17,"), "{difference:#}");
+        assert_ne!(difference["expected"], difference["got"]);
+    }
+    let agreed = report["agreed"].as_u64().expect("a number");
+    let runs = report["runs"].as_u64().expect("a number");
+    assert_eq!(agreed + differences.len() as u64, runs);
+    assert!(agreed > runs / 2, "what is not UDP still agrees");
+}
+
+#[test]
+fn an_object_that_does_not_know_ipv6_fails() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let object = in_folder(folder.path(), "ipv6.o", &mutated(IPV6, 0x86de));
+    let output = selftest(&["--object", object.to_str().expect("a path")]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.contains("record: expected IPv6, got none"), "{text}");
+    assert!(
+        text.contains("counted as non_ip: expected none, got 1 of "),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_no_object_is_one_sentence() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = in_folder(folder.path(), "notes.txt", b"no object");
+    let output = selftest(&["--object", text.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("eBPF object"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+
+    let output = selftest(&["--object", "/nonexistent.o"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("/nonexistent.o"), "{told}");
+}
+
+#[test]
+fn without_privileges_the_remedy_is_told() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    // The folder of the build may not be open to everybody.
+    let folder = tempfile::tempdir().expect("a folder");
+    let binary = folder.path().join("agent");
+    fs::copy(BINARY, &binary).expect("a copy");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(folder.path(), everybody).expect("readable");
+    let mut selftest = Command::new(binary);
+    let output = selftest.arg("selftest").uid(NOBODY).gid(NOBODY).output();
+    let output = output.expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("lacks CAP_BPF"), "{told}");
+    assert!(told.contains("start it as root"), "{told}");
+}

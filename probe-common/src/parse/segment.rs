@@ -1,0 +1,238 @@
+//! What each segment of a super-packet repeats on the wire.
+//!
+//! A super-packet (GSO, GRO) has its headers once and the payload of many segments. On the wire
+//! each segment has all the headers: out of a tunnel the tunnel's and the inner ones, too. The
+//! kernel tells programs how large the segments are, but not where the headers end, so these are
+//! walked, from the outermost IP header to the innermost transport header.
+
+use super::{
+    OutOfBounds, PacketBytes,
+    link::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6},
+};
+use crate::ports::{SCTP, TCP, UDP};
+
+const ETHERNET_LEN: usize = 14;
+const VLAN_TAG_LEN: usize = 4;
+const IPV6_LEN: usize = 40;
+const UDP_LEN: usize = 8; // RFC 768
+const SCTP_LEN: usize = 12; // RFC 9260, section 3.1
+
+const ETHER_TYPE_OFFSET: usize = 12;
+const ETHER_TYPE_VLAN: u16 = 0x8100;
+const ETHER_TYPE_QINQ: u16 = 0x88a8;
+const ETHER_TYPE_BRIDGED: u16 = 0x6558; // RFC 8926, section 3.4: an Ethernet frame follows
+
+// Protocols of tunnels (IANA).
+const IPV4_IN_IP: u8 = 4;
+const IPV6_IN_IP: u8 = 41;
+const GRE: u8 = 47;
+
+// Extension headers (RFC 8200, section 4) that super-packets can have.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// The only option of a hop-by-hop header, and its length (RFC 2675, section 2).
+const JUMBO_OPTION: [u8; 2] = [0xc2, 4];
+const JUMBO_HEADER_LEN: usize = 8;
+
+/// Each of these flags stands for one word more (RFC 2890, section 2): checksum, key, sequence.
+const GRE_OPTIONAL_WORDS: [u8; 3] = [0x80, 0x20, 0x10];
+const GRE_LEN: usize = 4;
+
+const VXLAN_LEN: usize = 8;
+const VXLAN_HAS_VNI: u8 = 0x08; // RFC 7348, section 5
+const GENEVE_LEN: usize = 8; // RFC 8926, section 3.4
+const GENEVE_OPTION_WORDS: u8 = 0x3f;
+
+/// Extension headers followed behind each IPv6 header.
+const MAX_EXTENSION_HEADERS: usize = 4;
+
+/// Tunnels followed, one within the other.
+pub const MAX_TUNNELS: usize = 2;
+
+/// The headers of a super-packet, from the outermost IP header on.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SegmentHeaders {
+    /// Octets that each segment has.
+    pub octets: usize,
+    /// Octets that the super-packet has and no segment: the jumbo payload option that Linux puts
+    /// into IPv6 packets above 64 KiB (BIG TCP, 5.19 and newer) and takes out when it cuts them.
+    pub virtual_octets: usize,
+}
+
+/// Walks the headers of the super-packet whose IP header is at `start` and which ends at `end`. It
+/// stops at a header that is cut or that it does not know.
+#[inline(always)]
+pub fn segment_headers<P: PacketBytes + ?Sized>(
+    frame: &P,
+    start: usize,
+    end: usize,
+) -> SegmentHeaders {
+    let mut headers_end = start;
+    let mut virtual_octets = 0;
+    let mut network_offset = start;
+    for _ in 0..=MAX_TUNNELS {
+        let Ok(network) = walk_network(frame, frame.blur(network_offset)) else {
+            break;
+        };
+        virtual_octets += network.virtual_octets;
+        let transport_offset = frame.blur(network.end);
+        headers_end = transport_offset + transport_len(frame, transport_offset, network.protocol);
+        match inner_network(frame, transport_offset, end, network.protocol) {
+            Ok(Some(inner)) => network_offset = inner,
+            Ok(None) | Err(OutOfBounds) => break,
+        }
+    }
+    SegmentHeaders {
+        octets: headers_end.saturating_sub(start + virtual_octets),
+        virtual_octets,
+    }
+}
+
+/// An IP header with its options or extension headers.
+struct Network {
+    /// Offset of the first byte behind them.
+    end: usize,
+    /// What starts there.
+    protocol: u8,
+    virtual_octets: usize,
+}
+
+#[inline(always)]
+fn walk_network<P: PacketBytes + ?Sized>(frame: &P, offset: usize) -> Result<Network, OutOfBounds> {
+    let header = frame.load::<10>(offset)?;
+    if header[0] >> 4 == 4 {
+        return Ok(Network {
+            end: offset + usize::from(header[0] & 0x0f) * 4,
+            protocol: header[9],
+            virtual_octets: 0,
+        });
+    }
+    let mut network = Network {
+        end: offset + IPV6_LEN,
+        protocol: header[6],
+        virtual_octets: 0,
+    };
+    let has_no_payload_len = header[4..6] == [0; 2];
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        if !matches!(network.protocol, HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS) {
+            break;
+        }
+        let [next, words, option, option_len] = frame.load::<4>(network.end)?;
+        let len = (usize::from(words) + 1) * 8;
+        if network.protocol == HOP_BY_HOP
+            && has_no_payload_len
+            && len == JUMBO_HEADER_LEN
+            && [option, option_len] == JUMBO_OPTION
+        {
+            network.virtual_octets = JUMBO_HEADER_LEN;
+        }
+        network.protocol = next;
+        network.end = frame.blur(network.end + len);
+    }
+    Ok(network)
+}
+
+/// Length of the transport header, 0 of an unknown one.
+#[inline(always)]
+fn transport_len<P: PacketBytes + ?Sized>(frame: &P, offset: usize, protocol: u8) -> usize {
+    match protocol {
+        TCP => match frame.load::<1>(offset + 12) {
+            Ok([data_offset]) => usize::from(data_offset >> 4) * 4, // RFC 9293, section 3.1
+            Err(OutOfBounds) => 0,
+        },
+        UDP => UDP_LEN,
+        SCTP => SCTP_LEN,
+        _ => 0,
+    }
+}
+
+/// Offset of the IP header inside a tunnel whose header is at `offset`, if it is one.
+#[inline(always)]
+fn inner_network<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+    end: usize,
+    protocol: u8,
+) -> Result<Option<usize>, OutOfBounds> {
+    match protocol {
+        IPV4_IN_IP | IPV6_IN_IP => Ok(Some(offset)),
+        GRE => {
+            let [flags, _, high, low] = frame.load::<GRE_LEN>(offset)?;
+            let mut len = GRE_LEN;
+            for flag in GRE_OPTIONAL_WORDS {
+                len += if flags & flag == 0 { 0 } else { 4 };
+            }
+            network_in(frame, offset + len, u16::from_be_bytes([high, low]))
+        }
+        UDP => {
+            let inner = inner_of_udp(frame, offset + UDP_LEN)?;
+            Ok(inner.filter(|inner| fills_the_rest(frame, *inner, end)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Offset of the IP header behind VXLAN or Geneve, by what these headers look like: the ports are a
+/// matter of configuration.
+#[inline(always)]
+fn inner_of_udp<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+) -> Result<Option<usize>, OutOfBounds> {
+    let header = frame.load::<VXLAN_LEN>(offset)?;
+    let geneve_type = u16::from_be_bytes([header[2], header[3]]);
+    let (len, ether_type) = match geneve_type {
+        ETHER_TYPE_BRIDGED | ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6 => {
+            let option_words = usize::from(header[0] & GENEVE_OPTION_WORDS);
+            (GENEVE_LEN + option_words * 4, geneve_type)
+        }
+        _ if header[0] & VXLAN_HAS_VNI != 0 => (VXLAN_LEN, ETHER_TYPE_BRIDGED),
+        _ => return Ok(None),
+    };
+    network_in(frame, offset + len, ether_type)
+}
+
+/// Offset of the IP header in what has this EtherType, through an Ethernet header and one VLAN tag.
+#[inline(always)]
+fn network_in<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+    ether_type: u16,
+) -> Result<Option<usize>, OutOfBounds> {
+    let mut offset = frame.blur(offset);
+    let mut ether_type = ether_type;
+    if ether_type == ETHER_TYPE_BRIDGED {
+        ether_type = u16::from_be_bytes(frame.load(offset + ETHER_TYPE_OFFSET)?);
+        offset += ETHERNET_LEN;
+    }
+    if matches!(ether_type, ETHER_TYPE_VLAN | ETHER_TYPE_QINQ) {
+        let [_, _, high, low] = frame.load::<VLAN_TAG_LEN>(offset)?;
+        ether_type = u16::from_be_bytes([high, low]);
+        offset += VLAN_TAG_LEN;
+    }
+    Ok(matches!(ether_type, ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6).then_some(offset))
+}
+
+/// Whether an IP packet starts at `offset` and, as it says itself, ends at `end`.
+///
+/// This tells a tunnel from `UDP_SEGMENT` datagrams that an application has filled with packets of
+/// its own: there the first packet ends with the first segment.
+#[inline(always)]
+fn fills_the_rest<P: PacketBytes + ?Sized>(frame: &P, offset: usize, end: usize) -> bool {
+    let Ok(header) = frame.load::<6>(frame.blur(offset)) else {
+        return false;
+    };
+    let rest = end.saturating_sub(offset);
+    let stated = match header[0] >> 4 {
+        4 => usize::from(u16::from_be_bytes([header[2], header[3]])),
+        6 => match usize::from(u16::from_be_bytes([header[4], header[5]])) {
+            0 => 0,
+            payload_len => payload_len + IPV6_LEN,
+        },
+        _ => return false,
+    };
+    // 0: too long for the field (BIG TCP).
+    stated == rest || stated == 0 && rest > usize::from(u16::MAX)
+}
