@@ -99,6 +99,8 @@ struct Books {
     interval: Ledger,
     /// All intervals before.
     past: Ledger,
+    /// Unattributed fragments of the flow log that are booked.
+    unattributed_fragments: u64,
     /// What the captures before this one counted in flows.
     past_totals: FlowCounters,
 }
@@ -110,7 +112,7 @@ impl CaptureState {
     /// Counts a record, if it belongs to the running interval.
     #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) -> Result<(), NextInterval> {
-        if record.head().bank != self.open_bank {
+        if record.head().bank() != self.open_bank {
             return Err(NextInterval);
         }
         self.flow_log.handle_record(record);
@@ -121,6 +123,11 @@ impl CaptureState {
         let mut totals = self.books.past_totals;
         totals += self.flow_log.totals();
         totals
+    }
+
+    /// Unattributed fragments of the running interval, as far as it is known that they are.
+    const fn unbooked_fragments(&self) -> u64 {
+        self.flow_log.unattributed_fragments() - self.books.unattributed_fragments
     }
 
     /// The bank whose records belong to the running interval.
@@ -161,6 +168,7 @@ impl Capture {
             interval_start: now,
             interval: Ledger::default(),
             past: history.ledger,
+            unattributed_fragments: 0,
             past_totals: history.totals,
         };
         let state = CaptureState {
@@ -207,7 +215,7 @@ impl Capture {
     /// Counts a record that found no room in the local buffer.
     pub fn on_buffer_full(&self, record: Record<'_>) {
         let head = record.head();
-        let tally = &self.buffer_full[usize::from(head.bank & 1)];
+        let tally = &self.buffer_full[usize::from(head.bank())];
         tally
             .packets
             .fetch_add(u64::from(head.packets), Ordering::Relaxed);
@@ -249,6 +257,8 @@ impl Capture {
             packets: totals.packets(),
             bytes: totals.bytes(),
         };
+        ledger.unattributed_fragments = state.unbooked_fragments();
+        state.books.unattributed_fragments += ledger.unattributed_fragments;
         state.books.past += ledger;
         let start = std::mem::replace(&mut state.books.interval_start, now);
         drop(state);
@@ -306,6 +316,7 @@ impl Capture {
             ledger.losses[Loss::LocalBufferFull as usize] +=
                 state.books.unbooked_buffer_full(bank, &self.buffer_full);
         }
+        ledger.unattributed_fragments += state.unbooked_fragments();
         let totals = state.totals();
         ledger.flows = Tally {
             packets: totals.packets(),

@@ -26,7 +26,7 @@ impl FlowCounters {
     /// Adds the counts of one record.
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
-        if head.direction == EGRESS {
+        if head.direction() == EGRESS {
             self.bytes_sent += head.octets;
             self.packets_sent += u64::from(head.packets);
         } else {

@@ -3,15 +3,18 @@
 //! Sans-IO: it knows no clock, no runtime and no kernel. It is driven by [`FlowLog::handle_record`]
 //! and read by [`FlowLog::rotate`] and [`FlowLog::aggregate`].
 
+mod family;
+mod fragments;
 mod overflow;
 mod table;
 
 use probe_common::{
     classify::{classify_v4, classify_v6},
+    ephash::EpHash,
     record::{Record, RecordHead},
 };
 
-use self::{overflow::OverflowTable, table::FlowTable};
+use self::family::FamilyLog;
 use crate::flow::{FlowCounters, FlowMap};
 
 /// How a flow log keeps its flows.
@@ -37,14 +40,23 @@ impl Default for FlowLogOptions {
     }
 }
 
+impl FlowLogOptions {
+    #[inline]
+    const fn flow_key<const N: usize>(&self, key: EpHash<N>) -> EpHash<N> {
+        if self.port_aggregation {
+            key.aggregate_ports()
+        } else {
+            key
+        }
+    }
+}
+
 /// The flows of one interface. Not thread-safe: whoever owns it locks it.
 #[derive(Debug)]
 pub struct FlowLog {
     options: FlowLogOptions,
-    v4: FlowTable<4>,
-    v6: FlowTable<16>,
-    overflow_v4: OverflowTable<4>,
-    overflow_v6: OverflowTable<16>,
+    v4: FamilyLog<4>,
+    v6: FamilyLog<16>,
     /// Everything since the log was made; unlike the flows', never reset.
     totals: FlowCounters,
 }
@@ -54,43 +66,27 @@ impl FlowLog {
     pub fn new(options: FlowLogOptions) -> Self {
         Self {
             options,
-            v4: FlowTable::new(classify_v4),
-            v6: FlowTable::new(classify_v6),
-            overflow_v4: OverflowTable::default(),
-            overflow_v6: OverflowTable::default(),
+            v4: FamilyLog::new(classify_v4),
+            v6: FamilyLog::new(classify_v6),
             totals: FlowCounters::default(),
         }
     }
 
-    /// Counts one record.
+    /// Counts one record. A fragment without ports is counted when its flow is known: at the latest
+    /// at the end of the interval.
     #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) {
         self.totals.on_record(record.head());
-        let is_full = self.len() >= self.options.max_flows;
+        let options = &self.options;
         match record {
             Record::V4(record) => {
-                let key = self.flow_key(record.key);
-                if let Err(key) = self.v4.count(key, &record.head, &self.options, is_full) {
-                    self.overflow_v4.count(key, &record.head);
-                }
+                let others = self.v6.len();
+                self.v4.handle(record.key, &record.head, options, others);
             }
             Record::V6(record) => {
-                let key = self.flow_key(record.key);
-                if let Err(key) = self.v6.count(key, &record.head, &self.options, is_full) {
-                    self.overflow_v6.count(key, &record.head);
-                }
+                let others = self.v4.len();
+                self.v6.handle(record.key, &record.head, options, others);
             }
-        }
-    }
-
-    fn flow_key<const N: usize>(
-        &self,
-        key: probe_common::ephash::EpHash<N>,
-    ) -> probe_common::ephash::EpHash<N> {
-        if self.options.port_aggregation {
-            key.aggregate_ports()
-        } else {
-            key
         }
     }
 
@@ -109,15 +105,22 @@ impl FlowLog {
         self.totals
     }
 
+    /// Fragments whose first one was not seen in the same interval, or too long before or after
+    /// them: they are in flows, but without ports. Since the log was made; never goes back.
+    pub const fn unattributed_fragments(&self) -> u64 {
+        self.v4.unattributed_fragments() + self.v6.unattributed_fragments()
+    }
+
     /// Ends the interval: returns the flows that had traffic in it and the sums over them. Their
     /// counters go to 0 and they stay, so that their direction is remembered; flows that were idle
     /// for the whole interval are dropped.
     pub fn rotate(&mut self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
+        let options = &self.options;
+        self.v4.settle_fragments(options, self.v6.len());
+        self.v6.settle_fragments(options, self.v4.len());
         self.v4.rotate_into(&mut flows.v4);
         self.v6.rotate_into(&mut flows.v6);
-        self.overflow_v4.drain_into(&mut flows.v4);
-        self.overflow_v6.drain_into(&mut flows.v6);
         let totals = sum(&flows);
         (flows, totals)
     }
@@ -125,10 +128,9 @@ impl FlowLog {
     /// The view that `rotate` would return, without changing anything.
     pub fn aggregate(&self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
-        self.v4.copy_into(&mut flows.v4);
-        self.v6.copy_into(&mut flows.v6);
-        self.overflow_v4.copy_into(&mut flows.v4);
-        self.overflow_v6.copy_into(&mut flows.v6);
+        let options = &self.options;
+        let v4_len = self.v4.copy_into(&mut flows.v4, options, self.v6.len());
+        self.v6.copy_into(&mut flows.v6, options, v4_len);
         let totals = sum(&flows);
         (flows, totals)
     }

@@ -100,8 +100,10 @@ pub struct Ledger {
     /// Packets lost, by [`Loss`]. Bytes are whole frames for what could not be parsed, else IP
     /// octets.
     pub losses: [Tally; Loss::COUNT],
-    /// Of the packets in flows: fragments other than the first, counted in port-less flows.
+    /// Of the packets in flows: fragments other than the first.
     pub later_fragments: u64,
+    /// Of those: counted in flows without ports, since the first fragment was not seen with them.
+    pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
 }
@@ -171,6 +173,7 @@ impl std::ops::AddAssign for Ledger {
             flows,
             losses,
             later_fragments,
+            unattributed_fragments,
             short_transports,
         } = other;
         self.seen += seen;
@@ -180,12 +183,15 @@ impl std::ops::AddAssign for Ledger {
             *mine += theirs;
         }
         self.later_fragments += later_fragments;
+        self.unattributed_fragments += unattributed_fragments;
         self.short_transports += short_transports;
     }
 }
 
 impl fmt::Display for Ledger {
-    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out.
+    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Behind
+    /// it, if there are any, the fragments that could not be attributed: `; 2 fragments without
+    /// ports`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -198,7 +204,15 @@ impl fmt::Display for Ledger {
                 write!(f, " + {} {packets}", loss.name())?;
             }
         }
-        write!(f, " (residue {})", self.residue())
+        write!(f, " (residue {})", self.residue())?;
+        if self.unattributed_fragments > 0 {
+            write!(
+                f,
+                "; {} fragments without ports",
+                self.unattributed_fragments
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -260,6 +274,13 @@ mod tests {
         assert_eq!(
             ledger.to_string(),
             "seen 10 = flows 7 + non_ip 2 + ring_full 1 (residue 0)"
+        );
+        ledger.unattributed_fragments = 3;
+        assert_eq!(ledger.residue(), 0, "they are in flows");
+        assert!(
+            ledger
+                .to_string()
+                .ends_with("(residue 0); 3 fragments without ports")
         );
     }
 }

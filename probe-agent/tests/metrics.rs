@@ -48,6 +48,7 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
     }
     ledger.seen.add(packets + ledger.lost_packets() + 3, 0);
     ledger.later_fragments = 11;
+    ledger.unattributed_fragments = 5;
     ledger.short_transports = 12;
     InterfaceStatus {
         iface: name.into(),
@@ -140,6 +141,10 @@ fn every_value_follows_the_status() {
         (
             "probe_capture_issues_total{iface=\"eth0\",issue_type=\"later_fragment\"}",
             11.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"unattributed_fragment\"}",
+            5.0,
         ),
         (
             "probe_capture_issues_total{iface=\"eth0\",issue_type=\"short_transport\"}",

@@ -331,7 +331,7 @@ fn a_bank_switch_splits_counters_and_records_alike() {
         assert_eq!(bench.inner.source.switch_bank().unwrap(), closed);
     }
     let mut records = [0; 2];
-    let mut count = |record: Record<'_>| records[usize::from(record.head().bank)] += 1;
+    let mut count = |record: Record<'_>| records[usize::from(record.head().bank())] += 1;
     while bench.inner.stream.drain(&mut count).unwrap() != Drained::Idle {}
     assert_eq!(records, [4, 2]);
     let [[first, _], [second, _]] = bench.inner.source.counters(TEST_IFINDEX).unwrap();

@@ -13,6 +13,8 @@ mod damage;
 mod differences;
 #[path = "replay/formats.rs"]
 mod formats;
+#[path = "replay/fragments.rs"]
+mod fragments;
 #[path = "replay/oracle.rs"]
 mod oracle;
 #[path = "../src/selftest/packets.rs"]

@@ -13,15 +13,29 @@ pub const FAMILY_V4: u8 = 4;
 /// [`RecordHead::family`] of a [`RecordV6`].
 pub const FAMILY_V6: u8 = 6;
 
-/// [`RecordHead::direction`] of packets that entered the host through the interface ("received").
+/// Direction of packets that entered the host through the interface ("received").
 pub const INGRESS: u8 = 0;
-/// [`RecordHead::direction`] of packets that left the host through the interface ("sent").
+/// Direction of packets that left the host through the interface ("sent").
 pub const EGRESS: u8 = 1;
 
 /// [`RecordHead::notes`]: a fragment other than the first, hence without ports.
 pub const NOTE_LATER_FRAGMENT: u8 = 1 << 0;
 /// [`RecordHead::notes`]: the transport header was cut, so ports or TCP flags may be missing.
 pub const NOTE_SHORT_TRANSPORT: u8 = 1 << 1;
+/// [`RecordHead::notes`]: the first fragment of several, which tells the ports of all of them.
+pub const NOTE_FIRST_FRAGMENT: u8 = 1 << 2;
+
+/// [`RecordHead::notes`]: the direction.
+const DIRECTION_SHIFT: u8 = 6;
+/// [`RecordHead::notes`]: the bank.
+const BANK_SHIFT: u8 = 7;
+
+/// The bits of [`RecordHead::notes`] that say where packets were counted: in which direction
+/// ([`INGRESS`] or [`EGRESS`]) and in which bank (0 or 1).
+#[inline(always)]
+pub const fn place(direction: u8, bank: u8) -> u8 {
+    (direction & 1) << DIRECTION_SHIFT | bank << BANK_SHIFT
+}
 
 /// The part of a record that does not depend on the IP version.
 #[derive(
@@ -36,21 +50,38 @@ pub struct RecordHead {
     pub packets: u32,
     /// Interface index in the network namespace of the agent.
     pub ifindex: u32,
+    /// Identification of the packet that a fragment is a part of: 16 bits in IPv4, 32 in IPv6. 0 in
+    /// packets that are no fragments.
+    pub fragment_id: u32,
     /// [`FAMILY_V4`] or [`FAMILY_V6`]; says which record type this is.
     pub family: u8,
-    /// [`INGRESS`] or [`EGRESS`].
-    pub direction: u8,
     /// All TCP flags seen, or-ed (RFC 9293, section 3.1); 0 for other protocols.
     pub tcp_flags: u8,
     /// Auxiliary byte of the first packet: TCP flags, ICMP or ICMPv6 type, else 0.
     pub aux: u8,
-    /// `NOTE_*` bits.
+    /// `NOTE_*` bits, and those of [`place`].
     pub notes: u8,
+}
+
+impl RecordHead {
+    /// [`INGRESS`] or [`EGRESS`].
+    #[inline(always)]
+    pub const fn direction(&self) -> u8 {
+        self.notes >> DIRECTION_SHIFT & 1
+    }
+
     /// The bank that was active when the packets were seen: 0 or 1. It tells the packets on either
     /// side of a rotation apart (see [`crate::control::BANKS`]).
-    pub bank: u8,
-    /// Zero.
-    pub reserved: [u8; 2],
+    #[inline(always)]
+    pub const fn bank(&self) -> u8 {
+        self.notes >> BANK_SHIFT
+    }
+
+    /// Whether this is a fragment, the first or a later one.
+    #[inline(always)]
+    pub const fn is_fragment(&self) -> bool {
+        self.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0
+    }
 }
 
 /// A record with its flow key.
@@ -172,7 +203,10 @@ impl IntoRecord for EpHash<16> {
 mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
-    use super::{FAMILY_V4, FAMILY_V6, IntoRecord, Record, RecordHead, RecordV6};
+    use super::{
+        EGRESS, FAMILY_V4, FAMILY_V6, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT,
+        NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV6, place,
+    };
     use crate::ephash::{EpHashV4, EpHashV6};
 
     #[test]
@@ -189,6 +223,22 @@ mod tests {
         assert_eq!(v6.head.family, FAMILY_V6);
         assert_eq!(Record::from_bytes(v4.as_bytes()), Some(Record::V4(&v4)));
         assert_eq!(Record::from_bytes(v6.as_bytes()), Some(Record::V6(&v6)));
+    }
+
+    #[test]
+    fn direction_and_bank_lie_beside_the_notes() {
+        let all = NOTE_LATER_FRAGMENT | NOTE_SHORT_TRANSPORT | NOTE_FIRST_FRAGMENT;
+        for (direction, bank) in [(INGRESS, 0), (INGRESS, 1), (EGRESS, 0), (EGRESS, 1)] {
+            for notes in [0, all] {
+                let head = RecordHead {
+                    notes: notes | place(direction, bank),
+                    ..RecordHead::default()
+                };
+                assert_eq!((head.direction(), head.bank()), (direction, bank));
+                assert_eq!(head.notes & all, notes);
+                assert_eq!(head.is_fragment(), notes != 0);
+            }
+        }
     }
 
     #[test]

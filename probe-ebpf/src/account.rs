@@ -12,7 +12,7 @@ use probe_common::{
         segment::{SegmentHeaders, segment_headers},
     },
     ports::TCP,
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
 };
 
 use crate::{
@@ -43,8 +43,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     }
     let head = RecordHead {
         ifindex,
-        direction,
-        bank: bank as u8,
+        notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
     match frame.parse() {
@@ -81,7 +80,8 @@ fn on_observation<F: Frame, const N: usize>(
         packets: wire.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes,
+        notes: observation.notes | head.notes,
+        fragment_id: observation.fragment_id,
         ..head
     });
     if !maps::push::<EpHash<N>>(record) {

@@ -117,7 +117,7 @@ impl Route {
     }
 
     fn wait(&mut self, record: Record<'_>) {
-        let bank = usize::from(record.head().bank & 1);
+        let bank = usize::from(record.head().bank());
         if self.waiting[bank].add(record).is_err() {
             self.capture.on_buffer_full(record);
         }

@@ -13,7 +13,7 @@ use crate::flow::Flow;
 const MAX_PREFIX_FLOWS: usize = 4096;
 
 /// Overflow flows of one IP version. They live for one interval.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct OverflowTable<const N: usize> {
     flows: HashMap<EpHash<N>, Flow>,
 }
@@ -47,10 +47,6 @@ impl<const N: usize> OverflowTable<N> {
 
     pub(super) fn drain_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {
         out.extend(self.flows.drain());
-    }
-
-    pub(super) fn copy_into(&self, out: &mut Vec<(EpHash<N>, Flow)>) {
-        out.extend(self.flows.iter().map(|(key, flow)| (*key, *flow)));
     }
 }
 

@@ -26,6 +26,23 @@ impl<const N: usize> FlowTable<N> {
         }
     }
 
+    /// A table without flows that classifies as this one does.
+    pub(super) fn empty(&self) -> Self {
+        Self::new(self.classify)
+    }
+
+    /// Copies the flow that packets of this key belong to, if `other` has it and this one does not.
+    pub(super) fn adopt(&mut self, other: &Self, key: EpHash<N>, bidirectional: bool) {
+        for stored in [key, key.reverse()]
+            .into_iter()
+            .take(1 + usize::from(bidirectional))
+        {
+            if let Some(flow) = other.flows.get(&stored) {
+                self.flows.entry(stored).or_insert(*flow);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
@@ -129,8 +146,12 @@ impl<const N: usize> FlowTable<N> {
         });
     }
 
-    pub(super) fn copy_into(&self, out: &mut Vec<(EpHash<N>, Flow)>) {
-        let active = self.flows.iter().filter(|(_, flow)| !flow.is_idle());
+    /// Copies the flows that had traffic, but for those that `except` has.
+    pub(super) fn copy_into(&self, out: &mut Vec<(EpHash<N>, Flow)>, except: &Self) {
+        let active = self
+            .flows
+            .iter()
+            .filter(|(key, flow)| !flow.is_idle() && !except.flows.contains_key(*key));
         out.extend(active.map(|(key, flow)| (*key, *flow)));
     }
 

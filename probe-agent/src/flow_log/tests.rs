@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use probe_common::{
     classify::Evidence,
     ephash::{EpHash, EpHashV4},
-    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead},
+    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, place},
 };
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn head(direction: u8, octets: u64, tcp_flags: u8) -> RecordHead {
     RecordHead {
         octets,
         packets: 1,
-        direction,
+        notes: place(direction, 0),
         tcp_flags,
         aux: tcp_flags,
         ..RecordHead::default()

@@ -12,7 +12,7 @@ use probe_common::{
     control::{Counters, Tally},
     ephash::EpHashV4,
     parse::ParseError,
-    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4},
+    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
 };
 use proptest::prelude::*;
 use zerocopy::FromZeros;
@@ -67,8 +67,7 @@ impl Kernel {
             octets: 100,
             packets: 1,
             ifindex,
-            direction: INGRESS,
-            bank: *bank,
+            notes: place(INGRESS, *bank),
             ..RecordHead::default()
         };
         let key = EpHashV4 {

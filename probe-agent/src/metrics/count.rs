@@ -32,18 +32,21 @@ pub enum Issue {
     Truncated,
     /// See [`Loss::TooManyHeaders`].
     TooManyHeaders,
-    /// A fragment other than the first: counted in a flow without ports.
+    /// A fragment other than the first: counted in the flow of the first.
     LaterFragment,
+    /// A fragment whose first one was not seen: counted in a flow without ports.
+    UnattributedFragment,
     /// A cut transport header: counted in a flow without ports.
     ShortTransport,
 }
 
 impl Issue {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::InvalidIpHeader,
         Self::Truncated,
         Self::TooManyHeaders,
         Self::LaterFragment,
+        Self::UnattributedFragment,
         Self::ShortTransport,
     ];
 
@@ -54,6 +57,7 @@ impl Issue {
             Self::Truncated => Loss::Truncated.name(),
             Self::TooManyHeaders => Loss::TooManyHeaders.name(),
             Self::LaterFragment => "later_fragment",
+            Self::UnattributedFragment => "unattributed_fragment",
             Self::ShortTransport => "short_transport",
         }
     }
@@ -128,6 +132,7 @@ impl Count {
             Self::Issue(Issue::Truncated) => lost(Loss::Truncated),
             Self::Issue(Issue::TooManyHeaders) => lost(Loss::TooManyHeaders),
             Self::Issue(Issue::LaterFragment) => ledger.later_fragments,
+            Self::Issue(Issue::UnattributedFragment) => ledger.unattributed_fragments,
             Self::Issue(Issue::ShortTransport) => ledger.short_transports,
         }
     }

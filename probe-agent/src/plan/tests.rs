@@ -257,3 +257,21 @@ fn lines_fit_the_terminal_and_nothing_controls_it() {
     });
     assert!(coloured.contains("\x1b[31mnot everything"), "{coloured}");
 }
+
+#[test]
+fn hundreds_of_warnings_are_cut_short_in_the_text_only() {
+    let down = (1..=300).map(|index| {
+        let mut link = link(index, &format!("v{index}"), None);
+        link.is_up = false;
+        link
+    });
+    let plan = plan("interfaces: { /^v/: {} }", down.collect(), modern());
+    assert_eq!(plan.warnings.len(), 300);
+    let mut text = Vec::new();
+    write_text(&mut text, TableStyle::default(), &plan).expect("a vector takes all");
+    let text = String::from_utf8(text).expect("UTF-8");
+    assert!(
+        text.contains("  - and 280 more (--json has all)\n"),
+        "{text}"
+    );
+}

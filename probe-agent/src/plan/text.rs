@@ -16,6 +16,8 @@ const INDENT: usize = 2;
 const LABEL: usize = 13;
 /// Of a list that may be long, so many items are shown.
 const SHOWN: usize = 6;
+/// Of warnings and problems, so many.
+const LINES: usize = 20;
 
 /// Writes the plan.
 pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::Result<()> {
@@ -121,8 +123,13 @@ impl<W: Write> Page<'_, W> {
             return Ok(());
         }
         self.heading(colour, title)?;
-        for line in lines {
+        // A host of containers has hundreds of a kind.
+        for line in lines.iter().take(LINES) {
             self.wrapped("- ", line)?;
+        }
+        if lines.len() > LINES {
+            let more = format!("and {} more (--json has all)", lines.len() - LINES);
+            self.wrapped("- ", &more)?;
         }
         self.blank()
     }

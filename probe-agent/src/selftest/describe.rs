@@ -6,7 +6,7 @@ use probe_common::{
     control::{Counters, Tally},
     ephash::EpHash,
     parse::ParseError,
-    record::{Record, RecordHead},
+    record::{EGRESS, Record, RecordHead, place},
 };
 use zerocopy::IntoBytes;
 
@@ -106,23 +106,23 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
         octets,
         packets,
         ifindex,
+        fragment_id,
         family: _,
-        direction,
         tcp_flags,
         aux,
         notes,
-        bank,
-        reserved: _,
     } = head;
+    let own_notes = notes & !place(EGRESS, 1);
     fields.extend([
         ("octets", octets.to_string()),
         ("packets", packets.to_string()),
         ("ifindex", ifindex.to_string()),
-        ("direction", direction.to_string()),
+        ("direction", head.direction().to_string()),
         ("tcp_flags", format!("{tcp_flags:#04x}")),
         ("aux", format!("{aux:#04x}")),
-        ("notes", format!("{notes:#04x}")),
-        ("bank", bank.to_string()),
+        ("notes", format!("{own_notes:#04x}")),
+        ("fragment_id", format!("{fragment_id:#x}")),
+        ("bank", head.bank().to_string()),
     ]);
 }
 

@@ -2,8 +2,8 @@
 
 use probe_common::{
     control::Counters,
-    parse::{OutOfBounds, Packet, PacketBytes, ParseError, link},
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead},
+    parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, link},
+    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
 };
 use zerocopy::IntoBytes;
 
@@ -52,11 +52,11 @@ pub fn expected_of(
     let direction = under_test.direction;
     let (record, head) = match parsed {
         Ok(Packet::V4(seen)) => {
-            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Ok(Packet::V6(seen)) => {
-            let head = head_of(direction, seen.octets, seen.tcp_flags, seen.aux, seen.notes);
+            let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Err(error) => {
@@ -72,15 +72,15 @@ pub fn expected_of(
     expected
 }
 
-fn head_of(direction: u8, octets: u32, tcp_flags: u8, aux: u8, notes: u8) -> RecordHead {
+fn head_of<K>(direction: u8, seen: &Observation<K>) -> RecordHead {
     RecordHead {
-        octets: u64::from(octets),
+        octets: u64::from(seen.octets),
         packets: 1,
         ifindex: TEST_IFINDEX,
-        direction,
-        tcp_flags,
-        aux,
-        notes,
+        fragment_id: seen.fragment_id,
+        tcp_flags: seen.tcp_flags,
+        aux: seen.aux,
+        notes: seen.notes | place(direction, 0),
         ..RecordHead::default()
     }
 }

@@ -6,6 +6,7 @@
 use probe_common::{
     ephash::EpHash,
     parse::{Observation, Packet, ParseError},
+    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT},
 };
 
 #[path = "packets/fragments.rs"]
@@ -135,6 +136,7 @@ fn observation<const N: usize>(
         tcp_flags: 0,
         aux: 0,
         notes: 0,
+        fragment_id: 0,
     }
 }
 
@@ -144,6 +146,8 @@ trait With: Sized {
     fn tcp_flags(self, flags: u8) -> Self;
     fn icmp_type(self, icmp_type: u8) -> Self;
     fn notes(self, notes: u8) -> Self;
+    fn first_fragment(self) -> Self;
+    fn later_fragment(self) -> Self;
 }
 
 impl<const N: usize> With for Observation<EpHash<N>> {
@@ -170,5 +174,25 @@ impl<const N: usize> With for Observation<EpHash<N>> {
 
     fn notes(self, notes: u8) -> Self {
         Self { notes, ..self }
+    }
+
+    fn first_fragment(self) -> Self {
+        fragment(self, NOTE_FIRST_FRAGMENT)
+    }
+
+    fn later_fragment(self) -> Self {
+        fragment(self, NOTE_LATER_FRAGMENT)
+    }
+}
+
+fn fragment<const N: usize>(of: Observation<EpHash<N>>, note: u8) -> Observation<EpHash<N>> {
+    Observation {
+        notes: of.notes | note,
+        fragment_id: if N == 4 {
+            u32::from(frame::ID_V4)
+        } else {
+            frame::ID_V6
+        },
+        ..of
     }
 }

@@ -8,6 +8,7 @@ mod agent;
 mod books;
 #[path = "../support/captures.rs"]
 mod captures;
+mod crafted;
 mod flows;
 mod generators;
 mod lab;
@@ -29,6 +30,7 @@ mod bad_input;
 mod crash;
 mod exposition;
 mod foreign;
+mod fragments;
 mod ledger;
 mod link_changes;
 mod link_headers;

@@ -49,7 +49,7 @@ fn a_switch_of_the_bank_splits_records_and_counters_alike() {
     loop {
         let mut batch = 0;
         let drained = stream.drain(&mut |record| {
-            records[usize::from(record.head().bank)] += 1;
+            records[usize::from(record.head().bank())] += 1;
             batch += 1;
         });
         if drained.unwrap() == Drained::End {

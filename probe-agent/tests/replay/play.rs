@@ -127,7 +127,7 @@ impl Played {
         let interface = &self.interfaces[head.ifindex as usize - 1];
         *self
             .packets
-            .entry((interface.name.to_string(), head.direction))
+            .entry((interface.name.to_string(), head.direction()))
             .or_default() += packets;
     }
 }

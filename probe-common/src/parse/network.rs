@@ -1,13 +1,20 @@
 //! IPv4 and IPv6 headers: where they end, how long the packet is and what comes next.
 
 use super::{Observation, PacketBytes, ParseError, transport};
-use crate::{ephash::EpHash, record::NOTE_LATER_FRAGMENT};
+use crate::{
+    ephash::EpHash,
+    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT},
+};
 
 const IPV4_MIN_LEN: usize = 20;
-const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff; // RFC 791, section 3.1
+// RFC 791, section 3.1.
+const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff;
+const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
 
 const IPV6_LEN: usize = 40;
-const IPV6_FRAGMENT_OFFSET_MASK: u16 = 0xfff8; // RFC 8200, section 4.5
+// RFC 8200, section 4.5.
+const IPV6_FRAGMENT_OFFSET_MASK: u16 = 0xfff8;
+const IPV6_MORE_FRAGMENTS: u16 = 1;
 
 // Next-header values of the extension headers that are walked (RFC 8200, section 4; RFC 4302).
 const HOP_BY_HOP: u8 = 0;
@@ -41,7 +48,7 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
         frame.load::<4>(offset + header_len - 4)?;
     }
     let [.., s0, s1, s2, s3, d0, d1, d2, d3] = header;
-    let observation = Observation {
+    let mut observation = Observation {
         key: EpHash {
             src_addr: [s0, s1, s2, s3],
             src_port: [0; 2],
@@ -54,12 +61,17 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
         tcp_flags: 0,
         aux: 0,
         notes: 0,
+        fragment_id: 0,
     };
-    if u16::from_be_bytes([header[6], header[7]]) & IPV4_FRAGMENT_OFFSET_MASK != 0 {
-        return Ok(Observation {
-            notes: NOTE_LATER_FRAGMENT,
-            ..observation
-        });
+    let fragment = u16::from_be_bytes([header[6], header[7]])
+        & (IPV4_FRAGMENT_OFFSET_MASK | IPV4_MORE_FRAGMENTS);
+    if fragment != 0 {
+        observation.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
+        if fragment & IPV4_FRAGMENT_OFFSET_MASK != 0 {
+            observation.notes = NOTE_LATER_FRAGMENT;
+            return Ok(observation);
+        }
+        observation.notes = NOTE_FIRST_FRAGMENT;
     }
     Ok(transport::parse(
         frame,
@@ -90,6 +102,7 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
     let end = offset + octets;
     let mut chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
     chain.end = frame.blur(chain.end);
+    chain.notes = frame.blur(chain.notes);
     let observation = Observation {
         key: EpHash {
             src_addr,
@@ -102,13 +115,11 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
         header_octets: wire_header_octets(chain.end - offset),
         tcp_flags: 0,
         aux: 0,
-        notes: 0,
+        notes: wire_notes(chain.notes),
+        fragment_id: chain.fragment_id,
     };
-    if chain.is_later_fragment {
-        return Ok(Observation {
-            notes: NOTE_LATER_FRAGMENT,
-            ..observation
-        });
+    if observation.notes & NOTE_LATER_FRAGMENT != 0 {
+        return Ok(observation);
     }
     Ok(transport::parse(frame, chain.end, end, observation))
 }
@@ -119,8 +130,12 @@ struct Chain {
     end: usize,
     /// What starts there.
     ip_protocol: u8,
-    /// It ended in a fragment header with an offset, so no transport header follows.
-    is_later_fragment: bool,
+    /// [`NOTE_LATER_FRAGMENT`] if it ended in a fragment header with an offset, so no transport
+    /// header follows; [`NOTE_FIRST_FRAGMENT`] if there was one without offset, but with more to
+    /// come.
+    notes: usize,
+    /// Identification in that fragment header.
+    fragment_id: u32,
 }
 
 #[inline(always)]
@@ -130,6 +145,8 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
     packet_end: usize,
     mut next_header: u8,
 ) -> Result<Chain, ParseError> {
+    let mut notes = 0;
+    let mut fragment_id = 0;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(
             next_header,
@@ -138,7 +155,8 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
             return Ok(Chain {
                 end: offset,
                 ip_protocol: next_header,
-                is_later_fragment: false,
+                notes,
+                fragment_id,
             });
         }
         let [next, len, high, low] = frame.load::<4>(offset)?;
@@ -152,13 +170,21 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
             return Err(ParseError::Truncated);
         }
         frame.load::<4>(end - 4)?; // its last word, so all of it is there
-        let has_fragment_offset = u16::from_be_bytes([high, low]) & IPV6_FRAGMENT_OFFSET_MASK != 0;
-        if next_header == FRAGMENT && has_fragment_offset {
-            return Ok(Chain {
-                end,
-                ip_protocol: next,
-                is_later_fragment: true,
-            });
+        let fragment = u16::from_be_bytes([high, low]);
+        // One with neither offset nor more to come is a whole packet: RFC 6946.
+        if next_header == FRAGMENT
+            && fragment & (IPV6_FRAGMENT_OFFSET_MASK | IPV6_MORE_FRAGMENTS) != 0
+        {
+            notes = usize::from(NOTE_FIRST_FRAGMENT);
+            fragment_id = u32::from_be_bytes(frame.load::<4>(offset + 4)?);
+            if fragment & IPV6_FRAGMENT_OFFSET_MASK != 0 {
+                return Ok(Chain {
+                    end,
+                    ip_protocol: next,
+                    notes: usize::from(NOTE_LATER_FRAGMENT),
+                    fragment_id,
+                });
+            }
         }
         next_header = next;
         offset = end;
@@ -184,4 +210,14 @@ const fn wire_octets(octets: usize) -> u32 {
 )]
 const fn wire_header_octets(octets: usize) -> u16 {
     octets as u16
+}
+
+/// The notes as they go into the observation.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "they were widened to be blurred"
+)]
+const fn wire_notes(notes: usize) -> u8 {
+    notes as u8
 }

@@ -32,6 +32,7 @@ struct Facts {
     tcp_flags: u8,
     aux: u8,
     notes: u8,
+    fragment_id: u32,
 }
 
 fn facts(packet: Packet) -> Facts {
@@ -51,6 +52,7 @@ fn facts(packet: Packet) -> Facts {
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
             notes: observation.notes,
+            fragment_id: observation.fragment_id,
         }
     }
     match packet {
@@ -65,8 +67,9 @@ fn agrees(part: Facts, whole: Facts) -> bool {
     part.ends == whole.ends
         && part.ip_protocol == whole.ip_protocol
         && part.octets == whole.octets
+        && part.fragment_id == whole.fragment_id
         && part.header_octets <= whole.header_octets
-        && part.notes & NOTE_LATER_FRAGMENT == whole.notes & NOTE_LATER_FRAGMENT
+        && part.notes & !NOTE_SHORT_TRANSPORT == whole.notes & !NOTE_SHORT_TRANSPORT
         && (part == whole
             || is_short
                 && (part.ports == whole.ports || part.ports == [0, 0])

@@ -1,10 +1,7 @@
 //! Fragments: the first one has ports, later ones do not (RFC 791, section 3.2; RFC 8200, section
 //! 4.5).
 
-use probe_common::{
-    parse::ParseError,
-    record::{NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
-};
+use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
 
 use super::{
     Case, With, case,
@@ -38,37 +35,37 @@ fn ipv4_cases() -> Vec<Case> {
         case(
             "first fragment",
             of(MORE_FRAGMENTS, UDP).frame(&udp(24)),
-            v4(UDP, 52, 28).ports(SRC_PORT, DST_PORT),
+            v4(UDP, 52, 28).ports(SRC_PORT, DST_PORT).first_fragment(),
         ),
         case(
             "middle fragment",
             of(MORE_FRAGMENTS | 4, UDP).frame(&[0x55; 24]),
-            v4(UDP, 44, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(UDP, 44, 20).later_fragment(),
         ),
         case(
             "last fragment",
             of(9, TCP).frame(&tcp(2)),
-            v4(TCP, 40, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(TCP, 40, 20).later_fragment(),
         ),
         case(
             "fragment at the largest offset",
             of(0x1fff, UDP).frame(&[0; 8]),
-            v4(UDP, 28, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(UDP, 28, 20).later_fragment(),
         ),
         case(
             "later fragment without payload",
             of(1, UDP).frame(&[]),
-            v4(UDP, 20, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(UDP, 20, 20).later_fragment(),
         ),
         case(
             "later fragment of icmp",
             of(1, ICMP).frame(&[8; 8]),
-            v4(ICMP, 28, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(ICMP, 28, 20).later_fragment(),
         ),
         case(
             "later fragment of esp",
             of(1, ESP).frame(&[8; 8]),
-            v4(ESP, 28, 20).notes(NOTE_LATER_FRAGMENT),
+            v4(ESP, 28, 20).later_fragment(),
         ),
         case(
             "later fragment with options",
@@ -77,14 +74,15 @@ fn ipv4_cases() -> Vec<Case> {
                 ..of(1, UDP)
             }
             .frame(&[0; 8]),
-            v4(UDP, 32, 24).notes(NOTE_LATER_FRAGMENT),
+            v4(UDP, 32, 24).later_fragment(),
         ),
         case(
             "tiny first fragment of tcp",
             of(MORE_FRAGMENTS, TCP).frame(&tcp(2)[..8]),
             v4(TCP, 28, 20)
                 .ports(SRC_PORT, DST_PORT)
-                .notes(NOTE_SHORT_TRANSPORT),
+                .notes(NOTE_SHORT_TRANSPORT)
+                .first_fragment(),
         ),
     ]
 }
@@ -95,7 +93,7 @@ fn ipv6_cases() -> Vec<Case> {
         case(
             "ipv6 first fragment",
             of(&[&fragment(UDP, 0, true), &udp(16)]),
-            v6(UDP, 72, 56).ports(SRC_PORT, DST_PORT),
+            v6(UDP, 72, 56).ports(SRC_PORT, DST_PORT).first_fragment(),
         ),
         case(
             "atomic fragment",
@@ -105,12 +103,12 @@ fn ipv6_cases() -> Vec<Case> {
         case(
             "ipv6 later fragment",
             of(&[&fragment(UDP, 3, true), &udp(8)]),
-            v6(UDP, 64, 48).notes(NOTE_LATER_FRAGMENT),
+            v6(UDP, 64, 48).later_fragment(),
         ),
         case(
             "ipv6 fragment at the largest offset",
             of(&[&fragment(TCP, 0x1fff, false), &[0; 8]]),
-            v6(TCP, 56, 48).notes(NOTE_LATER_FRAGMENT),
+            v6(TCP, 56, 48).later_fragment(),
         ),
         case(
             "later fragment keeps the fragment header's next header",
@@ -119,7 +117,7 @@ fn ipv6_cases() -> Vec<Case> {
                 &extension(UDP, 0),
                 &udp(4),
             ]),
-            v6(DESTINATION_OPTIONS, 68, 48).notes(NOTE_LATER_FRAGMENT),
+            v6(DESTINATION_OPTIONS, 68, 48).later_fragment(),
         ),
         case(
             "hop-by-hop, later fragment",
@@ -128,7 +126,7 @@ fn ipv6_cases() -> Vec<Case> {
                 &fragment(TCP, 5, false),
                 &[0; 8],
             ])),
-            v6(TCP, 64, 56).notes(NOTE_LATER_FRAGMENT),
+            v6(TCP, 64, 56).later_fragment(),
         ),
         case(
             "two fragment headers",
@@ -140,13 +138,22 @@ fn ipv6_cases() -> Vec<Case> {
             v6(UDP, 68, 64).ports(SRC_PORT, DST_PORT),
         ),
         case(
+            "first fragment behind an atomic one",
+            of(&[
+                &fragment(FRAGMENT, 0, false),
+                &fragment(UDP, 0, true),
+                &udp(16),
+            ]),
+            v6(UDP, 80, 64).ports(SRC_PORT, DST_PORT).first_fragment(),
+        ),
+        case(
             "first fragment, then destination options",
             of(&[
                 &fragment(DESTINATION_OPTIONS, 0, true),
                 &extension(UDP, 0),
                 &udp(8),
             ]),
-            v6(UDP, 72, 64).ports(SRC_PORT, DST_PORT),
+            v6(UDP, 72, 64).ports(SRC_PORT, DST_PORT).first_fragment(),
         ),
         case(
             "fragment header cut",

@@ -28,6 +28,11 @@ pub(crate) const NO_NEXT_HEADER: u8 = 59;
 pub(crate) const DESTINATION_OPTIONS: u8 = 60;
 pub(crate) const SCTP: u8 = 132;
 
+/// Identification of all IPv4 packets.
+pub(crate) const ID_V4: u16 = 0x1234;
+/// Identification in all IPv6 fragment headers.
+pub(crate) const ID_V6: u32 = 0x8000_0005;
+
 /// More fragments follow (RFC 791, section 3.1).
 pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
 
@@ -108,7 +113,7 @@ impl Ipv4 {
         join(&[
             &[self.version << 4 | header_len, 0],
             &self.total_len.unwrap_or(real_len).to_be_bytes(),
-            &[0x12, 0x34],
+            &ID_V4.to_be_bytes(),
             &self.fragment.to_be_bytes(),
             &[64, self.ip_protocol, 0, 0],
             &SRC_V4,
@@ -182,7 +187,11 @@ pub(crate) fn extensions(count: usize, next_header: u8) -> Vec<u8> {
 /// Fragment header (RFC 8200, section 4.5); the offset in units of 8 bytes.
 pub(crate) fn fragment(next_header: u8, offset: u16, more: bool) -> Vec<u8> {
     let field = offset << 3 | u16::from(more);
-    join(&[&[next_header, 0], &field.to_be_bytes(), &[0, 0, 0, 5]])
+    join(&[
+        &[next_header, 0],
+        &field.to_be_bytes(),
+        &ID_V6.to_be_bytes(),
+    ])
 }
 
 /// Authentication header with an ICV of 12 bytes: 24 bytes (RFC 4302, section 2.2).

@@ -8,7 +8,7 @@ use probe_common::{
     parse::{Observation, Packet, ParseError},
     record::{
         INGRESS, IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, Record, RecordHead,
-        RecordV4, RecordV6,
+        RecordV4, RecordV6, place,
     },
 };
 
@@ -173,11 +173,10 @@ impl Parsed {
             octets: u64::from(observation.octets),
             packets: 1,
             ifindex: ifindex(self.interface),
-            direction: self.direction,
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
-            notes: observation.notes,
-            bank,
+            notes: observation.notes | place(self.direction, bank),
+            fragment_id: observation.fragment_id,
             ..RecordHead::default()
         })
     }
