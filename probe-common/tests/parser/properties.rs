@@ -8,7 +8,7 @@ use probe_common::{
         link::{MAX_LINK_HEADERS, parse_ether_type, parse_ethernet, parse_raw_ip},
         network::MAX_EXTENSION_HEADERS,
     },
-    record::{NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
+    record::NOTE_SHORT_TRANSPORT,
 };
 use proptest::prelude::*;
 
