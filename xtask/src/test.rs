@@ -13,6 +13,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
+/// How `not_in_this_kernel` of `skip.rs` words it.
+const NOT_IN_THIS_KERNEL: &str = ": this kernel has no ";
+
 #[derive(Default, clap::Args)]
 pub(crate) struct Args {
     /// Run only tests whose name contains this.
@@ -86,14 +89,28 @@ fn report_skipped(skip_log: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         read => read.with_context(|| format!("reading {}", skip_log.display()))?,
     };
-    let skipped: BTreeSet<_> = lines.lines().collect();
+    // What the kernel was built without is no skip: nothing that could be installed would help.
+    let (absent, skipped): (BTreeSet<_>, BTreeSet<_>) = lines
+        .lines()
+        .partition(|line| line.contains(NOT_IN_THIS_KERNEL));
+    if !absent.is_empty() {
+        println!(
+            "\nnot in this kernel, so not tested on it: {}",
+            absent.len()
+        );
+        print_lines(&absent);
+    }
     if skipped.is_empty() {
         println!("\nskipped: nothing");
         return Ok(());
     }
     println!("\nskipped: {}", skipped.len());
-    for line in skipped {
+    print_lines(&skipped);
+    Ok(())
+}
+
+fn print_lines(lines: &BTreeSet<&str>) {
+    for line in lines {
         println!("  {line}");
     }
-    Ok(())
 }

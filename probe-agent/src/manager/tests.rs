@@ -382,8 +382,11 @@ fn rotations_under_load_lose_nothing() {
 
 #[test]
 fn what_finds_no_room_in_a_buffer_is_counted_to_the_packet() {
+    // Whether records come in just while a log is being rotated is up to the scheduler, so there
+    // are several attempts. Each checks the sums.
+    let mut attempts = (0..50).map(|_| rotate_under_load(1000));
     assert!(
-        rotate_under_load(1000) > 0,
+        attempts.any(|lost| lost > 0),
         "room for 25 records cannot have been enough"
     );
 }

@@ -31,7 +31,7 @@ fn every_flow_equals_the_witness(#[case] hook: &str, #[case] offloads: Offloads)
         return;
     }
     let lab = Lab::new(offloads);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&lab.host);
     assert_hooks(&agent.exposition(), hook);
     let witness = Witness::start(&lab);

@@ -53,7 +53,7 @@ fn an_interface_that_does_not_exist_is_named_and_the_others_go_on() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ absent0: {{}}, {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ absent0: {{}}, {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     assert_says(
         &installation.log(),
@@ -125,7 +125,7 @@ fn without_privilege_it_says_which_it_needs() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     // The build may lie where nobody else may look.
     let binary = copy_for_everybody(&installation);
     let nobody = [
@@ -154,12 +154,12 @@ fn a_hook_that_is_taken_is_left_alone() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let first = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1h");
+    let first = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
     let second = Installation::new(
         &format!("{{ {LINK}: {{ hook: xdp-native }}, lo: {{ hook: tc }} }}"),
-        "1h",
+        "1d",
     );
-    let third = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1h");
+    let third = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1d");
     let agents = [&first, &second, &third].map(|it| it.start(&lab.host));
     assert_says(&second.log(), &[LINK, "interface is not captured"]);
     let capturing =

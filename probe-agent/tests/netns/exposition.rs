@@ -23,7 +23,7 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
         return;
     }
     let lab = Lab::new(Offloads::On);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     check_by_promtool(&agent.exposition());
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);

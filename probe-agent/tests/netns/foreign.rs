@@ -25,7 +25,7 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let mut foreign = Foreign::load(&lab.host);
     for link in agent.attached().links {
@@ -81,7 +81,7 @@ fn a_foreign_xdp_program_stays_before_during_and_after() {
     ping(&lab.host, PEER_V4, 200);
     assert_eq!(foreign.received(), PINGS);
 
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1d");
     let agent = installation.start(&lab.host);
     ping(&lab.host, PEER_V4, 200);
     assert_eq!(foreign.received(), 2 * PINGS);
@@ -131,7 +131,7 @@ fn foreign_filters_stay_before_during_and_after() {
     ping(&lab.host, PEER_V4, 200);
     assert_eq!(passed(), [PINGS; 2]);
 
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
     let agent = installation.start(&lab.host);
     ping(&lab.host, PEER_V4, 200);
     assert_eq!(passed(), [2 * PINGS; 2]);

@@ -79,7 +79,7 @@ fn fragments_are_in_the_flow_of_their_packet(#[case] hook: &str) {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let mut expected = Expected::default();
     for (host, peer) in [(HOST_V4, PEER_V4), (HOST_V6, PEER_V6)] {

@@ -20,7 +20,7 @@ fn a_link_is_captured_while_it_exists() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new("{ late0: {} }", "1h");
+    let installation = Installation::new("{ late0: {} }", "1d");
     let agent = installation.start(&lab.host);
     let log = installation.log();
     assert!(log.contains("no interface is captured"), "{log}");

@@ -32,7 +32,7 @@ fn links_without_header_are_captured(#[case] arphrd: u16) {
     let lab = Lab::without_links();
     let _pump = topology::pump(&lab, "tun", arphrd);
     lab.connect(LinkLayer::None);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     let expected = drive(&lab, &[4, 6]);
     agent.settled_metrics();
@@ -53,7 +53,7 @@ fn links_with_unknown_header_are_skipped(#[case] arphrd: u16) {
     let lab = Lab::without_links();
     let _pump = topology::pump(&lab, "tun", arphrd);
     lab.connect(LinkLayer::None);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}}, lo: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}}, lo: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
     drive(&lab, &[4, 6]);
@@ -93,7 +93,7 @@ fn tags_are_seen_and_can_be_ignored(
     }
     let lab = Lab::new(Offloads::Off);
     let config = format!("{{ {LINK}: {{ hook: {hook}, ignore_vlans: {ignore_vlans} }} }}");
-    let installation = Installation::new(&config, "1h");
+    let installation = Installation::new(&config, "1d");
     let agent = installation.start(&lab.host);
     let is_sent = tag == Tag::InTheFrame && hook == "tc";
     let (namespace, link) = if is_sent {

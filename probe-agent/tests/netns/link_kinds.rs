@@ -61,7 +61,7 @@ fn known_traffic_is_counted(#[case] kind: Kind) {
     } else {
         String::new()
     };
-    let installation = Installation::new(&format!("{{ {LINK}: {{}}{lower} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}}{lower} }}"), "1d");
     let agent = installation.start(&lab.host);
     let links = agent.metrics().sum("probe_interfaces_capturing", "");
     assert_eq!(
@@ -185,7 +185,7 @@ fn loopback_counts_every_packet_in_both_directions() {
     lab.host.ip(&format!(
         "address add {HOST_V4}/32 dev lo\naddress add {HOST_V6}/128 dev lo nodad\n"
     ));
-    let installation = Installation::new("{ lo: {} }", "1h");
+    let installation = Installation::new("{ lo: {} }", "1d");
     let agent = installation.start(&lab.host);
     let mut expected = Flows::new();
     for host in [HOST_V4, HOST_V6] {
@@ -219,7 +219,7 @@ fn redirected_packets_are_sent_by_the_ifb_device() {
     ] {
         run(lab.host.command("tc").args(words.split_whitespace()));
     }
-    let installation = Installation::new(&format!("{{ {LINK}: {{}}, ifb0: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}}, ifb0: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     let expected = drive(&lab, &[4, 6]);
     agent.settled_metrics();

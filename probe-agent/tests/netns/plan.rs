@@ -80,7 +80,7 @@ fn the_plan_is_what_the_agent_then_does() {
     }
     let lab = Lab::new(Offloads::Off);
     add_links(&lab);
-    let installation = Installation::new(INTERFACES, "1h");
+    let installation = Installation::new(INTERFACES, "1d");
     let before = programs_on_links(&lab.host);
     let (plan, code) = json(&lab.host, &installation);
     assert_eq!(programs_on_links(&lab.host), before, "nothing was touched");
@@ -153,7 +153,7 @@ fn links_that_share_packets_are_shown() {
     }
     let lab = Lab::new(Offloads::Off);
     add_links(&lab);
-    let installation = Installation::new(INTERFACES, "1h");
+    let installation = Installation::new(INTERFACES, "1d");
     let (plan, _) = json(&lab.host, &installation);
     for (name, relation, other) in [
         ("br0", "member", "port0"),
@@ -191,7 +191,7 @@ fn what_cannot_be_attached_is_told_by_name_and_exit_code() {
     }
     let lab = Lab::new(Offloads::Off);
     add_links(&lab);
-    let installation = Installation::new("{ gone0: {}, tun0: { hook: xdp } }", "1h");
+    let installation = Installation::new("{ gone0: {}, tun0: { hook: xdp } }", "1d");
     let output = plan(&lab.host, &installation, &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -225,7 +225,7 @@ fn foreign_filters_are_shown_and_in_nobodys_way() {
     let mut filter = Command::new("tc");
     filter.args(["-netns", name, "filter", "add", "dev", LINK, "egress"]);
     run(filter.args(["bpf", "bytecode", "1,6 0 0 0,"]));
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let (plan, code) = json(&lab.host, &installation);
     assert_eq!(code, 0, "{plan:#}");
     let programs = interface(&plan, LINK)["programs"]

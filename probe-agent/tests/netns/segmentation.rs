@@ -106,7 +106,7 @@ struct Measured {
 #[track_caller]
 fn measure(family: u8, largest: Option<u32>, is_sent: bool) -> Option<Measured> {
     let lab = lab_with_super_packets(largest);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let segments = transfer_once(&lab, family, is_sent);
     agent.settled_metrics();
@@ -146,7 +146,7 @@ fn segments_in_tunnels_are_counted_with_all_their_headers(
         };
         let lab = &connected.lab;
         let config = format!("{{ {LINK}: {{ hook: tc }}, {LOWER}: {{ hook: tc }} }}");
-        let installation = Installation::new(&config, "1h");
+        let installation = Installation::new(&config, "1d");
         let agent = installation.start(&lab.host);
         let segments = transfer_once(lab, family, is_sent);
         agent.settled_metrics();
@@ -205,7 +205,7 @@ fn udp_segments_are_known(
         return;
     }
     let lab = lab_with_super_packets(None);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let (host, peer) = ends(family);
     let (sender, from, to) = if is_sent {
@@ -263,7 +263,7 @@ fn generic_xdp_sees_super_packets_as_one() {
     }
     let lab = lab_with_super_packets(None);
     let config = format!("{{ {LINK}: {{ hook: xdp-generic }} }}");
-    let installation = Installation::new(&config, "1h");
+    let installation = Installation::new(&config, "1d");
     let agent = installation.start(&lab.host);
     let mut python = lab.peer.command("python3");
     let ends = [PEER_V4, HOST_V4].map(|end| end.to_string());

@@ -28,7 +28,7 @@ fn sigterm_in_the_middle_of_an_interval_writes_everything() {
         return;
     }
     let lab = Lab::new(Offloads::On);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     let witness = Witness::start(&lab);
     for to in [PEER_V4, PEER_V6] {
@@ -65,7 +65,7 @@ fn sigterm_right_after_the_agent_is_ready_is_a_clean_end() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     for start in 1..=10 {
         let agent = installation.start(&lab.host);
         assert_eq!(agent.terminate().code(), Some(0), "start {start}");
@@ -83,7 +83,7 @@ fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
     }
     let lab = Lab::new(Offloads::Off);
     let before = programs_on_links(&lab.host);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let attached = agent.attached();
     let chatter = Chatter::start(&lab, AT_EASE);

@@ -32,7 +32,7 @@ fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] los
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&lab.host);
     ping(&lab.host, PEER_V4, 200);
     for link in agent.attached().links {
@@ -66,7 +66,7 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let before = agent.attached();
     ping(&lab.host, PEER_V4, 200);
@@ -100,7 +100,7 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
         return;
     }
     let lab = Lab::new(Offloads::Off);
-    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
     let slots = agent.map("SLOTS").to_string();
     let all_slots = agent.map("ALL_SLOTS").to_string();

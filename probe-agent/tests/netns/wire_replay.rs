@@ -72,7 +72,7 @@ fn corpus_frames(corpus: &Path) -> Vec<Vec<u8>> {
 #[track_caller]
 fn compare(hook: &str, frames: &[Vec<u8>], at_least: usize) {
     let lab = jumbo_lab();
-    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1h");
+    let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&lab.host);
     let sent = Sender::start(&lab, frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
     let mut on_the_wire = Vec::new();

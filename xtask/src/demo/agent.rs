@@ -119,7 +119,7 @@ fn configuration(folder: &Path) -> String {
     let folder = folder.display();
     format!(
         "interfaces:\n  {LINK}: {{}}\n\
-         rotation: {{ interval: 1h }}\n\
+         rotation: {{ interval: 1d }}\n\
          writeout:\n  - {{ type: json, path: {folder}/flows }}\n\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n\
          logging: {{ level: warn }}\n"
