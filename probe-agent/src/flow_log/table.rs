@@ -2,10 +2,10 @@
 
 use hashbrown::{HashMap, hash_map::Entry};
 use probe_common::{
-    classify::{Direction, Evidence, classify_handshake},
+    classify::{Direction, classify_handshake},
     ephash::EpHash,
-    ports::TCP,
-    record::RecordHead,
+    ports::{ICMP, ICMPV6, TCP},
+    record::{NOTE_LATER_FRAGMENT, RecordHead},
 };
 
 use super::{FlowLogOptions, first_tcp_flags};
@@ -104,7 +104,8 @@ impl<const N: usize> FlowTable<N> {
             let candidate = if reversed { key.reverse() } else { key };
             if let Some(flow) = self.flows.get_mut(&candidate) {
                 flow.on_record(head);
-                let needs_direction = key.ip_protocol == TCP && !flow.evidence.is_high_confidence();
+                let needs_direction = matches!(key.ip_protocol, TCP | ICMP | ICMPV6)
+                    && !flow.evidence.is_high_confidence();
                 return Some(Found {
                     reversed,
                     needs_direction,
@@ -114,15 +115,23 @@ impl<const N: usize> FlowTable<N> {
         None
     }
 
-    /// Replaces a guess by what a handshake says, turning the flow round if the guess was wrong.
+    /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the
+    /// guess was wrong. (Before a first ping over IPv6 the neighbours find each other, and the
+    /// answer to that says nothing about who is the client.)
     fn correct_direction(&mut self, key: EpHash<N>, reversed: bool, head: &RecordHead) {
-        let Some(verdict) = classify_handshake(first_tcp_flags(head)) else {
+        let verdict = match key.ip_protocol {
+            TCP => classify_handshake(first_tcp_flags(head)),
+            // Has no ICMP header, whose type could be read.
+            _ if head.notes & NOTE_LATER_FRAGMENT != 0 => None,
+            _ => Some((self.classify)(&key, head.aux)),
+        };
+        let Some(verdict) = verdict.filter(|it| it.evidence.is_high_confidence()) else {
             return;
         };
         let stored = if reversed { key.reverse() } else { key };
         let right = if verdict.reverse { key.reverse() } else { key };
         if let Some(mut flow) = self.flows.remove(&stored) {
-            flow.evidence = Evidence::Handshake;
+            flow.evidence = verdict.evidence;
             match self.flows.entry(right) {
                 Entry::Vacant(entry) => {
                     entry.insert(flow);

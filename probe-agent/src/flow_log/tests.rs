@@ -88,6 +88,35 @@ fn a_handshake_corrects_a_guess() {
 }
 
 #[test]
+fn an_echo_request_turns_what_a_neighbour_advertisement_began() {
+    let icmpv6 = |src: u8, dst: u8| EpHash::<16> {
+        src_addr: [src; 16],
+        src_port: [0; 2],
+        dst_addr: [dst; 16],
+        dst_port: [0; 2],
+        ip_protocol: 58,
+    };
+    let mut log = FlowLog::new(FlowLogOptions::default());
+    for (key, icmp_type) in [
+        (icmpv6(2, 1), 136),
+        (icmpv6(1, 2), 128),
+        (icmpv6(2, 1), 129),
+    ] {
+        let head = RecordHead {
+            aux: icmp_type,
+            tcp_flags: 0,
+            ..head(INGRESS, 100, 0)
+        };
+        log.handle_record(Record::V6(&key.into_record(head)));
+    }
+    let (flows, totals) = log.rotate();
+    assert_eq!(flows.v6.len(), 1);
+    assert_eq!(flows.v6[0].0, icmpv6(1, 2));
+    assert_eq!(flows.v6[0].1.evidence, Evidence::IcmpType);
+    assert_eq!(totals.packets_rcvd, 3);
+}
+
+#[test]
 fn a_flow_with_itself_survives_correction() {
     let mut log = FlowLog::new(FlowLogOptions::default());
     let itself = key(1, 5000, 1, 5000, 6);
