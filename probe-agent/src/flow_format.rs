@@ -4,12 +4,12 @@
 
 mod csv;
 mod json;
-mod names;
 mod table;
 
 use std::io::{self, Write};
 
 pub use self::table::TableStyle;
+pub(crate) use self::table::{Numbers, ShownFlow, endpoint, flow_lines, marks, write_table};
 use crate::{flow::FlowRow, ledger::Ledger};
 
 /// How flows are written.

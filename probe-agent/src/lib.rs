@@ -13,15 +13,18 @@ pub mod config;
 pub mod coverage;
 pub mod datapath;
 pub mod drain;
+pub mod filter;
 pub mod flow;
 pub mod flow_format;
 pub mod flow_json;
 pub mod flow_log;
+pub mod human;
 pub mod ledger;
 pub mod links;
 pub mod local_buffer;
 pub mod manager;
 pub mod metrics;
+pub mod names;
 mod page;
 pub mod plan;
 pub mod readiness;
@@ -33,6 +36,7 @@ pub mod source;
 pub mod status;
 pub mod supervise;
 pub mod telemetry;
+mod text_table;
 pub mod writeout;
 
 /// Version of the agent.

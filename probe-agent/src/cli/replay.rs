@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::{
     config::InterfaceConfig,
+    filter::Filter,
     flow_format::{
         FlowFormat, InterfaceFlows, TableStyle, is_closed_by_reader, total_ledger, write_flows,
     },
@@ -28,9 +29,9 @@ use crate::{
 };
 
 /// Exit status when the file is cut or damaged and what was readable has been shown.
-const EXIT_INCOMPLETE: u8 = 3;
+pub(super) const EXIT_INCOMPLETE: u8 = 3;
 
-/// Shows the flows of a capture file.
+/// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
 ///
 /// Packets count as received unless the file says that they were sent; bytes are IP octets. In the
 /// table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+` those
@@ -53,6 +54,14 @@ pub struct ReplayArgs {
     /// Flows kept apart; further ones are folded into overflow flows
     #[arg(long, value_name = "N", default_value_t = FlowLogOptions::default().max_flows)]
     pub max_flows: usize,
+    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub filter: Filter,
 }
 
 /// What a replay came to.
@@ -160,7 +169,7 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
     manager.close(&[])?;
     let intervals = std::mem::take(&mut *intervals.lock());
     Ok(Replayed {
-        interfaces: in_file_order(&interfaces, intervals),
+        interfaces: in_file_order(&interfaces, intervals, &args.filter),
         // The stream has ended, so its ending is known.
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
@@ -168,14 +177,22 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
     })
 }
 
-fn in_file_order(interfaces: &[Interface], intervals: Vec<Interval>) -> Vec<InterfaceFlows> {
+fn in_file_order(
+    interfaces: &[Interface],
+    intervals: Vec<Interval>,
+    filter: &Filter,
+) -> Vec<InterfaceFlows> {
     let position = |iface: &str| interfaces.iter().position(|known| *known.name == *iface);
     let mut flows: Vec<_> = intervals
         .into_iter()
-        .map(|interval| InterfaceFlows {
-            iface: interval.iface.to_string(),
-            flows: interval.flows.sorted_rows(),
-            ledger: interval.ledger,
+        .map(|interval| {
+            let mut flows = interval.flows.sorted_rows();
+            flows.retain(|row| filter.matches(&interval.iface, row));
+            InterfaceFlows {
+                iface: interval.iface.to_string(),
+                flows,
+                ledger: interval.ledger,
+            }
         })
         .collect();
     flows.sort_by_key(|interface| position(&interface.iface));

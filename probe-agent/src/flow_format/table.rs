@@ -1,16 +1,23 @@
 //! The text table: one line a flow, columns aligned, numbers to the right.
 //!
-//! Where the lines are too long for the terminal, service names go first, then counts are scaled;
-//! addresses are always whole. JSON and CSV have the exact numbers.
+//! Where the lines are too long for the terminal, service names go first, then counts are scaled,
+//! long addresses give way in the middle, and at last columns are left out: a line never wraps.
+//! JSON and CSV have everything.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write},
     net::IpAddr,
 };
 
-use super::{InterfaceFlows, names, total_ledger};
-use crate::{flow::FlowRow, ledger::Ledger};
+use super::{InterfaceFlows, total_ledger};
+use crate::{
+    flow::{FlowCounters, FlowRow},
+    human,
+    ledger::Ledger,
+    names,
+    page::{Colour, paint},
+    text_table::{Column, fits, lay_out},
+};
 
 /// How a table looks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -41,51 +48,143 @@ impl TableStyle {
     }
 }
 
-const COLUMNS: usize = 9;
-const COLUMN_GAP: &str = " ";
-/// From this one on columns are numbers.
-const FIRST_NUMBER: usize = 5;
+/// Characters that no IPv4 address with its port exceeds.
+const ENDPOINT: usize = 21;
+/// Columns of a terminal in which all of a shortened row but the packets has its place.
+const NARROW: usize = 66;
 
-/// What two columns of numbers each have in common.
-const GROUPS: [&str; 2] = ["bytes", "packets"];
-const HEADER: [&str; COLUMNS] = [
-    "",
-    "source",
-    "",
-    "destination",
-    "proto",
-    "rcvd",
-    "sent",
-    "rcvd",
-    "sent",
-];
+/// How counts are written where there is room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Numbers {
+    /// To the last digit.
+    Exact,
+    /// `1.2 GiB`, `3.4 k`.
+    Human,
+    /// `1.2G`, `3400`.
+    Short,
+}
 
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const PLAIN: &str = "\x1b[0m";
+/// A flow as a table shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShownFlow {
+    /// Shown if the table is of several interfaces.
+    pub(crate) iface: String,
+    pub(crate) marks: String,
+    pub(crate) source: String,
+    pub(crate) destination: String,
+    pub(crate) protocol: String,
+    pub(crate) service: Option<&'static str>,
+    pub(crate) counters: FlowCounters,
+}
+
+impl ShownFlow {
+    fn of_row(row: &FlowRow) -> Self {
+        let is_sure = row.flow.evidence.is_high_confidence();
+        Self {
+            iface: String::new(),
+            marks: marks(row.flow.is_idle(), is_sure, row.flow.is_overflow),
+            source: endpoint(row.src_addr, row.src_port, row.ip_protocol),
+            destination: endpoint(row.dst_addr, row.dst_port, row.ip_protocol),
+            protocol: names::protocol_or_number(row.ip_protocol).into_owned(),
+            service: names::service(row.ip_protocol, row.dst_port),
+            counters: row.flow.counters,
+        }
+    }
+
+    fn cells(&self, detail: Detail, with_iface: bool) -> Vec<String> {
+        let counters = self.counters;
+        let protocol = match self.service {
+            Some(service) if detail.services => format!("{}/{service}", self.protocol),
+            _ => self.protocol.clone(),
+        };
+        let iface = with_iface.then(|| self.iface.clone());
+        let ends = [
+            self.marks.clone(),
+            self.source.clone(),
+            "→".to_owned(),
+            self.destination.clone(),
+            protocol,
+        ];
+        let octets = [counters.bytes_rcvd, counters.bytes_sent].map(|number| detail.octets(number));
+        let packets =
+            [counters.packets_rcvd, counters.packets_sent].map(|number| detail.packets(number));
+        iface
+            .into_iter()
+            .chain(ends)
+            .chain(octets)
+            .chain(packets)
+            .collect()
+    }
+}
 
 /// How much of a row is shown.
 #[derive(Clone, Copy)]
 struct Detail {
     services: bool,
-    exact: bool,
+    numbers: Numbers,
 }
 
-/// From the most to the least.
-const DETAILS: [Detail; 3] = [
-    Detail {
-        services: true,
-        exact: true,
-    },
-    Detail {
-        services: false,
-        exact: true,
-    },
-    Detail {
-        services: false,
-        exact: false,
-    },
-];
+impl Detail {
+    fn octets(self, number: u64) -> String {
+        match self.numbers {
+            Numbers::Exact => number.to_string(),
+            Numbers::Human => human::bytes(number),
+            Numbers::Short => human::short_count(number),
+        }
+    }
+
+    fn packets(self, number: u64) -> String {
+        match self.numbers {
+            Numbers::Exact => number.to_string(),
+            Numbers::Human => human::count(number),
+            Numbers::Short => human::short_count(number),
+        }
+    }
+}
+
+fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
+    let is_narrow = width.is_some_and(|width| width < NARROW);
+    let least = if is_narrow { ENDPOINT / 3 } else { ENDPOINT };
+    let iface = with_iface.then_some(Column::text("iface").left_out(4).shortened_to(6));
+    let others = [
+        Column::text("").left_out(3),
+        Column::text("source").shortened_to(least),
+        Column::text(""),
+        Column::text("destination").shortened_to(least),
+        Column::text("proto").left_out(2),
+        Column::number("rcvd").in_group("bytes"),
+        Column::number("sent").in_group("bytes").left_out(1),
+        Column::number("rcvd").in_group("packets").left_out(5),
+        Column::number("sent").in_group("packets").left_out(6),
+    ];
+    iface.into_iter().chain(others).collect()
+}
+
+/// The lines of a table of flows: those of the head, and one a flow.
+pub(crate) fn flow_lines(
+    width: Option<usize>,
+    numbers: Numbers,
+    with_iface: bool,
+    flows: &[ShownFlow],
+) -> (Vec<String>, Vec<String>) {
+    let columns = columns(with_iface, width);
+    let rows = |services, numbers| -> Vec<_> {
+        let detail = Detail { services, numbers };
+        let rows = flows.iter().map(|flow| flow.cells(detail, with_iface));
+        rows.collect()
+    };
+    let ladder = [(true, numbers), (false, numbers)];
+    let rows = ladder
+        .into_iter()
+        .map(|(services, numbers)| rows(services, numbers))
+        .find(|rows| width.is_none_or(|width| fits(&columns, rows, width)))
+        .unwrap_or_else(|| rows(false, Numbers::Short));
+    let layout = lay_out(&columns, &rows, width);
+    let head = layout.group_line(&columns).into_iter();
+    let head = head.chain([layout.header_line(&columns)]).collect();
+    let lines = rows.iter().map(|row| layout.line(&columns, row));
+    (head, lines.collect())
+}
 
 pub(super) fn write(
     out: &mut impl Write,
@@ -100,9 +199,10 @@ pub(super) fn write(
     } in interfaces
     {
         if is_one_of_many {
-            writeln!(out, "{}", paint(style, BOLD, iface))?;
+            writeln!(out, "{}", paint(style, Colour::Bold, iface))?;
         }
-        write_table(out, style, flows)?;
+        let flows: Vec<_> = flows.iter().map(ShownFlow::of_row).collect();
+        write_table(out, style, Numbers::Exact, false, &flows)?;
         if is_one_of_many {
             write_ledger(out, style, ledger)?;
             writeln!(out)?;
@@ -114,164 +214,62 @@ pub(super) fn write(
     write_ledger(out, style, &total_ledger(interfaces))
 }
 
-fn write_table(out: &mut impl Write, style: TableStyle, flows: &[FlowRow]) -> io::Result<()> {
+/// Writes a table of flows.
+pub(crate) fn write_table(
+    out: &mut impl Write,
+    style: TableStyle,
+    numbers: Numbers,
+    with_iface: bool,
+    flows: &[ShownFlow],
+) -> io::Result<()> {
     if flows.is_empty() {
         return writeln!(out, "no flows");
     }
-    let fits = |widths: &[usize; COLUMNS]| {
-        let line: usize = widths.iter().sum::<usize>() + COLUMN_GAP.len() * (COLUMNS - 1);
-        style.width.is_none_or(|width| line <= width)
-    };
-    let candidates = DETAILS.map(|detail| (detail, widths(flows, detail)));
-    let [.., least] = candidates;
-    let (detail, widths) = candidates
-        .into_iter()
-        .find(|(_, widths)| fits(widths))
-        .unwrap_or(least);
-    writeln!(out, "{}", paint(style, BOLD, &group_line(&widths)))?;
-    let header = line(&HEADER.map(str::to_owned), &widths);
-    writeln!(out, "{}", paint(style, BOLD, &header))?;
-    for row in flows {
-        writeln!(out, "{}", line(&cells(row, detail), &widths))?;
+    let (head, lines) = flow_lines(style.width, numbers, with_iface, flows);
+    for line in head {
+        writeln!(out, "{}", paint(style, Colour::Bold, &line))?;
+    }
+    for line in lines {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
 fn write_ledger(out: &mut impl Write, style: TableStyle, ledger: &Ledger) -> io::Result<()> {
-    let text = ledger.to_string();
-    if ledger.residue() == 0 {
-        writeln!(out, "{text}")
-    } else {
-        writeln!(out, "{}", paint(style, RED, &text))
-    }
-}
-
-fn widths(flows: &[FlowRow], detail: Detail) -> [usize; COLUMNS] {
-    let mut widths = HEADER.map(str::len);
-    for row in flows {
-        for (width, cell) in widths.iter_mut().zip(cells(row, detail)) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    widths
-}
-
-fn group_line(widths: &[usize; COLUMNS]) -> String {
-    let (texts, numbers) = widths.split_at(FIRST_NUMBER);
-    let text_width = texts.iter().sum::<usize>() + COLUMN_GAP.len() * (FIRST_NUMBER - 1);
-    let mut line = " ".repeat(text_width);
-    for (group, pair) in GROUPS.iter().zip(numbers.chunks(2)) {
-        let width = COLUMN_GAP.len() * pair.len() + pair.iter().sum::<usize>();
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{group:>width$}");
-    }
-    line
-}
-
-fn line(cells: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
-    let mut line = String::new();
-    for (column, (cell, &width)) in cells.iter().zip(widths).enumerate() {
-        if column > 0 {
-            line.push_str(COLUMN_GAP);
-        }
-        // Writing to a string cannot fail.
-        let _ = if column >= FIRST_NUMBER {
-            write!(line, "{cell:>width$}")
-        } else {
-            write!(line, "{cell:<width$}")
-        };
-    }
-    line
-}
-
-fn cells(row: &FlowRow, detail: Detail) -> [String; COLUMNS] {
-    let counters = row.flow.counters;
-    let count = |number| {
-        if detail.exact {
-            number_exact(number)
-        } else {
-            number_scaled(number)
-        }
-    };
-    [
-        marks(row),
-        endpoint(row.src_addr, row.src_port, row.ip_protocol),
-        "→".to_owned(),
-        endpoint(row.dst_addr, row.dst_port, row.ip_protocol),
-        protocol(row, detail),
-        count(counters.bytes_rcvd),
-        count(counters.bytes_sent),
-        count(counters.packets_rcvd),
-        count(counters.packets_sent),
-    ]
+    let is_good = ledger.residue() == 0;
+    let colour = if is_good { Colour::None } else { Colour::Red };
+    writeln!(out, "{}", paint(style, colour, &ledger.to_string()))
 }
 
 /// `!` idle, `*` direction known for sure, `+` stands for many flows.
-fn marks(row: &FlowRow) -> String {
-    let mark = |is_set, char| if is_set { char } else { ' ' };
-    let sure = if row.flow.is_overflow { '+' } else { '*' };
-    [
-        mark(row.flow.is_idle(), '!'),
-        mark(
-            row.flow.evidence.is_high_confidence() || row.flow.is_overflow,
-            sure,
-        ),
-    ]
-    .iter()
-    .collect()
+pub(crate) fn marks(is_idle: bool, is_sure: bool, is_overflow: bool) -> String {
+    let idle = if is_idle { '!' } else { ' ' };
+    let sure = match (is_overflow, is_sure) {
+        (true, _) => '+',
+        (false, true) => '*',
+        (false, false) => ' ',
+    };
+    [idle, sure].iter().collect()
 }
 
 /// Address and port; `*` for a port that was aggregated away or is not known.
-fn endpoint(address: IpAddr, port: u16, ip_protocol: u8) -> String {
-    let has_ports = matches!(ip_protocol, 6 | 17 | 132);
-    let port = match port {
-        0 if !has_ports => return address.to_string(),
-        0 => "*".to_owned(),
-        port => port.to_string(),
-    };
-    match address {
-        IpAddr::V4(address) => format!("{address}:{port}"),
-        IpAddr::V6(address) => format!("[{address}]:{port}"),
+pub(crate) fn endpoint(address: IpAddr, port: u16, ip_protocol: u8) -> String {
+    match (port_text(port, ip_protocol), address) {
+        (None, address) => address.to_string(),
+        (Some(port), IpAddr::V4(address)) => format!("{address}:{port}"),
+        (Some(port), IpAddr::V6(address)) => format!("[{address}]:{port}"),
     }
 }
 
-fn protocol(row: &FlowRow, detail: Detail) -> String {
-    let name =
-        names::protocol(row.ip_protocol).map_or_else(|| row.ip_protocol.to_string(), str::to_owned);
-    match names::service(row.ip_protocol, row.dst_port) {
-        Some(service) if detail.services => format!("{name}/{service}"),
-        _ => name,
-    }
-}
-
-fn number_exact(number: u64) -> String {
-    number.to_string()
-}
-
-/// At most five characters: `99999`, `100k`, `1.2M`.
-fn number_scaled(number: u64) -> String {
-    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
-    if number < 100_000 {
-        return number.to_string();
-    }
-    let (mut whole, mut rest, mut unit) = (number, 0, "");
-    for next in UNITS {
-        if whole < 1000 {
-            break;
-        }
-        (whole, rest, unit) = (whole / 1000, whole % 1000, next);
-    }
-    if whole < 10 {
-        format!("{whole}.{}{unit}", rest / 100)
+/// A port as tables show it; none where the protocol has none.
+fn port_text(port: u16, ip_protocol: u8) -> Option<String> {
+    if names::has_ports(ip_protocol) || port != 0 {
+        Some(if port == 0 {
+            "*".to_owned()
+        } else {
+            port.to_string()
+        })
     } else {
-        format!("{whole}{unit}")
-    }
-}
-
-fn paint(style: TableStyle, colour: &str, text: &str) -> String {
-    if style.colour {
-        format!("{colour}{text}{PLAIN}")
-    } else {
-        text.to_owned()
+        None
     }
 }

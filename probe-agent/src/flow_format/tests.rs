@@ -193,6 +193,48 @@ fn ordinary_ipv4_flows_fit_into_80_columns() {
     assert!(text.contains(" 18E "), "{text}");
 }
 
+/// The longest addresses that there are, at every width that somebody may have.
+#[test]
+fn long_addresses_never_wrap() {
+    let mut flow = row(
+        "2001:db8:1234:5678:9abc:def0:1234:5678",
+        0,
+        "2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa",
+        65535,
+        17,
+    );
+    flow.flow.counters.bytes_rcvd = u64::MAX;
+    let mut interfaces = two_interfaces();
+    interfaces.truncate(1);
+    interfaces[0].flows = vec![flow, row("198.18.0.1", 40000, "198.18.0.2", 443, 6)];
+    for width in 30..140 {
+        let style = TableStyle {
+            width: Some(width),
+            colour: false,
+        };
+        let text = written(FlowFormat::Table, style, &interfaces);
+        let table = text.lines().filter(|line| !line.starts_with("seen"));
+        for line in table {
+            assert!(line.chars().count() <= width, "{width}: {text}");
+        }
+    }
+    let style = TableStyle {
+        width: Some(80),
+        colour: false,
+    };
+    let text = written(FlowFormat::Table, style, &interfaces);
+    let lines: Vec<_> = text.lines().take(4).collect();
+    assert_eq!(
+        lines,
+        [
+            "                                                                 bytes   packets",
+            "   source                     destination              proto rcvd sent rcvd sent",
+            " * [2001:db8:…:1234:5678]:* → [2001:db…bbb:aaaa]:65535 udp    18E  12M    3 9000",
+            " * 198.18.0.1:40000         → 198.18.0.2:443           tcp   1500  12M    3 9000",
+        ]
+    );
+}
+
 #[test]
 fn marks_tell_idle_sure_and_overflow() {
     let mut interfaces = two_interfaces();

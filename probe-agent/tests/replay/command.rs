@@ -9,6 +9,7 @@ use std::{
 
 use probe_agent::{
     cli::replay::{ReplayArgs, Replayed, replay},
+    filter::Filter,
     flow::FlowRow,
     flow_format::{FlowFormat, TableStyle, total_ledger, write_flows},
     flow_log::FlowLogOptions,
@@ -30,6 +31,7 @@ fn replayed(path: &Path, raw: bool) -> Replayed {
         format: FlowFormat::Json,
         raw,
         max_flows: FlowLogOptions::default().max_flows,
+        filter: Filter::default(),
     };
     replay(&args, false).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -144,6 +146,7 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         format: FlowFormat::Json,
         raw: true,
         max_flows: 1,
+        filter: Filter::default(),
     };
     let replayed = replay(&args, false).unwrap();
     let rows = &replayed.interfaces[0].flows;
@@ -155,6 +158,39 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         4
     );
     assert_eq!(total_ledger(&replayed.interfaces).residue(), 0);
+}
+
+#[test]
+fn a_filter_chooses_flows_and_leaves_the_ledger() {
+    let folder = Folder::new();
+    let path = conversation(&folder);
+    let path = path.to_str().unwrap();
+    let lines = |filter: &str| {
+        let arguments = ["--raw", "--format", "json", "--filter", filter, path];
+        let output = probe_agent(&arguments, Stdio::null());
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        lines.collect::<Vec<Value>>()
+    };
+    assert_eq!(lines("").len(), 5);
+    let chosen = lines("iface wan and tcp dst port 40001");
+    assert_eq!(chosen.len(), 2);
+    assert_eq!(chosen[0]["dport"], 40001);
+    assert_eq!(chosen[1]["seen"], 5, "the ledger is that of all traffic");
+    assert_eq!(lines("iface idle or udp").len(), 1);
+}
+
+#[test]
+fn a_wrong_filter_is_a_wrong_command_line() {
+    let output = probe_agent(&["--filter", "tcp and port htps", "x.pcap"], Stdio::null());
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        text.contains("\n  tcp and port htps\n               ^^^^\n"),
+        "{text}"
+    );
+    assert!(text.contains("did you mean `https`?"), "{text}");
 }
 
 fn probe_agent(arguments: &[&str], stdin: Stdio) -> Output {

@@ -1,0 +1,72 @@
+//! The flow filter language: one for `flows`, `top`, `replay` and the API.
+//!
+//! What a user of tcpdump or goQuery types: `src net 10.0.0.0/8 and tcp port https`. Text becomes
+//! an [`Expr`], which knows nothing but flows: no clock, no resolver, no privileges. The text may
+//! come from anybody who may ask, so its length, its depth and its regexes are bounded.
+//! docs/FILTER.md is the manual.
+
+mod ast;
+mod display;
+mod error;
+mod keyword;
+mod matching;
+mod parse;
+mod scan;
+mod value;
+
+use std::{fmt, str::FromStr};
+
+pub use self::{
+    ast::{Comparison, Expr, Field, IfacePattern, IpVersion, Net, Side, Test, Traffic},
+    error::FilterError,
+    parse::{MAX_DEPTH, MAX_LENGTH},
+};
+use crate::flow::FlowRow;
+
+/// Which flows a reader wants. The default, like the empty text, is all of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    expr: Option<Expr>,
+}
+
+impl Filter {
+    /// The filter of an expression.
+    pub const fn new(expr: Expr) -> Self {
+        Self { expr: Some(expr) }
+    }
+
+    /// What it asks for; `None` asks for everything.
+    pub const fn expr(&self) -> Option<&Expr> {
+        self.expr.as_ref()
+    }
+
+    /// Whether it lets everything pass.
+    pub const fn is_empty(&self) -> bool {
+        self.expr.is_none()
+    }
+
+    /// Whether a flow of this interface passes.
+    pub fn matches(&self, iface: &str, row: &FlowRow) -> bool {
+        self.expr
+            .as_ref()
+            .is_none_or(|expr| expr.matches(iface, row))
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        parse::parse(text).map(|expr| Self { expr })
+    }
+}
+
+impl fmt::Display for Filter {
+    /// In a form that reads back as the same filter.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.expr.as_ref().map_or(Ok(()), |expr| expr.fmt(f))
+    }
+}
+
+#[cfg(test)]
+mod tests;
