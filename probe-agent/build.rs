@@ -42,16 +42,22 @@ fn commit() {
     {
         return;
     }
-    println!("cargo::rerun-if-changed=../.git/logs/HEAD");
-    let git = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output();
-    if let Ok(output) = git
-        && output.status.success()
+    // Elsewhere than in `.git` for a worktree; a path that does not exist would build anew each time.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"])
+        && Path::new(&log).exists()
     {
-        let commit = String::from_utf8_lossy(&output.stdout);
-        println!("cargo::rustc-env=PROBE_GIT_COMMIT={}", commit.trim());
+        println!("cargo::rerun-if-changed={log}");
     }
+    if let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) {
+        println!("cargo::rustc-env=PROBE_GIT_COMMIT={commit}");
+    }
+}
+
+/// What git answers, if it does.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let answer = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| answer.trim().to_owned())
 }
 
 fn object() -> Result<PathBuf, String> {

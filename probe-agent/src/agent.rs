@@ -5,34 +5,39 @@
 
 use std::{
     fmt,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Runtime, task::spawn_blocking};
+mod watch;
 
+use parking_lot::Mutex;
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::spawn_blocking,
+};
+
+use self::watch::Watched;
 use crate::{
     api::{Api, ApiError, ApiState, BoundApi},
     config::{Config, InterfaceSelector},
     flow_log::FlowLogOptions,
+    link_watcher::LinkEvents,
     manager::{Manager, ManagerError, ManagerOptions},
     metrics::{Metrics, MetricsOptions, SinkReader, SinkReaders},
     readiness::Readiness,
     reconcile::{ReconcileError, Reconciler},
-    schedule::Schedule,
+    reload::{ConfigFile, Reloader},
+    schedule::{IntervalSetting, Schedule},
     shutdown::{Drain, DrainOutcome},
     source::{Source, SourceError},
+    watchdog::Watchdog,
     writeout::{QueuePolicy, SinkReport, Writeout, WriteoutError, open_sinks},
 };
 
 /// How long the drain may take, final writeout included. Below the 90 s after which systemd kills.
 const DRAIN_BUDGET: Duration = Duration::from_secs(30);
-
-/// Hooks and link counters are looked at this often.
-const SUPERVISE_EVERY: Duration = Duration::from_secs(1);
-
-/// Links are compared with the configuration at every so many of these looks.
-const LOOKS_PER_RECONCILE: u32 = 5;
 
 /// Makes the source that the agent captures with; tests and embedders bring their own.
 pub type SourceInit = Box<dyn FnOnce(&Config) -> Result<Box<dyn Source>, SourceError>>;
@@ -84,13 +89,16 @@ impl<E: Into<AgentError>> From<E> for AgentErrors {
 
 /// An agent that captures and has its addresses, but does not serve or write yet.
 pub struct Bound {
-    config: Config,
     runtime: Runtime,
     api: BoundApi,
     state: ApiState,
     manager: Arc<Manager>,
     writeout: Arc<Writeout>,
-    reconciler: Reconciler,
+    reconciler: Arc<Mutex<Reconciler>>,
+    reloader: Arc<Reloader>,
+    interval: IntervalSetting,
+    flush_interval: Duration,
+    link_events: Option<LinkEvents>,
 }
 
 /// How a run ended.
@@ -104,9 +112,19 @@ pub struct Outcome {
     pub failure: Option<AgentError>,
 }
 
-/// Opens sinks, addresses and source, and attaches to the configured interfaces. An interface
-/// that cannot be captured is logged by name; the others go on.
+/// As [`bind_with_file`], for a configuration that came from no file.
 pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
+    bind_with_file(config, None, source)
+}
+
+/// Opens sinks, addresses and source, and attaches to the configured interfaces. An interface
+/// that cannot be captured is logged by name; the others go on. The configuration came from `file`,
+/// which is read again at a reload.
+pub fn bind_with_file(
+    config: Config,
+    file: Option<ConfigFile>,
+    source: SourceInit,
+) -> Result<Bound, AgentErrors> {
     let mut errors = Vec::new();
     let selector = keep(
         InterfaceSelector::new(&config).map_err(AgentError::Selector),
@@ -137,21 +155,37 @@ pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
         manager_options(&config, &metrics, &writeout),
     )?);
     let mut reconciler = Reconciler::new(manager.clone(), selector);
-    reconciler.reconcile()?;
+    // Before the first look: what changes after it is an event.
+    let inside_runtime = runtime.enter();
+    let link_events = LinkEvents::subscribe()
+        .inspect_err(|error| tracing::warn!(%error, "no events about links: looking at them every few seconds"))
+        .ok();
+    drop(inside_runtime);
+    reconciler.reconcile(&[])?;
     let state = ApiState {
         metrics,
-        status: manager.clone(),
+        manager: manager.clone(),
         sinks: sink_readers(&writeout),
         readiness: Readiness::new(),
+        config_path: None,
+        rotation_interval: config.rotation.interval,
+        maps_bytes: None,
     };
+    let reconciler = Arc::new(Mutex::new(reconciler));
+    let interval = IntervalSetting::new(config.rotation.interval);
+    let flush_interval = config.capture.flush_interval;
+    let reloader = Reloader::new(file, config, reconciler.clone(), interval.clone());
     Ok(Bound {
-        config,
         runtime,
         api,
         state,
         manager,
         writeout,
         reconciler,
+        reloader: Arc::new(reloader),
+        interval,
+        flush_interval,
+        link_events,
     })
 }
 
@@ -187,6 +221,20 @@ fn sink_readers(writeout: &Writeout) -> SinkReaders {
 }
 
 impl Bound {
+    /// Tells readers which file the configuration came from.
+    #[must_use]
+    pub fn with_config_path(mut self, path: PathBuf) -> Self {
+        self.state.config_path = Some(path);
+        self
+    }
+
+    /// Tells readers how much kernel memory the maps of the source take.
+    #[must_use]
+    pub const fn with_maps_bytes(mut self, bytes: Option<u64>) -> Self {
+        self.state.maps_bytes = bytes;
+        self
+    }
+
     /// The addresses that are being listened on.
     pub const fn api(&self) -> &BoundApi {
         &self.api
@@ -197,6 +245,11 @@ impl Bound {
         self.manager.clone()
     }
 
+    /// What reloads the configuration, for signals and embedders.
+    pub fn reloader(&self) -> Arc<Reloader> {
+        self.reloader.clone()
+    }
+
     /// Serves, writes on schedule and follows the links, until `shutdown` (made on the agent's
     /// runtime before it is ready) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
     pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<Outcome, AgentErrors>
@@ -204,15 +257,25 @@ impl Bound {
         F: Future<Output = ()>,
     {
         let Self {
-            config,
             runtime,
             api,
             state,
             manager,
             writeout,
             reconciler,
+            reloader,
+            interval,
+            flush_interval,
+            link_events,
         } = self;
-        let schedule = Schedule::start(manager.clone(), config.rotation.interval)?;
+        let watched = Watched {
+            manager: manager.clone(),
+            reconciler,
+            reloader,
+            link_events,
+            metrics: state.metrics.clone(),
+        };
+        let schedule = Schedule::start(manager.clone(), interval, flush_interval)?;
         let outcome = runtime.block_on(async {
             // Before anybody is told that the agent is ready: what asks it to stop may come at once.
             let shutdown = shutdown();
@@ -222,18 +285,23 @@ impl Bound {
                 // An error says that the sender is gone, which means the same.
                 drop(api_stopped.await);
             }));
+            let watchdog = Watchdog::start(manager.clone(), Handle::current());
+            let watchdog = watchdog.inspect_err(|error| tracing::error!(%error, "no watchdog"));
             notify_service_manager(sd_notify::NotifyState::Ready);
             let failure = tokio::select! {
                 () = shutdown => None,
-                failure = watch(manager.clone(), reconciler) => Some(failure),
+                failure = watched.run() => Some(failure),
             };
             // Never done: what has drained is not ready again.
             std::mem::forget(readiness.register_task("draining"));
             notify_service_manager(sd_notify::NotifyState::Stopping);
             let mut drain = Drain::new(DRAIN_BUDGET);
+            let writing = manager.clone();
             let closing = spawn_blocking(move || {
                 drop(schedule);
-                manager.close(&[])
+                let written = writing.write_out_and_end();
+                drop(watchdog);
+                written
             });
             if let Some(Ok(Err(error))) = drain.step("final writeout", closing).await {
                 tracing::error!(%error, "cannot close the captures");
@@ -243,6 +311,9 @@ impl Bound {
             let sinks = drain.step("sinks", finishing).await;
             drop(stop_api);
             drain.step("endpoints", served).await;
+            // Last, since it takes long and nobody waits for it; the end of the process does it too.
+            let detaching = spawn_blocking(move || manager.close(&[]));
+            drain.step("detach", detaching).await;
             let sinks = sinks.and_then(Result::ok).unwrap_or_default();
             Outcome {
                 drain: drain.finish(),
@@ -253,34 +324,6 @@ impl Bound {
         // Whatever hangs was named in the outcome; the process must not hang with it.
         runtime.shutdown_background();
         Ok(outcome)
-    }
-}
-
-/// Supervises the captures and follows the links, and returns when a stream of the source has failed.
-async fn watch(manager: Arc<Manager>, mut reconciler: Reconciler) -> AgentError {
-    let mut ticks = tokio::time::interval(SUPERVISE_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut look = 0;
-    loop {
-        ticks.tick().await;
-        look = (look + 1) % LOOKS_PER_RECONCILE;
-        if let Some(failure) = manager.stream_failures(Duration::ZERO).pop() {
-            return failure.into();
-        }
-        let manager = manager.clone();
-        let supervised = spawn_blocking(move || {
-            if look == 0
-                && let Err(error) = reconciler.reconcile()
-            {
-                tracing::error!(%error, "cannot follow the links");
-            }
-            manager.supervise(Instant::now());
-            reconciler
-        });
-        match supervised.await {
-            Ok(back) => reconciler = back,
-            Err(panic) => return AgentError::Thread(std::io::Error::other(panic)),
-        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! The HTTP endpoints: `/metrics`, `/healthz` and `/readyz`, over TCP and on a unix socket.
+//! The HTTP endpoints: `/metrics`, `/healthz`, `/readyz` and `/api/v1`, over TCP and on a unix
+//! socket.
 //!
 //! [`Api::bind`] does all that can fail; [`BoundApi::serve`] answers until its shutdown comes.
 //! Capture has threads of its own, and whatever may wait for them is answered from blocking
 //! threads, so that neither can starve the other.
 
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
     path::PathBuf,
@@ -14,20 +15,33 @@ use std::{
 };
 
 use tokio::{runtime, sync::watch, task::JoinSet, time::timeout};
+use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::{
     config::{ApiConfig, Endpoint},
+    manager::Manager,
     metrics::{Metrics, SinkReaders},
     readiness::Readiness,
-    status::StatusReader,
 };
 
+mod access;
 mod connection;
+mod limits;
+pub mod openapi;
+mod problem;
+mod query;
 mod routes;
+mod secrets;
+mod serve;
 mod socket_file;
+pub mod v1;
 
-use connection::Bounded;
+pub use problem::Problem;
+
+use access::Access;
+use limits::Server;
+pub use secrets::SecretError;
 use socket_file::SocketFile;
 
 /// How long open requests may take after the shutdown.
@@ -80,6 +94,9 @@ pub enum ApiError {
         /// Why.
         source: io::Error,
     },
+    /// A key or certificate cannot be used.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The file in the place of the socket is something else.
     #[error(
         "cannot listen on unix:{path}: the file is no socket; remove it, or change api.addr",
@@ -110,23 +127,45 @@ impl ApiError {
 pub struct ApiState {
     /// What `/metrics` gives.
     pub metrics: Arc<Metrics>,
-    /// What the metrics follow.
-    pub status: Arc<dyn StatusReader>,
+    /// What everything else follows.
+    pub manager: Arc<Manager>,
     /// What the metrics of the sinks follow.
     pub sinks: SinkReaders,
     /// What `/readyz` tells.
     pub readiness: Readiness,
+    /// File of the configuration, if there is one.
+    pub config_path: Option<PathBuf>,
+    /// How often flows are written.
+    pub rotation_interval: Duration,
+    /// Kernel memory of all maps, if there are any.
+    pub maps_bytes: Option<u64>,
 }
 
 /// The endpoints before they are bound.
 pub struct Api;
 
 /// The endpoints, bound: clients connect already, and wait until they are served.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct BoundApi {
     metrics: Option<(TcpListener, SocketAddr)>,
-    tcp: Option<(TcpListener, SocketAddr)>,
+    tcp: Option<Guarded>,
     unix: Option<(UnixListener, SocketFile)>,
+}
+
+/// A TCP address with those who may use it.
+struct Guarded {
+    listener: TcpListener,
+    addr: SocketAddr,
+    access: Access,
+    tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for BoundApi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("BoundApi");
+        told.field("metrics_addr", &self.metrics_addr());
+        told.field("addr", &self.addr()).finish()
+    }
 }
 
 impl Api {
@@ -144,7 +183,7 @@ impl Api {
             None => {}
         }
         match parse(config.addr.as_deref(), "addr")? {
-            Some(Endpoint::Tcp(addr)) => bound.tcp = Some(bind_tcp(addr, "addr")?),
+            Some(Endpoint::Tcp(addr)) => bound.tcp = Some(guard(addr, config)?),
             Some(Endpoint::Unix(path)) => bound.unix = Some(SocketFile::bind(&path)?),
             None => {}
         }
@@ -174,6 +213,29 @@ fn bind_tcp(addr: SocketAddr, key: &'static str) -> Result<(TcpListener, SocketA
     Ok((listener, bound))
 }
 
+fn guard(addr: SocketAddr, config: &ApiConfig) -> Result<Guarded, ApiError> {
+    let keys = secrets::keys(&config.keys)?;
+    let access = if keys.is_empty() {
+        if !addr.ip().is_loopback() {
+            return Err(ApiError::Address {
+                key: "addr",
+                problem: "can be reached from outside, and there are no keys".to_owned(),
+            });
+        }
+        Access::Everybody
+    } else {
+        Access::Keys(keys.into())
+    };
+    let tls = config.tls.as_ref().map(secrets::acceptor).transpose()?;
+    let (listener, addr) = bind_tcp(addr, "addr")?;
+    Ok(Guarded {
+        listener,
+        addr,
+        access,
+        tls,
+    })
+}
+
 impl BoundApi {
     /// Where `/metrics` is, with the real port if 0 was asked for.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
@@ -182,7 +244,7 @@ impl BoundApi {
 
     /// Where the API is, with the real port if 0 was asked for.
     pub fn addr(&self) -> Option<Endpoint> {
-        let tcp = self.tcp.as_ref().map(|(_, addr)| Endpoint::Tcp(*addr));
+        let tcp = self.tcp.as_ref().map(|tcp| Endpoint::Tcp(tcp.addr));
         let unix = self.unix.as_ref();
         tcp.or_else(|| unix.map(|(_, file)| Endpoint::Unix(file.path().to_owned())))
     }
@@ -194,19 +256,38 @@ impl BoundApi {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (stop, stopped) = watch::channel(());
+        let server = Server::new(state, stopped.clone());
         let mut servers = JoinSet::new();
-        for (listener, addr) in [self.metrics, self.tcp].into_iter().flatten() {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            info!(%addr, "serving HTTP");
-            serve_on(&mut servers, listener, &state, &stopped);
+        if let Some((listener, addr)) = self.metrics {
+            let listener = listening(listener)?;
+            info!(%addr, "serving metrics");
+            let router = routes::metrics_router(server.clone());
+            let stopped = stopped.clone();
+            servers.spawn(serve::serve(
+                listener,
+                None,
+                Access::Everybody,
+                router,
+                stopped,
+            ));
+        }
+        if let Some(tcp) = self.tcp {
+            let listener = listening(tcp.listener)?;
+            info!(addr = %tcp.addr, tls = tcp.tls.is_some(), "serving the API");
+            if tcp.tls.is_none() && !tcp.addr.ip().is_loopback() {
+                warn!(addr = %tcp.addr, "keys are sent in the clear; set api.tls");
+            }
+            let router = routes::api_router(server.clone());
+            let stopped = stopped.clone();
+            servers.spawn(serve::serve(listener, tcp.tls, tcp.access, router, stopped));
         }
         let socket_file = match self.unix {
             Some((listener, file)) => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                info!(path = %file.path().display(), "serving HTTP on a unix socket");
-                serve_on(&mut servers, listener, &state, &stopped);
+                info!(path = %file.path().display(), "serving the API on a unix socket");
+                let router = routes::api_router(server);
+                servers.spawn(serve::serve(listener, None, Access::Peer, router, stopped));
                 Some(file)
             }
             None => None,
@@ -221,21 +302,7 @@ impl BoundApi {
     }
 }
 
-fn serve_on<L>(
-    servers: &mut JoinSet<io::Result<()>>,
-    listener: L,
-    state: &ApiState,
-    stopped: &watch::Receiver<()>,
-) where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let mut stopped = stopped.clone();
-    let stop = async move {
-        // Nothing is ever sent: an error says that the sender was dropped, which is the signal.
-        let _ = stopped.changed().await;
-    };
-    let router = routes::router(state.clone());
-    let server = axum::serve(Bounded::new(listener), router).with_graceful_shutdown(stop);
-    servers.spawn(server.into_future());
+fn listening(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }

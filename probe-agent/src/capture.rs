@@ -42,12 +42,12 @@ pub struct Capture {
     /// Since when the interface is captured, by this or an earlier capture of the same name.
     pub started_at: Timestamp,
     /// From attaching on. A lock of its own: looking must not make the drain thread buffer.
-    watch: OnceLock<Mutex<Watch>>,
+    watch: Arc<OnceLock<Mutex<Watch>>>,
     watch_history: WatchHistory,
     state: Arc<Mutex<CaptureState>>,
     /// Records that could not be buffered, by bank. Outside the lock: this is counted when the lock
     /// is taken.
-    buffer_full: [AtomicTally; BANKS as usize],
+    buffer_full: Arc<[AtomicTally; BANKS as usize]>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +64,9 @@ impl AtomicTally {
         }
     }
 }
+
+/// In the place of the open bank: the capture is over and takes no records.
+const OVER: u8 = u8::MAX;
 
 /// What the lock of a capture protects.
 #[derive(Debug)]
@@ -87,8 +90,30 @@ pub struct History {
     watch: WatchHistory,
 }
 
+impl History {
+    /// What was counted; the rest of a status is over.
+    pub fn status(&self, iface: &Arc<str>) -> InterfaceStatus {
+        let mut ledger = self.ledger;
+        ledger.flows = Tally {
+            packets: self.totals.packets(),
+            bytes: self.totals.bytes(),
+        };
+        InterfaceStatus {
+            iface: iface.clone(),
+            ifindex: 0,
+            attachment: Attachment::default(),
+            started_at: self.started_at,
+            ledger,
+            totals: self.totals,
+            flows: 0,
+            local_buffer_usage: 0.0,
+            watch: self.watch.status(),
+        }
+    }
+}
+
 /// What has been booked from the counters of closed banks.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Books {
     /// Counters up to which everything is booked.
     source: BankCounters,
@@ -103,6 +128,10 @@ struct Books {
     unattributed_fragments: u64,
     /// What the captures before this one counted in flows.
     past_totals: FlowCounters,
+    /// What was counted in flows when a bank was last booked: until then ledger and flows agree.
+    settled_totals: FlowCounters,
+    /// Unattributed fragments of the running interval, at that moment.
+    settled_fragments: u64,
 }
 
 /// Exclusive access to a capture's state, without a borrow of the capture.
@@ -117,6 +146,12 @@ impl CaptureState {
         }
         self.flow_log.handle_record(record);
         Ok(())
+    }
+
+    /// Notes what is in the flows, now that all of it has been booked.
+    fn on_settled(&mut self) {
+        self.books.settled_totals = self.totals();
+        self.books.settled_fragments = self.unbooked_fragments();
     }
 
     fn totals(&self) -> FlowCounters {
@@ -170,6 +205,8 @@ impl Capture {
             past: history.ledger,
             unattributed_fragments: 0,
             past_totals: history.totals,
+            settled_totals: history.totals,
+            settled_fragments: 0,
         };
         let state = CaptureState {
             flow_log: FlowLog::new(options),
@@ -181,10 +218,25 @@ impl Capture {
             interface,
             config,
             started_at: history.started_at,
-            watch: OnceLock::new(),
+            watch: Arc::default(),
             watch_history: history.watch,
             state: Arc::new(Mutex::new(state)),
-            buffer_full: Default::default(),
+            buffer_full: Arc::default(),
+        }
+    }
+
+    /// The same capture under the name that its link has now. Both share everything.
+    #[must_use]
+    pub fn renamed(&self, name: Arc<str>) -> Self {
+        let ifindex = self.interface.ifindex;
+        Self {
+            interface: Interface { name, ifindex },
+            config: self.config.clone(),
+            started_at: self.started_at,
+            watch: self.watch.clone(),
+            watch_history: self.watch_history,
+            state: self.state.clone(),
+            buffer_full: self.buffer_full.clone(),
         }
     }
 
@@ -238,6 +290,7 @@ impl Capture {
     pub fn settle(&self, closed_bank: u8, counters: &BankCounters) {
         let mut state = self.state.lock();
         self.book(&mut state.books, closed_bank, counters);
+        state.on_settled();
         state.open_bank = 1 - closed_bank;
     }
 
@@ -248,10 +301,30 @@ impl Capture {
         counters: &BankCounters,
         now: Timestamp,
     ) -> Interval {
+        self.end_interval(closed_bank, counters, now, 1 - closed_bank)
+    }
+
+    /// Like [`Self::settle_and_rotate`], for the last interval: what comes later is nobody's.
+    pub fn settle_and_end(
+        &self,
+        closed_bank: u8,
+        counters: &BankCounters,
+        now: Timestamp,
+    ) -> Interval {
+        self.end_interval(closed_bank, counters, now, OVER)
+    }
+
+    fn end_interval(
+        &self,
+        closed_bank: u8,
+        counters: &BankCounters,
+        now: Timestamp,
+        open_bank: u8,
+    ) -> Interval {
         let mut state = self.state.lock();
         self.book(&mut state.books, closed_bank, counters);
         let (flows, totals) = state.flow_log.rotate();
-        state.open_bank = 1 - closed_bank;
+        state.open_bank = open_bank;
         let mut ledger = std::mem::take(&mut state.books.interval);
         ledger.flows = Tally {
             packets: totals.packets(),
@@ -260,6 +333,7 @@ impl Capture {
         ledger.unattributed_fragments = state.unbooked_fragments();
         state.books.unattributed_fragments += ledger.unattributed_fragments;
         state.books.past += ledger;
+        state.on_settled();
         let start = std::mem::replace(&mut state.books.interval_start, now);
         drop(state);
         let watch = self.watch.get();
@@ -290,6 +364,12 @@ impl Capture {
         self.state.lock().flow_log.aggregate().0
     }
 
+    /// Like [`Self::flows`], with the start of the running interval, since which they are counted.
+    pub fn live_flows(&self) -> (Timestamp, FlowMap) {
+        let state = self.state.lock();
+        (state.books.interval_start, state.flow_log.aggregate().0)
+    }
+
     /// What a later capture of the interface goes on from. Complete once the last interval ended.
     pub fn history(&self) -> History {
         let watch = self.watch.get();
@@ -303,21 +383,17 @@ impl Capture {
         }
     }
 
-    /// State for readers, with the source's counters of this moment. Changes nothing.
-    pub fn status(&self, counters: &BankCounters) -> InterfaceStatus {
+    /// State for readers: counts are those of the last time that a bank was booked, to which flows
+    /// and ledger agree. Changes nothing.
+    pub fn status(&self) -> InterfaceStatus {
         let watch = self.watch.get();
         let watch = watch.map(|watch| watch.lock().status(Instant::now()));
         let (attachment, watch) = watch.unwrap_or_default();
         let state = self.state.lock();
         let mut ledger = state.books.past;
         ledger += state.books.interval;
-        for bank in [0, 1] {
-            ledger.on_source_counters(&state.books.unbooked(bank, counters));
-            ledger.losses[Loss::LocalBufferFull as usize] +=
-                state.books.unbooked_buffer_full(bank, &self.buffer_full);
-        }
-        ledger.unattributed_fragments += state.unbooked_fragments();
-        let totals = state.totals();
+        ledger.unattributed_fragments += state.books.settled_fragments;
+        let totals = state.books.settled_totals;
         ledger.flows = Tally {
             packets: totals.packets(),
             bytes: totals.bytes(),

@@ -8,49 +8,92 @@ use std::{
 use clap::{Parser, Subcommand};
 
 mod check;
+mod completions;
+mod connect;
+mod detach;
+mod flows;
+mod man;
 mod plan;
+pub mod reference;
 pub mod replay;
 mod run;
 mod selftest;
+mod status;
+mod top;
 mod version;
 
 use check::CheckArgs;
+use completions::CompletionsArgs;
+use flows::FlowsArgs;
+use man::ManArgs;
 use plan::PlanArgs;
 use replay::ReplayArgs;
 use run::RunArgs;
 use selftest::SelftestArgs;
+use status::StatusArgs;
+use top::TopArgs;
+
+/// Name of the binary.
+const NAME: &str = "probe-agent";
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done
-  1  failed while running
-  2  wrong command line or configuration
-  3  replay: the capture file is cut or damaged, the packets before that place were counted";
+/// Exit code when the agent that is asked does not answer.
+const EXIT_UNREACHABLE: u8 = 4;
+
+/// Exit code of `status` when something is wrong with the capture.
+const EXIT_TROUBLE: u8 = 5;
+
+/// Exit codes of all commands, and what they mean.
+pub(crate) const EXIT_CODES: [(u8, &str); 6] = [
+    (0, "done"),
+    (1, "failed while running"),
+    (EXIT_CONFIG, "wrong command line or configuration"),
+    (
+        replay::EXIT_INCOMPLETE,
+        "`replay`: the capture file is cut or damaged, the packets before that place were counted",
+    ),
+    (
+        EXIT_UNREACHABLE,
+        "`status`, `flows`, `top`: no agent answers, or it refuses",
+    ),
+    (
+        EXIT_TROUBLE,
+        "`status`: the agent answers, and something is wrong, as told",
+    ),
+];
+
+fn exit_codes() -> String {
+    let lines =
+        EXIT_CODES.map(|(code, meaning)| format!("\n  {code}  {}", meaning.replace('`', "")));
+    format!("Exit codes:{}", lines.concat())
+}
 
 /// Flow capture for Linux: who talked to whom, how much, and in which direction.
 #[derive(Debug, Parser)]
-#[command(name = "probe-agent", version, after_help = EXIT_CODES)]
+#[command(name = NAME, version, after_help = exit_codes())]
 #[command(arg_required_else_help = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What each does is said at its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check a configuration file and tell everything that is wrong with it
     Check(CheckArgs),
-    /// Tell what would be attached where, how and why; touches nothing
+    Completions(CompletionsArgs),
+    /// Remove what an agent that was killed has left attached (kernels before 6.6)
+    Detach,
+    Flows(FlowsArgs),
+    Man(ManArgs),
     Plan(PlanArgs),
-    /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
     Replay(ReplayArgs),
-    /// Capture until told to stop (SIGTERM, Ctrl-C)
     Run(RunArgs),
-    /// Test the eBPF programs on this kernel with a built-in set of packets
     Selftest(SelftestArgs),
+    Status(StatusArgs),
+    Top(TopArgs),
     /// Tell the version, the commit and the eBPF object
     Version,
 }
@@ -60,10 +103,16 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Flows(args) => connect::outcome(flows::run(&args)),
+            Command::Detach => detach::run(),
+            Command::Man(args) => man::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Run(args) => run::run(&args),
             Command::Selftest(args) => selftest::run(&args),
+            Command::Status(args) => connect::outcome(status::run(&args)),
+            Command::Top(args) => connect::outcome(top::run(&args)),
             Command::Version => version::run(),
         }
     }

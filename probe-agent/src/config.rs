@@ -14,16 +14,20 @@ use std::{
 mod defaults;
 mod endpoint;
 mod interfaces;
+mod keys;
 mod problem;
 pub mod reference;
 mod schema;
 mod section;
+mod settings;
 mod tree;
 mod value;
 
 pub use endpoint::Endpoint;
 pub use interfaces::{Choice, InterfaceSelector};
+pub use keys::{ApiKey, KeySource, MIN_KEY_LENGTH, Role, Secret, TlsConfig};
 pub use problem::{ConfigError, Place, Problem, Problems};
+pub use settings::{SettingChange, is_live};
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 512 << 10;
@@ -50,6 +54,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// Log level and format.
     pub logging: LoggingConfig,
+    /// When the file is read again.
+    pub reload: ReloadConfig,
 }
 
 /// Settings of one interface (or of all that a regex matches).
@@ -95,10 +101,24 @@ pub struct Autodetection {
 pub struct CaptureConfig {
     /// Size of the ring between kernel and agent; a power of two of at least 64 KiB.
     pub ring_buffer_bytes: u32,
+    /// Records that the programs keep open.
+    pub cache_slots: CacheSlots,
+    /// How often those are handed over.
+    pub flush_interval: Duration,
     /// Stores client ports of common services as 0.
     pub port_aggregation: bool,
     /// Flows per interface before new ones are folded into overflow flows.
     pub max_flows: usize,
+}
+
+/// Size of the cache of open records in the kernel.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CacheSlots {
+    /// As many as fit a budget for all CPUs.
+    #[default]
+    Auto,
+    /// So many for each CPU: a power of two, or 0 for no cache.
+    PerCpu(u32),
 }
 
 /// Rotation settings.
@@ -156,6 +176,10 @@ pub struct ApiConfig {
     pub metrics_addr: Option<String>,
     /// Leaves the `iface` label out of the metrics.
     pub disable_iface_metrics: bool,
+    /// Who may ask over TCP.
+    pub keys: Vec<ApiKey>,
+    /// Certificate and key of the TCP address; plain HTTP without.
+    pub tls: Option<TlsConfig>,
 }
 
 /// Log settings.
@@ -165,6 +189,13 @@ pub struct LoggingConfig {
     pub level: tracing::Level,
     /// How lines look.
     pub format: LogFormat,
+}
+
+/// When a running agent reads its configuration again, besides being asked to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ReloadConfig {
+    /// When the file has changed, and then not for two seconds.
+    pub watch: bool,
 }
 
 /// Log format.

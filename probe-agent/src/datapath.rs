@@ -5,14 +5,18 @@
 
 pub mod attach;
 pub mod bank;
+pub mod cache;
 pub mod counters;
+pub mod cpus;
 pub mod footprint;
+pub mod jiffies;
 pub mod leftovers;
 pub mod link;
 pub mod load;
 pub mod netlink;
 pub mod promisc;
 pub mod ring;
+pub mod shared_array;
 pub mod slots;
 pub mod survey;
 mod syscall;
@@ -49,6 +53,14 @@ impl DatapathError {
     fn update(map: &'static str) -> impl Fn(MapError) -> Self {
         move |source| Self::Map {
             operation: "update",
+            map,
+            source,
+        }
+    }
+
+    fn map_memory(map: &'static str) -> impl Fn(MapError) -> Self {
+        move |source| Self::Map {
+            operation: "map into memory",
             map,
             source,
         }

@@ -32,8 +32,11 @@ enum Command {
     Add(Arc<Capture>),
     /// The capture of this ifindex is over.
     Remove(u32),
-    /// Answer when all records submitted before this command have been handed over.
-    Sync(mpsc::SyncSender<Result<(), SourceError>>),
+    /// Answer once what lay in the stream has been handed over.
+    Ping(mpsc::SyncSender<()>),
+    /// Answer when all records submitted before this command have been handed over, and those that
+    /// were kept back of this bank, which is closed.
+    Sync(Option<u8>, mpsc::SyncSender<Result<(), SourceError>>),
 }
 
 /// Handle of a drain thread. Dropping it ends the thread.
@@ -78,11 +81,21 @@ impl DrainThread {
         self.send(Command::Remove(ifindex));
     }
 
-    /// Asks for an answer once all records submitted before this call have been handed over. The
-    /// receiver fails if the thread is gone.
-    pub fn sync(&self) -> mpsc::Receiver<Result<(), SourceError>> {
+    /// Asks for an answer once all records submitted before this call have been handed over, with
+    /// those that the source has kept back of `closed_bank`. The receiver fails if the thread is
+    /// gone.
+    pub fn sync(&self, closed_bank: Option<u8>) -> mpsc::Receiver<Result<(), SourceError>> {
         let (done, receiver) = mpsc::sync_channel(1);
-        self.send(Command::Sync(done));
+        self.send(Command::Sync(closed_bank, done));
+        receiver
+    }
+
+    /// Asks for an answer once what lies in the stream has been handed over: a sign of life, and how
+    /// long it takes tells how far behind the thread is. Unlike [`Self::sync`] it makes the thread
+    /// wait for nobody.
+    pub fn ping(&self) -> mpsc::Receiver<()> {
+        let (done, receiver) = mpsc::sync_channel(1);
+        self.send(Command::Ping(done));
         receiver
     }
 
@@ -166,10 +179,18 @@ impl Worker {
             match self.inbox.try_recv() {
                 Ok(Command::Add(capture)) => self.router.add(capture),
                 Ok(Command::Remove(ifindex)) => self.router.remove(ifindex),
-                Ok(Command::Sync(done)) => {
-                    let result = self.drain_for_sync();
+                Ok(Command::Sync(closed_bank, done)) => {
+                    let result = self.drain_for_sync(closed_bank);
                     // Who asked may have given up.
                     drop(done.send(result));
+                }
+                Ok(Command::Ping(done)) => {
+                    // An error, or the end, shows again in the next turn of `run`.
+                    if matches!(self.state, State::Running) {
+                        drop(self.drain());
+                    }
+                    // Who asked may have given up.
+                    let _ = done.send(());
                 }
                 Err(mpsc::TryRecvError::Empty) => return Ok(handled),
                 Err(mpsc::TryRecvError::Disconnected) => return Err(Disconnected),
@@ -179,13 +200,21 @@ impl Worker {
     }
 
     /// One pass over the stream: it hands over whatever was submitted before.
-    fn drain_for_sync(&mut self) -> Result<(), SourceError> {
+    fn drain_for_sync(&mut self, closed_bank: Option<u8>) -> Result<(), SourceError> {
         if matches!(self.state, State::Ended) {
             self.router.replay();
             return Ok(());
         }
         // The end of the stream shows again, and is reported, in the next turn of `run`.
         self.drain()?;
+        if let Some(bank) = closed_bank {
+            let router = &mut self.router;
+            let drained = self
+                .stream
+                .drain_closed(bank, &mut |record| router.handle_record(record));
+            router.release();
+            drained?;
+        }
         // Records of the closed bank that met a reader's lock are waiting in local buffers.
         self.router.replay_all();
         Ok(())
@@ -193,3 +222,40 @@ impl Worker {
 }
 
 struct Disconnected;
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use probe_common::record::Record;
+
+    use super::DrainThread;
+    use crate::{
+        local_buffer::LocalBufferPool,
+        source::{Drained, RecordStream, SourceError},
+    };
+
+    /// A stream that hangs until it is told to go on.
+    struct Hanging(mpsc::Receiver<()>);
+
+    impl RecordStream for Hanging {
+        fn drain(&mut self, _: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+            // An error says that the test is over.
+            let _ = self.0.recv();
+            Ok(Drained::Idle)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_hangs_does_not_answer_and_one_that_lives_does() {
+        let (go_on, hang) = mpsc::channel();
+        let pool = LocalBufferPool::new(1, 4096);
+        let stream = Box::new(Hanging(hang));
+        let drain = DrainThread::spawn("drain-test".to_owned(), stream, pool, drop).unwrap();
+        let answer = drain.ping();
+        let waited = answer.recv_timeout(Duration::from_millis(20));
+        assert_eq!(waited, Err(mpsc::RecvTimeoutError::Timeout));
+        drop(go_on);
+        assert_eq!(answer.recv_timeout(Duration::from_secs(10)), Ok(()));
+    }
+}

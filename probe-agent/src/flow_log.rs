@@ -76,16 +76,16 @@ impl FlowLog {
     /// at the end of the interval.
     #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) {
-        self.totals.on_record(record.head());
+        self.totals.on_record(&record.head());
         let options = &self.options;
         match record {
             Record::V4(record) => {
                 let others = self.v6.len();
-                self.v4.handle(record.key, &record.head, options, others);
+                self.v4.handle(record.key, &record.head(), options, others);
             }
             Record::V6(record) => {
                 let others = self.v4.len();
-                self.v6.handle(record.key, &record.head, options, others);
+                self.v6.handle(record.key, &record.head(), options, others);
             }
         }
     }

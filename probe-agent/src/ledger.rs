@@ -64,11 +64,11 @@ impl Loss {
 /// `seen = flows + Σ losses`; apart they say where it broke.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
-    /// In the kernel: every packet seen became a record or a named loss.
-    /// `seen = recorded + ring_full + filtered + Σ unparsed`
+    /// In the kernel: every packet seen became part of a record or a named loss.
+    /// `seen = recorded + filtered + Σ unparsed`
     Programs,
-    /// On the way to the flows: every packet of a record is in a flow or was buffered in vain.
-    /// `recorded = flows + local_buffer_full`
+    /// On the way to the flows: every packet of a record is in a flow or was lost with the record.
+    /// `recorded = flows + ring_full + local_buffer_full`
     Records,
     /// The same for the IP octets.
     Octets,
@@ -81,9 +81,9 @@ impl Identity {
     /// The identity as a formula, for the log.
     pub const fn formula(self) -> &'static str {
         match self {
-            Self::Programs => "seen = recorded + ring_full + filtered + unparsed (packets)",
-            Self::Records => "recorded = flows + local_buffer_full (packets)",
-            Self::Octets => "recorded = flows + local_buffer_full (octets)",
+            Self::Programs => "seen = recorded + filtered + unparsed (packets)",
+            Self::Records => "recorded = flows + ring_full + local_buffer_full (packets)",
+            Self::Octets => "recorded = flows + ring_full + local_buffer_full (octets)",
         }
     }
 }
@@ -93,7 +93,7 @@ impl Identity {
 pub struct Ledger {
     /// Every packet that the programs were handed; bytes are whole frames.
     pub seen: Tally,
-    /// Packets that left the programs as records; bytes are IP octets.
+    /// Packets that became part of a record; bytes are IP octets.
     pub recorded: Tally,
     /// Packets counted in flows; bytes are IP octets.
     pub flows: Tally,
@@ -144,7 +144,9 @@ impl Ledger {
 
     /// By how much an identity does not hold: its left side less its right. Must be 0.
     pub fn violation(&self, identity: Identity) -> i64 {
-        let Tally { packets, bytes } = self.loss(Loss::LocalBufferFull);
+        let mut with_records = self.loss(Loss::RingFull);
+        with_records += self.loss(Loss::LocalBufferFull);
+        let Tally { packets, bytes } = with_records;
         let (left, right) = match identity {
             Identity::Programs => (
                 self.seen.packets,
@@ -239,7 +241,7 @@ mod tests {
     fn a_violation_says_where_the_packets_went_missing() {
         let mut counters = Counters::default();
         counters.seen.add(10, 1000);
-        counters.recorded.add(7, 700);
+        counters.recorded.add(8, 800);
         counters.ring_full.add(1, 100);
         counters.filtered.add(2, 200);
         let mut ledger = Ledger::default();

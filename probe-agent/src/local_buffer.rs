@@ -8,12 +8,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use probe_common::record::Record;
-use zerocopy::{FromBytes, IntoBytes};
+use probe_common::record::{Record, RecordV4, RecordV6};
 
 /// First size of a buffer: one page.
 const FIRST_SIZE_BYTES: usize = 4096;
-const WORD_BYTES: usize = size_of::<u64>();
 
 /// The buffer is full: its own limit or the pool's budget is used up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -57,16 +55,67 @@ impl LocalBufferPool {
     }
 }
 
-/// Records in the order of their arrival.
+/// Records, each IP version in the order of its arrival: it is all the same to a flow log in which
+/// order it gets the one and the other.
 #[derive(Debug)]
 pub struct LocalBuffer {
     pool: Arc<LocalBufferPool>,
-    /// The records' bytes. Words, because records are read in place and need their alignment.
-    words: Vec<u64>,
+    v4: Lane<RecordV4>,
+    v6: Lane<RecordV6>,
+}
+
+/// The records of one IP version.
+#[derive(Debug)]
+struct Lane<R> {
+    records: Vec<R>,
     /// Bytes taken from the pool.
     reserved_bytes: usize,
-    /// Position of the next record to be read, in words.
+    /// Position of the next record to be read.
     read: usize,
+}
+
+impl<R> Default for Lane<R> {
+    fn default() -> Self {
+        Self {
+            records: Vec::new(),
+            reserved_bytes: 0,
+            read: 0,
+        }
+    }
+}
+
+impl<R: Copy> Lane<R> {
+    /// Appends a record, if the lane may grow to `limit_bytes`.
+    fn add(
+        &mut self,
+        record: &R,
+        pool: &LocalBufferPool,
+        limit_bytes: usize,
+    ) -> Result<(), LocalBufferOverflow> {
+        let needed = self.used_bytes() + size_of::<R>();
+        if needed > self.reserved_bytes {
+            let doubled = (self.reserved_bytes * 2).max(FIRST_SIZE_BYTES);
+            let size = doubled.min(limit_bytes);
+            if size < needed || !pool.try_take(size - self.reserved_bytes) {
+                return Err(LocalBufferOverflow);
+            }
+            self.reserved_bytes = size;
+            let records = size / size_of::<R>();
+            self.records.reserve_exact(records - self.records.len());
+        }
+        self.records.push(*record);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<&R> {
+        let record = self.records.get(self.read)?;
+        self.read += 1;
+        Some(record)
+    }
+
+    const fn used_bytes(&self) -> usize {
+        self.records.len() * size_of::<R>()
+    }
 }
 
 impl LocalBuffer {
@@ -74,61 +123,49 @@ impl LocalBuffer {
     pub fn new(pool: Arc<LocalBufferPool>) -> Self {
         Self {
             pool,
-            words: Vec::new(),
-            reserved_bytes: 0,
-            read: 0,
+            v4: Lane::default(),
+            v6: Lane::default(),
         }
     }
 
     /// Appends a record.
     pub fn add(&mut self, record: Record<'_>) -> Result<(), LocalBufferOverflow> {
-        let bytes = record.as_bytes();
-        let Ok(words) = <[u64]>::ref_from_bytes(bytes) else {
-            return Err(LocalBufferOverflow);
-        };
-        let needed = self.used_bytes() + bytes.len();
-        if needed > self.reserved_bytes {
-            self.grow(needed)?;
+        let limit = self.pool.size_limit_bytes;
+        match record {
+            Record::V4(record) => {
+                let limit = limit - self.v6.reserved_bytes;
+                self.v4.add(record, &self.pool, limit)
+            }
+            Record::V6(record) => {
+                let limit = limit - self.v4.reserved_bytes;
+                self.v6.add(record, &self.pool, limit)
+            }
         }
-        self.words.extend_from_slice(words);
-        Ok(())
     }
 
-    fn grow(&mut self, needed: usize) -> Result<(), LocalBufferOverflow> {
-        let doubled = (self.reserved_bytes * 2).max(FIRST_SIZE_BYTES);
-        let size = doubled.min(self.pool.size_limit_bytes);
-        let more = size - self.reserved_bytes;
-        if size < needed || !self.pool.try_take(more) {
-            return Err(LocalBufferOverflow);
-        }
-        self.reserved_bytes = size;
-        self.words
-            .reserve_exact(size / WORD_BYTES - self.words.len());
-        Ok(())
-    }
-
-    /// Reads the next record, in the order of `add`.
+    /// Reads the next record.
     #[expect(
         clippy::should_implement_trait,
         reason = "lends from the buffer, as no Iterator can"
     )]
     pub fn next(&mut self) -> Option<Record<'_>> {
-        let record = Record::from_bytes(self.words.get(self.read..)?.as_bytes())?;
-        self.read += record.as_bytes().len() / WORD_BYTES;
-        Some(record)
+        match self.v4.next() {
+            Some(record) => Some(Record::V4(record)),
+            None => self.v6.next().map(Record::V6),
+        }
     }
 
     /// Whether nothing was added since the last reset.
     pub fn is_empty(&self) -> bool {
-        self.words.is_empty()
+        self.used_bytes() == 0
     }
 
     /// Empties the buffer and gives its memory back to the pool.
     pub fn reset(&mut self) {
-        self.words = Vec::new();
-        self.read = 0;
         self.pool
-            .give_back(std::mem::take(&mut self.reserved_bytes));
+            .give_back(self.v4.reserved_bytes + self.v6.reserved_bytes);
+        self.v4 = Lane::default();
+        self.v6 = Lane::default();
     }
 
     /// Share of the buffer's largest size that is written, whatever was read of it: 0 to 1.
@@ -141,8 +178,8 @@ impl LocalBuffer {
         share
     }
 
-    fn used_bytes(&self) -> usize {
-        self.words.len() * WORD_BYTES
+    const fn used_bytes(&self) -> usize {
+        self.v4.used_bytes() + self.v6.used_bytes()
     }
 }
 
@@ -187,6 +224,8 @@ mod tests {
                 buffer.next(),
                 Some(Record::V4(&v4.into_record(head(packets))))
             );
+        }
+        for packets in 0..500 {
             assert_eq!(
                 buffer.next(),
                 Some(Record::V6(&v6.into_record(head(packets))))

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool, mpsc},
     time::{Duration, Instant},
 };
@@ -16,21 +17,23 @@ use crate::{
     capture::{Capture, History},
     config::{InterfaceConfig, LocalBuffersConfig},
     drain::DrainThread,
-    flow::FlowRow,
+    flow::{FlowMap, FlowRow},
     flow_log::FlowLogOptions,
     ledger::Identity,
     local_buffer::LocalBufferPool,
-    source::{Interface, Source, SourceError, Strays},
+    source::{Costs, Interface, Source, SourceError, Strays},
     status::{Status, StatusReader},
     writeout::Interval,
 };
 
 mod changes;
+mod health;
 mod rotate;
 mod supervise;
 
 pub use self::{
-    changes::{Change, Changes, MAX_INTERFACES},
+    changes::{Change, Changes, MAX_INTERFACES, Plan, Update},
+    health::Unhealthy,
     rotate::Rotation,
 };
 
@@ -75,11 +78,17 @@ pub enum ManagerError {
 /// Captures a set of interfaces. See the module documentation.
 pub struct Manager {
     inner: Mutex<Inner>,
+    /// Held for the whole of an update, which gives `inner` back now and then.
+    updating: Mutex<()>,
+    /// The final writeout has begun.
+    is_over: AtomicBool,
     options: ManagerOptions,
     pool: Arc<LocalBufferPool>,
     started_at: Timestamp,
     last_rotation: Mutex<Timestamp>,
     streams: Arc<Streams>,
+    /// How far behind the drain threads were at the last look.
+    drain_lag: Mutex<Option<Duration>>,
     /// Broken identities of the ledger that have been logged.
     told: [AtomicBool; Identity::ALL.len()],
 }
@@ -89,12 +98,16 @@ struct Inner {
     source: Box<dyn Source>,
     drains: Vec<DrainThread>,
     captures: BTreeMap<Arc<str>, Arc<Capture>>,
+    /// Links whose captures have ended, which are still attached.
+    ended: Vec<Interface>,
     /// Counts of closed captures by name, for when the interface comes back.
     history: BTreeMap<Arc<str>, History>,
     /// The bank that the source fills now.
     open_bank: u8,
     /// Packets on interfaces that are not captured, at the last look.
     unclaimed_packets: u64,
+    /// When the last flush began, which took in everything that was there.
+    settled_at: Instant,
 }
 
 /// How many streams still run, and why others do not.
@@ -145,15 +158,20 @@ impl Manager {
                 source,
                 drains,
                 captures: BTreeMap::new(),
+                ended: Vec::new(),
                 history: BTreeMap::new(),
                 open_bank: 0,
                 unclaimed_packets: 0,
+                settled_at: Instant::now(),
             }),
+            updating: Mutex::default(),
+            is_over: AtomicBool::new(false),
             options,
             pool,
             started_at: now,
             last_rotation: Mutex::new(now),
             streams,
+            drain_lag: Mutex::default(),
             told: Default::default(),
         })
     }
@@ -182,6 +200,11 @@ impl Manager {
             .collect()
     }
 
+    /// How many interfaces are captured.
+    pub fn interface_count(&self) -> usize {
+        self.inner.lock().captures.len()
+    }
+
     /// The captured interfaces, all or those named, with their indices.
     pub fn interfaces(&self, ifaces: &[&str]) -> Vec<Interface> {
         self.captures(ifaces)
@@ -198,10 +221,28 @@ impl Manager {
         ifaces: &[&str],
         out: &mpsc::SyncSender<(Arc<str>, Vec<FlowRow>)>,
     ) {
+        drop(self.lock_fresh());
         for capture in self.captures(ifaces) {
             let mut rows = capture.flows().sorted_rows();
             rows.retain(&filter);
             if out.send((capture.interface.name.clone(), rows)).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Hands over a copy of the active flows of all interfaces, or of those named, one interface
+    /// after the other, with the moment since which they are counted. Capture goes on, and one copy
+    /// is there at a time. Stops early if `visit` says so.
+    pub fn visit_flows(
+        &self,
+        ifaces: &[&str],
+        mut visit: impl FnMut(&Arc<str>, Timestamp, FlowMap) -> ControlFlow<()>,
+    ) {
+        drop(self.lock_fresh());
+        for capture in self.captures(ifaces) {
+            let (since, flows) = capture.live_flows();
+            if visit(&capture.interface.name, since, flows).is_break() {
                 return;
             }
         }
@@ -254,24 +295,22 @@ impl Manager {
 
 impl StatusReader for Manager {
     fn status(&self) -> Status {
-        let inner = self.inner.lock();
+        let inner = self.lock_fresh();
         let strays = inner.source.strays().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read what belongs to no interface");
             Strays::default()
         });
         let mut status = Status {
             strays,
+            costs: Costs {
+                drain_lag: *self.drain_lag.lock(),
+                ..inner.source.costs()
+            },
+            closed: inner.closed(),
             ..Status::default()
         };
         for (name, capture) in &inner.captures {
-            match inner.source.counters(capture.interface.ifindex) {
-                Ok(counters) => {
-                    status
-                        .interfaces
-                        .insert(name.clone(), capture.status(&counters));
-                }
-                Err(error) => tracing::warn!(iface = %name, %error, "cannot read the counters"),
-            }
+            status.interfaces.insert(name.clone(), capture.status());
         }
         status
     }

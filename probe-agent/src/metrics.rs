@@ -5,30 +5,43 @@
 //! scrape, so they stay monotonic when a capture starts again from 0, and when interfaces come and
 //! go under a sum over all of them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Instant,
+};
 
 use parking_lot::Mutex;
 use prometheus::{
-    GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Registry, TextEncoder,
 };
 
 use crate::{
-    source::Strays,
+    source::{Costs, Strays},
     status::{InterfaceStatus, Status, StatusReader, WatchStatus},
 };
 
 mod count;
+mod names;
 mod observe;
+mod process;
 mod series;
 pub mod table;
 
 use count::Count;
 pub use count::{Direction, Issue};
+use names::Names;
+pub use names::{EXPIRE_AFTER, MAX_INTERFACES, OTHER};
+use process::ProcessCounts;
 use series::{Maker, labels};
 
 /// Bounds of the buckets of the rotation's duration, in seconds.
 pub const ROTATION_BUCKETS: [f64; 10] =
     [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0];
+
+/// Bounds of the histogram of how soon new links are captured, in seconds.
+pub const LINK_CAPTURE_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// What a sink did since the agent started, and what waits for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -75,6 +88,7 @@ pub struct Metrics {
     buffer_usage: GaugeVec,
     flows: IntGaugeVec,
     attached: IntGaugeVec,
+    attach_reason: Option<IntGaugeVec>,
     capture_state: IntGaugeVec,
     coverage: GaugeVec,
     link_packets: IntCounterVec,
@@ -84,15 +98,32 @@ pub struct Metrics {
     undecodable_records: IntCounter,
     interfaces_capturing: IntGauge,
     rotation_duration: Histogram,
+    link_capture_latency: Histogram,
     writeout_intervals: IntCounterVec,
     writeout_queue: IntGaugeVec,
+    program_runs: IntCounterVec,
+    program_seconds: CounterVec,
+    map_memory: IntGaugeVec,
+    ring_fill: Gauge,
+    drain_lag: Gauge,
+    process_cpu: Counter,
+    process_resident: IntGauge,
+    process_virtual: IntGauge,
+    process_files: IntGauge,
+    process_max_files: IntGauge,
+    process_threads: IntGauge,
     /// Taken for the whole of a scrape: two at once would count the same packets twice.
     last_scrape: Mutex<LastScrape>,
 }
 
 #[derive(Default)]
 struct LastScrape {
-    status: Status,
+    /// All interfaces that are counted, those that are closed too.
+    interfaces: BTreeMap<Arc<str>, InterfaceStatus>,
+    strays: Strays,
+    costs: Costs,
+    process: ProcessCounts,
+    names: Names,
     sinks: HashMap<String, SinkCounts>,
 }
 
@@ -122,6 +153,7 @@ impl Metrics {
             buffer_usage: make.vector(&table::BUFFER_USAGE, GaugeVec::new),
             flows: make.vector(&table::FLOWS, IntGaugeVec::new),
             attached: make.vector(&table::ATTACHED, IntGaugeVec::new),
+            attach_reason: with_iface.then(|| make.vector(&table::ATTACH_REASON, IntGaugeVec::new)),
             capture_state: make.vector(&table::CAPTURE_STATE, IntGaugeVec::new),
             coverage: make.vector(&table::COVERAGE, GaugeVec::new),
             link_packets: make.counters(&table::LINK_PACKETS),
@@ -131,8 +163,21 @@ impl Metrics {
             undecodable_records: make.counter(&table::UNDECODABLE_RECORDS),
             interfaces_capturing: make.gauge(&table::INTERFACES_CAPTURING),
             rotation_duration: make.histogram(&table::ROTATION_DURATION, &ROTATION_BUCKETS),
+            link_capture_latency: make
+                .histogram(&table::LINK_CAPTURE_LATENCY, &LINK_CAPTURE_BUCKETS),
             writeout_intervals: make.counters(&table::WRITEOUT_INTERVALS),
             writeout_queue: make.vector(&table::WRITEOUT_QUEUE, IntGaugeVec::new),
+            program_runs: make.counters(&table::PROGRAM_RUNS),
+            program_seconds: make.vector(&table::PROGRAM_SECONDS, CounterVec::new),
+            map_memory: make.vector(&table::MAP_MEMORY, IntGaugeVec::new),
+            ring_fill: make.gauge_f64(&table::RING_FILL),
+            drain_lag: make.gauge_f64(&table::DRAIN_LAG),
+            process_cpu: make.counter_f64(&table::PROCESS_CPU),
+            process_resident: make.gauge(&table::PROCESS_RESIDENT),
+            process_virtual: make.gauge(&table::PROCESS_VIRTUAL),
+            process_files: make.gauge(&table::PROCESS_FILES),
+            process_max_files: make.gauge(&table::PROCESS_MAX_FILES),
+            process_threads: make.gauge(&table::PROCESS_THREADS),
             last_scrape: Mutex::default(),
             registry,
         }
@@ -145,31 +190,90 @@ impl Metrics {
         status: &dyn StatusReader,
         sinks: &[(String, Arc<dyn SinkReader>)],
     ) -> prometheus::Result<String> {
+        self.scrape_at(status, sinks, Instant::now())
+    }
+
+    /// As [`Self::scrape`], at a moment that the caller names.
+    pub fn scrape_at(
+        &self,
+        status: &dyn StatusReader,
+        sinks: &[(String, Arc<dyn SinkReader>)],
+        now: Instant,
+    ) -> prometheus::Result<String> {
         let mut last = self.last_scrape.lock();
-        self.on_status(status.status(), &mut last.status);
+        let status = status.status();
+        self.set_gauges(&status, &mut last.names);
+        self.on_costs(&status.costs, &last.costs);
+        last.costs = status.costs.clone();
+        self.on_strays(status.strays, last.strays);
+        last.strays = status.strays;
+        self.on_interfaces(status, &mut last, now);
+        self.on_process(&mut last.process);
         self.on_sinks(sinks, &mut last.sinks);
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    fn on_status(&self, status: Status, last: &mut Status) {
-        for iface in last.interfaces.keys() {
-            if self.with_iface && !status.interfaces.contains_key(iface) {
-                self.forget(iface);
-            }
+    fn on_interfaces(&self, status: Status, last: &mut LastScrape, now: Instant) {
+        for iface in last.names.expire(&status, now) {
+            self.forget(&iface);
+            // If it comes back its series begins again with all that was counted.
+            last.interfaces.remove(&iface);
         }
-        for (iface, now) in &status.interfaces {
-            // A capture that was started again counts from 0.
+        let counted = status.interfaces.iter().chain(&status.closed);
+        for (iface, now) in counted {
+            let Some(name) = last.names.of(iface, self.with_iface) else {
+                continue;
+            };
+            // A capture that counts from 0 has another start.
             let before = last.interfaces.get(iface);
             let before = before.filter(|before| before.started_at == now.started_at);
             for count in Count::all() {
                 let counted = before.map_or(0, |before| count.read(before));
                 let added = count.read(now).saturating_sub(counted);
-                self.counter(count, iface).inc_by(added);
+                self.counter(count, &name).inc_by(added);
             }
         }
-        self.on_strays(status.strays, last.strays);
-        self.set_gauges(&status);
-        *last = status;
+        let mut counted = status.closed;
+        counted.retain(|iface, _| last.names.of(iface, self.with_iface).is_some());
+        counted.extend(status.interfaces);
+        last.interfaces = counted;
+    }
+
+    fn on_costs(&self, now: &Costs, before: &Costs) {
+        for cost in &now.programs {
+            let mut earlier = before.programs.iter();
+            let before = earlier.find(|before| before.program == cost.program);
+            let before = before.cloned().unwrap_or_default();
+            let added = cost.run_time.saturating_sub(before.run_time);
+            self.program_seconds
+                .with_label_values(&[&cost.program])
+                .inc_by(added.as_secs_f64());
+            self.program_runs
+                .with_label_values(&[&cost.program])
+                .inc_by(cost.runs.saturating_sub(before.runs));
+        }
+        for (map, bytes) in &now.maps {
+            self.map_memory
+                .with_label_values(&[map])
+                .set(signed(*bytes));
+        }
+        self.ring_fill.set(now.ring_fill.unwrap_or_default());
+        let lag = now.drain_lag.unwrap_or_default();
+        self.drain_lag.set(lag.as_secs_f64());
+    }
+
+    fn on_process(&self, last: &mut ProcessCounts) {
+        let Some(now) = ProcessCounts::read() else {
+            return;
+        };
+        self.process_cpu
+            .inc_by((now.cpu_seconds - last.cpu_seconds).max(0.0));
+        self.process_resident.set(signed(now.resident_bytes));
+        self.process_virtual.set(signed(now.virtual_bytes));
+        self.process_files.set(signed(now.open_files));
+        self.process_max_files.set(signed(now.max_files));
+        self.process_threads.set(signed(now.threads));
+        *last = now;
     }
 
     fn on_strays(&self, now: Strays, before: Strays) {
@@ -180,24 +284,41 @@ impl Metrics {
             .inc_by(now.undecodable.saturating_sub(before.undecodable));
     }
 
-    fn set_gauges(&self, status: &Status) {
+    fn set_gauges(&self, status: &Status, names: &mut Names) {
         self.interfaces_capturing
             .set(signed(status.interfaces.len() as u64));
-        self.attached.reset();
-        self.capture_state.reset();
+        for gauge in [
+            &self.attached,
+            &self.capture_state,
+            &self.flows,
+            &self.ledger_residue,
+        ] {
+            gauge.reset();
+        }
         self.coverage.reset();
+        self.buffer_usage.reset();
+        if let Some(reasons) = &self.attach_reason {
+            reasons.reset();
+        }
+        let mut groups: BTreeMap<Arc<str>, Vec<&InterfaceStatus>> = BTreeMap::new();
         for (iface, now) in &status.interfaces {
+            let name = names.enter(iface, self.with_iface);
             let hooks = [now.attachment.ingress, now.attachment.egress];
             self.attached
-                .with_label_values(&labels(self.with_iface, iface, hooks))
+                .with_label_values(&labels(self.with_iface, &name, hooks))
                 .inc();
-            self.set_capture_state(iface, &now.watch);
-            if self.with_iface {
-                self.set_gauges_of(iface, [now]);
+            self.set_capture_state(&name, &now.watch);
+            if let Some(reasons) = self.attach_reason.as_ref().filter(|_| *name == **iface) {
+                let reason = now.attachment.reason.as_str();
+                reasons.with_label_values(&[iface, reason]).set(1);
             }
+            groups.entry(name).or_default().push(now);
         }
         if !self.with_iface {
-            self.set_gauges_of("", status.interfaces.values());
+            groups.entry("".into()).or_default();
+        }
+        for (name, interfaces) in groups {
+            self.set_gauges_of(&name, interfaces);
         }
     }
 
@@ -288,16 +409,13 @@ impl Metrics {
         self.counters(count).with_label_values(&labels)
     }
 
-    /// Removes the series of an interface that is gone.
+    /// Removes the counters of an interface that is gone. (Its gauges went with it.)
     fn forget(&self, iface: &str) {
         // An error would say that there is no such series, which is what is wanted.
         for count in Count::all() {
             let labels = labels(self.with_iface, iface, count.label());
             let _ = self.counters(count).remove_label_values(&labels);
         }
-        let _ = self.flows.remove_label_values(&[iface]);
-        let _ = self.ledger_residue.remove_label_values(&[iface]);
-        let _ = self.buffer_usage.remove_label_values(&[iface]);
     }
 }
 

@@ -37,6 +37,15 @@ impl fmt::Display for StopSignal {
     }
 }
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// To read the configuration again: SIGHUP.
+    Reload,
+    /// To stop.
+    Stop(StopSignal),
+}
+
 /// A signal that follows within this time belongs to the one before it.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
 
@@ -64,23 +73,30 @@ impl Signals {
         })
     }
 
-    /// Waits until the agent is to stop. May be dropped and called again.
-    pub async fn stop(&mut self) -> StopSignal {
-        loop {
-            let stop = tokio::select! {
-                hangup = self.hangup.recv() => {
-                    if hangup.is_none() {
-                        // The runtime is going down; so does whoever waits here.
-                        pending::<()>().await;
-                    }
-                    warn!("SIGHUP: reload is not supported yet, restart the agent instead");
-                    continue;
+    /// Waits for the next request. May be dropped and called again.
+    pub async fn request(&mut self) -> Request {
+        let stop = tokio::select! {
+            hangup = self.hangup.recv() => {
+                if hangup.is_none() {
+                    // The runtime is going down; so does whoever waits here.
+                    pending::<()>().await;
                 }
-                _ = self.interrupt.recv() => StopSignal::Interrupt,
-                _ = self.terminate.recv() => StopSignal::Terminate,
-            };
-            info!(signal = %stop, "stopping");
-            return stop;
+                return Request::Reload;
+            }
+            _ = self.interrupt.recv() => StopSignal::Interrupt,
+            _ = self.terminate.recv() => StopSignal::Terminate,
+        };
+        info!(signal = %stop, "stopping");
+        Request::Stop(stop)
+    }
+
+    /// Waits until the agent is to stop: it is too late for anything else.
+    async fn stop(&mut self) -> StopSignal {
+        loop {
+            match self.request().await {
+                Request::Stop(stop) => return stop,
+                Request::Reload => warn!("SIGHUP: the agent is stopping and reads nothing again"),
+            }
         }
     }
 

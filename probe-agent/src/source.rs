@@ -8,14 +8,14 @@
 pub mod ebpf;
 pub mod pcap;
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use probe_common::{
     control::{Counters, Tally},
     record::{INGRESS, Record},
 };
 
-use crate::config::InterfaceConfig;
+use crate::{config::InterfaceConfig, ticks::TickClock};
 
 /// A network interface as the source sees it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -93,6 +93,31 @@ pub struct Strays {
     pub undecodable: u64,
 }
 
+/// What a source takes from the host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Costs {
+    /// The loaded programs.
+    pub programs: Vec<ProgramCost>,
+    /// Kernel memory of each map in bytes, by the map's name.
+    pub maps: Vec<(String, u64)>,
+    /// Largest share of the ring that was found filled lately, 0 to 1; `None` without a ring.
+    pub ring_fill: Option<f64>,
+    /// How long it takes from a record being submitted to its being counted, at the last look.
+    pub drain_lag: Option<Duration>,
+}
+
+/// Cost of one program, by the kernel's own statistics: 0 unless they are switched on
+/// (`kernel.bpf_stats_enabled`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ProgramCost {
+    /// Its name.
+    pub program: String,
+    /// How often it ran.
+    pub runs: u64,
+    /// How long, altogether.
+    pub run_time: Duration,
+}
+
 /// Counters of one interface: `[bank][direction]`. Each only ever grows while the interface is
 /// attached; a bank's are final from the return of the [`Source::switch_bank`] that closed it to
 /// the next one.
@@ -128,14 +153,21 @@ pub trait Source: Send {
     ) -> Result<Attachment, SourceError>;
 
     /// Stops capturing: on return no program runs for the interface, its counters stay readable.
+    /// Records of it may still be kept back, up to the next [`Self::switch_bank`].
     fn detach(&mut self, ifindex: u32) -> Result<(), SourceError>;
+
+    /// The same for several interfaces, which is cheaper. The first failure does not stop the others.
+    fn detach_all(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+        let results = ifindices.iter().map(|ifindex| self.detach(*ifindex));
+        results.fold(Ok(()), Result::and)
+    }
 
     /// Frees what `attach` took, after the last `counters` call for the interface.
     fn release(&mut self, ifindex: u32);
 
     /// Makes the other bank the active one and returns the bank that is closed thereby. On return
     /// no program runs that still uses the closed bank: its counters are final, and all its records
-    /// have been submitted to the streams.
+    /// have been submitted to the streams or lie ready for [`RecordStream::drain_closed`].
     fn switch_bank(&mut self) -> Result<u8, SourceError>;
 
     /// Reads the counters of an attached (or detached, not yet released) interface.
@@ -164,6 +196,17 @@ pub trait Source: Send {
         })
     }
 
+    /// When the ticks of this moment's records are ([`probe_common::record::RecordHead::first`]).
+    /// Taken anew at each [`Self::switch_bank`]. Sources without times may leave it out.
+    fn tick_clock(&self) -> TickClock {
+        TickClock::default()
+    }
+
+    /// Reads what the source takes from the host. Changes nothing.
+    fn costs(&self) -> Costs {
+        Costs::default()
+    }
+
     /// Reads what belongs to no interface. Changes nothing.
     fn strays(&self) -> Result<Strays, SourceError> {
         Ok(Strays::default())
@@ -186,4 +229,14 @@ pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
     /// always returns, whatever the traffic.
     fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError>;
+
+    /// Hands over what the source has kept back of a bank, to make fewer records of it. Called after
+    /// the [`Source::switch_bank`] that closed it and a `drain` after that.
+    fn drain_closed(
+        &mut self,
+        _bank: u8,
+        _handle: &mut dyn FnMut(Record<'_>),
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
 }

@@ -8,7 +8,7 @@ use crate::{
     coverage::{Compared, State},
     flow::FlowCounters,
     ledger::Ledger,
-    source::{Attachment, LostHook, Strays},
+    source::{Attachment, Costs, LostHook, Strays},
 };
 
 /// State of one captured interface. All counts are since `started_at` and never go back.
@@ -22,8 +22,8 @@ pub struct InterfaceStatus {
     pub attachment: Attachment,
     /// When capturing began.
     pub started_at: Timestamp,
-    /// Where every packet went. Between rotations up to a ring's worth of packets is on the way
-    /// and shows as a positive residue; the ledgers of the written intervals are exact.
+    /// Where every packet went, up to the last flush ([`crate::manager::Manager::flush`]): exact,
+    /// and as old as that.
     pub ledger: Ledger,
     /// Packets and octets that reached the flows.
     pub totals: FlowCounters,
@@ -80,8 +80,13 @@ impl WatchStatus {
 pub struct Status {
     /// All captured interfaces by name.
     pub interfaces: BTreeMap<Arc<str>, InterfaceStatus>,
+    /// Interfaces that are no longer captured, as they were at their end: without flows, hooks or
+    /// state, but with all that was counted.
+    pub closed: BTreeMap<Arc<str>, InterfaceStatus>,
     /// What belongs to no interface.
     pub strays: Strays,
+    /// What the capture itself takes.
+    pub costs: Costs,
 }
 
 /// Where the metrics and the API get their numbers from, at the moment they are asked.

@@ -3,15 +3,25 @@
 use std::{
     env,
     io::{self, IsTerminal},
+    sync::OnceLock,
 };
 
 use tracing::Level;
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, LoggingConfig};
 
+mod repeats;
+
+use repeats::Repeats;
+
 /// The environment variable that overrides the configured level.
 const FILTER_VARIABLE: &str = "RUST_LOG";
+
+type ChangeFilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync;
+
+/// Changes the filter of the log, whatever its format is.
+static FILTER: OnceLock<Box<ChangeFilter>> = OnceLock::new();
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +51,37 @@ pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
         .with_writer(io::stderr)
         .log_internal_errors(false);
     let installed = match config.format {
-        LogFormat::Text => builder.with_ansi(colour).finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_ansi(colour).with_filter_reloading();
+            let handle = builder.reload_handle();
+            remember(move |filter| handle.reload(filter));
+            builder.finish().with(Repeats::default()).try_init()
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            remember(move |filter| handle.reload(filter));
+            builder.finish().with(Repeats::default()).try_init()
+        }
     };
     installed.map_err(|error| TelemetryError::Installed(error.to_string()))
+}
+
+fn remember(change: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync + 'static) {
+    // A second one would be a second log, which is refused.
+    drop(FILTER.set(Box::new(change)));
+}
+
+/// Changes the level of the log, if it has been set up. `RUST_LOG` goes on overriding it.
+pub fn set_level(level: Level) {
+    let Some(change) = FILTER.get() else {
+        return;
+    };
+    let changed = filter(level, env::var(FILTER_VARIABLE).ok().as_deref())
+        .and_then(|filter| change(filter).map_err(|it| TelemetryError::Filter(it.to_string())));
+    if let Err(error) = changed {
+        tracing::warn!(%error, "cannot change the level of the log");
+    }
 }
 
 /// Below `info` only this agent speaks: the libraries' details drown it.

@@ -1,102 +1,38 @@
 //! The HTTP endpoints over real sockets.
 
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/document.rs"]
+mod document;
+#[path = "api/flows.rs"]
+mod flows;
+#[path = "api/limits.rs"]
+mod limits;
+#[path = "api/server.rs"]
+mod server;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "api/source.rs"]
+mod source;
+
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::Write,
     os::unix::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use probe_agent::{
-    api::{Api, ApiError, ApiState, BoundApi},
+    api::{Api, ApiError},
     config::{ApiConfig, Endpoint},
-    metrics::{Metrics, MetricsOptions},
-    readiness::Readiness,
-    status::{Status, StatusReader},
 };
-use tokio::sync::oneshot;
 
-struct Nothing;
-
-impl StatusReader for Nothing {
-    fn status(&self) -> Status {
-        Status::default()
-    }
-}
-
-/// A running API, stopped on drop.
-struct Running {
-    readiness: Readiness,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Running {
-    fn new(api: BoundApi) -> Self {
-        let readiness = Readiness::new();
-        let state = ApiState {
-            metrics: Arc::new(Metrics::new(MetricsOptions::default())),
-            status: Arc::new(Nothing),
-            sinks: Arc::new([]),
-            readiness: readiness.clone(),
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::spawn(move || {
-            let runtime = Api::runtime().expect("a runtime");
-            let shutdown = async {
-                let _ = stopped.await;
-            };
-            runtime
-                .block_on(api.serve(state, shutdown))
-                .expect("served");
-        });
-        Self {
-            readiness,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-
-    fn stop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            thread.join().expect("the server ends well");
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn config(addr: Option<&str>, metrics_addr: Option<&str>) -> ApiConfig {
-    ApiConfig {
-        addr: addr.map(str::to_owned),
-        metrics_addr: metrics_addr.map(str::to_owned),
-        disable_iface_metrics: false,
-    }
-}
-
-/// One request; the whole response.
-fn request(mut stream: impl Read + Write, line: &str) -> String {
-    let request = format!("{line} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("sent");
-    let mut response = String::new();
-    stream.read_to_string(&mut response).expect("a response");
-    response
-}
-
-fn tcp(addr: SocketAddr) -> TcpStream {
-    TcpStream::connect(addr).expect("somebody listens")
-}
+use self::server::{Running, config, request, tcp};
 
 #[test]
 fn metrics_health_and_readiness_over_tcp() {
@@ -135,17 +71,18 @@ fn metrics_health_and_readiness_over_tcp() {
 }
 
 #[test]
-fn unknown_paths_and_methods_are_refused_in_text() {
+fn unknown_paths_and_methods_are_problems() {
     let api = Api::bind(&config(None, Some("127.0.0.1:0"))).expect("bound");
     let addr = api.metrics_addr().expect("an address");
     let _running = Running::new(api);
     let missing = request(tcp(addr), "GET /nothing");
     assert!(missing.starts_with("HTTP/1.1 404"), "{missing}");
     assert!(
-        missing.contains("no such path: /nothing\nhere are: /metrics"),
+        missing.contains("no such path here: /nothing; /api/v1/openapi.json"),
         "{missing}"
     );
-    let posted = request(tcp(addr), "POST /metrics");
+    assert!(missing.contains("content-type: application/problem+json"));
+    let posted = request(tcp(addr), "POST /healthz");
     assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
     assert!(posted.contains("allow: GET,HEAD"), "{posted}");
     let garbage = request(tcp(addr), "\u{0}\u{1}");

@@ -113,6 +113,7 @@ const OUR_FILTER: &str = "pref 1 handle 0x70720001";
 
 const OPTIONS: LoadOptions = LoadOptions {
     ring_buffer_bytes: 1 << 16,
+    cache_slots: 0,
     interfaces: 4,
 };
 
@@ -282,7 +283,21 @@ fn clsact_filters_of_a_dead_agent_are_recognised() {
         "1,6 0 0 0,",
     ];
     assert!(Command::new("tc").args(foreign).status().unwrap().success());
-    assert_eq!(detach_leftovers().unwrap(), 2);
+    let detach = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_probe-agent"))
+            .arg("detach")
+            .output();
+        let output = output.unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        String::from_utf8(told).unwrap()
+    };
+    let refused = detach();
+    assert!(
+        refused.contains("is capturing with these programs: stop it first"),
+        "this test holds them still: {refused}"
+    );
+    drop(object);
+    assert_eq!(detach(), "removed 2 filters of an earlier run\n");
     assert_eq!(attached_to_v0(), "");
     let foreign = output("tc filter show dev lo ingress");
     assert!(
@@ -444,7 +459,7 @@ fn headers_in_fragments_of_an_skb_are_read() {
         stream
             .drain(&mut |record| {
                 if let Record::V4(record) = record
-                    && record.head.octets == 6000
+                    && record.octets == 6000
                 {
                     ports.push((record.key.src_port(), record.key.dst_port()));
                 }

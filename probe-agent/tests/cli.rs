@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use probe_agent::cli::reference;
+
 fn probe_agent(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_probe-agent"))
         .args(arguments)
@@ -79,6 +81,72 @@ fn version_and_help_go_to_standard_output() {
     assert!(version.starts_with("probe-agent  0."), "{version}");
     let help = text(&probe_agent(&["--help"]).stdout);
     assert!(help.contains("Exit codes:"), "{help}");
+}
+
+#[test]
+fn the_manual_lists_every_command() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMMANDS.md");
+    let text = fs::read_to_string(&path).expect("docs/COMMANDS.md");
+    let (head, found) = text
+        .split_once("<!-- commands -->\n")
+        .expect("start of the generated part");
+    let wanted = reference::markdown();
+    if std::env::var_os("PROBE_UPDATE_DOCS").is_some() {
+        let updated = format!("{head}<!-- commands -->\n{wanted}");
+        fs::write(&path, updated).expect("docs/COMMANDS.md can be written");
+        return;
+    }
+    assert_eq!(
+        found, wanted,
+        "docs/COMMANDS.md differs from the code; run this test with PROBE_UPDATE_DOCS=1"
+    );
+}
+
+#[test]
+fn there_is_a_page_for_each_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let pages = dir.path().join("share/man1");
+    let output = probe_agent(&["man", pages.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let names = fs::read_dir(&pages).expect("the folder was made");
+    let mut names: Vec<_> = names
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    names.sort();
+    let told = text(&output.stdout);
+    let count = format!("{} pages in {}\n", names.len(), pages.display());
+    assert_eq!(told, count);
+    for page in ["probe-agent.1", "probe-agent-replay.1", "probe-agent-run.1"] {
+        assert!(names.iter().any(|name| name == page), "{names:?}");
+    }
+    let page = fs::read_to_string(pages.join("probe-agent-replay.1")).expect("a page");
+    assert!(page.starts_with(".ie"), "it is roff: {page}");
+    assert!(
+        page.contains("EXIT STATUS") || page.contains("Exit status"),
+        "{page}"
+    );
+}
+
+#[test]
+fn completions_are_scripts_that_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = probe_agent(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let script = text(&output.stdout);
+        for word in ["replay", "selftest", "filter"] {
+            assert!(script.contains(word), "{shell} does not know {word}");
+        }
+    }
+    // What bash itself says to its script.
+    let output = Command::new("bash")
+        .args(["-n", "-c"])
+        .arg(text(&probe_agent(&["completions", "bash"]).stdout))
+        .output()
+        .expect("bash runs");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
 }
 
 /// `probe-agent … | head` must not end in a panic.

@@ -3,8 +3,8 @@
 use std::{fs, path::Path, time::Duration};
 
 use probe_agent::config::{
-    Autodetection, Choice, Config, Hook, InterfaceConfig, InterfaceSelector, LogFormat, Retention,
-    SinkConfig, reference,
+    ApiKey, Autodetection, CacheSlots, Choice, Config, Hook, InterfaceConfig, InterfaceSelector,
+    KeySource, LogFormat, Retention, Role, SinkConfig, reference,
 };
 use rstest::rstest;
 
@@ -36,8 +36,8 @@ fn the_annotated_file_has_every_key() {
     let text = fs::read_to_string(repository("config/probe.yaml")).expect("the file is there");
     for key in reference::KEYS {
         let name = key.path.rsplit('.').next().expect("a path has a last part");
-        // Reserved keys are in the manual only; `disable` stands in a flow mapping.
-        let shown = text.contains(&format!("{name}:")) || name == "keys";
+        // `disable` stands in a flow mapping.
+        let shown = text.contains(&format!("{name}:"));
         assert!(shown, "{} is not in config/probe.yaml", key.path);
     }
 }
@@ -81,7 +81,8 @@ fn the_defaults_of_the_manual_are_those_of_the_code() {
     let standard = Config::parse(GOOD).expect("good");
     for key in reference::KEYS {
         let (path, default) = (key.path, key.default);
-        if default.is_empty() || path == "interfaces" {
+        // A key of the API has no default as a whole, so its role is looked at by itself.
+        if default.is_empty() || path == "interfaces" || path == "api.keys[].role" {
             continue;
         }
         let text = if path == "writeout[].retention" {
@@ -157,9 +158,18 @@ logging: { level: trace, format: json }
     assert_eq!(config.logging.format, LogFormat::Json);
 }
 
-/// The example of the design: what this version lacks is told, and nothing else.
 #[test]
-fn the_example_of_the_design_lacks_two_keys() {
+fn a_key_reads_unless_it_says_otherwise() {
+    let text = format!("{GOOD}api: {{ addr: 'localhost:0', keys: [{{ file: /x }}] }}");
+    let keys = Config::parse(&text).expect("good").api.keys;
+    let source = KeySource::File("/x".into());
+    let role = Role::Read;
+    assert_eq!(keys, [ApiKey { role, source }]);
+}
+
+/// All keys with their defaults, but for the cache, whose default depends on the host.
+#[test]
+fn an_example_with_all_keys_is_the_default() {
     let text = r#"
 interfaces:                      # name, or /regex/
   eth0: { hook: auto, promisc: false, ignore_vlans: false, disable: false }
@@ -172,13 +182,9 @@ writeout:
 api:      { addr: "unix:/run/probe/probe.sock", metrics_addr: "127.0.0.1:9478", disable_iface_metrics: false, keys: [] }
 logging:  { level: info, format: text }
 "#;
-    assert_eq!(
-        problems(text),
-        "6:33: capture.cache_slots: is not available in this version; remove it\n\
-         6:52: capture.flush_interval: is not available in this version; remove it"
-    );
-    let ours = text.replace("cache_slots: 4096, flush_interval: 1s, ", "");
-    let mut config = Config::parse(&ours).expect("the rest is good");
+    let mut config = Config::parse(text).expect("good");
+    assert_eq!(config.capture.cache_slots, CacheSlots::PerCpu(4096));
+    config.capture.cache_slots = CacheSlots::Auto;
     config.interfaces.clear();
     assert_eq!(config, Config::default());
 }
@@ -189,12 +195,46 @@ logging:  { level: info, format: text }
 #[case::no_sink("writeout: []\n", "")]
 #[case::loopback("api: { addr: 'localhost:0' }\n", "")]
 #[case::unknown("x: 1\n", "2:1: x: unknown key; allowed are")]
-// The keys of the design that this version lacks.
-#[case::planned(
-    "capture: { cache_slots: 4096 }\n",
-    "2:12: capture.cache_slots: is not available in this version; remove it"
+#[case::cache_slots(
+    "capture: { cache_slots: 3000 }\n",
+    "2:25: capture.cache_slots: must be auto, 0, or a power of two up to 1048576, found the number 3000"
 )]
-#[case::api_keys("api: { keys: [secret] }\n", "2:14: api.keys: are not enforced yet")]
+#[case::cache_slots_word(
+    "capture: { cache_slots: many }\n",
+    "2:25: capture.cache_slots: must be auto, 0, or a power of two up to 1048576, found `many`"
+)]
+#[case::flush_interval(
+    "capture: { flush_interval: 5m }\n",
+    "2:28: capture.flush_interval: must be whole seconds from 1s to 1m, found `5m`"
+)]
+#[case::api_keys(
+    "api: { addr: 'localhost:0', keys: [secret] }\n",
+    "2:36: api.keys[0]: must be a mapping"
+)]
+#[case::a_short_key(
+    "api: { addr: 'localhost:0', keys: [{ key: x }] }\n",
+    "2:43: api.keys[0].key: must have 32 to 256 characters, found 1; `openssl"
+)]
+#[case::a_key_of_nothing(
+    "api: { addr: 'localhost:0', keys: [{ role: admin }] }\n",
+    "2:36: api.keys[0].key: give either the key or the file that holds it"
+)]
+#[case::a_role(
+    "api: { addr: 'localhost:0', keys: [{ role: god, file: /x }] }\n",
+    "2:44: api.keys[0].role: must be one of read, admin, found `god`"
+)]
+#[case::keys_for_a_socket(
+    "api: { keys: [{ file: /x }] }\n",
+    "2:14: api.keys: is for a TCP address, and api.addr is a unix socket"
+)]
+#[case::half_of_tls(
+    "api: { addr: 'localhost:0', tls: { cert: /x } }\n",
+    "2:34: api.tls.key: is missing"
+)]
+#[case::outside_with_keys(
+    "api: { addr: '0.0.0.0:80', keys: [{ file: /x }], tls: { cert: /c, key: /k } }\n",
+    ""
+)]
 #[case::misspelt(
     "rotatoin: {}\n",
     "2:1: rotatoin: unknown key; did you mean `rotation`?"
@@ -300,7 +340,7 @@ logging:  { level: info, format: text }
 #[case::metrics_on_unix("api: { metrics_addr: 'unix:/x' }\n", "api.addr takes unix sockets")]
 #[case::api_outside(
     "api: { addr: '0.0.0.0:80' }\n",
-    "api.addr: 0.0.0.0:80 can be reached from outside, and keys are not enforced yet"
+    "api.addr: 0.0.0.0:80 can be reached from outside, and there are no keys; add api.keys"
 )]
 #[case::same_port(
     "api: { addr: '127.0.0.1:99', metrics_addr: '0.0.0.0:99' }\n",

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -15,8 +15,11 @@ use probe_agent::{
     coverage::{Compared, State},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
-    metrics::{Direction, Issue, Metrics, MetricsOptions, SinkCounts, SinkReader, table},
-    source::{Attachment, LostHook, Strays},
+    metrics::{
+        Direction, EXPIRE_AFTER, Issue, MAX_INTERFACES, Metrics, MetricsOptions, SinkCounts,
+        SinkReader, table,
+    },
+    source::{Attachment, Costs, LostHook, ProgramCost, Strays},
     status::{CoverageStatus, InterfaceStatus, Status, StatusReader, WatchStatus},
 };
 use probe_common::control::Tally;
@@ -173,8 +176,14 @@ fn every_value_follows_the_status() {
 fn scraping_twice_counts_nothing_twice() {
     let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
     status.set([interface("eth0", 10)]);
-    let first = scrape(&metrics, &status);
-    assert_eq!(first, scrape(&metrics, &status));
+    // But for the process, which goes on.
+    let scrape_capture = || {
+        let text = scrape(&metrics, &status);
+        let capture = text.lines().filter(|line| !line.contains("process_"));
+        capture.collect::<Vec<_>>().join("\n")
+    };
+    let first = scrape_capture();
+    assert_eq!(first, scrape_capture());
     status.set([interface("eth0", 25)]);
     scrape(&metrics, &status);
     assert_eq!(metrics.observe_packets_processed("eth0").get(), 25);
@@ -308,18 +317,130 @@ fn a_status_that_is_older_than_the_last_one_counts_nothing() {
     assert_eq!(metrics.observe_packets_processed("eth0").get(), 10);
 }
 
+/// The same counts, of an interface that is closed.
+fn close(status: &Script, iface: InterfaceStatus) {
+    let mut status = status.0.lock().expect("no test panics with it");
+    status.interfaces.remove(&iface.iface);
+    status.closed.insert(Arc::clone(&iface.iface), iface);
+}
+
 #[test]
-fn the_series_of_a_vanished_interface_are_removed() {
+fn the_series_of_a_vanished_interface_expire_and_what_it_counted_last_is_shown() {
+    for disable_iface_tracking in [false, true] {
+        let metrics = Metrics::new(MetricsOptions {
+            disable_iface_tracking,
+        });
+        let status = Script::default();
+        let start = Instant::now();
+        let scrape = |after: Duration| {
+            let text = metrics.scrape_at(&status, &[], start + after);
+            text.expect("the metrics can be encoded")
+        };
+        let processed = |text: &str, alone: f64, sum: f64| {
+            let (series, expected) = if disable_iface_tracking {
+                ("probe_packets_processed_total", sum)
+            } else {
+                ("probe_packets_processed_total{iface=\"eth1\"}", alone)
+            };
+            assert!((value(text, series) - expected).abs() < 1e-9, "{text}");
+        };
+        status.set([interface("eth0", 10), interface("eth1", 20)]);
+        processed(&scrape(Duration::ZERO), 20.0, 30.0);
+
+        // Five packets more, its last, since the last scrape.
+        close(&status, interface("eth1", 25));
+        let text = scrape(Duration::from_secs(1));
+        processed(&text, 25.0, 35.0);
+        assert!(
+            !text.contains("probe_flows{iface=\"eth1\"}"),
+            "no gauges: {text}"
+        );
+        assert!((value(&text, "probe_interfaces_capturing") - 1.0).abs() < 1e-9);
+        processed(&scrape(EXPIRE_AFTER), 25.0, 35.0);
+        for late in [1, 2, 100] {
+            let text = scrape(EXPIRE_AFTER + Duration::from_secs(late));
+            assert!(!text.contains("\"eth1\""), "{text}");
+            if disable_iface_tracking {
+                processed(&text, 0.0, 35.0);
+            }
+        }
+        // It comes back and goes on from where it was.
+        status.0.lock().expect("no panic").closed.clear();
+        status.set([interface("eth0", 10), interface("eth1", 28)]);
+        processed(&scrape(3 * EXPIRE_AFTER), 28.0, 38.0);
+    }
+}
+
+#[test]
+fn an_interface_that_comes_and_goes_between_two_scrapes_is_counted() {
     let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
-    status.set([interface("eth0", 10), interface("eth1", 20)]);
-    assert!(scrape(&metrics, &status).contains("\"eth1\""));
-    status.set([interface("eth0", 10)]);
+    close(&status, interface("eth0", 10));
     let text = scrape(&metrics, &status);
-    assert!(!text.contains("\"eth1\""), "{text}");
-    assert!((value(&text, "probe_interfaces_capturing") - 1.0).abs() < 1e-9);
-    status.set([interface("eth0", 10), interface("eth1", 3)]);
-    scrape(&metrics, &status);
-    assert_eq!(metrics.observe_packets_processed("eth1").get(), 3);
+    let series = "probe_packets_processed_total{iface=\"other\"}";
+    assert!((value(&text, series) - 10.0).abs() < 1e-9, "{text}");
+}
+
+#[test]
+fn interfaces_beyond_the_cap_are_summed_as_other() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    let first = |count: usize| (0..count).map(|number| interface(&format!("eth{number:04}"), 10));
+    status.set(first(MAX_INTERFACES));
+    assert!(!scrape(&metrics, &status).contains("\"other\""));
+    status.set(first(MAX_INTERFACES + 3));
+    for _ in 0..2 {
+        let text = scrape(&metrics, &status);
+        for (series, sum) in [
+            ("probe_packets_processed_total{iface=\"other\"}", 30.0),
+            ("probe_flows{iface=\"other\"}", 21.0),
+            ("probe_interfaces_capturing", 259.0),
+        ] {
+            assert!((value(&text, series) - sum).abs() < 1e-9, "{series}");
+        }
+        let of_processed = |line: &&str| line.starts_with("probe_packets_processed_total{");
+        let series = text.lines().filter(of_processed).count();
+        assert_eq!(series, MAX_INTERFACES + 1);
+        assert!(!text.contains("\"eth0256\""));
+    }
+}
+
+#[test]
+fn the_costs_of_ourselves_are_told() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    let costs = |runs: u64| Costs {
+        programs: vec![ProgramCost {
+            program: "probe_tc_egress".to_owned(),
+            runs,
+            run_time: Duration::from_micros(runs),
+        }],
+        maps: vec![("RECORDS".to_owned(), 4096)],
+        ring_fill: Some(0.5),
+        drain_lag: Some(Duration::from_millis(2)),
+    };
+    for runs in [1000, 3000] {
+        status.0.lock().expect("no panic").costs = costs(runs);
+        scrape(&metrics, &status);
+    }
+    let text = scrape(&metrics, &status);
+    for (series, number) in [
+        (
+            "probe_program_runs_total{program=\"probe_tc_egress\"}",
+            3000.0,
+        ),
+        (
+            "probe_program_run_seconds_total{program=\"probe_tc_egress\"}",
+            0.003,
+        ),
+        ("probe_map_memory_bytes{map=\"RECORDS\"}", 4096.0),
+        ("probe_ring_fill_ratio", 0.5),
+        ("probe_drain_lag_seconds", 0.002),
+    ] {
+        assert!(
+            (value(&text, series) - number).abs() < 1e-9,
+            "{series} in\n{text}"
+        );
+    }
+    assert!(value(&text, "process_resident_memory_bytes") > 1e6);
+    assert!(value(&text, "process_cpu_seconds_total") >= 0.0);
 }
 
 #[test]
@@ -416,6 +537,11 @@ fn a_reset_starts_from_nought() {
 fn full_scrape(options: MetricsOptions) -> String {
     let (metrics, status) = (Metrics::new(options), Script::default());
     status.set([watched("eth0", Vec::new())]);
+    status.0.lock().expect("no panic").costs = Costs {
+        programs: vec![ProgramCost::default()],
+        maps: vec![("RECORDS".to_owned(), 4096)],
+        ..Costs::default()
+    };
     let sink: Arc<dyn SinkReader> = Arc::new(Fixed(SinkCounts::default()));
     let sinks = [("parquet".to_owned(), sink)];
     metrics.scrape(&status, &sinks).expect("encoded")

@@ -8,7 +8,7 @@ use std::{
 
 use probe_agent::{
     config::LoggingConfig,
-    shutdown::{Signals, StopSignal},
+    shutdown::{Request, Signals, StopSignal},
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -24,7 +24,12 @@ fn child() {
     runtime.block_on(async {
         let mut signals = Signals::new().expect("signals");
         println!("\nwaiting");
-        let stop = signals.stop().await;
+        let stop = loop {
+            match signals.request().await {
+                Request::Stop(stop) => break stop,
+                Request::Reload => println!("reloading"),
+            }
+        };
         assert!(matches!(
             stop,
             StopSignal::Interrupt | StopSignal::Terminate
@@ -128,6 +133,7 @@ fn a_signal_of_other_programs_stops_nothing() {
 fn a_hangup_stops_nothing() {
     let mut running = Running::new();
     running.signal(Signal::HUP);
+    running.wait_for("reloading");
     running.signal(Signal::INT);
     running.wait_for("stopping on SIGINT");
     std::thread::sleep(std::time::Duration::from_millis(1500));

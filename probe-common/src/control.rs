@@ -21,8 +21,24 @@ pub const DIRECTIONS: u32 = 2;
 pub mod maps {
     /// `BPF_MAP_TYPE_RINGBUF` of [`crate::record`] entries.
     pub const RECORDS: &str = "RECORDS";
-    /// Per-CPU array of [`super::Counters`], indexed by [`super::counters_index`].
+    /// Array of [`super::Counters`] in shared memory: for each CPU as many as
+    /// [`super::globals::COUNTERS_PER_CPU`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
+    /// Array of [`crate::record::RecordV4`] in shared memory: open records, as many for each
+    /// [`crate::coalesce::area`] as [`super::globals::CACHE_SLOTS`] says.
+    pub const CACHE_V4: &str = "CACHE_V4";
+    /// The same of [`crate::record::RecordV6`].
+    pub const CACHE_V6: &str = "CACHE_V6";
+    /// Array of `u64` in shared memory: for each area [`crate::coalesce::dirty_words`], with a bit
+    /// for each entry of [`CACHE_V4`] that holds packets.
+    pub const DIRTY_V4: &str = "DIRTY_V4";
+    /// The same for [`CACHE_V6`].
+    pub const DIRTY_V6: &str = "DIRTY_V6";
+    /// Array of `u64` in shared memory: for each entry of [`CACHE_V4`] when it was opened, in
+    /// nanoseconds of the monotonic clock. Ticks are too coarse to tell who spoke first.
+    pub const OPENED_V4: &str = "OPENED_V4";
+    /// The same for [`CACHE_V6`].
+    pub const OPENED_V6: &str = "OPENED_V6";
     /// Array of [`super::Slot`], indexed by [`super::slot_index`]. It holds one interface per
     /// entry, the first come; no helper call is needed to read it.
     pub const SLOTS: &str = "SLOTS";
@@ -35,6 +51,14 @@ pub mod maps {
     pub const UNCLAIMED: &str = "UNCLAIMED";
     /// Array of one map, which no program reads: updating it waits for an RCU grace period.
     pub const GRACE_PERIOD: &str = "GRACE_PERIOD";
+}
+
+/// Constants of the programs that the agent sets before it loads them.
+pub mod globals {
+    /// `u32`: slots of each area of the cache, a power of two, or 0 for no cache.
+    pub const CACHE_SLOTS: &str = "CACHE_SLOTS";
+    /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.
+    pub const COUNTERS_PER_CPU: &str = "COUNTERS_PER_CPU";
 }
 
 /// Names of the programs in the object.
@@ -51,16 +75,18 @@ pub mod programs {
     pub const TC_INGRESS_L3: &str = "probe_tc_ingress_l3";
     /// TC egress on a device without link header.
     pub const TC_EGRESS_L3: &str = "probe_tc_egress_l3";
+    /// Attached nowhere: a test run of it answers the tick of the moment.
+    pub const TICKS: &str = "probe_ticks";
 }
 
 /// Position of the counters of one bank, interface slot and direction ([`crate::record::INGRESS`]
-/// or [`crate::record::EGRESS`]) in [`maps::COUNTERS`], for an array made for `slots` interfaces.
+/// or [`crate::record::EGRESS`]) among those of a CPU in [`maps::COUNTERS`].
 #[inline(always)]
 pub const fn counters_index(bank: u32, slot: u32, direction: u8) -> u32 {
     (slot * DIRECTIONS + direction as u32) * BANKS + bank
 }
 
-/// Entries that [`maps::COUNTERS`] needs for so many interface slots.
+/// Entries that [`maps::COUNTERS`] needs on each CPU for so many interface slots.
 pub const fn counters_entries(slots: u32) -> u32 {
     slots * DIRECTIONS * BANKS
 }
@@ -105,8 +131,8 @@ pub struct Tally {
 
 /// What happened to the packets of one interface, direction and bank. Only ever grows.
 ///
-/// The identity that must hold when the bank is idle:
-/// `seen = recorded + ring_full + filtered + Σ unparsed` (packets).
+/// The identity that must hold when the bank is idle: `seen = recorded + filtered + Σ unparsed`
+/// (packets). What the agent is handed is `recorded - ring_full`, packets and bytes.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
@@ -114,9 +140,9 @@ pub struct Tally {
 pub struct Counters {
     /// Everything the program was handed; bytes are whole frames with the link header.
     pub seen: Tally,
-    /// Left as records; bytes are IP octets.
+    /// Became part of a record; bytes are IP octets.
     pub recorded: Tally,
-    /// Lost because the ring was full; bytes are IP octets.
+    /// Of those: lost with their record, because the ring was full; bytes are IP octets.
     pub ring_full: Tally,
     /// Left out because the configuration says so ([`SLOT_IGNORE_VLANS`]); bytes are whole frames.
     pub filtered: Tally,

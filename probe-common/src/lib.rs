@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 pub mod classify;
+pub mod coalesce;
 pub mod control;
 pub mod ephash;
 pub mod parse;

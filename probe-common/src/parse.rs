@@ -135,7 +135,7 @@ pub struct Observation<K> {
     /// `NOTE_*` bits of [`crate::record`].
     pub notes: u8,
     /// Identification of the packet that a fragment is a part of, 0 in packets that are no
-    /// fragments: [`crate::record::RecordHead::fragment_id`].
+    /// fragments: [`crate::record::RecordHead::fragment_id()`].
     pub fragment_id: u32,
 }
 

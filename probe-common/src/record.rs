@@ -4,14 +4,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    ephash::{EpHash, EpHashV4, EpHashV6},
+    ephash::{EpHashV4, EpHashV6},
     wire_type,
 };
-
-/// [`RecordHead::family`] of a [`RecordV4`].
-pub const FAMILY_V4: u8 = 4;
-/// [`RecordHead::family`] of a [`RecordV6`].
-pub const FAMILY_V6: u8 = 6;
 
 /// Direction of packets that entered the host through the interface ("received").
 pub const INGRESS: u8 = 0;
@@ -37,11 +32,9 @@ pub const fn place(direction: u8, bank: u8) -> u8 {
     (direction & 1) << DIRECTION_SHIFT | bank << BANK_SHIFT
 }
 
-/// The part of a record that does not depend on the IP version.
-#[derive(
-    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
-)]
-#[repr(C)]
+/// What a record says beside its key, in one piece for readers. In the record itself it lies
+/// around the key, which is at an offset of 24 so that it can be copied and compared in words.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RecordHead {
     /// IP octets on the wire: headers and payload of the outermost IP packet, without link header
     /// and padding, summed over all `packets`.
@@ -50,17 +43,24 @@ pub struct RecordHead {
     pub packets: u32,
     /// Interface index in the network namespace of the agent.
     pub ifindex: u32,
-    /// Identification of the packet that a fragment is a part of: 16 bits in IPv4, 32 in IPv6. 0 in
-    /// packets that are no fragments.
-    pub fragment_id: u32,
-    /// [`FAMILY_V4`] or [`FAMILY_V6`]; says which record type this is.
-    pub family: u8,
+    /// Tick of the first packet: the low half of a count that the source's clock tells the time of.
+    /// Compare by [`tick_after`], since it wraps round.
+    pub first: u32,
+    /// Tick of the last packet; in fragments, which are never summed up, the identification. Read
+    /// it by [`Self::last`] and [`Self::fragment_id`].
+    pub last_or_fragment_id: u32,
     /// All TCP flags seen, or-ed (RFC 9293, section 3.1); 0 for other protocols.
     pub tcp_flags: u8,
     /// Auxiliary byte of the first packet: TCP flags, ICMP or ICMPv6 type, else 0.
     pub aux: u8,
     /// `NOTE_*` bits, and those of [`place`].
     pub notes: u8,
+}
+
+/// Whether a tick is later than another: by less than half of the range, 24 days of milliseconds.
+#[inline(always)]
+pub const fn tick_after(tick: u32, other: u32) -> bool {
+    tick.wrapping_sub(other).cast_signed() > 0
 }
 
 impl RecordHead {
@@ -82,35 +82,112 @@ impl RecordHead {
     pub const fn is_fragment(&self) -> bool {
         self.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0
     }
+
+    /// Tick of the last packet.
+    #[inline(always)]
+    pub const fn last(&self) -> u32 {
+        if self.is_fragment() {
+            self.first
+        } else {
+            self.last_or_fragment_id
+        }
+    }
+
+    /// Identification of the packet that a fragment is a part of: 16 bits in IPv4, 32 in IPv6. 0 in
+    /// packets that are no fragments.
+    #[inline(always)]
+    pub const fn fragment_id(&self) -> u32 {
+        if self.is_fragment() {
+            self.last_or_fragment_id
+        } else {
+            0
+        }
+    }
 }
 
-/// A record with its flow key.
-#[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
-#[repr(C)]
-pub struct RecordV4 {
-    /// Counts and metadata.
-    pub head: RecordHead,
-    /// Flow key, in packet orientation (not aggregated, not reversed).
-    pub key: EpHashV4,
-    /// Zero.
-    pub reserved: [u8; 3],
+/// Declares a record type: the fields of [`RecordHead`] around a flow key.
+macro_rules! record {
+    ($(#[$doc:meta])* $name:ident, $key:ty, size = $size:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
+        #[repr(C)]
+        pub struct $name {
+            /// See [`RecordHead::octets`].
+            pub octets: u64,
+            /// See [`RecordHead::packets`].
+            pub packets: u32,
+            /// See [`RecordHead::ifindex`].
+            pub ifindex: u32,
+            /// See [`RecordHead::first`].
+            pub first: u32,
+            /// See [`RecordHead::last_or_fragment_id`].
+            pub last_or_fragment_id: u32,
+            /// Flow key, in packet orientation (not aggregated, not reversed).
+            pub key: $key,
+            /// See [`RecordHead::tcp_flags`].
+            pub tcp_flags: u8,
+            /// See [`RecordHead::aux`].
+            pub aux: u8,
+            /// See [`RecordHead::notes`].
+            pub notes: u8,
+        }
+
+        wire_type!($name, size = $size);
+
+        impl $name {
+            /// All but the key.
+            #[inline(always)]
+            pub const fn head(&self) -> RecordHead {
+                RecordHead {
+                    octets: self.octets,
+                    packets: self.packets,
+                    ifindex: self.ifindex,
+                    first: self.first,
+                    last_or_fragment_id: self.last_or_fragment_id,
+                    tcp_flags: self.tcp_flags,
+                    aux: self.aux,
+                    notes: self.notes,
+                }
+            }
+        }
+
+        impl IntoRecord for $key {
+            type Record = $name;
+            #[inline(always)]
+            fn into_record(self, head: RecordHead) -> $name {
+                $name {
+                    octets: head.octets,
+                    packets: head.packets,
+                    ifindex: head.ifindex,
+                    first: head.first,
+                    last_or_fragment_id: head.last_or_fragment_id,
+                    key: self,
+                    tcp_flags: head.tcp_flags,
+                    aux: head.aux,
+                    notes: head.notes,
+                }
+            }
+        }
+    };
 }
 
-/// A record with its flow key.
-#[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
-#[repr(C)]
-pub struct RecordV6 {
-    /// Counts and metadata.
-    pub head: RecordHead,
-    /// Flow key, in packet orientation (not aggregated, not reversed).
-    pub key: EpHashV6,
-    /// Zero.
-    pub reserved: [u8; 3],
+/// Makes the record type of an EPHash: [`RecordV4`] for [`EpHashV4`], [`RecordV6`] for
+/// [`EpHashV6`].
+pub trait IntoRecord: Copy {
+    /// The wire type.
+    type Record: IntoBytes + Immutable;
+    /// Puts head and key together.
+    fn into_record(self, head: RecordHead) -> Self::Record;
 }
 
-wire_type!(RecordHead, size = 24);
-wire_type!(RecordV4, size = 40);
-wire_type!(RecordV6, size = 64);
+record!(
+    /// A record of IPv4 packets.
+    RecordV4, EpHashV4, size = 40
+);
+record!(
+    /// A record of IPv6 packets.
+    RecordV6, EpHashV6, size = 64
+);
 
 /// A record of either family, borrowed from the ring, a buffer or a file reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -122,17 +199,13 @@ pub enum Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Reads a record from the front of `bytes`, which must be aligned to 8 bytes as the ring's
-    /// entries are. `None` if the bytes are no record: wrong length, alignment or family.
+    /// Reads a record, whose length says which kind it is. The bytes must be aligned to 8 as the
+    /// ring's entries are. `None` if they are no record: wrong length or alignment.
     #[inline]
     pub fn from_bytes(bytes: &'a [u8]) -> Option<Self> {
-        match *bytes.get(core::mem::offset_of!(RecordHead, family))? {
-            FAMILY_V4 => RecordV4::ref_from_prefix(bytes)
-                .ok()
-                .map(|(record, _)| Self::V4(record)),
-            FAMILY_V6 => RecordV6::ref_from_prefix(bytes)
-                .ok()
-                .map(|(record, _)| Self::V6(record)),
+        match bytes.len() {
+            LEN_V4 => RecordV4::ref_from_bytes(bytes).ok().map(Self::V4),
+            LEN_V6 => RecordV6::ref_from_bytes(bytes).ok().map(Self::V6),
             _ => None,
         }
     }
@@ -146,66 +219,35 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The part that does not depend on the IP version.
+    /// All but the key.
     #[inline]
-    pub const fn head(&self) -> &'a RecordHead {
+    pub const fn head(&self) -> RecordHead {
         match self {
-            Self::V4(record) => &record.head,
-            Self::V6(record) => &record.head,
+            Self::V4(record) => record.head(),
+            Self::V6(record) => record.head(),
+        }
+    }
+
+    /// [`RecordHead::ifindex`], for routing without a look at the rest.
+    #[inline]
+    pub const fn ifindex(&self) -> u32 {
+        match self {
+            Self::V4(record) => record.ifindex,
+            Self::V6(record) => record.ifindex,
         }
     }
 }
 
-/// Makes the record type of an EPHash: [`RecordV4`] for [`EpHashV4`], [`RecordV6`] for
-/// [`EpHashV6`].
-pub trait IntoRecord: Copy {
-    /// The wire type.
-    type Record: IntoBytes + Immutable;
-    /// [`FAMILY_V4`] or [`FAMILY_V6`].
-    const FAMILY: u8;
-    /// Puts head and key together; sets the head's family.
-    fn into_record(self, head: RecordHead) -> Self::Record;
-}
-
-impl IntoRecord for EpHash<4> {
-    type Record = RecordV4;
-    const FAMILY: u8 = FAMILY_V4;
-    #[inline(always)]
-    fn into_record(self, head: RecordHead) -> RecordV4 {
-        RecordV4 {
-            head: RecordHead {
-                family: Self::FAMILY,
-                ..head
-            },
-            key: self,
-            reserved: [0; 3],
-        }
-    }
-}
-
-impl IntoRecord for EpHash<16> {
-    type Record = RecordV6;
-    const FAMILY: u8 = FAMILY_V6;
-    #[inline(always)]
-    fn into_record(self, head: RecordHead) -> RecordV6 {
-        RecordV6 {
-            head: RecordHead {
-                family: Self::FAMILY,
-                ..head
-            },
-            key: self,
-            reserved: [0; 3],
-        }
-    }
-}
+const LEN_V4: usize = size_of::<RecordV4>();
+const LEN_V6: usize = size_of::<RecordV6>();
 
 #[cfg(test)]
 mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
     use super::{
-        EGRESS, FAMILY_V4, FAMILY_V6, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT,
-        NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV6, place,
+        EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
+        NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV4, RecordV6, place, tick_after,
     };
     use crate::ephash::{EpHashV4, EpHashV6};
 
@@ -215,14 +257,23 @@ mod tests {
             octets: 1500,
             packets: 1,
             ifindex: 7,
-            ..RecordHead::default()
+            first: 3,
+            last_or_fragment_id: 4,
+            tcp_flags: 0x12,
+            aux: 2,
+            notes: place(EGRESS, 1),
         };
         let v4 = EpHashV4::new_zeroed().into_record(head);
         let v6 = EpHashV6::new_zeroed().into_record(head);
-        assert_eq!(v4.head.family, FAMILY_V4);
-        assert_eq!(v6.head.family, FAMILY_V6);
+        assert_eq!((v4.head(), v6.head()), (head, head));
         assert_eq!(Record::from_bytes(v4.as_bytes()), Some(Record::V4(&v4)));
         assert_eq!(Record::from_bytes(v6.as_bytes()), Some(Record::V6(&v6)));
+    }
+
+    #[test]
+    fn keys_can_be_copied_in_words() {
+        assert_eq!(core::mem::offset_of!(RecordV4, key) % 8, 0);
+        assert_eq!(core::mem::offset_of!(RecordV6, key) % 8, 0);
     }
 
     #[test]
@@ -242,14 +293,34 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_is_one_moment_and_has_an_identification() {
+        let whole = RecordHead {
+            first: 7,
+            last_or_fragment_id: 9,
+            ..RecordHead::default()
+        };
+        assert_eq!((whole.last(), whole.fragment_id()), (9, 0));
+        for notes in [NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT] {
+            let fragment = RecordHead { notes, ..whole };
+            assert_eq!((fragment.last(), fragment.fragment_id()), (7, 9));
+        }
+    }
+
+    #[test]
+    fn ticks_are_compared_round_the_end_of_their_range() {
+        for (later, earlier) in [(1, 0), (0, u32::MAX), (5, u32::MAX - 5), (1 << 30, 1)] {
+            assert!(tick_after(later, earlier), "{later} after {earlier}");
+            assert!(!tick_after(earlier, later), "{earlier} before {later}");
+        }
+        assert!(!tick_after(4, 4));
+    }
+
+    #[test]
     fn foreign_bytes_are_no_record() {
         let v6 = EpHashV6::new_zeroed().into_record(RecordHead::default());
         assert_eq!(Record::from_bytes(&[]), None);
-        assert_eq!(Record::from_bytes(&v6.as_bytes()[..40]), None, "cut");
-        assert_eq!(
-            Record::from_bytes(RecordV6::new_zeroed().as_bytes()),
-            None,
-            "family 0"
-        );
+        for len in (0..64).filter(|len| *len != 40) {
+            assert_eq!(Record::from_bytes(&v6.as_bytes()[..len]), None, "{len}");
+        }
     }
 }

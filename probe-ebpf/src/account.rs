@@ -1,17 +1,20 @@
-//! What becomes of a frame: it is parsed, counted and, if it belongs to a flow, pushed as a record.
+//! What becomes of a frame: it is parsed, counted and, if it belongs to a flow, recorded.
 //!
-//! Every frame is counted as seen and meets exactly one destiny: recorded, ring full, filtered or
-//! one of the parse errors.
+//! Every frame is counted as seen and meets exactly one destiny: recorded, filtered or one of the
+//! parse errors.
 
 use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
-    ephash::EpHash,
+    ephash::{EpHash, EpHashV4, EpHashV6},
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
+    record::{
+        IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead,
+        place,
+    },
 };
 
 use crate::{
-    maps,
+    cache, maps,
     packet::{Frame, Segmentation},
 };
 
@@ -38,14 +41,21 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     }
     let head = RecordHead {
         ifindex,
+        first: maps::tick(),
         notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
     // Before the parser: behind it the verifier would walk them once for each of its outcomes.
     let headers = frame.segment_headers();
     match frame.parse() {
-        Ok(Packet::V4(observation)) => on_observation(frame, counters, head, headers, &observation),
-        Ok(Packet::V6(observation)) => on_observation(frame, counters, head, headers, &observation),
+        Ok(Packet::V4(observation)) => {
+            let record = on_observation(frame, counters, head, headers, &observation);
+            cache::put::<EpHashV4>(&record);
+        }
+        Ok(Packet::V6(observation)) => {
+            let record = on_observation(frame, counters, head, headers, &observation);
+            cache::put::<EpHashV6>(&record);
+        }
         Err(error) => on_parse_error(frame, counters, error),
     }
 }
@@ -56,7 +66,7 @@ fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
         && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
 }
 
-/// Counts a packet and pushes its record.
+/// Counts a packet and makes its record.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
@@ -68,24 +78,27 @@ fn on_observation<F: Frame, const N: usize>(
     head: RecordHead,
     headers: SegmentHeaders,
     observation: &Observation<EpHash<N>>,
-) where
-    EpHash<N>: IntoRecord<Record: 'static>,
+) -> <EpHash<N> as IntoRecord>::Record
+where
+    EpHash<N>: IntoRecord,
 {
     let wire = OnWire::of(frame, headers, observation);
     counters.seen.add(wire.packets, wire.frame_octets);
+    let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
     let record = observation.key.into_record(RecordHead {
         octets: wire.octets,
         packets: wire.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
         notes: observation.notes | head.notes,
-        fragment_id: observation.fragment_id,
-        ..head
+        first: head.first,
+        last_or_fragment_id: if is_fragment {
+            observation.fragment_id
+        } else {
+            head.first
+        },
+        ifindex: head.ifindex,
     });
-    if !maps::push::<EpHash<N>>(record) {
-        counters.ring_full.add(wire.packets, wire.octets);
-        return;
-    }
     counters.recorded.add(wire.packets, wire.octets);
     if observation.notes & NOTE_LATER_FRAGMENT != 0 {
         counters.later_fragments += wire.packets;
@@ -93,6 +106,7 @@ fn on_observation<F: Frame, const N: usize>(
     if observation.notes & NOTE_SHORT_TRANSPORT != 0 {
         counters.short_transports += wire.packets;
     }
+    record
 }
 
 /// What a packet is on the wire: itself, or the segments of a super-packet.

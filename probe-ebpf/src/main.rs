@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 mod account;
+mod cache;
 mod maps;
 mod packet;
 
@@ -64,6 +65,12 @@ fn probe_tc_ingress_l3(ctx: TcContext) -> i32 {
 fn probe_tc_egress_l3(ctx: TcContext) -> i32 {
     account::frame(&TcPacket::new(ctx), EGRESS);
     TC_ACT_UNSPEC
+}
+
+/// Never attached: run by the agent, which cannot read the tick count otherwise.
+#[classifier]
+fn probe_ticks(_: TcContext) -> i32 {
+    maps::tick().cast_signed()
 }
 
 #[panic_handler]

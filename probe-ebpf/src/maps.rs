@@ -5,24 +5,46 @@
 use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
+    bindings::{BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP},
     btf_maps::{self, ArrayOfMaps},
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
     macros::{btf_map, map},
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
+    coalesce::Coalesce,
     control::{Counters, MAX_INTERFACES, SLOT_ENTRIES, Slot, Tally, counters_entries, slot_index},
-    record::IntoRecord,
+    ephash::{EpHashV4, EpHashV6},
+    record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of RECORDS and COUNTERS are set by the agent before the maps are made.
+// The sizes of RECORDS, COUNTERS, CACHE_*, DIRTY_* and OPENED_* are set by the agent before they
+// are made.
 
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 #[map]
-static COUNTERS: PerCpuArray<Counters> =
-    PerCpuArray::with_max_entries(counters_entries(MAX_INTERFACES), 0);
+static COUNTERS: Array<Counters> =
+    Array::with_max_entries(counters_entries(MAX_INTERFACES), BPF_F_MMAPABLE);
+
+#[map]
+static CACHE_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static CACHE_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static DIRTY_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static DIRTY_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static OPENED_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static OPENED_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static SLOTS: Array<Slot> = Array::with_max_entries(SLOT_ENTRIES, 0);
@@ -40,6 +62,34 @@ static UNCLAIMED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 #[btf_map]
 static GRACE_PERIOD: ArrayOfMaps<btf_maps::Array<u32, 1>, 1> = ArrayOfMaps::new();
 
+/// A constant that the agent sets before the programs are loaded: the verifier knows its value, and
+/// leaves out what is not reached with it.
+macro_rules! constant {
+    ($(#[$doc:meta])* $accessor:ident, $name:ident) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub(crate) fn $accessor() -> u32 {
+            // SAFETY: the section is read by the loader, which finds the constant by this name.
+            #[unsafe(no_mangle)]
+            static $name: u32 = 0;
+            // SAFETY: the pointer is that of a static. Volatile, since the compiler must not know
+            // the value.
+            unsafe { (&raw const $name).read_volatile() }
+        }
+    };
+}
+
+constant!(
+    /// [`probe_common::control::globals::CACHE_SLOTS`].
+    cache_slots,
+    CACHE_SLOTS
+);
+constant!(
+    /// [`probe_common::control::globals::COUNTERS_PER_CPU`].
+    counters_per_cpu,
+    COUNTERS_PER_CPU
+);
+
 /// A zero of which the verifier knows nothing, since it lies in writable memory.
 static UNKNOWN_ZERO: AtomicU64 = AtomicU64::new(0);
 
@@ -50,6 +100,30 @@ pub(crate) fn unknown_zero() -> usize {
     // SAFETY: the pointer is that of a static. Volatile, since the compiler knows the value.
     let zero = unsafe { UNKNOWN_ZERO.as_ptr().read_volatile() };
     zero as usize
+}
+
+/// The low half of the kernel's tick count (jiffies): wraps after 49 days at 1,000 Hz.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+pub(crate) fn tick() -> u32 {
+    // SAFETY: the helper takes nothing and reads a counter. (It is no call: the kernel puts the
+    // load in its place.)
+    let jiffies = unsafe { bpf_jiffies64() };
+    jiffies as u32
+}
+
+/// The monotonic clock, in nanoseconds: some 35 ns to read.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: the helper takes nothing and reads a clock.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// The CPU that the program runs on, until it ends.
+#[inline(always)]
+pub(crate) fn cpu() -> u32 {
+    // SAFETY: the helper takes nothing. (From 6.10 on it is no call, commit 1ae6921009e5.)
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 /// What the agent has set for the interface, if it captures it.
@@ -82,14 +156,16 @@ pub(crate) fn active_bank() -> u32 {
     unsafe { bank.read_volatile() }
 }
 
-/// The counters at a position of [`probe_common::control::counters_index`], of this CPU.
+/// The counters at a position of [`probe_common::control::counters_index`], of this CPU. The
+/// caller lets go of them before it asks again.
 #[inline(always)]
 pub(crate) fn counters(index: u32) -> Option<&'static mut Counters> {
-    let counters = COUNTERS.get_ptr_mut(index)?;
+    let counters = COUNTERS.get_ptr_mut(cpu() * counters_per_cpu() + index)?;
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for
-    // `Counters` until the program ends, and each program looks up one index once. The value
+    // `Counters` until the program ends, and no other reference to them is in use. The value
     // belongs to this CPU, and a run is not interrupted by another run on it: all hooks run with
-    // bottom halves disabled.
+    // bottom halves disabled. The agent writes it only before the interface is attached, and what
+    // it reads meanwhile it reads word by word.
     Some(unsafe { &mut *counters })
 }
 
@@ -101,16 +177,64 @@ pub(crate) fn unclaimed() -> Option<&'static mut Tally> {
     Some(unsafe { &mut *tally })
 }
 
+/// A family of flow keys with its cache of open records.
+pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
+    /// All but the key of a record.
+    fn head(record: &Self::Record) -> RecordHead;
+
+    /// The entry at a position of the cache. The caller lets go of it before it asks again.
+    fn entry(index: u32) -> Option<&'static mut Self::Record>;
+
+    /// The dirty bits at a position.
+    fn dirty(index: u32) -> Option<&'static mut u64>;
+
+    /// When the entry at a position was opened.
+    fn opened(index: u32) -> Option<&'static mut u64>;
+}
+
+macro_rules! cached {
+    ($key:ty, $entries:ident, $dirty:ident, $opened:ident) => {
+        impl Cached for $key {
+            #[inline(always)]
+            fn head(record: &Self::Record) -> RecordHead {
+                record.head()
+            }
+
+            #[inline(always)]
+            fn entry(index: u32) -> Option<&'static mut Self::Record> {
+                let entry = $entries.get_ptr_mut(index)?;
+                // SAFETY: as in `counters`: the area belongs to this CPU, and the agent reads and
+                // writes only the areas of a bank that no program uses any more.
+                Some(unsafe { &mut *entry })
+            }
+
+            #[inline(always)]
+            fn dirty(index: u32) -> Option<&'static mut u64> {
+                let word = $dirty.get_ptr_mut(index)?;
+                // SAFETY: as in `entry`.
+                Some(unsafe { &mut *word })
+            }
+
+            #[inline(always)]
+            fn opened(index: u32) -> Option<&'static mut u64> {
+                let time = $opened.get_ptr_mut(index)?;
+                // SAFETY: as in `entry`.
+                Some(unsafe { &mut *time })
+            }
+        }
+    };
+}
+
+cached!(EpHashV4, CACHE_V4, DIRTY_V4, OPENED_V4);
+cached!(EpHashV6, CACHE_V6, DIRTY_V6, OPENED_V6);
+
 /// Pushes a record into the ring without waking its reader, which polls. `false` if it is full.
 #[inline(always)]
-pub(crate) fn push<K: IntoRecord>(record: K::Record) -> bool
-where
-    K::Record: 'static,
-{
+pub(crate) fn push<K: Cached>(record: &K::Record) -> bool {
     let Some(mut entry) = RECORDS.reserve::<K::Record>(0) else {
         return false;
     };
-    entry.write(record);
+    entry.write(*record);
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
     true
 }

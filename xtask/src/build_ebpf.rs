@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn build() -> Result<()> {
     let root = workspace::root();
     let toolchain = Toolchain::find()?;
-    let object = fs::read(compile::object(&root, &toolchain)?)?;
+    let object = fs::read(compile::object(&root, &toolchain, &compile::PROBE)?)?;
     let manifest = manifest::describe(&root, &toolchain, &object)?;
     let changed = write_if_changed(&root.join(OBJECT), &object)?;
     write_if_changed(
@@ -58,6 +58,12 @@ fn build() -> Result<()> {
     Ok(())
 }
 
+/// Builds the programs of the benchmarks and returns the object's place.
+pub(crate) fn bench_object() -> Result<PathBuf> {
+    let toolchain = Toolchain::find()?;
+    compile::object(&workspace::root(), &toolchain, &compile::BENCH)
+}
+
 /// Builds the object and compares it with the committed one.
 pub(crate) fn check() -> Result<Checked> {
     let root = workspace::root();
@@ -68,7 +74,7 @@ pub(crate) fn check() -> Result<Checked> {
         bail!("the committed eBPF object is older than {source}: {REMEDY}");
     }
     let toolchain = Toolchain::find()?;
-    let built = compile::object(&root, &toolchain)?;
+    let built = compile::object(&root, &toolchain, &compile::PROBE)?;
     let object = fs::read(&built)?;
 
     let pinned = Versions::from_json(&committed["toolchain"]);

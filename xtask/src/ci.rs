@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::build_ebpf::{self, Checked};
-use crate::{test, tidy, workspace};
+use crate::{bench, test, tidy, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ struct Run {
 }
 
 /// The object comes before whatever compiles the agent, which embeds it.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -63,6 +63,10 @@ const STEPS: [Step; 7] = [
     Step {
         name: "test",
         run: tests,
+    },
+    Step {
+        name: "bench",
+        run: |_| passed(bench::short()),
     },
 ];
 
@@ -157,6 +161,8 @@ fn clippy(run: &mut Run) -> Result<Outcome> {
         "--locked",
         "--package",
         "probe-ebpf",
+        "--features",
+        "bench",
         "--profile",
         "bpf",
     ]);

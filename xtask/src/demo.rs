@@ -13,7 +13,7 @@ use std::{io::IsTerminal, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use self::{agent::RunningAgent, net::Lab};
+use self::net::Lab;
 use crate::workspace;
 
 const BUNDLED_CAPTURE: &str = "probe-agent/tests/data/demo.pcap";
@@ -54,14 +54,14 @@ fn live(binary: &std::path::Path) -> Result<()> {
         }
     };
     step("starting the agent on one end");
-    let agent = RunningAgent::start(binary, &lab)?;
+    let running = agent::start(binary, &lab)?;
     lab.go_up()?;
     step("driving TCP, UDP and ping over IPv4 and IPv6");
     traffic::drive(&lab).context("the demo's own traffic failed")?;
     let link = lab.quiet_link_counters()?;
-    let metrics = agent.metrics()?;
+    let metrics = running.metrics()?;
     step("stopping the agent: it writes the open interval");
-    let written = agent.stop()?;
+    let written = agent::stop(running)?;
     let link_after = lab.link_counters()?;
     report::print(&written, &metrics, &link)?;
     if link != link_after {

@@ -1,9 +1,12 @@
 //! Developer tasks of probe, run as `cargo xtask VERB`. One file per verb.
 
+mod agent;
 mod bench;
 mod build_ebpf;
 mod ci;
 mod demo;
+mod docs;
+mod kernels;
 #[path = "../../probe-agent/build/object_sources.rs"]
 mod object_sources;
 mod setup_ebpf;
@@ -30,12 +33,16 @@ enum Verb {
     Demo(demo::Args),
     /// Run every test that can run here, and list what could not and why.
     Test(test::Args),
-    /// Measure what the agent costs.
+    /// Measure what the agent costs: kernel, e2e, impact, scale, or all.
     Bench(bench::Args),
+    /// Try the agent on other kernels, in qemu.
+    Kernels(kernels::Args),
     /// Check what the compiler does not: import boundaries, budgets, metrics, wire types.
     Tidy,
     /// Run all checks of a change, or the named ones.
     Ci(ci::Args),
+    /// Write the references in docs/ anew, from the code.
+    Docs,
     /// Build the eBPF object and its manifest into probe-agent/bpf.
     BuildEbpf(build_ebpf::Args),
     /// Install the toolchain that builds the eBPF object. Nothing else needs it.
@@ -47,8 +54,10 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args, None),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Kernels(args) => kernels::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci(args) => ci::run(&args),
+        Verb::Docs => docs::run(),
         Verb::BuildEbpf(args) => build_ebpf::run(&args),
         Verb::SetupEbpf => setup_ebpf::run(),
     };

@@ -16,7 +16,14 @@ use anyhow::{Context, Result, bail};
 use crate::workspace;
 
 /// Folders with sources of the house.
-const FOLDERS: [&str; 5] = ["probe-agent", "probe-common", "probe-ebpf", "xtask", "fuzz"];
+const FOLDERS: [&str; 6] = [
+    "probe-agent",
+    "probe-common",
+    "probe-ebpf",
+    "probe-bench",
+    "xtask",
+    "fuzz",
+];
 
 type Check = fn(&[Source]) -> Vec<Finding>;
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// A client that sends nothing for so long is disconnected. Scrapers come back more often.
+/// A client that neither sends nor takes anything for so long is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Connections of one address at a time; more wait in the kernel's backlog.
@@ -64,6 +64,13 @@ pub(super) struct Connection<T> {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
+impl<T> Connection<T> {
+    /// What it is made over.
+    pub(super) const fn get_ref(&self) -> &T {
+        &self.io
+    }
+}
+
 impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -87,7 +94,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        if written.is_ready() {
+            // Who reads a stream is not silent.
+            self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -60,6 +60,21 @@ pub(super) struct WatchHistory {
     compared: [Compared; DIRECTIONS as usize],
 }
 
+impl WatchHistory {
+    /// As a status without a present.
+    pub(super) fn status(&self) -> WatchStatus {
+        WatchStatus {
+            lost: Vec::new(),
+            reattached: self.reattached,
+            detached: self.detached,
+            coverage: self.compared.map(|compared| CoverageStatus {
+                compared,
+                ..CoverageStatus::default()
+            }),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct IntervalStart {
     reattached: u64,

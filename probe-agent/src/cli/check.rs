@@ -7,7 +7,7 @@ use clap::Args;
 use super::{EXIT_CONFIG, print};
 use crate::config::{Config, SinkConfig};
 
-/// Arguments of `check`.
+/// Check a configuration file and tell everything that is wrong with it
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file (YAML)

@@ -17,7 +17,7 @@ use crate::{
     source::ebpf::load_options,
 };
 
-/// Arguments of `plan`.
+/// Tell what would be attached where, how and why; touches nothing
 ///
 /// Looks at every link of the host: which rule captures it, which hooks would be tried in which
 /// order and why others are not, which links share its packets, and whose programs are attached to

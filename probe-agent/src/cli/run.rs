@@ -3,18 +3,21 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use tokio::task::spawn_blocking;
 
 use super::EXIT_CONFIG;
 use crate::{
     agent::{self, Outcome},
-    config::Config,
-    shutdown::Signals,
-    source::ebpf::EbpfSource,
+    datapath::footprint,
+    privileges::Privileges,
+    reload::ConfigFile,
+    shutdown::{Request, Signals},
+    source::ebpf::{EbpfSource, load_options},
     telemetry,
     writeout::SinkReport,
 };
 
-/// Arguments of `run`.
+/// Capture until told to stop (SIGTERM, Ctrl-C)
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     /// Configuration file (YAML)
@@ -24,8 +27,8 @@ pub(super) struct RunArgs {
 
 /// Runs the agent in the foreground. Its last line says how it ended.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(&args.config) {
-        Ok(config) => config,
+    let (file, config) = match ConfigFile::load(&args.config) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
             return Ok(ExitCode::from(EXIT_CONFIG));
@@ -33,17 +36,28 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     telemetry::init(&config.logging)?;
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
-    let bound = agent::bind(
+    // First of all, and while this is the only thread: see the module.
+    Privileges::compare(&config)?.drop_others(&args.config)?;
+    let maps = footprint::of_embedded(load_options(&config));
+    let bound = agent::bind_with_file(
         config,
+        Some(file),
         Box::new(|config| Ok(Box::new(EbpfSource::load(config)?))),
-    )?;
+    )?
+    .with_config_path(args.config.clone())
+    .with_maps_bytes(maps.ok().map(|maps| maps.bytes()));
+    let reloader = bound.reloader();
     let outcome = bound.run(|| {
         // Taken over here and not when the future is first polled, which is after `/readyz`.
         let signals = Signals::new();
-        async {
+        async move {
             match signals {
                 Ok(mut signals) => {
-                    signals.stop().await;
+                    while signals.request().await == Request::Reload {
+                        let reloader = reloader.clone();
+                        // Not waited for: a signal to stop must be heard meanwhile.
+                        spawn_blocking(move || reloader.reload_and_log("SIGHUP"));
+                    }
                     signals.exit_on_next();
                 }
                 Err(error) => tracing::error!(%error, "cannot listen for signals"),

@@ -16,7 +16,7 @@ use crate::{
     selftest::{self, Report, write_text},
 };
 
-/// Arguments of `selftest`.
+/// Test the eBPF programs on this kernel with a built-in set of packets
 ///
 /// Loads the eBPF programs, attaches them to nothing, and runs each on a built-in set of packets
 /// with known answers (BPF_PROG_TEST_RUN). Records and counters must be those of the host's parser,

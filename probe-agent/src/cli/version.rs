@@ -15,8 +15,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
 
 fn text() -> String {
     let (version, commit) = (crate::VERSION, crate::COMMIT);
-    // Set by the build script from bpf/manifest.json.
-    let object = option_env!("PROBE_BPF_OBJECT_SHA256").unwrap_or("unknown");
+    let object = crate::OBJECT_SHA256;
     format!(
         "probe-agent  {version}\n\
          commit       {commit}\n\

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    ApiConfig, Autodetection, CaptureConfig, Config, LocalBuffersConfig, LogFormat, LoggingConfig,
-    Retention, RotationConfig, SinkConfig,
+    ApiConfig, Autodetection, CacheSlots, CaptureConfig, Config, LocalBuffersConfig, LogFormat,
+    LoggingConfig, ReloadConfig, Retention, RotationConfig, SinkConfig,
 };
 
 impl Default for Config {
@@ -20,6 +20,7 @@ impl Default for Config {
             }],
             api: ApiConfig::default(),
             logging: LoggingConfig::default(),
+            reload: ReloadConfig::default(),
         }
     }
 }
@@ -41,6 +42,8 @@ impl Default for ApiConfig {
             addr: Some("unix:/run/probe/probe.sock".to_owned()),
             metrics_addr: Some("127.0.0.1:9478".to_owned()),
             disable_iface_metrics: false,
+            keys: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -58,6 +61,8 @@ impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
             ring_buffer_bytes: 16 << 20,
+            cache_slots: CacheSlots::Auto,
+            flush_interval: Duration::from_secs(1),
             port_aggregation: true,
             max_flows: 1_000_000,
         }

@@ -50,6 +50,10 @@ pub const KEYS: &[Key] = &[
         "How packets become flows, on all interfaces."),
     key("capture.ring_buffer", "size, a power of two, 64KiB to 1GiB", "16MiB",
         "Buffer between kernel and agent, one for all interfaces. When it is full, packets are counted as the loss `ring_full`."),
+    key("capture.cache_slots", "`auto`, or a number per CPU: 0 or a power of two up to 1048576", "auto",
+        "Flows that each CPU adds up in the kernel, so that their packets do not cost a record each; twice, and for both IP versions: 240 bytes a slot. `auto` takes 1024 to 65536, at most 32 MiB altogether on up to 150 CPUs. 0 makes a record of each packet."),
+    key("capture.flush_interval", "duration, whole seconds, 1s to 1m", "1s",
+        "How often what was added up is handed to the flows: what live queries, status and metrics show is at most that old."),
     key("capture.port_aggregation", "boolean", "true",
         "Stores the client's port as 0 for common services (TCP 53, 80, 443, 445, 8080; UDP 53, 443), so that all connections of a client to a server are one flow."),
     key("capture.max_flows", "number, 1 to 100000000", "1000000",
@@ -79,23 +83,36 @@ pub const KEYS: &[Key] = &[
     key("api", "mapping", "{}",
         "HTTP endpoints."),
     key("api.addr", "`unix:/path`, `IP:port`, or `none`", "unix:/run/probe/probe.sock",
-        "Serves `/metrics`, `/healthz` and `/readyz`, on a unix socket by default. A TCP address must be of the loopback."),
+        "Serves the API, `/metrics`, `/healthz` and `/readyz`, on a unix socket by default. A TCP address other than of the loopback needs `keys`."),
     key("api.metrics_addr", "`IP:port`, or `none`", "127.0.0.1:9478",
-        "Where Prometheus scrapes: `/metrics`, `/healthz` and `/readyz`."),
+        "Where Prometheus scrapes: `/metrics`, `/healthz` and `/readyz`, without key and TLS, and nothing else."),
     key("api.disable_iface_metrics", "boolean", "false",
         "Leaves the `iface` label out of the metrics and gives sums: fewer series on hosts with many interfaces."),
-    key("api.keys", "list, empty", "[]",
-        "Reserved: keys are not enforced yet, so none are accepted."),
+    key("api.keys", "list", "[]",
+        "Who may ask over TCP, by `Authorization: Bearer KEY`. Without keys a TCP address of the loopback may be read by everybody. The unix socket asks for no key."),
+    key("api.keys[].role", "`read`, `admin`", "read",
+        "`admin` may also change something: reload, rotate."),
+    key("api.keys[].key", "text, 32 to 256 visible characters of ASCII", "",
+        "The key itself, or else `file`. It is never logged or shown."),
+    key("api.keys[].file", "absolute path", "",
+        "File that holds the key. It must belong to root or the agent's user, who alone may read it."),
+    key("api.tls", "mapping, or `none`", "none",
+        "TLS on the TCP address of `api.addr`."),
+    key("api.tls.cert", "absolute path", "",
+        "Certificates as PEM, that of the agent first."),
+    key("api.tls.key", "absolute path", "",
+        "Private key as PEM, in a file like `api.keys[].file`."),
     key("logging", "mapping", "{}",
         "What is logged, on standard error."),
     key("logging.level", "`error`, `warn`, `info`, `debug`, `trace`", "info",
         "Least severe level that is logged. The environment variable `RUST_LOG` overrides it."),
     key("logging.format", "`text`, `json`", "text",
         "Lines for people, or one JSON object a line."),
+    key("reload", "mapping", "{}",
+        "When a running agent reads this file again, besides being asked to (SIGHUP)."),
+    key("reload.watch", "boolean", "false",
+        "Reads it when it has changed, and then not for two seconds."),
 ];
-
-/// Keys of the design that this version does not have: section and name.
-const PLANNED: &[(&str, &str)] = &[("capture", "cache_slots"), ("capture", "flush_interval")];
 
 fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('.').unwrap_or(("", path))
@@ -107,11 +124,6 @@ pub(super) fn keys_of(section: &str) -> impl Iterator<Item = &'static str> {
         .map(|key| split(key.path))
         .filter(move |(parent, _)| *parent == section)
         .map(|(_, name)| name)
-}
-
-/// Whether the key is known, but not to this version.
-pub(super) fn is_planned(section: &str, name: &str) -> bool {
-    PLANNED.contains(&(section, name))
 }
 
 /// The path of a key that stands in the wrong section.

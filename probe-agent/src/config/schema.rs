@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, time::Duration};
 use probe_common::control::MAX_INTERFACES;
 
 use super::{
-    ApiConfig, Autodetection, CaptureConfig, Config, Endpoint, Hook, InterfaceConfig,
-    LocalBuffersConfig, LogFormat, LoggingConfig, RotationConfig,
+    Autodetection, CacheSlots, CaptureConfig, Config, Hook, InterfaceConfig, LocalBuffersConfig,
+    LogFormat, LoggingConfig, ReloadConfig, RotationConfig,
     interfaces::parse_rule,
     section::{Collector, Section, entries, join},
     tree::{Node, Value},
     value::{boolean, choice, duration, integer, size, size_text, text, unless_none},
 };
 
+mod api;
 mod writeout;
+
+/// More than fit the caches of any CPU.
+const MAX_CACHE_SLOTS: u32 = 1 << 20;
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -57,10 +61,13 @@ pub(super) fn config(root: &Node, problems: &mut Collector) -> Config {
         config.writeout = writeout::sinks(node, problems);
     }
     if let Some(node) = document.node("api") {
-        config.api = api(node, problems);
+        config.api = api::api(node, problems);
     }
     if let Some(node) = document.node("logging") {
         config.logging = logging(node, problems);
+    }
+    if let Some(node) = document.node("reload") {
+        config.reload = reload(node, problems);
     }
     config
 }
@@ -170,13 +177,34 @@ fn items<'a>(node: &'a Node, path: &str, problems: &mut Collector) -> Vec<(Strin
         .collect()
 }
 
+fn cache_slots(value: &Value) -> Result<CacheSlots, String> {
+    let explain =
+        || format!("must be auto, 0, or a power of two up to {MAX_CACHE_SLOTS}, found {value}");
+    match value {
+        Value::Text(text) if text == "auto" => Ok(CacheSlots::Auto),
+        Value::Integer(number) => u32::try_from(*number)
+            .ok()
+            .filter(|it| *it == 0 || it.is_power_of_two() && *it <= MAX_CACHE_SLOTS)
+            .map(CacheSlots::PerCpu)
+            .ok_or_else(explain),
+        _ => Err(explain()),
+    }
+}
+
 fn capture(node: &Node, problems: &mut Collector) -> CaptureConfig {
     let section = Section::open(node, "capture", "capture", problems);
     let default = CaptureConfig::default();
+    let flush_interval = duration(Duration::from_secs(1)..=Duration::from_mins(1));
     CaptureConfig {
         ring_buffer_bytes: section
             .read("ring_buffer", problems, ring_size)
             .unwrap_or(default.ring_buffer_bytes),
+        cache_slots: section
+            .read("cache_slots", problems, cache_slots)
+            .unwrap_or(default.cache_slots),
+        flush_interval: section
+            .read("flush_interval", problems, flush_interval)
+            .unwrap_or(default.flush_interval),
         port_aggregation: section
             .read("port_aggregation", problems, boolean)
             .unwrap_or(default.port_aggregation),
@@ -231,57 +259,6 @@ fn local_buffers(node: &Node, problems: &mut Collector) -> LocalBuffersConfig {
     }
 }
 
-fn api(node: &Node, problems: &mut Collector) -> ApiConfig {
-    let section = Section::open(node, "api", "api", problems);
-    let default = ApiConfig::default();
-    let addr = section.read("addr", problems, unless_none(api_addr));
-    let metrics_addr = section.read("metrics_addr", problems, unless_none(metrics_addr));
-    if let Some(list) = section.node("keys") {
-        let path = section.path("keys");
-        if !items(list, &path, problems).is_empty() {
-            let message = "are not enforced yet; remove them, and keep api.addr on a unix socket";
-            problems.refuse(list, &path, message);
-        }
-    }
-    let api = ApiConfig {
-        addr: addr.unwrap_or(default.addr),
-        metrics_addr: metrics_addr.unwrap_or(default.metrics_addr),
-        disable_iface_metrics: section
-            .read("disable_iface_metrics", problems, boolean)
-            .unwrap_or(default.disable_iface_metrics),
-    };
-    let both = [&api.addr, &api.metrics_addr].map(|addr| Endpoint::parse(addr.as_ref()?).ok());
-    if let [Some(first), Some(second)] = both
-        && first.collides_with(&second)
-    {
-        let at = section.node("metrics_addr").or(section.node("addr"));
-        let message = format!("{second} and api.addr {first} want the same port; change one");
-        problems.refuse(at.unwrap_or(node), &section.path("metrics_addr"), message);
-    }
-    api
-}
-
-fn api_addr(value: &Value) -> Result<String, String> {
-    let addr = text(value)?;
-    match Endpoint::parse(addr)? {
-        Endpoint::Tcp(tcp) if !tcp.ip().is_loopback() => Err(format!(
-            "{tcp} can be reached from outside, and keys are not enforced yet; \
-             use unix:/run/probe/probe.sock or an address of the loopback"
-        )),
-        _ => Ok(addr.to_owned()),
-    }
-}
-
-fn metrics_addr(value: &Value) -> Result<String, String> {
-    let addr = text(value)?;
-    match Endpoint::parse(addr)? {
-        Endpoint::Unix(_) => Err("must be IP:port; api.addr takes unix sockets, \
-                                  and serves /metrics as well"
-            .to_owned()),
-        Endpoint::Tcp(_) => Ok(addr.to_owned()),
-    }
-}
-
 fn logging(node: &Node, problems: &mut Collector) -> LoggingConfig {
     let section = Section::open(node, "logging", "logging", problems);
     let default = LoggingConfig::default();
@@ -292,5 +269,12 @@ fn logging(node: &Node, problems: &mut Collector) -> LoggingConfig {
         format: section
             .read("format", problems, choice(&FORMATS))
             .unwrap_or(default.format),
+    }
+}
+
+fn reload(node: &Node, problems: &mut Collector) -> ReloadConfig {
+    let section = Section::open(node, "reload", "reload", problems);
+    ReloadConfig {
+        watch: section.read("watch", problems, boolean).unwrap_or_default(),
     }
 }

@@ -126,7 +126,7 @@ impl<'a> Section<'a> {
             if known.contains(&name) {
                 kept.push((name, value));
             } else {
-                problems.refuse(key, &join(&path, name), unknown(schema, name, &known));
+                problems.refuse(key, &join(&path, name), unknown(name, &known));
             }
         }
         Self {
@@ -178,10 +178,7 @@ impl<'a> Section<'a> {
     }
 }
 
-fn unknown(schema: &str, name: &str, known: &[&str]) -> String {
-    if reference::is_planned(schema, name) {
-        return "is not available in this version; remove it".to_owned();
-    }
+fn unknown(name: &str, known: &[&str]) -> String {
     if let Some(home) = reference::home_of(name) {
         return format!("unknown key; did you mean {home}?");
     }

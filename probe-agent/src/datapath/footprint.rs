@@ -3,10 +3,12 @@
 //! As the kernel itself accounts for them (`*_map_mem_usage` in kernel/bpf, since 6.4), but for the
 //! few hundred bytes of each map's own structure.
 
-use aya::util::nr_cpus;
 use aya_obj::{Map, Object, generated::bpf_map_type};
 
-use super::load::{LoadOptions, OBJECT};
+use super::{
+    cpus::CpusError,
+    load::{Cpus, LoadOptions, OBJECT},
+};
 
 /// `struct htab_elem` before key and value.
 const HASH_ELEMENT_BYTES: u64 = 48;
@@ -52,21 +54,16 @@ pub enum FootprintError {
     #[error("cannot read the eBPF object: {0}")]
     Object(#[from] aya_obj::ParseError),
     /// The CPUs cannot be counted.
-    #[error("cannot count the CPUs ({path}): {source}")]
-    Cpus {
-        /// The file that tells.
-        path: &'static str,
-        /// Why it does not.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Cpus(#[from] CpusError),
 }
 
 /// Memory of the embedded object's maps, loaded with these options.
 pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
-    let cpus = nr_cpus().map_err(|(path, source)| FootprintError::Cpus { path, source })?;
-    let cpus = u32::try_from(cpus).unwrap_or(u32::MAX);
+    let host = Cpus::of_host()?;
+    let cpus = host.possible;
     let object = Object::parse(OBJECT)?;
-    let sized = options.map_entries();
+    let sized = options.map_entries(host);
     let mut maps: Vec<_> = object
         .maps
         .iter()

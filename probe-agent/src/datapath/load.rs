@@ -9,10 +9,18 @@ use aya::{
     util::KernelVersion,
 };
 use caps::{CapSet, Capability};
-use probe_common::control::{MAX_INTERFACES, counters_entries, maps};
+use probe_common::{
+    coalesce::{area, dirty_words},
+    control::{MAX_INTERFACES, counters_entries, globals, maps},
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::DatapathError;
+use super::{
+    DatapathError,
+    cpus::{self, CpusError},
+    test_run::TestRunError,
+};
+use crate::source::ProgramCost;
 
 /// The object that is part of this binary.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE_BPF_OBJECT_PATH"));
@@ -31,6 +39,26 @@ const CAPABILITIES: [Capability; 3] = [
     Capability::CAP_PERFMON,
 ];
 
+/// The most slots of an area of the cache.
+pub const MAX_CACHE_SLOTS: u32 = 1 << 20;
+
+/// CPUs that there are places for: counters on all that may come, since none may go uncounted, and
+/// caches on those that are there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cpus {
+    pub(super) possible: u32,
+    pub(super) present: u32,
+}
+
+impl Cpus {
+    pub(super) fn of_host() -> Result<Self, CpusError> {
+        Ok(Self {
+            possible: cpus::possible()?,
+            present: cpus::present()?,
+        })
+    }
+}
+
 /// Sizes that are fixed when the object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
@@ -39,16 +67,44 @@ pub struct LoadOptions {
     /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
     /// bytes per CPU.
     pub interfaces: u32,
+    /// Records that the programs keep open for each CPU, bank and IP version; rounded up to a power
+    /// of two. Each takes 120 bytes for both IP versions. 0: each packet becomes a record.
+    pub cache_slots: u32,
 }
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self) -> [(&'static str, u32); 2] {
-        let interfaces = self.interfaces.clamp(1, MAX_INTERFACES);
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 8] {
+        let areas = area(cpus.present, 0);
+        let slots = (areas * self.cache_slots()).max(1);
+        let words = (areas * dirty_words(self.cache_slots())).max(1);
         [
             (maps::RECORDS, self.ring_buffer_bytes),
-            (maps::COUNTERS, counters_entries(interfaces)),
+            (maps::COUNTERS, cpus.possible * self.counters_per_cpu()),
+            (maps::CACHE_V4, slots),
+            (maps::CACHE_V6, slots),
+            (maps::DIRTY_V4, words),
+            (maps::DIRTY_V6, words),
+            (maps::OPENED_V4, slots),
+            (maps::OPENED_V6, slots),
         ]
+    }
+
+    /// Slots of each area of the cache: a power of two, or 0.
+    pub(crate) fn cache_slots(self) -> u32 {
+        match self.cache_slots {
+            0 => 0,
+            slots => slots.min(MAX_CACHE_SLOTS).next_power_of_two(),
+        }
+    }
+
+    /// Interface slots.
+    pub(crate) fn interfaces(self) -> u32 {
+        self.interfaces.clamp(1, MAX_INTERFACES)
+    }
+
+    fn counters_per_cpu(self) -> u32 {
+        counters_entries(self.interfaces())
     }
 }
 
@@ -86,7 +142,8 @@ pub enum LoadError {
     },
     /// A map could not be made.
     #[error(
-        "cannot make the eBPF maps: {source}: lower capture.ring_buffer, or raise LimitMEMLOCK \
+        "cannot make the eBPF maps: {source}: lower capture.ring_buffer and \
+         capture.cache_slots, or raise LimitMEMLOCK \
          (kernels before 5.11) or the memory limit of the agent's cgroup"
     )]
     NoMemory {
@@ -113,6 +170,12 @@ pub enum LoadError {
         /// What the kernel said, with the end of the verifier's log.
         source: Box<ProgramError>,
     },
+    /// The ticks of the kernel cannot be read.
+    #[error("cannot read the kernel's tick count: {0}: please report this with its release")]
+    Ticks(#[from] Box<TestRunError>),
+    /// The sizes of the maps cannot be worked out.
+    #[error(transparent)]
+    Cpus(#[from] CpusError),
     /// A map is missing or cannot be used.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
@@ -139,7 +202,11 @@ impl Object {
             .verifier_log_level(VerifierLogLevel::DISABLE)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
-        for (map, entries) in options.map_entries() {
+        let (cache_slots, counters_per_cpu) = (options.cache_slots(), options.counters_per_cpu());
+        loader
+            .override_global(globals::CACHE_SLOTS, &cache_slots, true)
+            .override_global(globals::COUNTERS_PER_CPU, &counters_per_cpu, true);
+        for (map, entries) in options.map_entries(Cpus::of_host()?) {
             loader.map_max_entries(map, entries);
         }
         let ebpf = loader.load(object).map_err(explain)?;
@@ -151,6 +218,27 @@ impl Object {
         self.ebpf
             .take_map(name)
             .ok_or(DatapathError::NoMap { map: name })
+    }
+
+    /// A map that stays in the object: programs that are loaded later find maps by the file
+    /// descriptors of the first moment, so those have to stay open.
+    pub(super) fn map(&self, name: &'static str) -> Result<&Map, DatapathError> {
+        self.ebpf
+            .map(name)
+            .ok_or(DatapathError::NoMap { map: name })
+    }
+
+    /// Runs and time of the loaded programs, by name.
+    pub fn program_costs(&self) -> Vec<ProgramCost> {
+        let loaded = self.ebpf.programs().filter_map(|(program, loaded)| {
+            let info = loaded.info().ok()?;
+            Some(ProgramCost {
+                program: program.to_owned(),
+                runs: info.run_count(),
+                run_time: info.run_time(),
+            })
+        });
+        loaded.collect()
     }
 
     /// A program, loaded into the kernel.
@@ -224,7 +312,7 @@ pub fn capabilities() -> Vec<(String, bool)> {
 }
 
 /// Where map memory counts as locked memory, the usual limit of 64 KiB is too little for any ring.
-fn raise_memlock_limit() {
+pub fn raise_memlock_limit() {
     if kernel_version() >= NO_MEMLOCK_KERNEL {
         return;
     }

@@ -15,7 +15,9 @@ pub struct Promiscuous {
 
 /// The link could not be put into promiscuous mode.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot switch to promiscuous mode: {0}: this needs CAP_NET_RAW, or set promisc: false")]
+#[error(
+    "cannot switch to promiscuous mode: {0}: this needs CAP_NET_RAW, which the agent gives back at its start unless an interface asks for promiscuous mode: restart it, or set promisc: false"
+)]
 pub struct PromiscuousError(#[from] std::io::Error);
 
 impl Promiscuous {

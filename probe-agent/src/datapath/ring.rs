@@ -1,8 +1,11 @@
-//! The ring: records from the programs to one drain thread.
+//! The ring: records from the programs to one drain thread, which also empties the cache.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -11,8 +14,12 @@ use probe_common::{
     record::{Record, RecordV4},
 };
 
-use super::{DatapathError, load::Object};
+use super::{DatapathError, cache::CacheReader, load::Object};
 use crate::source::{Drained, RecordStream, SourceError};
+
+mod fill;
+
+pub use fill::Fill;
 
 /// Header of each entry of a ring (`BPF_RINGBUF_HDR_SZ`).
 const ENTRY_HEADER_BYTES: usize = 8;
@@ -23,11 +30,13 @@ pub struct RingStream {
     /// The most entries that the ring holds at a time.
     capacity: usize,
     undecodable: Arc<AtomicU64>,
+    cache: Option<CacheReader>,
+    fill: Arc<Fill>,
 }
 
 impl RingStream {
-    /// Takes the ring from the object.
-    pub fn new(object: &mut Object) -> Result<Self, DatapathError> {
+    /// Takes ring and cache from the object, which was loaded with so many cache slots.
+    pub fn new(object: &mut Object, cache_slots: u32) -> Result<Self, DatapathError> {
         let map = object.take_map(maps::RECORDS)?;
         let bytes = match &map {
             Map::RingBuf(data) => data
@@ -40,7 +49,14 @@ impl RingStream {
             ring: RingBuf::try_from(map).map_err(DatapathError::read(maps::RECORDS))?,
             capacity: bytes as usize / (ENTRY_HEADER_BYTES + size_of::<RecordV4>()),
             undecodable: Arc::default(),
+            cache: CacheReader::new(object, cache_slots)?,
+            fill: Arc::default(),
         })
+    }
+
+    /// How full it was.
+    pub fn fill(&self) -> Arc<Fill> {
+        Arc::clone(&self.fill)
     }
 
     /// Entries that were no record of this build. Anything but 0 is a defect.
@@ -55,10 +71,12 @@ impl RecordStream for RingStream {
     /// entries as the ring can hold include all that were there at the call, whatever the traffic.
     fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
         let mut records = 0;
+        let mut passed = 0;
         for _ in 0..self.capacity {
             let Some(entry) = self.ring.next() else {
                 break;
             };
+            passed += 1;
             if let Some(record) = Record::from_bytes(&entry) {
                 records += 1;
                 handle(record);
@@ -66,9 +84,21 @@ impl RecordStream for RingStream {
                 self.undecodable.fetch_add(1, Ordering::Relaxed);
             }
         }
+        self.fill.on_pass(passed, self.capacity, Instant::now());
         if records == 0 {
             return Ok(Drained::Idle);
         }
         Ok(Drained::Records(records))
+    }
+
+    fn drain_closed(
+        &mut self,
+        bank: u8,
+        handle: &mut dyn FnMut(Record<'_>),
+    ) -> Result<(), SourceError> {
+        if let Some(cache) = &mut self.cache {
+            cache.drain(bank, handle)?;
+        }
+        Ok(())
     }
 }

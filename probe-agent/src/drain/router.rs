@@ -40,9 +40,14 @@ impl Router {
     }
 
     pub(super) fn add(&mut self, capture: Arc<Capture>) {
+        let ifindex = capture.interface.ifindex;
+        if let Some(route) = self.routes.get_mut(&ifindex) {
+            // The same capture under another name: what waits for it goes on waiting.
+            route.capture = capture;
+            return;
+        }
         let waiting = std::array::from_fn(|_| LocalBuffer::new(self.pool.clone()));
-        let route = Route { capture, waiting };
-        self.routes.insert(route.capture.interface.ifindex, route);
+        self.routes.insert(ifindex, Route { capture, waiting });
     }
 
     pub(super) fn remove(&mut self, ifindex: u32) {
@@ -51,7 +56,7 @@ impl Router {
 
     #[inline]
     pub(super) fn handle_record(&mut self, record: Record<'_>) {
-        let ifindex = record.head().ifindex;
+        let ifindex = record.ifindex();
         if let Some((current, state)) = &mut self.current
             && *current == ifindex
             && state.handle_record(record).is_ok()
@@ -64,8 +69,8 @@ impl Router {
     /// The record belongs to another interface than the one before it, or has to wait.
     fn handle_elsewhere(&mut self, ifindex: u32, record: Record<'_>) {
         self.release();
-        // Without a route the capture is being closed after its last interval was written; the
-        // source has been detached before that, so there is nothing left to come.
+        // Without a route the capture has had its last interval, and its programs are about to be
+        // detached: what they still see is not captured any more.
         let Some(route) = self.routes.get_mut(&ifindex) else {
             return;
         };

@@ -38,7 +38,7 @@ impl<const N: usize> PacketId<N> {
         Self {
             src_addr: key.src_addr,
             dst_addr: key.dst_addr,
-            identification: head.fragment_id,
+            identification: head.fragment_id(),
             ip_protocol: if N == 4 { key.ip_protocol } else { 0 },
             direction: head.direction(),
         }

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parking_lot::MutexGuard;
+
 use super::{Inner, Manager, ManagerError};
 use crate::{capture::Capture, ledger::Identity, source::BankCounters, writeout::Interval};
 
@@ -24,6 +26,15 @@ pub struct Rotation {
     pub duration: Duration,
 }
 
+/// What ends with an interval.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    /// Only the interval.
+    Rotation,
+    /// The capture as well.
+    Last,
+}
+
 impl Manager {
     /// Ends the running interval of all interfaces and hands their flows to the writeout. If the
     /// source fails, nothing is lost: the interval goes on.
@@ -32,7 +43,7 @@ impl Manager {
         let mut inner = self.inner.lock();
         inner.look(begin);
         let all: Vec<_> = inner.captures.values().cloned().collect();
-        let intervals = inner.end_intervals(&all, &self.options)?;
+        let intervals = inner.end_intervals(&all, Ending::Rotation, &self.options)?;
         drop(inner);
         let duration = begin.elapsed();
         let flows = intervals.iter().map(|interval| interval.flows.len()).sum();
@@ -45,6 +56,32 @@ impl Manager {
         *self.last_rotation.lock() = (self.options.clock)();
         (self.options.on_rotation)(duration);
         Ok(rotation)
+    }
+
+    /// Takes in everything that has been counted so far, without ending an interval: what the
+    /// kernel keeps back to make fewer records of it, and the counters. Live queries, status and
+    /// metrics show what was there at the last flush.
+    pub fn flush(&self) -> Result<(), ManagerError> {
+        let mut inner = self.inner.lock();
+        if !inner.captures.is_empty() {
+            inner.end_intervals(&[], Ending::Rotation, &self.options)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock for a reader, and flushes, so that the reader is shown all that was there when
+    /// it asked. Of a crowd that waits for the lock, one flush serves all: it waits for grace periods
+    /// of RCU.
+    pub(super) fn lock_fresh(&self) -> MutexGuard<'_, Inner> {
+        let asked = Instant::now();
+        let mut inner = self.inner.lock();
+        if !inner.captures.is_empty()
+            && inner.settled_at < asked
+            && let Err(error) = inner.end_intervals(&[], Ending::Rotation, &self.options)
+        {
+            tracing::error!(%error, "cannot flush for a reader, who is shown older counts");
+        }
+        inner
     }
 
     pub(super) fn emit(&self, intervals: Vec<Interval>) {
@@ -79,17 +116,23 @@ impl Inner {
     pub(super) fn end_intervals(
         &mut self,
         ending: &[Arc<Capture>],
+        kind: Ending,
         options: &super::ManagerOptions,
     ) -> Result<Vec<Interval>, ManagerError> {
+        let begin = Instant::now();
         let closed_bank = self.source.switch_bank()?;
+        self.settled_at = begin;
         self.open_bank = 1 - closed_bank;
-        self.sync_drains();
+        self.sync_drains(Some(closed_bank));
         let now = (options.clock)();
         let mut intervals = Vec::with_capacity(ending.len());
         for capture in self.captures.values() {
             let counters = self.counters_of(capture);
             if ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
-                intervals.push(capture.settle_and_rotate(closed_bank, &counters, now));
+                intervals.push(match kind {
+                    Ending::Rotation => capture.settle_and_rotate(closed_bank, &counters, now),
+                    Ending::Last => capture.settle_and_end(closed_bank, &counters, now),
+                });
             } else {
                 capture.settle(closed_bank, &counters);
             }
@@ -97,14 +140,15 @@ impl Inner {
         Ok(intervals)
     }
 
-    /// Returns once every record submitted before has been handed over. A stream that has failed
+    /// Returns once every record submitted before has been handed over, with what was kept back of
+    /// a closed bank. A stream that has failed
     /// hands over nothing more, which the ledger then shows; the flows that are there are written
     /// all the same.
-    pub(super) fn sync_drains(&self) {
+    pub(super) fn sync_drains(&self, closed_bank: Option<u8>) {
         let pending: Vec<_> = self
             .drains
             .iter()
-            .map(crate::drain::DrainThread::sync)
+            .map(|drain| drain.sync(closed_bank))
             .collect();
         for answer in pending {
             match answer.recv() {

@@ -1,3 +1,5 @@
+mod updates;
+
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::{
@@ -41,6 +43,8 @@ struct KernelState {
     ring: Mutex<VecDeque<RecordV4>>,
     counters: Mutex<[BankCounters; 8]>,
     attached: Mutex<BTreeSet<u32>>,
+    /// Indices of the calls of `attach` and `detach`, in their order.
+    calls: Mutex<Vec<u32>>,
     /// Interfaces that refuse hooks other than `auto`.
     picky: Mutex<BTreeSet<u32>>,
 }
@@ -57,12 +61,12 @@ impl Kernel {
             counters.unparsed[ParseError::NotIp.index()].add(1, 114);
             return;
         }
+        counters.recorded.add(1, 100);
         let mut ring = self.0.ring.lock();
         if ring.len() >= RING_RECORDS {
             counters.ring_full.add(1, 100);
             return;
         }
-        counters.recorded.add(1, 100);
         let head = RecordHead {
             octets: 100,
             packets: 1,
@@ -88,6 +92,7 @@ impl Source for Kernel {
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError> {
+        self.0.calls.lock().push(interface.ifindex);
         if config.hook != Hook::Auto && self.0.picky.lock().contains(&interface.ifindex) {
             return Err(SourceError::Attach {
                 interface: interface.name.to_string(),
@@ -104,6 +109,7 @@ impl Source for Kernel {
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
+        self.0.calls.lock().push(ifindex);
         self.0.attached.lock().remove(&ifindex);
         Ok(())
     }
@@ -307,7 +313,7 @@ fn looking_changes_nothing_and_totals_only_grow() {
     for flow in 0..100 {
         bench.kernel.packet(1, flow);
     }
-    bench.manager.inner.lock().sync_drains();
+    bench.manager.flush().unwrap();
     let first = bench.manager.status().interfaces["eth1"].clone();
     let second = bench.manager.status().interfaces["eth1"].clone();
     assert_eq!(first.ledger, second.ledger);

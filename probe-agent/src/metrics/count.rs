@@ -41,7 +41,8 @@ pub enum Issue {
 }
 
 impl Issue {
-    const ALL: [Self; 6] = [
+    /// All of them.
+    pub const ALL: [Self; 6] = [
         Self::InvalidIpHeader,
         Self::Truncated,
         Self::TooManyHeaders,
@@ -60,6 +61,11 @@ impl Issue {
             Self::UnattributedFragment => "unattributed_fragment",
             Self::ShortTransport => "short_transport",
         }
+    }
+
+    /// How many there were.
+    pub fn read(self, status: &InterfaceStatus) -> u64 {
+        Count::Issue(self).read(status)
     }
 }
 

@@ -66,6 +66,16 @@ impl Metrics {
         self.rotation_duration.observe(took.as_secs_f64());
     }
 
+    /// Notes how long it took from the kernel's word of a link to its capture.
+    pub fn on_link_captured(&self, took: std::time::Duration) {
+        self.link_capture_latency.observe(took.as_secs_f64());
+    }
+
+    /// How long it takes from the kernel's word of a link to its capture, in seconds.
+    pub fn observe_link_capture_latency(&self) -> Histogram {
+        self.link_capture_latency.clone()
+    }
+
     /// How long rotations take, in seconds.
     pub fn observe_rotation_duration(&self) -> Histogram {
         self.rotation_duration.clone()

@@ -1,7 +1,8 @@
 //! Registering what the table defines, and naming the series of an interface.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core::Collector,
+    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    core::Collector,
 };
 
 use super::table::Definition;
@@ -31,6 +32,16 @@ impl Maker<'_> {
     pub(super) fn counter(&self, definition: &Definition) -> IntCounter {
         let counter = IntCounter::new(definition.name, definition.help);
         self.register(counter.expect("the definition is valid"))
+    }
+
+    pub(super) fn counter_f64(&self, definition: &Definition) -> Counter {
+        let counter = Counter::new(definition.name, definition.help);
+        self.register(counter.expect("the definition is valid"))
+    }
+
+    pub(super) fn gauge_f64(&self, definition: &Definition) -> Gauge {
+        let gauge = Gauge::new(definition.name, definition.help);
+        self.register(gauge.expect("the definition is valid"))
     }
 
     pub(super) fn gauge(&self, definition: &Definition) -> IntGauge {

@@ -199,6 +199,13 @@ pub(super) const ROTATION_DURATION: Definition = Definition::new(
     "seconds",
     "How long it took to close an interval on all interfaces.",
 );
+pub(super) const LINK_CAPTURE_LATENCY: Definition = Definition::new(
+    Histogram,
+    "probe_link_capture_latency_seconds",
+    &[],
+    "seconds",
+    "How long it took from the kernel's event about a new, renamed or replaced link to its capture.",
+);
 pub(super) const WRITEOUT_INTERVALS: Definition = Definition::new(
     Counter,
     "probe_writeout_intervals_total",
@@ -214,6 +221,86 @@ pub(super) const WRITEOUT_QUEUE: Definition = Definition::new(
     "intervals",
     "Intervals that wait for a sink.",
 );
+pub(super) const ATTACH_REASON: Definition = Definition::new(
+    Gauge,
+    "probe_attach_reason_info",
+    &["iface", "reason"],
+    "always 1",
+    "Why an interface is captured through the hooks that it has, with every hook that was tried \
+     and refused. Only where interfaces have series of their own.",
+);
+pub(super) const PROGRAM_RUNS: Definition = Definition::new(
+    Counter,
+    "probe_program_runs_total",
+    &["program"],
+    "runs",
+    "Runs of an eBPF program on all interfaces, by the kernel's statistics: 0 while they are \
+     off (sysctl kernel.bpf_stats_enabled).",
+);
+pub(super) const PROGRAM_SECONDS: Definition = Definition::new(
+    Counter,
+    "probe_program_run_seconds_total",
+    &["program"],
+    "seconds",
+    "Time in an eBPF program on all interfaces and CPUs, by the kernel's statistics: 0 while \
+     they are off (sysctl kernel.bpf_stats_enabled).",
+);
+pub(super) const MAP_MEMORY: Definition = Definition::new(
+    Gauge,
+    "probe_map_memory_bytes",
+    &["map"],
+    "bytes",
+    "Kernel memory of an eBPF map.",
+);
+pub(super) const RING_FILL: Definition = Definition::new(
+    Gauge,
+    "probe_ring_fill_ratio",
+    &[],
+    "ratio, 0 to 1",
+    "Largest share of the ring that was found filled in the last 30 to 60 seconds. Near 1, \
+     packets are lost.",
+);
+pub(super) const DRAIN_LAG: Definition = Definition::new(
+    Gauge,
+    "probe_drain_lag_seconds",
+    &[],
+    "seconds",
+    "How long the slowest drain thread took, at the last look (once a second), to hand over \
+     what lay in its ring.",
+);
+pub(super) const PROCESS_CPU: Definition = Definition::new(
+    Counter,
+    "process_cpu_seconds_total",
+    &[],
+    "seconds",
+    "Time that the process spent on CPUs, in user and kernel mode; programs run in the time of \
+     whoever sends or receives.",
+);
+pub(super) const PROCESS_RESIDENT: Definition = Definition::new(
+    Gauge,
+    "process_resident_memory_bytes",
+    &[],
+    "bytes",
+    "Memory of the process that is in RAM, without the maps.",
+);
+pub(super) const PROCESS_VIRTUAL: Definition = Definition::new(
+    Gauge,
+    "process_virtual_memory_bytes",
+    &[],
+    "bytes",
+    "Address space of the process.",
+);
+pub(super) const PROCESS_FILES: Definition =
+    Definition::new(Gauge, "process_open_fds", &[], "files", "Open files.");
+pub(super) const PROCESS_MAX_FILES: Definition = Definition::new(
+    Gauge,
+    "process_max_fds",
+    &[],
+    "files",
+    "Files that the process may open.",
+);
+pub(super) const PROCESS_THREADS: Definition =
+    Definition::new(Gauge, "process_threads", &[], "threads", "Threads.");
 pub(super) const BUILD_INFO: Definition = Definition::new(
     Gauge,
     "probe_build_info",
@@ -233,10 +320,12 @@ pub const ALL: &[Definition] = &[
     FLOWS,
     INTERFACES_CAPTURING,
     ROTATION_DURATION,
+    LINK_CAPTURE_LATENCY,
     PACKETS_SEEN,
     LOST_PACKETS,
     LEDGER_RESIDUE,
     ATTACHED,
+    ATTACH_REASON,
     CAPTURE_STATE,
     COVERAGE,
     LINK_PACKETS,
@@ -246,6 +335,17 @@ pub const ALL: &[Definition] = &[
     UNDECODABLE_RECORDS,
     WRITEOUT_INTERVALS,
     WRITEOUT_QUEUE,
+    PROGRAM_RUNS,
+    PROGRAM_SECONDS,
+    MAP_MEMORY,
+    RING_FILL,
+    DRAIN_LAG,
+    PROCESS_CPU,
+    PROCESS_RESIDENT,
+    PROCESS_VIRTUAL,
+    PROCESS_FILES,
+    PROCESS_MAX_FILES,
+    PROCESS_THREADS,
     BUILD_INFO,
 ];
 

@@ -1,16 +1,17 @@
 //! The loaded programs with what they say: one run, one record, and what the counters grew by.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use probe_common::{
     control::{Counters, programs},
-    record::{EGRESS, INGRESS, Record},
+    record::{EGRESS, INGRESS, IntoRecord as _, Record, RecordHead},
 };
 use zerocopy::IntoBytes;
 
 use super::SelftestError;
 use crate::{
     datapath::{
+        jiffies,
         load::LoadOptions,
         test_run::{TEST_IFINDEX, TestFrame},
     },
@@ -84,6 +85,7 @@ impl Bench {
         let options = LoadOptions {
             ring_buffer_bytes: 1 << 16,
             interfaces: 4,
+            cache_slots: 0,
         };
         let mut source = match object {
             Some(object) => EbpfSource::with_object(object, options)?,
@@ -110,6 +112,7 @@ impl Bench {
         if under_test.program == programs::XDP_INGRESS_LINEAR && is_cut {
             return Ok(None);
         }
+        let began = jiffies::now(self.source.object())?;
         let run = self.source.object().test_run(under_test.program, frame, 1);
         let outcome = match run {
             Ok(outcome) => outcome,
@@ -118,9 +121,10 @@ impl Bench {
             }
             Err(error) => return Err(error.into()),
         };
+        let ended = jiffies::now(self.source.object())?;
         self.last_run = outcome.per_run;
         let mut records = Vec::new();
-        let mut keep = |record: Record<'_>| records.push(record.as_bytes().to_vec());
+        let mut keep = |record: Record<'_>| records.push(without_times(record, began..=ended));
         while self.stream.drain(&mut keep)? != Drained::Idle {}
         let counted = self.newly_counted(under_test)?;
         if records.len() > 1 {
@@ -148,6 +152,34 @@ impl Bench {
             });
         }
         Ok(grown[here])
+    }
+}
+
+/// The bytes of the record of one packet, with times of 0 if they are those of the run.
+fn without_times(record: Record<'_>, ran: RangeInclusive<u32>) -> Vec<u8> {
+    let RecordHead { first, .. } = record.head();
+    let (since, took) = (
+        first.wrapping_sub(*ran.start()),
+        ran.end().wrapping_sub(*ran.start()),
+    );
+    let is_right = since <= took && record.head().last() == first;
+    let timeless = |head: RecordHead| RecordHead {
+        first: 0,
+        last_or_fragment_id: head.fragment_id(),
+        ..head
+    };
+    match record {
+        Record::V4(record) if is_right => record
+            .key
+            .into_record(timeless(record.head()))
+            .as_bytes()
+            .to_vec(),
+        Record::V6(record) if is_right => record
+            .key
+            .into_record(timeless(record.head()))
+            .as_bytes()
+            .to_vec(),
+        _ => record.as_bytes().to_vec(),
     }
 }
 

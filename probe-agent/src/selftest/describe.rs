@@ -46,7 +46,7 @@ pub(super) fn differing(expected: &Ran, got: &Ran) -> Vec<FieldDifference> {
         .filter(|field| field.expected != field.got)
         .collect();
     if differing.is_empty() {
-        // Padding, say.
+        // Both are no records, say.
         differing.push(FieldDifference {
             field: "bytes of the record",
             expected: super::hex(expected.record.as_deref().unwrap_or_default()),
@@ -69,12 +69,12 @@ fn fields(ran: &Ran) -> Vec<Field> {
                 Some(Record::V4(record)) => {
                     fields.push(("record", "IPv4".to_owned()));
                     push_key(&mut fields, &record.key);
-                    push_head(&mut fields, &record.head);
+                    push_head(&mut fields, &record.head());
                 }
                 Some(Record::V6(record)) => {
                     fields.push(("record", "IPv6".to_owned()));
                     push_key(&mut fields, &record.key);
-                    push_head(&mut fields, &record.head);
+                    push_head(&mut fields, &record.head());
                 }
                 None => fields.push(("record", format!("{} strange bytes", bytes.len()))),
             }
@@ -106,8 +106,9 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
         octets,
         packets,
         ifindex,
-        fragment_id,
-        family: _,
+        // Set to 0 if they are right.
+        first,
+        last_or_fragment_id: _,
         tcp_flags,
         aux,
         notes,
@@ -121,7 +122,9 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
         ("tcp_flags", format!("{tcp_flags:#04x}")),
         ("aux", format!("{aux:#04x}")),
         ("notes", format!("{own_notes:#04x}")),
-        ("fragment_id", format!("{fragment_id:#x}")),
+        ("first", first.to_string()),
+        ("last", head.last().to_string()),
+        ("fragment_id", format!("{:#x}", head.fragment_id())),
         ("bank", head.bank().to_string()),
     ]);
 }
@@ -202,13 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn padding_is_compared_too() {
-        let mut got = udp();
-        *got.record
-            .as_mut()
-            .and_then(|it| it.last_mut())
-            .expect("a byte") = 1;
-        let differing = differing(&udp(), &got);
+    fn strange_bytes_are_compared_too() {
+        let strange = |byte| Ran {
+            record: Some(vec![byte; 3]),
+            ..udp()
+        };
+        let differing = differing(&strange(0), &strange(1));
         assert_eq!(differing[0].field, "bytes of the record");
     }
 

@@ -77,7 +77,7 @@ fn head_of<K>(direction: u8, seen: &Observation<K>) -> RecordHead {
         octets: u64::from(seen.octets),
         packets: 1,
         ifindex: TEST_IFINDEX,
-        fragment_id: seen.fragment_id,
+        last_or_fragment_id: seen.fragment_id,
         tcp_flags: seen.tcp_flags,
         aux: seen.aux,
         notes: seen.notes | place(direction, 0),

@@ -2,32 +2,38 @@
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
+use probe_common::{
+    control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally},
+    record::{RecordV4, RecordV6},
+};
 
 use super::{
-    Attachment, BankCounters, HookState, Interface, LinkState, RecordStream, Source, SourceError,
-    Strays,
+    Attachment, BankCounters, Costs, HookState, Interface, LinkState, RecordStream, Source,
+    SourceError, Strays,
 };
 use crate::{
-    config::{Config, InterfaceConfig},
+    config::{CacheSlots, Config, InterfaceConfig},
     datapath::{
         DatapathError,
         attach::{self, Attached},
         bank::BankSwitch,
         counters::KernelCounters,
-        detach_leftovers,
+        cpus, detach_leftovers, footprint, jiffies,
         link::{self, Link},
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
-        ring::RingStream,
+        ring::{Fill, RingStream},
         slots::Slots,
     },
+    ticks::TickClock,
 };
 
 /// Slots for a configuration with few interfaces; 38 KiB per CPU.
@@ -44,6 +50,10 @@ pub struct EbpfSource {
     bank: BankSwitch,
     stream: Option<RingStream>,
     undecodable: Arc<AtomicU64>,
+    fill: Arc<Fill>,
+    /// Kernel memory of each map in bytes. Fixed once they are made.
+    map_bytes: Vec<(String, u64)>,
+    tick_clock: TickClock,
     object: Object,
 }
 
@@ -77,14 +87,17 @@ impl EbpfSource {
     }
 
     fn with_loaded(mut object: Object, options: LoadOptions) -> Result<Self, LoadError> {
-        let stream = RingStream::new(&mut object)?;
+        let stream = RingStream::new(&mut object, options.cache_slots())?;
         Ok(Self {
             captured: HashMap::new(),
             slots: Slots::new(&mut object, options.interfaces)?,
-            counters: KernelCounters::new(&mut object)?,
+            counters: KernelCounters::new(&mut object, options.interfaces())?,
             bank: BankSwitch::new(&mut object)?,
             undecodable: stream.undecodable(),
+            fill: stream.fill(),
+            map_bytes: map_bytes(options),
             stream: Some(stream),
+            tick_clock: jiffies::clock(&mut object).map_err(Box::new)?,
             object,
         })
     }
@@ -105,7 +118,7 @@ impl EbpfSource {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);
         };
-        self.counters.clear_slot(slot)?;
+        self.counters.clear_slot(slot);
         let published = self.slots.publish(Slot {
             ifindex,
             slot,
@@ -191,22 +204,40 @@ impl Source for EbpfSource {
     }
 
     fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
-        if self.captured.remove(&ifindex).is_none() {
-            return Ok(());
+        self.detach_all(&[ifindex])
+    }
+
+    fn detach_all(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+        let detached: Vec<_> = ifindices
+            .iter()
+            .filter(|ifindex| self.captured.remove(ifindex).is_some())
+            .collect();
+        if !detached.is_empty() {
+            self.bank.wait()?;
         }
-        self.bank.wait()?;
-        self.slots.withdraw(ifindex)?;
+        // The slots stay known to the programs: records of the interfaces may still leave the cache.
         Ok(())
     }
 
     fn release(&mut self, ifindex: u32) {
-        if !self.captured.contains_key(&ifindex) {
-            self.slots.free(ifindex);
+        if self.captured.contains_key(&ifindex) {
+            return;
+        }
+        match self.slots.withdraw(ifindex) {
+            Ok(()) => self.slots.free(ifindex),
+            // Only the slot is lost: its programs are gone.
+            Err(error) => tracing::error!(ifindex, %error, "cannot free an interface slot"),
         }
     }
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        Ok(self.bank.switch()?)
+        let closed = self.bank.switch()?;
+        match jiffies::clock(&mut self.object) {
+            Ok(clock) => self.tick_clock = clock,
+            // It has worked before, and ticks go on all the same.
+            Err(error) => tracing::warn!(%error, "cannot read the kernel's tick count"),
+        }
+        Ok(closed)
     }
 
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
@@ -215,7 +246,7 @@ impl Source for EbpfSource {
                 "interface index {ifindex} is not captured, so it has no counters"
             ))
         })?;
-        Ok(self.counters.of_slot(slot)?)
+        Ok(self.counters.of_slot(slot))
     }
 
     fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
@@ -260,6 +291,19 @@ impl Source for EbpfSource {
         .map_err(|error| refuse(error.to_string()))
     }
 
+    fn tick_clock(&self) -> TickClock {
+        self.tick_clock
+    }
+
+    fn costs(&self) -> Costs {
+        Costs {
+            programs: self.object.program_costs(),
+            maps: self.map_bytes.clone(),
+            ring_fill: Some(self.fill.peak(Instant::now())),
+            drain_lag: None,
+        }
+    }
+
     fn strays(&self) -> Result<Strays, SourceError> {
         Ok(Strays {
             unclaimed: self.unclaimed()?,
@@ -268,12 +312,48 @@ impl Source for EbpfSource {
     }
 }
 
+fn map_bytes(options: LoadOptions) -> Vec<(String, u64)> {
+    match footprint::of_embedded(options) {
+        Ok(footprint) => {
+            let maps = footprint.maps.into_iter();
+            maps.map(|map| (map.map, map.bytes)).collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the memory of the maps is not known");
+            Vec::new()
+        }
+    }
+}
+
 /// Sizes that a configuration asks for.
 pub fn load_options(config: &Config) -> LoadOptions {
     LoadOptions {
         ring_buffer_bytes: config.capture.ring_buffer_bytes,
         interfaces: slots_for(config),
+        cache_slots: cache_slots(config.capture.cache_slots),
     }
+}
+
+/// Memory that the cache takes at most, where there are not very many CPUs.
+const CACHE_BUDGET_BYTES: usize = 32 << 20;
+
+/// Slots per CPU that are worth having, and those after which more make little difference.
+const AUTO_CACHE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
+
+/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions.
+const CACHE_SLOT_BYTES: usize =
+    2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>());
+
+fn cache_slots(slots: CacheSlots) -> u32 {
+    let cpus = match slots {
+        CacheSlots::PerCpu(slots) => return slots,
+        // Loading says what is wrong.
+        CacheSlots::Auto => cpus::present().unwrap_or(1),
+    };
+    let (least, most) = AUTO_CACHE_SLOTS.into_inner();
+    let affordable = CACHE_BUDGET_BYTES / CACHE_SLOT_BYTES / cpus.max(1) as usize;
+    let power_of_two = affordable.checked_ilog2().map_or(0, |log2| 1_u32 << log2);
+    power_of_two.clamp(least, most)
 }
 
 /// Slots that a configuration may need. Named interfaces are counted, with room for those that a

@@ -24,7 +24,7 @@ pub use self::{
 };
 use self::{reader::PacketReader, stream::PcapStream};
 use super::{Attachment, BankCounters, Interface, RecordStream, Source, SourceError};
-use crate::config::InterfaceConfig;
+use crate::{config::InterfaceConfig, ticks::TickClock};
 
 /// A capture file, played back once, as fast as its records are taken.
 pub struct PcapSource {
@@ -158,5 +158,10 @@ impl Source for PcapSource {
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
         let position = self.position(ifindex)?;
         Ok(self.shared.lock().slots[position].counters)
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        let times = self.playback.time_range();
+        times.map_or_else(TickClock::default, |(_, last)| TickClock::millis(last))
     }
 }

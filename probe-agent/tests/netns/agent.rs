@@ -137,7 +137,8 @@ pub(crate) struct Attached {
 }
 
 impl Agent<'_> {
-    fn request(&self, path: &str) -> std::io::Result<String> {
+    /// Asks on the socket; the whole answer.
+    pub(crate) fn request(&self, path: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -213,6 +214,11 @@ impl Agent<'_> {
             assert!(is_known(kind, id), "bpftool shows no {kind} {id}");
         }
         attached
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends the agent a signal.

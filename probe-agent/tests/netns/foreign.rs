@@ -155,6 +155,7 @@ impl Foreign {
     fn load(namespace: &Namespace) -> Self {
         let options = LoadOptions {
             ring_buffer_bytes: 1 << 16,
+            cache_slots: 0,
             interfaces: 1,
         };
         let mut source = EbpfSource::with_options(options).expect("it can be loaded");

@@ -55,7 +55,9 @@ fn a_ring_that_is_too_small() {
     }
     let (lab, mix) = (quiet_lab(), Mix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
-    let installation = Installation::with_capture(&interfaces, "1s", "{ ring_buffer: 64KiB }");
+    // Without the cache, which would add the packets up before the ring.
+    let capture = "{ ring_buffer: 64KiB, cache_slots: 0 }";
+    let installation = Installation::with_capture(&interfaces, "1s", capture);
     let agent = installation.start(&lab.host);
     let loops = PACKETS / 4 / mix.frames.len() as u64;
     let sender = Sender::start(&lab, &mix.frames, loops, Duration::ZERO);

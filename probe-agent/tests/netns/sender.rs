@@ -38,6 +38,18 @@ impl Sender {
     /// Starts to send, with a pause between loops if it must not take all of a CPU.
     #[track_caller]
     pub(crate) fn start(lab: &Lab, frames: &[Vec<u8>], loops: u64, pause: Duration) -> Self {
+        Self::start_on(lab, PEER_LINK, frames, loops, pause)
+    }
+
+    /// The same on another link of the peer.
+    #[track_caller]
+    pub(crate) fn start_on(
+        lab: &Lab,
+        link: &str,
+        frames: &[Vec<u8>],
+        loops: u64,
+        pause: Duration,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("probe-test-").tempdir();
         let folder = folder.expect("a folder");
         let capture = folder.path().join("pcap");
@@ -45,7 +57,7 @@ impl Sender {
         let open = |name| File::create(folder.path().join(name)).expect("a file");
         // One CPU, since frames in flight on two may overtake each other.
         let mut command = lab.peer.command("taskset");
-        command.args(["--cpu-list", "0", "python3", SCRIPT, PEER_LINK]);
+        command.args(["--cpu-list", "0", "python3", SCRIPT, link]);
         command.arg(capture).arg(loops.to_string());
         command.arg(pause.as_secs_f64().to_string());
         let process = Process::spawn(command.stdout(open("out")).stderr(open("err")));

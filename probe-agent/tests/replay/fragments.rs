@@ -23,7 +23,7 @@ fn id(record: Record<'_>) -> PacketId {
         }
         Record::V6(record) => [record.key.src_addr, record.key.dst_addr].concat(),
     };
-    (head.direction(), ends, head.fragment_id)
+    (head.direction(), ends, head.fragment_id())
 }
 
 /// Fragments of one capture: all later ones, those that the flow log did not attribute, and those

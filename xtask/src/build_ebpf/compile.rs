@@ -26,19 +26,31 @@ pub(super) const RUSTFLAGS: [&str; 4] = [
 /// rest the object is a fifth.
 pub(super) const STRIP_FLAG: &str = "--strip-debug";
 
-/// Builds the object and returns its place under `target/bpf`.
-pub(super) fn object(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
+/// A binary of probe-ebpf.
+pub(super) struct Binary {
+    pub(super) name: &'static str,
+    pub(super) features: &'static str,
+}
+
+/// The agent's programs.
+pub(super) const PROBE: Binary = Binary {
+    name: "probe",
+    features: "",
+};
+
+/// What the benchmarks compare them with.
+pub(super) const BENCH: Binary = Binary {
+    name: "bench",
+    features: "bench",
+};
+
+/// Builds an object and returns its place under `target/bpf`.
+pub(super) fn object(root: &Path, toolchain: &Toolchain, binary: &Binary) -> Result<PathBuf> {
     let target_dir = root.join("target/bpf");
     let mut build = cargo(root, toolchain)?;
     build
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "probe-ebpf",
-            "--bin",
-            "probe",
-        ])
+        .args(["build", "--locked", "--package", "probe-ebpf"])
+        .args(["--bin", binary.name, "--features", binary.features])
         .args([
             "--profile",
             PROFILE,
@@ -53,8 +65,8 @@ pub(super) fn object(root: &Path, toolchain: &Toolchain) -> Result<PathBuf> {
             rustflags(root, toolchain).join("\x1f"),
         );
     workspace::run(&mut build).context("the eBPF object was not built")?;
-    let linked = target_dir.join(TARGET).join(PROFILE).join("probe");
-    let object = target_dir.join("probe.bpf.o");
+    let linked = target_dir.join(TARGET).join(PROFILE).join(binary.name);
+    let object = target_dir.join(format!("{}.bpf.o", binary.name));
     let mut strip = Command::new(&toolchain.llvm_strip);
     workspace::run(strip.arg(STRIP_FLAG).arg("-o").arg(&object).arg(&linked))?;
     Ok(object)

@@ -14,7 +14,8 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
         .filter(shared)
         .flat_map(|source| source.text.split("wire_type!(").skip(1))
         .filter_map(|rest| rest.split([',', '<']).next())
-        .map(str::trim)
+        // `$name` is that of the struct which the same macro declares.
+        .map(|name| name.trim().trim_start_matches('$'))
         .collect();
     let mut findings = Vec::new();
     for source in sources.iter().filter(shared) {

@@ -63,7 +63,7 @@ impl Packet {
         RecordHead {
             octets,
             packets: 1,
-            fragment_id: self.id,
+            last_or_fragment_id: self.id,
             notes: note | place(self.direction, 0),
             ..RecordHead::default()
         }

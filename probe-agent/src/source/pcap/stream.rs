@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use probe_common::{
     parse::{Observation, Packet, ParseError},
     record::{
-        INGRESS, IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, Record, RecordHead,
-        RecordV4, RecordV6, place,
+        INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT,
+        Record, RecordHead, RecordV4, RecordV6, place,
     },
 };
 
@@ -19,7 +19,10 @@ use super::{
     playback::Playback,
     reader::{FilePacket, PacketReader},
 };
-use crate::source::{Drained, RecordStream, SourceError};
+use crate::{
+    source::{Drained, RecordStream, SourceError},
+    ticks::millis,
+};
 
 /// Packets read per call of `drain`, so that it always returns soon.
 const BATCH_PACKETS: usize = 1024;
@@ -32,12 +35,16 @@ pub(super) struct PcapStream {
     /// Emptied by each call, kept for its room.
     batch: Vec<Parsed>,
     records: Vec<OwnedRecord>,
+    /// Of the last packet that had a time.
+    tick: u32,
 }
 
 /// A packet that was read and parsed but not yet counted.
 struct Parsed {
     interface: usize,
     direction: u8,
+    /// Milliseconds; of a packet without time those of the one before it.
+    tick: u32,
     wire_len: u64,
     is_vlan_tagged: bool,
     outcome: Result<Packet, ParseError>,
@@ -60,6 +67,7 @@ impl PcapStream {
             playback,
             batch: Vec::new(),
             records: Vec::new(),
+            tick: 0,
         }
     }
 
@@ -67,14 +75,15 @@ impl PcapStream {
     fn read_batch(&mut self) -> Option<Ending> {
         let mut times: Option<(Timestamp, Timestamp)> = None;
         let mut ending = None;
-        let batch = &mut self.batch;
+        let (batch, tick) = (&mut self.batch, &mut self.tick);
         while batch.len() < BATCH_PACKETS && ending.is_none() {
             let read = self.reader.read_packet(&mut |packet| {
                 if let Some(at) = packet.timestamp {
                     let (first, last) = times.unwrap_or((at, at));
                     times = Some((first.min(at), last.max(at)));
+                    *tick = millis(at);
                 }
-                batch.push(Parsed::new(packet));
+                batch.push(Parsed::new(packet, *tick));
             });
             ending = read.err();
         }
@@ -123,7 +132,7 @@ impl RecordStream for PcapStream {
 }
 
 impl Parsed {
-    fn new(packet: &FilePacket<'_>) -> Self {
+    fn new(packet: &FilePacket<'_>, tick: u32) -> Self {
         let frame = &packet.frame;
         let link_type = packet.link_type;
         Self {
@@ -132,6 +141,7 @@ impl Parsed {
                 .direction
                 .or_else(|| link_type?.direction(frame))
                 .unwrap_or(INGRESS),
+            tick,
             wire_len: frame.wire_len as u64,
             is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
             // A link type that is not supported leads to no IP header.
@@ -169,6 +179,7 @@ impl Parsed {
     }
 
     fn record<K: IntoRecord>(&self, observation: Observation<K>, bank: u8) -> K::Record {
+        let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
         observation.key.into_record(RecordHead {
             octets: u64::from(observation.octets),
             packets: 1,
@@ -176,8 +187,12 @@ impl Parsed {
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
             notes: observation.notes | place(self.direction, bank),
-            fragment_id: observation.fragment_id,
-            ..RecordHead::default()
+            first: self.tick,
+            last_or_fragment_id: if is_fragment {
+                observation.fragment_id
+            } else {
+                self.tick
+            },
         })
     }
 }

@@ -1,0 +1,44 @@
+//! The resources below `/api/v1`: one file each, with what it answers as types that server and
+//! clients share.
+//!
+//! Fields are never renamed or removed, new ones may come: readers ignore what they do not know.
+//! Reading changes nothing.
+
+use super::{ApiState, problem::Problem, query::Query};
+
+pub mod flows;
+pub mod info;
+pub mod interfaces;
+pub mod ledger;
+pub mod rotation;
+pub mod status;
+
+/// All interfaces that a request asks for must be captured.
+fn check_interfaces(state: &ApiState, wanted: &[String]) -> Result<(), Problem> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let captured = state.manager.interfaces(&[]);
+    let unknown = wanted
+        .iter()
+        .find(|name| !captured.iter().any(|it| *it.name == ***name));
+    match unknown {
+        Some(name) => Err(Problem::not_found(format!(
+            "no interface `{}` is captured; /api/v1/interfaces lists those that are",
+            name.escape_debug()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Reads a query of nothing but `iface`, and checks it.
+fn only_interfaces(state: &ApiState, raw: Option<&str>) -> Result<Vec<String>, Problem> {
+    let wanted = Query::parse(raw, &["iface"])?.all("iface");
+    check_interfaces(state, &wanted)?;
+    Ok(wanted)
+}
+
+/// Whether a name is wanted; an empty list wants all.
+fn is_wanted(wanted: &[String], name: &str) -> bool {
+    wanted.is_empty() || wanted.iter().any(|it| it == name)
+}

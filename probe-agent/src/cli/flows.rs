@@ -1,0 +1,136 @@
+//! `probe-agent flows`: who talks to whom, right now.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+
+use super::{connect::ConnectArgs, print};
+use crate::{
+    api::v1::flows::{Flows, FlowsQuery, LiveFlow, Sort},
+    filter::Filter,
+    flow::FlowCounters,
+    flow_format::{Numbers, ShownFlow, TableStyle, endpoint, marks, write_table},
+    human, names,
+};
+
+/// Show the flows of the running interval, those with the most traffic first
+///
+/// Counts are since the last rotation. In the table `*` marks flows whose direction is certain and
+/// `+` those that stand for many; a port `*` is one that was aggregated away or is not known.
+/// Received and sent are seen from the interface.
+#[derive(Args, Debug)]
+pub(super) struct FlowsArgs {
+    /// Only these interfaces
+    iface: Vec<String>,
+    /// How many flows
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
+    limit: u32,
+    /// What comes first
+    #[arg(long, default_value = "bytes", value_parser = sort_parser())]
+    sort: Sort,
+    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value_t,
+        hide_default_value = true
+    )]
+    filter: Filter,
+    /// The answer of the agent as one JSON object
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Comma-separated values with a header
+    #[arg(long)]
+    csv: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+/// The words are those of the API.
+fn sort_parser() -> impl TypedValueParser<Value = Sort> {
+    PossibleValuesParser::new(Sort::ALL.map(|(word, _)| word)).map(|word| {
+        let found = Sort::ALL.iter().find(|(known, _)| *known == word);
+        found.map_or(Sort::default(), |(_, sort)| *sort)
+    })
+}
+
+/// Asks and shows.
+pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
+    let flows = args.connect.client()?.flows(&FlowsQuery {
+        iface: args.iface.clone(),
+        filter: args.filter.clone(),
+        sort: Some(args.sort),
+        limit: Some(usize::try_from(args.limit)?),
+        ..FlowsQuery::default()
+    })?;
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string_pretty(&flows)?)
+    } else if args.csv {
+        csv_text(&flows)?
+    } else {
+        let style = TableStyle::of_terminal(io::stdout().is_terminal());
+        let mut out = Vec::new();
+        write_text(&mut out, style, &flows)?;
+        String::from_utf8(out)?
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn csv_text(flows: &Flows) -> anyhow::Result<String> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for flow in &flows.flows {
+        csv.serialize(flow)?;
+    }
+    Ok(String::from_utf8(csv.into_inner()?)?)
+}
+
+fn write_text(out: &mut impl Write, style: TableStyle, flows: &Flows) -> io::Result<()> {
+    let shown: Vec<_> = flows.flows.iter().map(shown).collect();
+    let with_iface = flows.interfaces.len() > 1;
+    write_table(out, style, Numbers::Human, with_iface, &shown)?;
+    let total = &flows.total;
+    let all: u64 = flows.interfaces.iter().map(|it| it.flows).sum();
+    let of = if flows.matched == all {
+        String::new()
+    } else {
+        format!(" that pass, of {all}")
+    };
+    writeln!(
+        out,
+        "{} of {} flows{of}; received {}, sent {}",
+        flows.flows.len(),
+        flows.matched,
+        human::bytes(total.bytes_rcvd),
+        human::bytes(total.bytes_sent),
+    )?;
+    let since = flows.interfaces.iter().map(|it| it.since).min();
+    if let Some(since) = since {
+        let age = flows.at.duration_since(since).unsigned_abs();
+        writeln!(out, "since {since:.0}, {} ago", human::duration(age))?;
+    }
+    Ok(())
+}
+
+/// A flow of the API as a table shows it.
+pub(super) fn shown(flow: &LiveFlow) -> ShownFlow {
+    let is_sure = flow.direction_confidence == "high";
+    ShownFlow {
+        iface: flow.iface.clone(),
+        marks: marks(false, is_sure, flow.overflow),
+        source: endpoint(flow.sip, flow.sport, flow.proto),
+        destination: endpoint(flow.dip, flow.dport, flow.proto),
+        protocol: names::protocol_or_number(flow.proto).into_owned(),
+        service: names::service(flow.proto, flow.dport),
+        counters: FlowCounters {
+            bytes_rcvd: flow.bytes_rcvd,
+            bytes_sent: flow.bytes_sent,
+            packets_rcvd: flow.packets_rcvd,
+            packets_sent: flow.packets_sent,
+        },
+    }
+}

@@ -1,0 +1,256 @@
+//! What is wrong with a capture, and what to do about it, in sentences.
+
+use crate::{
+    api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport},
+    human::{count, percent},
+    ledger::Loss,
+};
+
+/// Something that the operator should know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::cli) struct Finding {
+    /// It is wrong now; else it was, or may become so.
+    pub(in crate::cli) is_trouble: bool,
+    /// What, and the remedy.
+    pub(in crate::cli) text: String,
+}
+
+fn trouble(text: String) -> Finding {
+    Finding {
+        is_trouble: true,
+        text,
+    }
+}
+
+fn note(text: String) -> Finding {
+    Finding {
+        is_trouble: false,
+        text,
+    }
+}
+
+/// What a reading shows, with an earlier one if there is one.
+pub(in crate::cli) fn of(now: &StatusReport, earlier: Option<&StatusReport>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for what in &now.waiting_for {
+        findings.push(trouble(format!(
+            "the agent is not ready: it waits for {what}"
+        )));
+    }
+    if now.interfaces.is_empty() {
+        findings.push(trouble(
+            "no interface is captured; `probe-agent plan -c FILE` tells why for each link"
+                .to_owned(),
+        ));
+    }
+    for (iface, it) in &now.interfaces {
+        let earlier = earlier.and_then(|report| report.interfaces.get(iface));
+        interface(&mut findings, iface, it, earlier);
+    }
+    if now.undecodable_records > 0 {
+        findings.push(trouble(format!(
+            "{} entries of the ring were no records: a defect of the agent, please report it",
+            now.undecodable_records
+        )));
+    }
+    for (sink, it) in &now.sinks {
+        if it.failed > 0 {
+            findings.push(trouble(format!(
+                "sink {sink} could not store {} intervals; the agent's log has the reason \
+                 (`journalctl -u probe-agent`)",
+                it.failed
+            )));
+        }
+        if it.dropped > 0 {
+            findings.push(trouble(format!(
+                "sink {sink} is too slow: {} intervals found its queue full and are lost; give it \
+                 a faster disk, or raise rotation.interval",
+                it.dropped
+            )));
+        }
+    }
+    findings
+}
+
+fn interface(
+    findings: &mut Vec<Finding>,
+    iface: &str,
+    it: &InterfaceStatus,
+    earlier: Option<&InterfaceStatus>,
+) {
+    for lost in &it.lost_hooks {
+        let occupant = match &lost.occupant {
+            Some(occupant) => format!(", where {occupant} is now"),
+            None => String::new(),
+        };
+        findings.push(trouble(format!(
+            "{iface}: our program was removed from {} ({}){occupant}. The agent attaches it again, \
+             at growing intervals; `bpftool net show dev {iface}` and `probe-agent plan` tell who \
+             else is there",
+            lost.hook, lost.direction
+        )));
+    }
+    let directions = [
+        ("received", &it.coverage.inbound),
+        ("sent", &it.coverage.outbound),
+    ];
+    for (way, coverage) in directions {
+        findings.extend(uncovered(iface, way, coverage));
+    }
+    for (loss, remedy) in [
+        (
+            Loss::RingFull,
+            "the agent did not keep up: raise capture.ring_buffer, or give it CPU",
+        ),
+        (
+            Loss::LocalBufferFull,
+            "they came while an interval was closed: raise rotation.local_buffers.size_limit",
+        ),
+    ] {
+        let lost = |it: &InterfaceStatus| it.ledger.losses.get(loss.name()).copied().unwrap_or(0);
+        let packets = lost(it);
+        if packets == 0 {
+            continue;
+        }
+        let grows = earlier.is_some_and(|earlier| lost(earlier) < packets);
+        let when = if grows {
+            "and losing more"
+        } else {
+            "since the start, none now"
+        };
+        let text = format!(
+            "{iface}: {} packets lost ({}), {when}; {remedy}",
+            count(packets),
+            loss.name()
+        );
+        findings.push(Finding {
+            is_trouble: grows,
+            text,
+        });
+    }
+    residue(findings, iface, it, earlier);
+    if it.reattached > 0 {
+        findings.push(note(format!(
+            "{iface}: programs were removed and attached again {} times; nothing was seen for {} \
+             ms altogether",
+            it.reattached, it.detached_ms
+        )));
+    }
+}
+
+fn uncovered(iface: &str, way: &str, coverage: &DirectionCoverage) -> Option<Finding> {
+    let what = match coverage.state.as_str() {
+        "blind" => format!("{iface}: blind, {way} packets pass and none is seen"),
+        "partial" => {
+            let share = percent(coverage.ratio.unwrap_or_default());
+            format!("{iface}: only {share} of the {way} packets are seen")
+        }
+        _ => return None,
+    };
+    let cause = coverage.cause.as_deref();
+    let cause =
+        cause.unwrap_or("the cause is not known; `probe-agent plan` shows what else is attached");
+    Some(trouble(format!("{what}: {cause}")))
+}
+
+/// Packets on their way show as a positive residue, so only one that stays, or a negative one, is
+/// a defect.
+fn residue(
+    findings: &mut Vec<Finding>,
+    iface: &str,
+    it: &InterfaceStatus,
+    earlier: Option<&InterfaceStatus>,
+) {
+    let residue = it.ledger.residue;
+    let stays = earlier.is_some_and(|earlier| {
+        earlier.ledger.residue == residue && earlier.ledger.seen == it.ledger.seen
+    });
+    if residue < 0 || residue > 0 && stays {
+        findings.push(trouble(format!(
+            "{iface}: the ledger does not balance, {residue} packets have no address: a defect of \
+             the agent, please report it with `probe-agent status --json`"
+        )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, of};
+    use crate::{
+        api::v1::status::{InterfaceStatus, LostHook, SinkStatus, StatusReport},
+        cli::status::table::tests::report,
+    };
+
+    fn texts(findings: &[Finding]) -> String {
+        let lines = findings
+            .iter()
+            .map(|it| format!("{} {}", it.is_trouble, it.text));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn changed(change: impl FnOnce(&mut InterfaceStatus)) -> StatusReport {
+        let mut report = report();
+        change(report.interfaces.get_mut("eth0").expect("it is there"));
+        report
+    }
+
+    #[test]
+    fn a_healthy_capture_has_no_findings() {
+        assert_eq!(of(&report(), Some(&report())), []);
+    }
+
+    #[test]
+    fn every_trouble_has_a_remedy() {
+        let now = changed(|it| {
+            it.coverage.inbound.state = "blind".to_owned();
+            it.coverage.inbound.cause = Some("generic XDP is off".to_owned());
+            it.coverage.outbound.state = "partial".to_owned();
+            it.coverage.outbound.ratio = Some(0.5);
+            it.lost_hooks = vec![LostHook {
+                direction: "inbound".to_owned(),
+                hook: "tcx".to_owned(),
+                occupant: Some("cilium".to_owned()),
+            }];
+            it.ledger.losses.insert("ring_full".to_owned(), 1500);
+            it.ledger.residue = -1;
+        });
+        let text = texts(&of(&now, Some(&report())));
+        for part in [
+            "true eth0: our program was removed from tcx (inbound), where cilium is now.",
+            "true eth0: blind, received packets pass and none is seen: generic XDP is off",
+            "true eth0: only 50 % of the sent packets are seen",
+            "true eth0: 1.5 k packets lost (ring_full), and losing more; the agent did not keep \
+             up: raise capture.ring_buffer",
+            "true eth0: the ledger does not balance, -1 packets",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        // The same loss, no longer growing, is a note.
+        let text = texts(&of(&now, Some(&now)));
+        assert!(text.contains("false eth0: 1.5 k packets lost"), "{text}");
+    }
+
+    #[test]
+    fn packets_on_their_way_are_no_defect() {
+        let moving = changed(|it| it.ledger.residue = 5);
+        assert_eq!(of(&moving, Some(&report())), []);
+        assert!(texts(&of(&moving, Some(&moving))).contains("does not balance"));
+    }
+
+    #[test]
+    fn the_agent_as_a_whole_has_findings_too() {
+        let mut now = report();
+        now.interfaces.clear();
+        now.waiting_for = vec!["the sinks".to_owned()];
+        now.undecodable_records = 1;
+        let failed = SinkStatus {
+            failed: 2,
+            dropped: 3,
+            ..SinkStatus::default()
+        };
+        now.sinks.insert("parquet".to_owned(), failed);
+        let findings = of(&now, None);
+        assert_eq!(findings.len(), 5, "{}", texts(&findings));
+        assert!(findings.iter().all(|it| it.is_trouble));
+    }
+}

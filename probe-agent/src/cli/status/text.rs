@@ -1,0 +1,146 @@
+//! The status for people.
+
+use std::io::{self, Write};
+
+use super::{
+    findings::Finding,
+    table::{ledger_line, lines},
+};
+use crate::{
+    api::v1::{
+        info::Info,
+        status::{InterfaceStatus, StatusReport},
+    },
+    flow_format::TableStyle,
+    human,
+    page::{Colour, paint, printable, wrap},
+};
+
+/// Columns where there is no terminal.
+const WIDTH: usize = 80;
+const LEAST_WIDTH: usize = 40;
+/// Of hosts with more interfaces only the table is shown, unless they are asked for by name.
+const DETAILED: usize = 4;
+const LABEL: usize = 12;
+
+/// Writes two readings, of which the second is now.
+pub(super) fn write(
+    out: &mut impl Write,
+    style: TableStyle,
+    info: &Info,
+    [earlier, now]: [&StatusReport; 2],
+    findings: &[Finding],
+) -> io::Result<()> {
+    let width = style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
+    for line in wrap(&summary(info, now), width) {
+        writeln!(out, "{line}")?;
+    }
+    if !now.interfaces.is_empty() {
+        let (head, rows) = lines(style.width, earlier, now);
+        writeln!(out, "\n{}", paint(style, Colour::Bold, &head))?;
+        for (state, line) in rows {
+            writeln!(out, "{}", paint(style, colour(&state), &printable(&line)))?;
+        }
+    }
+    if now.interfaces.len() <= DETAILED {
+        for (iface, it) in &now.interfaces {
+            details(out, style, width, iface, it)?;
+        }
+    }
+    for (title, is_trouble, colour) in [
+        ("notes", false, Colour::Yellow),
+        ("trouble", true, Colour::Red),
+    ] {
+        let mut shown = findings
+            .iter()
+            .filter(|it| it.is_trouble == is_trouble)
+            .peekable();
+        if shown.peek().is_some() {
+            writeln!(out, "\n{}", paint(style, colour, title))?;
+        }
+        for finding in shown {
+            entry(out, width, "-", 2, &finding.text)?;
+        }
+    }
+    if !findings.iter().any(|it| it.is_trouble) {
+        writeln!(
+            out,
+            "\n{}",
+            paint(style, Colour::Green, "good: every packet has an address")
+        )?;
+    }
+    Ok(())
+}
+
+pub(super) fn colour(state: &str) -> Colour {
+    match state {
+        "ok" | "idle" => Colour::None,
+        "partial" => Colour::Yellow,
+        _ => Colour::Red,
+    }
+}
+
+fn summary(info: &Info, now: &StatusReport) -> String {
+    let up = now.at.duration_since(now.started_at).unsigned_abs();
+    let rotated = if now.last_rotation == now.started_at {
+        "nothing written yet".to_owned()
+    } else {
+        let ago = now.at.duration_since(now.last_rotation).unsigned_abs();
+        format!("last rotation {} ago", human::duration(ago))
+    };
+    let memory = &now.memory;
+    let resident = memory
+        .resident_bytes
+        .map_or_else(|| "?".to_owned(), human::bytes);
+    let maps = memory
+        .maps_bytes
+        .map(|it| format!(" and {} in the kernel", human::bytes(it)));
+    let queued: u64 = now.sinks.values().map(|sink| sink.queue_length).sum();
+    let queued = match queued {
+        0 => String::new(),
+        1 => ", 1 interval waits for its sink".to_owned(),
+        more => format!(", {more} intervals wait for their sinks"),
+    };
+    format!(
+        "probe-agent {}, process {}, up {}; {rotated}{queued}; memory {resident}{}",
+        info.version,
+        info.pid,
+        human::duration(up),
+        maps.unwrap_or_default()
+    )
+}
+
+fn details(
+    out: &mut impl Write,
+    style: TableStyle,
+    width: usize,
+    iface: &str,
+    it: &InterfaceStatus,
+) -> io::Result<()> {
+    writeln!(out, "\n{}", paint(style, Colour::Bold, &printable(iface)))?;
+    let traffic = format!(
+        "received {} in {} packets, sent {} in {}",
+        human::bytes(it.bytes_rcvd),
+        human::count(it.packets_rcvd),
+        human::bytes(it.bytes_sent),
+        human::count(it.packets_sent)
+    );
+    entry(out, width, "traffic", LABEL, &traffic)?;
+    entry(out, width, "ledger", LABEL, &ledger_line(&it.ledger))?;
+    entry(out, width, "hooks", LABEL, &it.attachment.reason)
+}
+
+fn entry(
+    out: &mut impl Write,
+    width: usize,
+    label: &str,
+    indent: usize,
+    text: &str,
+) -> io::Result<()> {
+    let mut label = label;
+    for line in wrap(&printable(text), width.saturating_sub(indent)) {
+        writeln!(out, "{label:<indent$}{line}")?;
+        label = "";
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `probe-agent top`: interfaces, flows and talkers, as they change.
+
+use std::{
+    io::IsTerminal,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use ratatui::{
+    DefaultTerminal,
+    crossterm::event::{self, Event, KeyEventKind},
+};
+
+use super::connect::ConnectArgs;
+use crate::{
+    api::v1::flows::{FlowsQuery, Sort},
+    client::{Client, ClientError},
+    filter::Filter,
+};
+
+mod draw;
+mod keys;
+mod model;
+
+use model::{Reading, Top};
+
+/// Flows that are asked for: those with the most octets of the interval. Rates are computed for
+/// these, and more would be more work for the agent than a look is worth.
+const FLOWS: usize = 1000;
+
+/// Watch interfaces, flows and talkers change
+///
+/// Rates are those since the last refresh. `?` lists the keys, `q` ends it.
+#[derive(Args, Debug)]
+pub(super) struct TopArgs {
+    /// Only these interfaces
+    iface: Vec<String>,
+    /// Time between two refreshes
+    #[arg(short, long, value_name = "TIME", default_value = "2s", value_parser = interval)]
+    interval: Duration,
+    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
+    #[arg(
+        long,
+        value_name = "FILTER",
+        default_value_t,
+        hide_default_value = true
+    )]
+    filter: Filter,
+    #[command(flatten)]
+    connect: ConnectArgs,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if parsed < Duration::from_millis(200) || parsed > Duration::from_hours(1) {
+        return Err("must be from 200ms to 1h".to_owned());
+    }
+    Ok(parsed)
+}
+
+/// Runs until the user has seen enough.
+pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
+    if !std::io::stdout().is_terminal() {
+        bail!("`top` needs a terminal; `probe-agent flows` and `status` write anywhere");
+    }
+    let client = args.connect.client()?;
+    let mut top = Top::new(args.interval, args.filter.clone());
+    // Before the terminal changes, so that an agent that does not answer is told as elsewhere.
+    top.on_reading(read(&client, args, &top)?);
+    // Also restores the terminal when something panics.
+    let mut terminal = ratatui::try_init().context("cannot take over the terminal")?;
+    let ended = watch(&mut terminal, &client, args, &mut top);
+    ratatui::restore();
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn watch(
+    terminal: &mut DefaultTerminal,
+    client: &Client,
+    args: &TopArgs,
+    top: &mut Top,
+) -> anyhow::Result<()> {
+    // The second reading comes soon: rates need two.
+    let mut next = Instant::now() + Duration::from_millis(500).min(args.interval);
+    while !top.has_ended() {
+        terminal.draw(|frame| draw::draw(frame, top))?;
+        let wait = next.saturating_duration_since(Instant::now());
+        // What is no key, such as a new size, just draws again.
+        if event::poll(wait)?
+            && let Event::Key(key) = event::read()?
+            && key.kind == KeyEventKind::Press
+        {
+            top.on_key(key);
+        }
+        if top.takes_refresh() || Instant::now() >= next {
+            next = Instant::now() + args.interval;
+            if !top.is_paused() {
+                match read(client, args, top) {
+                    Ok(reading) => top.on_reading(reading),
+                    Err(error) => top.on_failure(error.to_string()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(client: &Client, args: &TopArgs, top: &Top) -> Result<Reading, ClientError> {
+    Ok(Reading {
+        status: client.status(&args.iface)?,
+        flows: client.flows(&FlowsQuery {
+            iface: args.iface.clone(),
+            filter: top.filter().clone(),
+            sort: Some(Sort::Bytes),
+            limit: Some(FLOWS),
+            ..FlowsQuery::default()
+        })?,
+    })
+}

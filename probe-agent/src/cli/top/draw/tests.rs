@@ -1,0 +1,163 @@
+use std::time::Duration;
+
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    buffer::Cell,
+    crossterm::event::{KeyCode, KeyEvent},
+};
+use rstest::rstest;
+use serde_json::json;
+
+use super::{
+    super::model::{Reading, Top},
+    draw,
+};
+use crate::{api::v1::flows::Flows, cli::status::table::tests::report, filter::Filter};
+
+/// `seconds` after the first reading, with so many bytes of each flow.
+fn reading(seconds: u64, bytes: u64) -> Reading {
+    let mut status = report();
+    status.at += Duration::from_secs(seconds);
+    let eth0 = status.interfaces.get_mut("eth0").expect("it is there");
+    eth0.bytes_rcvd += bytes;
+    let flow = |sip: &str, dip: &str, dport: u16, factor: u64| {
+        json!({
+            "iface": "eth0", "sip": sip, "sport": 0, "dip": dip, "dport": dport, "proto": 6,
+            "packets_rcvd": seconds * factor, "packets_sent": 0, "bytes_rcvd": bytes * factor,
+            "bytes_sent": 0, "direction": "handshake", "direction_confidence": "high",
+            "tcp_flags": 27, "overflow": false,
+            "first_seen": status.at, "last_seen": status.at,
+        })
+    };
+    let flows: Flows = serde_json::from_value(json!({
+        "at": status.at,
+        "interfaces": [{ "iface": "eth0", "since": status.started_at, "flows": 2, "matched": 2 }],
+        "matched": 2, "truncated": false,
+        "total": { "packets_rcvd": 0, "packets_sent": 0, "bytes_rcvd": 0, "bytes_sent": 0 },
+        "flows": [
+            flow("198.18.0.1", "198.18.0.2", 443, 1),
+            flow("2001:db8:1234:5678:9abc:def0:1234:5678", "2001:db8::1", 22, 3),
+        ],
+    }))
+    .expect("they are flows");
+    Reading { status, flows }
+}
+
+fn top() -> Top {
+    let mut top = Top::new(Duration::from_secs(2), Filter::default());
+    top.on_reading(reading(0, 1000));
+    top.on_reading(reading(2, 5000));
+    top
+}
+
+fn screen(top: &Top, width: u16, height: u16) -> Vec<String> {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+    terminal.draw(|frame| draw(frame, top)).expect("drawn");
+    let buffer = terminal.backend().buffer().clone();
+    let lines = buffer.content().chunks(usize::from(width));
+    lines
+        .map(|line| line.iter().map(Cell::symbol).collect())
+        .collect()
+}
+
+fn press(top: &mut Top, keys: &str) {
+    for char in keys.chars() {
+        let code = match char {
+            '\n' => KeyCode::Enter,
+            '\x1b' => KeyCode::Esc,
+            char => KeyCode::Char(char),
+        };
+        top.on_key(KeyEvent::from(code));
+    }
+}
+
+#[test]
+fn rates_are_those_since_the_last_reading() {
+    let lines = screen(&top(), 80, 24);
+    assert!(lines[0].starts_with("probe-agent  up 1h 0m"), "{lines:#?}");
+    assert!(
+        lines[2].starts_with("eth0  ok    tcx/tcx      16.0 kbit/s"),
+        "{lines:#?}"
+    );
+    assert!(lines[3].starts_with("seen 100 = flows 98 + non_ip 2 (residue 0)"));
+    assert!(lines[4].starts_with("2 flows by bytes, a second"));
+    // 3 * 4000 octets in two seconds.
+    assert!(lines[7].contains("[2001:db8:1234…"), "{lines:#?}");
+    assert!(lines[7].contains(":22 tcp"), "{lines:#?}");
+    assert!(lines[8].contains("198.18.0.2:443"), "{lines:#?}");
+    assert!(lines[23].starts_with("q quit  p pause"), "{lines:#?}");
+}
+
+#[rstest]
+fn every_size_is_drawn(
+    #[values(1, 20, 40, 79, 80, 200)] width: u16,
+    #[values(1, 3, 8, 24, 50)] height: u16,
+) {
+    let mut top = top();
+    top.on_failure("the agent is gone".to_owned());
+    for keys in ["", "t", "f", "hots\n", "\x1b", "?"] {
+        press(&mut top, keys);
+        assert_eq!(screen(&top, width, height).len(), usize::from(height));
+    }
+}
+
+#[test]
+fn keys_change_what_is_shown() {
+    let mut top = top();
+    press(&mut top, "t");
+    let lines = screen(&top, 80, 24);
+    assert!(
+        lines[4].starts_with("4 talkers by bytes, a second"),
+        "{lines:#?}"
+    );
+    press(&mut top, "trs");
+    let lines = screen(&top, 80, 24);
+    assert!(
+        lines[4].starts_with("2 flows by packets, since the last rotation"),
+        "{lines:#?}"
+    );
+    press(&mut top, "p");
+    assert!(screen(&top, 80, 24)[0].contains("PAUSED"));
+    press(&mut top, "?");
+    assert!(
+        screen(&top, 80, 24)
+            .iter()
+            .any(|line| line.contains("pause, and go on"))
+    );
+    press(&mut top, "q");
+    assert!(!top.has_ended(), "it closed the help");
+    press(&mut top, "q");
+    assert!(top.has_ended());
+}
+
+#[test]
+fn a_filter_is_typed_and_its_errors_are_shown() {
+    let mut top = top();
+    press(&mut top, "fport htps\n");
+    let lines = screen(&top, 80, 24);
+    assert!(
+        lines[20].starts_with("column 6: expected a port"),
+        "{lines:#?}"
+    );
+    assert!(lines[23].starts_with("filter: port htps_"), "{lines:#?}");
+    assert!(top.filter().is_empty());
+    top.on_reading(reading(4, 9000));
+    assert_eq!(screen(&top, 80, 24)[20], lines[20], "a refresh leaves it");
+    press(&mut top, "\x1b");
+    assert!(screen(&top, 80, 24)[22].trim().is_empty());
+    press(&mut top, "/tcp port https\n");
+    assert_eq!(top.filter().to_string(), "proto tcp and port 443");
+    assert!(top.takes_refresh());
+    press(&mut top, "c");
+    assert!(top.filter().is_empty());
+}
+
+#[test]
+fn an_agent_that_does_not_answer_leaves_the_last_reading() {
+    let mut top = top();
+    top.on_failure("no agent answers on unix:/run/probe/probe.sock".to_owned());
+    let lines = screen(&top, 80, 24);
+    assert!(lines[22].starts_with("no agent answers"), "{lines:#?}");
+    assert!(lines[8].contains("198.18.0.2:443"), "{lines:#?}");
+}

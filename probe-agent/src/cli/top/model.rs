@@ -1,0 +1,268 @@
+//! What `top` knows: the last two readings, and how they are to be shown.
+
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr, time::Duration};
+
+use crate::{
+    api::v1::{
+        flows::{Flows, LiveFlow},
+        status::StatusReport,
+    },
+    cli::flows::shown,
+    filter::Filter,
+    flow::FlowCounters,
+    flow_format::ShownFlow,
+};
+
+/// What the agent said at one moment.
+pub(super) struct Reading {
+    pub(super) status: StatusReport,
+    pub(super) flows: Flows,
+}
+
+/// What the list below the interfaces has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum View {
+    Flows,
+    Talkers,
+}
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    Bytes,
+    Packets,
+    Received,
+    Sent,
+}
+
+impl Order {
+    pub(super) const fn next(self) -> Self {
+        match self {
+            Self::Bytes => Self::Packets,
+            Self::Packets => Self::Received,
+            Self::Received => Self::Sent,
+            Self::Sent => Self::Bytes,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Packets => "packets",
+            Self::Received => "bytes received",
+            Self::Sent => "bytes sent",
+        }
+    }
+
+    const fn of(self, counters: &FlowCounters) -> u64 {
+        match self {
+            Self::Bytes => counters.bytes(),
+            Self::Packets => counters.packets(),
+            Self::Received => counters.bytes_rcvd,
+            Self::Sent => counters.bytes_sent,
+        }
+    }
+}
+
+/// The key of a flow. Overflow flows share keys with none.
+type Key = (String, IpAddr, u16, IpAddr, u16, u8, bool);
+
+fn key(flow: &LiveFlow) -> Key {
+    (
+        flow.iface.clone(),
+        flow.sip,
+        flow.sport,
+        flow.dip,
+        flow.dport,
+        flow.proto,
+        flow.overflow,
+    )
+}
+
+fn counters(flow: &LiveFlow) -> FlowCounters {
+    FlowCounters {
+        bytes_rcvd: flow.bytes_rcvd,
+        bytes_sent: flow.bytes_sent,
+        packets_rcvd: flow.packets_rcvd,
+        packets_sent: flow.packets_sent,
+    }
+}
+
+/// State of the screen.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own, with a key of its own"
+)]
+pub(super) struct Top {
+    pub(super) interval: Duration,
+    pub(super) view: View,
+    pub(super) order: Order,
+    /// Rates since the last reading, or counts since the last rotation.
+    pub(super) with_rates: bool,
+    pub(super) with_help: bool,
+    /// The filter as it is being typed.
+    pub(super) input: Option<String>,
+    /// Why what was typed, or the last reading, is no good.
+    pub(super) failure: Option<String>,
+    /// Lines of the list above the screen.
+    pub(super) scrolled: usize,
+    pub(super) paused: bool,
+    pub(super) ended: bool,
+    pub(super) wants_refresh: bool,
+    pub(super) filter: Filter,
+    earlier: Option<Reading>,
+    now: Option<Reading>,
+}
+
+impl Top {
+    pub(super) fn new(interval: Duration, filter: Filter) -> Self {
+        Self {
+            interval,
+            view: View::Flows,
+            order: Order::Bytes,
+            with_rates: true,
+            with_help: false,
+            input: None,
+            failure: None,
+            scrolled: 0,
+            paused: false,
+            ended: false,
+            wants_refresh: false,
+            filter,
+            earlier: None,
+            now: None,
+        }
+    }
+
+    pub(super) fn on_reading(&mut self, reading: Reading) {
+        // What is wrong with the filter that is being typed stays.
+        if self.input.is_none() {
+            self.failure = None;
+        }
+        self.earlier = self.now.replace(reading);
+    }
+
+    /// The agent did not answer: what was last read stays, with the reason.
+    pub(super) fn on_failure(&mut self, reason: String) {
+        self.failure = Some(reason);
+    }
+
+    pub(super) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(super) const fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(super) const fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Whether the next reading should come at once.
+    pub(super) fn takes_refresh(&mut self) -> bool {
+        std::mem::take(&mut self.wants_refresh)
+    }
+
+    /// The last reading, and the one before it or itself.
+    pub(super) fn readings(&self) -> Option<(&Reading, &Reading)> {
+        let now = self.now.as_ref()?;
+        Some((self.earlier.as_ref().unwrap_or(now), now))
+    }
+
+    /// Time between the two readings.
+    fn window(&self) -> Duration {
+        self.readings().map_or(Duration::ZERO, |(earlier, now)| {
+            now.flows.at.duration_since(earlier.flows.at).unsigned_abs()
+        })
+    }
+
+    /// Whether there are rates to show: there is none before the second reading.
+    pub(super) fn shows_rates(&self) -> bool {
+        self.with_rates && !self.window().is_zero()
+    }
+
+    /// The flows in their order, with what is to be shown as their counts: those of a second, or
+    /// those of the interval.
+    fn counted(&self) -> Vec<(&LiveFlow, FlowCounters)> {
+        let Some((earlier, now)) = self.readings() else {
+            return Vec::new();
+        };
+        let mut flows: Vec<_> = now
+            .flows
+            .flows
+            .iter()
+            .map(|it| (it, counters(it)))
+            .collect();
+        if self.shows_rates() {
+            let before = earlier.flows.flows.iter();
+            let before: HashMap<_, _> = before.map(|it| (key(it), counters(it))).collect();
+            let window = self.window();
+            for (flow, counted) in &mut flows {
+                let before = before.get(&key(flow)).copied().unwrap_or_default();
+                *counted = rate(*counted, before, window);
+            }
+            flows.retain(|(_, counted)| counted.packets() > 0 || counted.bytes() > 0);
+        }
+        let order = self.order;
+        // A stable order of equal ones: the agent's.
+        flows.sort_by_key(|(_, counted)| Reverse(order.of(counted)));
+        flows
+    }
+
+    /// The lines of the list.
+    pub(super) fn list(&self) -> Vec<ShownFlow> {
+        let counted = self.counted();
+        if self.view == View::Flows {
+            let shown = counted.into_iter().map(|(flow, counters)| ShownFlow {
+                counters,
+                ..shown(flow)
+            });
+            return shown.collect();
+        }
+        let mut talkers: HashMap<IpAddr, (FlowCounters, usize)> = HashMap::new();
+        for (flow, counted) in counted {
+            for address in [flow.sip, flow.dip] {
+                let (sum, flows) = talkers.entry(address).or_default();
+                *sum += counted;
+                *flows += 1;
+            }
+        }
+        let mut talkers: Vec<_> = talkers.into_iter().collect();
+        let order = self.order;
+        talkers.sort_by_key(|(address, (sum, _))| (Reverse(order.of(sum)), *address));
+        let talkers = talkers
+            .into_iter()
+            .map(|(address, (sum, flows))| ShownFlow {
+                source: address.to_string(),
+                destination: match flows {
+                    1 => "1 flow".to_owned(),
+                    flows => format!("{flows} flows"),
+                },
+                counters: sum,
+                ..ShownFlow::default()
+            });
+        talkers.collect()
+    }
+}
+
+/// What came in a second. Counts that went back were reset by a rotation.
+fn rate(now: FlowCounters, before: FlowCounters, window: Duration) -> FlowCounters {
+    let has_rotated = now.packets() < before.packets() || now.bytes() < before.bytes();
+    let before = if has_rotated {
+        FlowCounters::default()
+    } else {
+        before
+    };
+    let milliseconds = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
+    let a_second = |now: u64, before: u64| {
+        let more = u128::from(now.saturating_sub(before));
+        u64::try_from(more * 1000 / u128::from(milliseconds)).unwrap_or(u64::MAX)
+    };
+    FlowCounters {
+        bytes_rcvd: a_second(now.bytes_rcvd, before.bytes_rcvd),
+        bytes_sent: a_second(now.bytes_sent, before.bytes_sent),
+        packets_rcvd: a_second(now.packets_rcvd, before.packets_rcvd),
+        packets_sent: a_second(now.packets_sent, before.packets_sent),
+    }
+}

@@ -1,0 +1,178 @@
+//! Array maps that the kernel and the agent have in common (`BPF_F_MMAPABLE`, since 5.5): the agent
+//! reads and clears entries without a system call.
+
+#![expect(unsafe_code, reason = "memory that is shared with the kernel")]
+
+use std::{
+    io,
+    marker::PhantomData,
+    ops::Range,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::maps::{Map, MapError};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::{DatapathError, load::Object};
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// An array map whose entries can be mapped into the agent's memory.
+///
+/// What is mapped counts as memory of the process, all of it at once, so large arrays are mapped
+/// piece by piece.
+#[derive(Debug)]
+pub struct SharedArray<T> {
+    name: &'static str,
+    fd: OwnedFd,
+    entries: usize,
+    entry: PhantomData<T>,
+}
+
+impl<T> SharedArray<T> {
+    /// Opens a map of the object. Its values must be `T`s.
+    pub fn new(object: &Object, name: &'static str) -> Result<Self, DatapathError> {
+        // The kernel keeps the entries at this distance: 8 bytes or a multiple.
+        const { assert!(size_of::<T>().is_multiple_of(WORD_BYTES)) };
+        let Map::Array(map) = object.map(name)? else {
+            return Err(DatapathError::NoMap { map: name });
+        };
+        let info = map.info().map_err(DatapathError::read(name))?;
+        if info.value_size() as usize != size_of::<T>() {
+            return Err(DatapathError::NoMap { map: name });
+        }
+        Ok(Self {
+            name,
+            entries: info.max_entries() as usize,
+            fd: map
+                .fd()
+                .as_fd()
+                .try_clone_to_owned()
+                .map_err(|error| DatapathError::read(name)(MapError::IoError(error)))?,
+            entry: PhantomData,
+        })
+    }
+
+    /// Number of entries.
+    pub const fn len(&self) -> usize {
+        self.entries
+    }
+
+    /// Whether there are no entries; the kernel makes no such arrays.
+    pub const fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+
+    /// Maps some of the entries.
+    pub fn map(&self, entries: Range<usize>) -> Result<Entries<T>, DatapathError> {
+        let bytes = entries.start * size_of::<T>()..entries.end * size_of::<T>();
+        let is_inside = entries.start < entries.end && entries.end <= self.entries;
+        let mapped = if is_inside {
+            Mapping::new(self.fd.as_fd(), bytes)
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        };
+        let mapping = mapped.map_err(|error| {
+            let source = MapError::IoError(error);
+            DatapathError::map_memory(self.name)(source)
+        })?;
+        Ok(Entries {
+            mapping,
+            entry: PhantomData,
+        })
+    }
+}
+
+/// Mapped entries of a [`SharedArray`].
+#[derive(Debug)]
+pub struct Entries<T> {
+    mapping: Mapping,
+    entry: PhantomData<T>,
+}
+
+impl<T: FromBytes + IntoBytes + Immutable> Entries<T> {
+    /// The words of an entry. The programs may write them at any time.
+    #[inline]
+    pub fn words(&self, index: usize) -> Option<&[AtomicU64]> {
+        let words = size_of::<T>() / WORD_BYTES;
+        self.mapping.words().get(index * words..(index + 1) * words)
+    }
+
+    /// Copies an entry word by word: each is whole, but together they may be of different moments
+    /// unless no program uses the entry. `None` behind the last one.
+    #[inline]
+    pub fn load(&self, index: usize) -> Option<T> {
+        let mut value = T::new_zeroed();
+        let bytes = value.as_mut_bytes().chunks_exact_mut(WORD_BYTES);
+        for (bytes, word) in bytes.zip(self.words(index)?) {
+            bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        Some(value)
+    }
+
+    /// Sets all words of an entry to 0.
+    #[inline]
+    pub fn clear(&self, index: usize) {
+        for word in self.words(index).unwrap_or_default() {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Mapped memory of an array map, from the page that it begins on.
+#[derive(Debug)]
+struct Mapping {
+    start: NonNull<libc::c_void>,
+    len: usize,
+    /// Bytes in front of the first that was asked for.
+    skip: usize,
+}
+
+// SAFETY: the memory is reached as atomic words only, from whatever thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(map: BorrowedFd<'_>, bytes: Range<usize>) -> io::Result<Self> {
+        let skip = bytes.start % rustix::param::page_size();
+        let first = bytes.start - skip;
+        let offset = libc::off_t::try_from(first).map_err(io::Error::other)?;
+        let len = bytes.end - first;
+        // SAFETY: the kernel chooses where the new mapping goes, so nothing else is there.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.as_raw_fd(),
+                offset,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len, skip })
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        let words = (self.len - self.skip) / WORD_BYTES;
+        // SAFETY: the memory is mapped from `start` for `len` bytes until `self` is dropped, and
+        // is readable and writable. A page begins aligned, and the entries in front of the first
+        // one have whole words. The kernel writes it too, which is what atomic words are for.
+        unsafe { slice::from_raw_parts(self.start.as_ptr().byte_add(self.skip).cast(), words) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: these are address and length of a mapping of ours, to which no reference is
+        // left. The answer is an error only if they were not.
+        unsafe { libc::munmap(self.start.as_ptr(), self.len) };
+    }
+}

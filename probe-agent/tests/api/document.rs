@@ -1,0 +1,95 @@
+//! The OpenAPI document: committed, served, and true.
+
+use std::{env, fs, path::Path, process::Command};
+
+use probe_agent::{
+    api::{Api, openapi},
+    config::{ApiConfig, ApiKey, Endpoint, KeySource, Role, Secret},
+};
+
+use crate::{
+    server::{Running, config, request, tcp},
+    skip,
+    source::Script,
+};
+
+/// `PROBE_UPDATE_DOCS=1` writes the document instead of comparing it.
+#[test]
+fn the_committed_document_is_that_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openapi.json");
+    let document = serde_json::to_string_pretty(&openapi::document()).expect("JSON") + "\n";
+    if env::var_os("PROBE_UPDATE_DOCS").is_some() {
+        fs::write(&path, &document).expect("written");
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == document,
+        "docs/openapi.json is older than the code: \
+         PROBE_UPDATE_DOCS=1 cargo test -p probe-agent --test api committed_document"
+    );
+    assert!(document.contains("\"openapi\": \"3.1.0\""));
+}
+
+#[test]
+fn the_served_document_is_the_same() {
+    let api = Api::bind(&config(Some("127.0.0.1:0"), None)).expect("bound");
+    let Some(Endpoint::Tcp(addr)) = api.addr() else {
+        panic!("it is TCP");
+    };
+    let _running = Running::new(api);
+    let answer = request(tcp(addr), "GET /api/v1/openapi.json");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    let served: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    let document = serde_json::to_value(openapi::document()).expect("JSON");
+    assert_eq!(served, document);
+}
+
+/// Random requests, right and wrong ones, made from the document: only documented answers.
+/// `PROBE_API_EXAMPLES` is their number for each operation; 50 unless given, so that it takes
+/// seconds. 1000 make more than 10,000 requests.
+#[test]
+fn random_requests_get_documented_answers() {
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    if !skip::python_or_skip(&["schemathesis"]) {
+        return;
+    }
+    let examples = env::var("PROBE_API_EXAMPLES").unwrap_or_else(|_| "50".to_owned());
+    let secret = Secret::new(KEY).expect("a key");
+    let config = ApiConfig {
+        keys: vec![ApiKey {
+            role: Role::Admin,
+            source: KeySource::Inline(secret),
+        }],
+        ..config(Some("127.0.0.1:0"), None)
+    };
+    let api = Api::bind(&config).expect("bound");
+    let Some(Endpoint::Tcp(addr)) = api.addr() else {
+        panic!("it is TCP");
+    };
+    let running = Running::new(api);
+    Script::capture(&running.manager, &["eth0"]);
+    running.script.packet(1, 1, 100, false);
+    let folder = tempfile::tempdir().expect("a directory");
+    let output = Command::new("python3")
+        .current_dir(folder.path())
+        .args([
+            "-c",
+            "from schemathesis.cli import schemathesis; schemathesis()",
+        ])
+        .args(["run", &format!("http://{addr}{}", openapi::PATH)])
+        .args(["--max-examples", &examples, "--seed", "1"])
+        .args(["--header", &format!("Authorization: Bearer {KEY}")])
+        // Its events never end.
+        .args(["--exclude-path", "/api/v1/flows/stream"])
+        // That any text is a filter cannot be said: the schema has no words for a grammar.
+        .args(["--exclude-checks", "positive_data_acceptance"])
+        .args(["--request-timeout", "20"])
+        .output()
+        .expect("started");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

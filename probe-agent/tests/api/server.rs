@@ -1,0 +1,104 @@
+//! A served API over a manager with a scripted source.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use probe_agent::{
+    api::{Api, ApiState, BoundApi},
+    config::ApiConfig,
+    manager::{Manager, ManagerOptions},
+    metrics::{Metrics, MetricsOptions},
+    readiness::Readiness,
+};
+use tokio::sync::oneshot;
+
+use crate::source::Script;
+
+/// A running API, stopped on drop.
+pub(crate) struct Running {
+    pub(crate) readiness: Readiness,
+    pub(crate) manager: Arc<Manager>,
+    pub(crate) script: Script,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    pub(crate) fn new(api: BoundApi) -> Self {
+        let readiness = Readiness::new();
+        let script = Script::default();
+        let metrics = Arc::new(Metrics::new(MetricsOptions::default()));
+        let observer = metrics.clone();
+        let options = ManagerOptions {
+            on_rotation: Box::new(move |took| observer.on_rotation(took)),
+            ..ManagerOptions::default()
+        };
+        let manager = Manager::new(Box::new(script.clone()), options).expect("a manager");
+        let manager = Arc::new(manager);
+        let state = ApiState {
+            metrics,
+            manager: manager.clone(),
+            sinks: Arc::new([]),
+            readiness: readiness.clone(),
+            config_path: Some("/etc/probe/probe.yaml".into()),
+            rotation_interval: Duration::from_mins(5),
+            maps_bytes: None,
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let runtime = Api::runtime().expect("a runtime");
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            runtime
+                .block_on(api.serve(state, shutdown))
+                .expect("served");
+        });
+        Self {
+            readiness,
+            manager,
+            script,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the server ends well");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(crate) fn config(addr: Option<&str>, metrics_addr: Option<&str>) -> ApiConfig {
+    ApiConfig {
+        addr: addr.map(str::to_owned),
+        metrics_addr: metrics_addr.map(str::to_owned),
+        ..ApiConfig::default()
+    }
+}
+
+/// One request; the whole response.
+pub(crate) fn request(mut stream: impl Read + Write, line: &str) -> String {
+    let request = format!("{line} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
+}
+
+pub(crate) fn tcp(addr: SocketAddr) -> TcpStream {
+    TcpStream::connect(addr).expect("somebody listens")
+}

@@ -1,0 +1,131 @@
+//! A source that hands over what a test gives it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use parking_lot::{Mutex, RwLock};
+use probe_agent::{
+    config::InterfaceConfig,
+    manager::Manager,
+    source::{Attachment, BankCounters, Drained, Interface, RecordStream, Source, SourceError},
+};
+use probe_common::{
+    ephash::EpHashV4,
+    ports::TCP,
+    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
+};
+
+/// Packets that are counted and handed over as soon as they are given.
+#[derive(Clone, Default)]
+pub(crate) struct Script(Arc<State>);
+
+#[derive(Default)]
+struct State {
+    bank: RwLock<u8>,
+    records: Mutex<VecDeque<RecordV4>>,
+    counters: Mutex<BTreeMap<u32, BankCounters>>,
+}
+
+impl Script {
+    /// Sees a TCP packet from 198.18.0.1 to port 5000 of 198.18.1.`server`: a flow for each server.
+    pub(crate) fn packet(&self, ifindex: u32, server: u8, octets: u64, sent: bool) {
+        let bank = self.0.bank.read();
+        let direction = if sent { EGRESS } else { INGRESS };
+        let mut counters = self.0.counters.lock();
+        let counters =
+            &mut counters.entry(ifindex).or_default()[usize::from(*bank)][usize::from(direction)];
+        counters.seen.add(1, octets + 14);
+        counters.recorded.add(1, octets);
+        let head = RecordHead {
+            octets,
+            packets: 1,
+            ifindex,
+            notes: place(direction, *bank),
+            ..RecordHead::default()
+        };
+        let key = EpHashV4 {
+            src_addr: [198, 18, 0, 1],
+            src_port: 40_000_u16.to_be_bytes(),
+            dst_addr: [198, 18, 1, server],
+            dst_port: 5000_u16.to_be_bytes(),
+            ip_protocol: TCP,
+        };
+        self.0.records.lock().push_back(key.into_record(head));
+    }
+
+    /// Captures these interfaces, with the indices 1, 2, …
+    pub(crate) fn capture(manager: &Manager, names: &[&str]) {
+        let links = names.iter().zip(1..).map(|(name, ifindex)| {
+            let name = Arc::from(*name);
+            (Interface { name, ifindex }, InterfaceConfig::default())
+        });
+        let changes = manager.update(links).expect("updated");
+        assert_eq!(changes.failures().count(), 0);
+    }
+
+    /// Waits until all packets are in flows.
+    pub(crate) fn settle(&self) {
+        while !self.0.records.lock().is_empty() {
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Source for Script {
+    fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
+        vec![Box::new(self.clone())]
+    }
+
+    fn attach(
+        &mut self,
+        interface: &Interface,
+        _config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        self.0
+            .counters
+            .lock()
+            .insert(interface.ifindex, BankCounters::default());
+        Ok(Attachment {
+            ingress: "script",
+            egress: "script",
+            reason: "script: attached".to_owned(),
+        })
+    }
+
+    fn detach(&mut self, _ifindex: u32) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn release(&mut self, _ifindex: u32) {}
+
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        let mut bank = self.0.bank.write();
+        let closed = *bank;
+        *bank = 1 - closed;
+        Ok(closed)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let counters = self.0.counters.lock();
+        Ok(counters.get(&ifindex).copied().unwrap_or_default())
+    }
+}
+
+impl RecordStream for Script {
+    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+        let there = self.0.records.lock().len();
+        for _ in 0..there {
+            // Taken out when it is handled: an empty queue means that all are in flows.
+            let record = *self.0.records.lock().front().expect("one reader");
+            handle(Record::V4(&record));
+            self.0.records.lock().pop_front();
+        }
+        Ok(if there == 0 {
+            Drained::Idle
+        } else {
+            Drained::Records(there)
+        })
+    }
+}

@@ -1,0 +1,418 @@
+//! The programs' cache of open records, against a model on the host and against no cache at all
+//! (`BPF_PROG_TEST_RUN`): what it holds back and what it lets go, to the packet.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failing unwrap is how a test fails, also in a function of its own"
+)]
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use probe_agent::{
+    datapath::{
+        load::LoadOptions,
+        test_run::{TEST_IFINDEX, TestFrame},
+    },
+    flow::FlowRow,
+    flow_log::{FlowLog, FlowLogOptions},
+    selftest::{
+        bench::{PROGRAMS, UnderTest},
+        expected::{expected_of, parse_on_host},
+    },
+    source::{BankCounters, Drained, RecordStream, Source as _, ebpf::EbpfSource},
+};
+use probe_common::{
+    coalesce::Coalesce,
+    record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
+};
+use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+#[path = "support/skip.rs"]
+mod skip;
+
+/// A frame at a hook.
+type Step = (UnderTest, Vec<u8>);
+
+/// The loaded programs on one CPU, so that one area of the cache is in use.
+struct Programs {
+    source: EbpfSource,
+    stream: Box<dyn RecordStream>,
+}
+
+impl Programs {
+    fn load(cache_slots: u32, ring_buffer_bytes: u32) -> Self {
+        let mut one = CpuSet::new();
+        one.set(0);
+        sched_setaffinity(None, &one).unwrap();
+        let mut source = EbpfSource::with_options(LoadOptions {
+            ring_buffer_bytes,
+            interfaces: 4,
+            cache_slots,
+        })
+        .unwrap();
+        source.claim(TEST_IFINDEX, false).unwrap().unwrap();
+        let stream = source.take_streams().pop().unwrap();
+        Self { source, stream }
+    }
+
+    fn run(&mut self, (under_test, frame): &Step) {
+        let frame = TestFrame {
+            bytes: frame,
+            linear_len: None,
+            gso_size: 0,
+            gso_segments: 0,
+        };
+        let object = self.source.object();
+        object.test_run(under_test.program, frame, 1).unwrap();
+    }
+
+    /// What has left through the ring.
+    fn ring(&mut self) -> Vec<Owned> {
+        let mut records = Vec::new();
+        let mut keep = |record: Record<'_>| records.push(Owned::of(record));
+        while self.stream.drain(&mut keep).unwrap() != Drained::Idle {}
+        records
+    }
+
+    /// What is open in a bank, which no program uses now.
+    fn open(&mut self, bank: u8) -> Vec<Owned> {
+        let mut records = Vec::new();
+        let mut keep = |record: Record<'_>| records.push(Owned::of(record));
+        self.stream.drain_closed(bank, &mut keep).unwrap();
+        records
+    }
+
+    fn counters(&self) -> BankCounters {
+        self.source.counters(TEST_IFINDEX).unwrap()
+    }
+}
+
+/// A record without its times, of which those of one packet are checked elsewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Owned {
+    V4(RecordV4),
+    V6(RecordV6),
+}
+
+impl Owned {
+    fn of(record: Record<'_>) -> Self {
+        let head = record.head();
+        assert!(
+            !probe_common::record::tick_after(head.first, head.last()),
+            "{record:?}"
+        );
+        let timeless = RecordHead {
+            first: 0,
+            last_or_fragment_id: head.fragment_id(),
+            ..head
+        };
+        match record {
+            Record::V4(record) => Self::V4(record.key.into_record(timeless)),
+            Record::V6(record) => Self::V6(record.key.into_record(timeless)),
+        }
+    }
+
+    fn record(&self) -> Record<'_> {
+        match self {
+            Self::V4(record) => Record::V4(record),
+            Self::V6(record) => Record::V6(record),
+        }
+    }
+}
+
+/// An area of the cache, as it should be.
+struct Model {
+    slots: u32,
+    v4: BTreeMap<u32, RecordV4>,
+    v6: BTreeMap<u32, RecordV6>,
+}
+
+impl Model {
+    const fn new(slots: u32) -> Self {
+        Self {
+            slots,
+            v4: BTreeMap::new(),
+            v6: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a record of one packet; returns what must leave.
+    fn put(&mut self, record: Owned) -> Option<Owned> {
+        match record {
+            Owned::V4(record) => put(&mut self.v4, self.slots, record).map(Owned::V4),
+            Owned::V6(record) => put(&mut self.v6, self.slots, record).map(Owned::V6),
+        }
+    }
+
+    fn open(&self) -> Vec<Owned> {
+        let v4 = self.v4.values().copied().map(Owned::V4);
+        v4.chain(self.v6.values().copied().map(Owned::V6)).collect()
+    }
+}
+
+fn put<R: Coalesce>(open: &mut BTreeMap<u32, R>, slots: u32, record: R) -> Option<R> {
+    if !record.is_coalescible() {
+        return Some(record);
+    }
+    let slot = record.hash() % slots;
+    match open.get_mut(&slot) {
+        Some(entry) if entry.takes(&record) => {
+            entry.absorb(&record);
+            None
+        }
+        _ => open.insert(slot, record),
+    }
+}
+
+fn as_bytes(owned: &Owned) -> Vec<u8> {
+    owned.record().as_bytes().to_vec()
+}
+
+fn sorted(mut records: Vec<Owned>) -> Vec<Owned> {
+    records.sort_by_key(as_bytes);
+    records
+}
+
+/// The record that the host makes of a packet, if it makes one.
+fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
+    let parsed = parse_on_host(*under_test, frame);
+    let bytes = expected_of(*under_test, &parsed, frame.len()).record?;
+    let mut aligned = vec![0_u64; bytes.len() / 8];
+    zerocopy::IntoBytes::as_mut_bytes(aligned.as_mut_slice()).copy_from_slice(&bytes);
+    let record = Record::from_bytes(zerocopy::IntoBytes::as_bytes(aligned.as_slice()))?;
+    let head = record.head();
+    let placed = RecordHead {
+        notes: head.notes | probe_common::record::place(0, bank),
+        ..head
+    };
+    Some(match record {
+        Record::V4(record) => Owned::V4(record.key.into_record(placed)),
+        Record::V6(record) => Owned::V6(record.key.into_record(placed)),
+    })
+}
+
+/// Frames of some flows of each protocol in both directions. With `riddles`, also of clients that
+/// answer and servers that ask: then the direction of a flow depends on who is heard first.
+fn frames(riddles: bool) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    for host in 0..3 {
+        for (flags, is_riddle) in [(0x02, false), (0x12, true)] {
+            for is_reply in [false, true] {
+                if riddles || is_riddle == is_reply {
+                    frames.push(tcp4(host, flags, is_reply));
+                }
+            }
+        }
+        for flags in [0x10, 0x18, 0x11, 0x04, 0] {
+            frames.push(tcp4(host, flags, false));
+            frames.push(tcp4(host, flags, true));
+        }
+        for (icmp_type, is_reply) in [(8, false), (0, true), (3, true)] {
+            let is_reply = is_reply && !riddles;
+            frames.push(ip4(host, is_reply, 1, &[icmp_type, 0, 0, 0, 0, 1, 0, 1]));
+        }
+        let query = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
+        frames.push(ip4(host, false, 17, &query));
+        frames.push(ip4(host, true, 17, &[0, 53, 0x9c, 0x40, 0, 8, 0, 0]));
+        frames.push(ip4(host, false, 6, &query));
+        frames.push(ip6(host, 17, &query));
+        frames.push(ip6(host, 58, &[128, 0, 0, 0, 0, 1, 0, 1]));
+        frames.extend(riddles.then(|| ip6(host, 58, &[129, 0, 0, 0, 0, 1, 0, 1])));
+        for fragment in [[0x20, 0], [0x20, 1], [0, 2]] {
+            let mut frame = ip4(host, false, 17, &query);
+            frame[20..22].copy_from_slice(&fragment);
+            frames.push(frame);
+        }
+    }
+    frames
+}
+
+fn tcp4(host: u8, flags: u8, is_reply: bool) -> Vec<u8> {
+    let (client, server) = ([0x9c, 0x40], [0x01, 0xbb]);
+    let (src, dst) = if is_reply {
+        (server, client)
+    } else {
+        (client, server)
+    };
+    let rest = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0, 0, 0, 0, 0, 0];
+    ip4(host, is_reply, 6, &[&src, &dst, &rest[..]].concat())
+}
+
+fn ip4(host: u8, is_reply: bool, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
+    frame.extend([0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
+    let ends = [[198, 18, 0, host], [198, 18, 1, 1]];
+    frame.extend(ends[usize::from(is_reply)]);
+    frame.extend(ends[usize::from(!is_reply)]);
+    frame.extend(payload);
+    frame
+}
+
+fn ip6(host: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
+    frame.extend([0x60, 0, 0, 0, high, low, protocol, 64]);
+    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
+    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    frame.extend(payload);
+    frame
+}
+
+/// Random walks over the frames and over the hooks for Ethernet frames.
+fn steps(riddles: bool) -> impl Strategy<Value = Vec<Step>> {
+    let frames = frames(riddles);
+    let step = (any::<Index>(), 0..4_usize);
+    prop::collection::vec(step, 1..300).prop_map(move |steps| {
+        steps
+            .into_iter()
+            .map(|(frame, program)| (PROGRAMS[program], frame.get(&frames).clone()))
+            .collect()
+    })
+}
+
+fn runner() -> TestRunner {
+    TestRunner::new(ProptestConfig {
+        cases: 32,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })
+}
+
+/// After each packet the ring has what the model lets go, and at the end the cache holds what the
+/// model does; in both banks, which are used in turn.
+#[test]
+fn the_cache_does_what_its_model_does() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    for slots in [2, 64, 4096] {
+        let state = RefCell::new((Programs::load(slots, 1 << 20), 0_u8, 0, 0));
+        let checked = runner().run(&steps(true), |steps| {
+            let (programs, active, displaced, kept) = &mut *state.borrow_mut();
+            let mut model = Model::new(slots);
+            for step in &steps {
+                programs.run(step);
+                let leaves = on_host(step, *active).and_then(|record| model.put(record));
+                let left = programs.ring();
+                *displaced += left.len();
+                prop_assert_eq!(left, leaves.into_iter().collect::<Vec<_>>());
+            }
+            let closed = programs.source.switch_bank().unwrap();
+            prop_assert_eq!(closed, *active);
+            prop_assert_eq!(programs.open(1 - *active), []);
+            let open = programs.open(*active);
+            *kept += open.len();
+            prop_assert_eq!(sorted(open), sorted(model.open()));
+            prop_assert_eq!(programs.open(*active), [], "taken out");
+            *active = 1 - *active;
+            Ok(())
+        });
+        checked.unwrap_or_else(|error| panic!("{slots} slots: {error}"));
+        let (_, _, displaced, kept) = state.into_inner();
+        assert!(displaced > 0 && kept > 0, "{slots}: {displaced} {kept}");
+    }
+}
+
+/// The flows of some packets, and the sums over them.
+fn flows(programs: &mut Programs, steps: &[Step]) -> (Vec<FlowRow>, u64, u64) {
+    let mut log = FlowLog::new(FlowLogOptions::default());
+    for step in steps {
+        programs.run(step);
+    }
+    let closed = programs.source.switch_bank().unwrap();
+    let mut count = |record: Record<'_>| log.handle_record(record);
+    while programs.stream.drain(&mut count).unwrap() != Drained::Idle {}
+    programs.stream.drain_closed(closed, &mut count).unwrap();
+    let (flows, totals) = log.rotate();
+    (flows.sorted_rows(), totals.packets(), totals.bytes())
+}
+
+/// What readers see of a flow, but for the times.
+fn told(rows: &[FlowRow]) -> Vec<String> {
+    let tell = |row: &FlowRow| {
+        let FlowRow {
+            src_addr,
+            src_port,
+            dst_addr,
+            dst_port,
+            ip_protocol,
+            flow,
+        } = row;
+        let (counters, flags) = (flow.counters, flow.tcp_flags);
+        let evidence = flow.evidence;
+        format!(
+            "{ip_protocol} {src_addr} {src_port} {dst_addr} {dst_port} {counters:?} {flags:#x} \
+             {evidence:?}"
+        )
+    };
+    rows.iter().map(tell).collect()
+}
+
+#[test]
+fn flows_are_the_same_as_without_a_cache() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let load = |slots| (slots, Programs::load(slots, 1 << 20));
+    let state = RefCell::new((load(0).1, [2, 64, 4096].map(load)));
+    let checked = runner().run(&steps(false), |steps| {
+        let (without, with) = &mut *state.borrow_mut();
+        let (expected, packets, bytes) = flows(without, &steps);
+        for (slots, programs) in with {
+            let (rows, its_packets, its_bytes) = flows(programs, &steps);
+            prop_assert_eq!(
+                (its_packets, its_bytes),
+                (packets, bytes),
+                "{} slots",
+                slots
+            );
+            prop_assert_eq!(told(&rows), told(&expected), "{} slots", slots);
+        }
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// A record that finds no room in the ring is lost where its packets had been counted, which need
+/// not be where the packet was that displaced it.
+#[test]
+fn what_the_ring_cannot_take_is_lost_where_it_was_counted() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let mut programs = Programs::load(2, 1 << 16);
+    let [_, _, ingress, egress, ..] = PROGRAMS;
+    let frames: Vec<_> = (0..=255).map(|host| tcp4(host, 0x10, false)).collect();
+    for closed in [0, 1] {
+        // Pairs of packets, which are added up, of many flows: more than the ring takes.
+        for round in 0..3000 {
+            let frame = frames[round % frames.len()].clone();
+            let hook = if round % 3 == 0 { ingress } else { egress };
+            let step = (hook, frame);
+            programs.run(&step);
+            programs.run(&step);
+        }
+        assert_eq!(programs.source.switch_bank().unwrap(), closed);
+        let mut handed = [[0; 2]; 2];
+        let records = programs.ring();
+        for owned in records.into_iter().chain(programs.open(closed)) {
+            let head = owned.record().head();
+            assert_eq!(head.bank(), closed);
+            let sum = &mut handed[usize::from(head.direction())];
+            sum[0] += u64::from(head.packets);
+            sum[1] += head.octets;
+        }
+        let counted = programs.counters()[usize::from(closed)];
+        for (direction, [packets, octets]) in handed.into_iter().enumerate() {
+            let counters = counted[direction];
+            assert_eq!(counters.seen.packets, [2000, 4000][direction]);
+            assert_eq!(counters.recorded.packets, counters.seen.packets);
+            let lost = counters.ring_full;
+            assert!(lost.packets > 0, "{direction}: nothing was lost");
+            assert_eq!(counters.recorded.packets - lost.packets, packets);
+            assert_eq!(counters.recorded.bytes - lost.bytes, octets);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Hosts that make and remove links all day: nothing may grow.
+
+use std::{fs, path::PathBuf};
+
+use super::{
+    agent::{Agent, Installation},
+    lab::Lab,
+    process::{PATIENCE, within},
+    skip,
+};
+
+/// Pairs of links that come and go together, with both ends captured.
+const PAIRS: usize = 50;
+
+/// Rounds, unless `PROBE_CHURN_ROUNDS` says otherwise.
+const ROUNDS: usize = 4;
+
+/// Memory that may come and go with the allocator's mood (it keeps an arena for each thread), and
+/// 1024 names that are remembered. What grows by a hundredth of that with each link shows in a long
+/// run (`PROBE_CHURN_ROUNDS=100`).
+const SLACK_KIB: u64 = 12 << 10;
+
+#[derive(Debug)]
+struct Held {
+    resident_kib: u64,
+    descriptors: usize,
+    links: usize,
+    programs: usize,
+    map_bytes: u64,
+}
+
+#[test]
+fn links_that_come_and_go_leave_nothing_behind() {
+    if !skip::kernel_or_skip(&["ip", "bpftool"]) {
+        return;
+    }
+    let rounds = std::env::var("PROBE_CHURN_ROUNDS").ok();
+    let rounds = rounds.map_or(ROUNDS, |text| text.parse().expect("a number"));
+    let lab = Lab::without_links();
+    lab.host.ip("link add stays type bridge\n");
+    let installation = Installation::empty();
+    let folder = installation.path().display();
+    installation.configure(&format!(
+        "interfaces: {{ stays: {{}}, '/^c/': {{}} }}\nwriteout: []\n\
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n"
+    ));
+    let agent = installation.start(&lab.host);
+    let pid = agent.id();
+    let mut first = None;
+    for round in 0..rounds {
+        let names: Vec<_> = (0..PAIRS).map(|pair| format!("c{round}_{pair}")).collect();
+        let batch = |command: fn(&str) -> String| {
+            let lines: Vec<_> = names.iter().map(|name| command(name)).collect();
+            lines.concat()
+        };
+        lab.host.ip(&batch(|name| {
+            format!("link add {name}a type veth peer name {name}b\n")
+        }));
+        wait_for(&agent, 1 + 2 * PAIRS);
+        lab.host.ip(&batch(|name| format!("link delete {name}a\n")));
+        wait_for(&agent, 1);
+        let now = held(&agent, pid);
+        // The first rounds make the programs, and what the allocator keeps.
+        let first = first.get_or_insert_with(|| held(&agent, pid));
+        assert_eq!(now.descriptors, first.descriptors, "round {round}: {now:?}");
+        assert_eq!(now.links, first.links, "round {round}: {now:?}");
+        assert_eq!(now.programs, first.programs, "round {round}: {now:?}");
+        assert_eq!(now.map_bytes, first.map_bytes, "round {round}: {now:?}");
+        let most = first.resident_kib + SLACK_KIB;
+        assert!(now.resident_kib <= most, "round {round}: {now:?} {first:?}");
+        eprintln!("round {round}: {now:?}");
+    }
+    assert!(agent.terminate().success(), "the agent's exit code");
+}
+
+fn held(agent: &Agent<'_>, pid: u32) -> Held {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let status = fs::read_to_string(folder.join("status")).expect("a living agent");
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let resident = resident.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok());
+    let attached = agent.attached();
+    Held {
+        resident_kib: resident.expect("a number of kB"),
+        descriptors: fs::read_dir(folder.join("fd"))
+            .expect("descriptors")
+            .count(),
+        links: attached.links.len(),
+        programs: attached.programs.len(),
+        map_bytes: agent.map_bytes(),
+    }
+}
+
+#[track_caller]
+fn wait_for(agent: &Agent<'_>, interfaces: usize) {
+    within(2 * PATIENCE, "so many interfaces are captured", || {
+        let capturing = agent.metrics().sum("probe_interfaces_capturing", "");
+        (capturing == interfaces.cast_signed() as i64).then_some(())
+    });
+}

@@ -1,0 +1,127 @@
+//! Reloads of a running agent.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use super::{
+    agent::{Agent, Installation},
+    lab::Lab,
+    process::eventually,
+    skip,
+};
+
+/// Writes the configuration that [`Installation::new`] would, with other interfaces and something
+/// at its end.
+pub(crate) fn configure(installation: &Installation, interfaces: &str, rest: &str) {
+    let folder = installation.path().display();
+    installation.configure(&format!(
+        "interfaces: {interfaces}\n\
+         writeout: [{{ type: json, path: {folder}/json }}]\n\
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n{rest}"
+    ));
+}
+
+/// What the log says about a reload by a signal.
+#[track_caller]
+pub(crate) fn reload(agent: &Agent<'_>, installation: &Installation) -> String {
+    let before = told(installation).len();
+    agent.signal(Signal::HUP);
+    eventually("the reload is told", || {
+        told(installation).get(before).cloned()
+    })
+}
+
+/// The lines about reloads.
+fn told(installation: &Installation) -> Vec<String> {
+    let log = installation.log();
+    let lines = log.lines().filter(|line| line.contains("reloaded"));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_reload_changes_what_differs_or_nothing() {
+    if !skip::kernel_or_skip(&["ip", "bpftool"]) {
+        return;
+    }
+    let lab = Lab::without_links();
+    for link in ["one", "two", "three"] {
+        lab.host.ip(&format!("link add {link} type bridge\n"));
+    }
+    let installation = Installation::empty();
+    configure(&installation, "{ one: {}, two: {} }", "");
+    let agent = installation.start(&lab.host);
+    let links = agent.attached().links;
+    assert_eq!(links.len(), 4, "received and sent packets of two links");
+
+    configure(&installation, "{ one: {}, three: {} }", "");
+    let told = reload(&agent, &installation);
+    let expected = "1 enabled, 0 updated, 1 disabled, 1 untouched";
+    assert!(told.contains(expected), "{told}");
+    let kept = agent.attached().links;
+    assert_eq!(links.intersection(&kept).count(), 2, "those of one");
+
+    // A bridge does not take native XDP: it goes on as it was.
+    let picky = "{ one: { hook: xdp-native }, three: { hook: tc } }";
+    configure(&installation, picky, "");
+    let told = reload(&agent, &installation);
+    let expected = "0 enabled, 1 updated, 0 disabled, 0 untouched, 1 failed";
+    assert!(told.contains("reloaded in part"), "{told}");
+    assert!(told.contains(expected), "{told}");
+    let metrics = agent.metrics();
+    assert_eq!(metrics.sum("probe_attached_interfaces", "iface=\"one\""), 1);
+    assert!(installation.log().contains("restored=true"));
+
+    let before = agent.attached();
+    configure(
+        &installation,
+        "{ one: {} }",
+        "capture: { ring_buffer: 1MiB }\n",
+    );
+    let told = reload(&agent, &installation);
+    let expected = "not reloaded: capture.ring_buffer needs a restart";
+    assert!(told.contains(expected), "{told}");
+    installation.configure("interfaces: { one: {}, one: {} }\n");
+    let told = reload(&agent, &installation);
+    assert!(
+        told.contains("not reloaded: ") && told.contains("is given twice"),
+        "{told}"
+    );
+    assert_eq!(agent.attached(), before, "nothing was applied");
+
+    let rest = "rotation: { interval: 1s }\nlogging: { level: debug }\n";
+    configure(&installation, "{ one: {} }", rest);
+    let told = reload(&agent, &installation);
+    assert!(told.contains("1 disabled, 1 untouched"), "{told}");
+    eventually("it rotates by the new interval, and says so", || {
+        installation.log().contains("rotated").then_some(())
+    });
+    assert!(agent.terminate().success(), "the agent's exit code");
+}
+
+#[test]
+fn an_edit_of_a_watched_file_is_a_reload() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let lab = Lab::without_links();
+    lab.host
+        .ip("link add one type bridge\nlink add two type bridge\n");
+    let installation = Installation::empty();
+    configure(&installation, "{ one: {} }", "reload: { watch: true }\n");
+    let agent = installation.start(&lab.host);
+    configure(
+        &installation,
+        "{ one: {}, two: {} }",
+        "reload: { watch: true }\n",
+    );
+    // Put in its place as editors do it.
+    let file = installation.path().join("probe.yaml");
+    let aside = installation.path().join("aside");
+    fs::copy(&file, &aside).expect("a copy");
+    fs::rename(&aside, &file).expect("renamed");
+    eventually("the second link is captured", || {
+        (agent.metrics().sum("probe_interfaces_capturing", "") == 2).then_some(())
+    });
+    assert!(agent.terminate().success(), "the agent's exit code");
+}

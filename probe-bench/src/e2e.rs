@@ -1,0 +1,329 @@
+//! `bench e2e`: all CPU time that the machine spends because somebody watches a link.
+//!
+//! A generator sends frames of many flows at a steady rate through a veth pair; nobody, the agent
+//! and other probes watch the receiving end in turn. What is compared is the CPU time of the
+//! generator (in whose time the kernel handles the frames, hooks included), of the probe and of the
+//! kernel's own threads, above that with nobody. The time of others on the machine is not in it.
+
+mod flood;
+mod generator;
+mod probes;
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use self::{
+    generator::{Generator, Until},
+    probes::{Kind, Told, start},
+};
+use crate::{
+    Common, command,
+    facts::Facts,
+    lab::{LINK, Lab},
+    process::{kernel_threads_ns, machine_ns},
+    programs::Flows,
+    report::{self, Table, Verdict},
+    stats::median,
+};
+
+/// What the agent may cost over the best peer.
+const OVER_BEST_PEER: f64 = 1.0 / 12.0;
+/// What probes do after the last packet belongs to it, too: flushing, draining.
+const AFTERMATH: Duration = Duration::from_millis(1500);
+/// Fills caches and maps before a measurement, in seconds.
+const WARM_UP_S: f64 = 0.3;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Rounds, each of which measures everything once.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// Length of one measurement.
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Packets a second, for all the same: what the slowest can take without loss.
+    #[arg(long, default_value_t = 250_000)]
+    rate: u32,
+    /// Numbers of random flows.
+    #[arg(long, value_delimiter = ',')]
+    flows: Vec<u32>,
+    /// One more probe: a name and the command that watches `{iface}`, and does not go to the
+    /// background.
+    #[arg(long = "probe", value_name = "NAME=COMMAND", value_parser = Kind::parse)]
+    others: Vec<Kind>,
+    /// Only these probes.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// The agent's `capture` section, as YAML in braces.
+    #[arg(long, value_name = "YAML", default_value = "{}")]
+    capture: String,
+    /// Instead: a flood, in which every packet is a new flow, for so many seconds at full rate.
+    #[arg(long, value_name = "SECONDS")]
+    flood: Option<f64>,
+    /// The agent's `max_flows` in the flood.
+    #[arg(long, default_value_t = 1_000_000)]
+    max_flows: u64,
+}
+
+/// One measurement.
+struct Measured {
+    /// ns per packet: generator, probe and kernel threads.
+    cpu: f64,
+    /// ns per packet: whatever the machine did.
+    machine: f64,
+    /// ns per packet of the probe's own processes.
+    own: f64,
+    rss_mib: f64,
+    /// Packets that the link has received, warm-up included.
+    received: u64,
+    told: Told,
+}
+
+/// All measurements of a probe with a number of flows.
+struct Row {
+    flows: u32,
+    kind: Kind,
+    measured: Vec<Measured>,
+}
+
+pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
+    command::require(&["ip", "ethtool", "sysctl", "taskset"])?;
+    let facts = Facts::gather();
+    if let Some(seconds) = args.flood {
+        return flood::run(seconds, args.max_flows, common, &facts);
+    }
+    let kinds = kinds(args, common);
+    let mut flows = args.flows.clone();
+    if flows.is_empty() {
+        let short: &[u32] = &[1000];
+        flows.extend(if common.short {
+            short
+        } else {
+            &[1000, 1 << 16, 1_000_000]
+        });
+    }
+    let rounds = args.rounds.unwrap_or(if common.short { 1 } else { 3 });
+    let seconds = args.seconds.unwrap_or(if common.short { 2.0 } else { 5.0 });
+    let mut rows = Vec::new();
+    for flows in flows {
+        rows.extend(kinds.iter().map(|kind| Row {
+            flows,
+            kind: kind.clone(),
+            measured: Vec::new(),
+        }));
+    }
+    for round in 0..rounds {
+        for turn in 0..rows.len() {
+            // Each begins once, so that none always follows the same.
+            let index = (turn + round) % rows.len();
+            let row = &mut rows[index];
+            eprintln!(
+                ":: round {} of {rounds}: {}, {} flows",
+                round + 1,
+                row.kind.name(),
+                row.flows
+            );
+            let measured = measure(args, common, row, seconds)?;
+            row.measured.push(measured);
+        }
+    }
+    print(args, &facts, rounds, seconds, &rows);
+    let numbers = json!({
+        "rounds": rounds,
+        "seconds": seconds,
+        "rate": args.rate,
+        "results": rows.iter().map(|row| row.json(&rows)).collect::<Vec<_>>(),
+    });
+    report::finish(common, &facts, "e2e", numbers, &verdicts(common, &rows))
+}
+
+/// The probes that take part; those that are not installed are named.
+fn kinds(args: &Args, common: &Common) -> Vec<Kind> {
+    let mut kinds = vec![Kind::None, Kind::Probe];
+    if !common.short {
+        kinds.extend([Kind::Softflowd, Kind::Nfpcapd, Kind::Pmacctd]);
+    }
+    kinds.extend(args.others.iter().cloned());
+    kinds.retain(|kind| {
+        let is_wanted = args.only.is_empty() || args.only.iter().any(|it| it == kind.name());
+        *kind == Kind::None || is_wanted
+    });
+    kinds.retain(|kind| {
+        if !kind.is_here() {
+            eprintln!(":: {} is not installed, and left out", kind.name());
+        }
+        kind.is_here()
+    });
+    kinds
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "less than 2^52 ns, which are 52 days, and no negative number of packets"
+)]
+fn measure(args: &Args, common: &Common, row: &Row, seconds: f64) -> Result<Measured> {
+    let lab = Lab::new()?;
+    let mut generator = Generator::new(&common.programs, &lab, LINK)?;
+    let mut probe = start(&row.kind, &lab, &common.agent, &args.capture)?;
+    let before = generator.received()?;
+    let flows = Flows::Random(row.flows);
+    generator.send(flows, Until::Seconds(WARM_UP_S), args.rate)?;
+    thread::sleep(AFTERMATH);
+    let packets = (seconds * f64::from(args.rate)) as u64;
+    let (own, kernel, machine) = (probe.cpu_ns(), kernel_threads_ns(), machine_ns());
+    let sent = generator.send(flows, Until::Packets(packets), args.rate)?;
+    thread::sleep(AFTERMATH);
+    let own = probe.cpu_ns() - own;
+    let kernel = kernel_threads_ns().saturating_sub(kernel);
+    let machine = machine_ns() - machine;
+    let per_packet = |ns: f64| ns / sent.packets as f64;
+    Ok(Measured {
+        cpu: per_packet(sent.cpu_ns + own as f64 + kernel as f64),
+        machine: per_packet(machine as f64),
+        own: per_packet(own as f64),
+        rss_mib: probe.rss_bytes() as f64 / f64::from(1 << 20),
+        received: generator.received()? - before,
+        told: probe.told()?,
+    })
+}
+
+impl Row {
+    fn median(&self, value: impl Fn(&Measured) -> f64) -> f64 {
+        median(&self.measured.iter().map(value).collect::<Vec<_>>())
+    }
+
+    /// What it costs above nobody, round by round.
+    fn above_none(&self, rows: &[Self], value: impl Fn(&Measured) -> f64) -> f64 {
+        let none = rows
+            .iter()
+            .find(|row| row.flows == self.flows && row.kind == Kind::None);
+        let none = none.map_or(&[][..], |row| &row.measured);
+        let pairs = self.measured.iter().zip(none);
+        median(
+            &pairs
+                .map(|(own, none)| value(own) - value(none))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn cost(&self, rows: &[Self]) -> f64 {
+        self.above_none(rows, |it| it.cpu)
+    }
+
+    /// Packets of all rounds that it says it has lost.
+    fn lost(&self) -> Option<u64> {
+        self.measured.iter().map(|it| it.told.lost).sum()
+    }
+
+    fn received(&self) -> u64 {
+        self.measured.iter().map(|it| it.received).sum()
+    }
+
+    /// Packets on the link that it says nothing about.
+    fn unaccounted(&self) -> Option<i64> {
+        let one = |it: &Measured| {
+            let known = it.told.seen?
+                + if self.kind == Kind::Probe {
+                    0
+                } else {
+                    it.told.lost?
+                };
+            Some(it.received.cast_signed() - known.cast_signed() + it.told.residue.unwrap_or(0))
+        };
+        self.measured.iter().map(one).sum()
+    }
+
+    fn json(&self, rows: &[Self]) -> Value {
+        let values =
+            |value: fn(&Measured) -> f64| self.measured.iter().map(value).collect::<Vec<_>>();
+        json!({
+            "flows": self.flows,
+            "probe": self.kind.name(),
+            "cpu_ns_per_packet": values(|it| it.cpu),
+            "machine_ns_per_packet": values(|it| it.machine),
+            "own_ns_per_packet": values(|it| it.own),
+            "rss_mib": values(|it| it.rss_mib),
+            "ns_above_none": self.cost(rows),
+            "machine_ns_above_none": self.above_none(rows, |it| it.machine),
+            "received": self.received(),
+            "lost": self.lost(),
+            "unaccounted": self.unaccounted(),
+        })
+    }
+}
+
+/// The cheapest of the others at a number of flows.
+fn best_peer(rows: &[Row], flows: u32) -> Option<f64> {
+    let peers = rows
+        .iter()
+        .filter(|row| row.flows == flows && !matches!(row.kind, Kind::None | Kind::Probe));
+    peers.map(|row| row.cost(rows)).min_by(f64::total_cmp)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "small numbers, or failures")]
+fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for row in rows.iter().filter(|row| row.kind == Kind::Probe) {
+        let flows = row.flows;
+        let unaccounted = row.unaccounted().unwrap_or(i64::MAX) as f64;
+        let target = format!("{flows} flows, packets unaccounted");
+        verdicts.push(Verdict::at_most(target, unaccounted.abs(), 0.0));
+        // On a machine that does other things, too, whoever is not fast enough loses packets.
+        if flows > 1 << 16 || common.short {
+            continue;
+        }
+        let lost = row.lost().unwrap_or(u64::MAX) as f64;
+        verdicts.push(Verdict::at_most(
+            format!("{flows} flows, packets lost"),
+            lost,
+            0.0,
+        ));
+        if let Some(best) = best_peer(rows, flows) {
+            let target = format!("{flows} flows, CPU over the best peer");
+            let ratio = row.cost(rows) / best;
+            verdicts.push(Verdict::at_most(target, ratio, OVER_BEST_PEER));
+        }
+    }
+    verdicts
+}
+
+/// As Markdown, for docs/PERFORMANCE.md.
+fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) {
+    println!("{facts}  ");
+    println!(
+        "{} packets a second of 64 octets, medians of {rounds} rounds of {seconds} s\n",
+        args.rate
+    );
+    let mut table = Table::new([
+        "flows, probe",
+        "CPU per packet above none, ns",
+        "of it its processes, ns",
+        "over the best peer",
+        "whole machine above none, ns",
+        "RSS, MiB",
+        "packets",
+        "lost",
+        "unaccounted",
+    ]);
+    let number = |it: Option<i64>| it.map_or("not told".to_owned(), |it| it.to_string());
+    for row in rows {
+        let cost = row.cost(rows);
+        let best = best_peer(rows, row.flows).filter(|_| row.kind != Kind::None);
+        table.row([
+            format!("{}, {}", row.flows, row.kind.name()),
+            format!("{cost:.1}"),
+            format!("{:.1}", row.median(|it| it.own)),
+            best.map_or("–".to_owned(), |best| format!("{:.3}", cost / best)),
+            format!("{:.0}", row.above_none(rows, |it| it.machine)),
+            format!("{:.0}", row.median(|it| it.rss_mib)),
+            row.received().to_string(),
+            number(row.lost().map(u64::cast_signed)),
+            number(row.unaccounted()),
+        ]);
+    }
+    table.print();
+}

@@ -1,0 +1,174 @@
+//! The generator: frames of many flows into the monitored link, at a steady rate.
+//!
+//! XDP programs with live frames send what they redirect, about a million frames a second from one
+//! CPU, which also takes them in at the other end of the veth: all that the kernel does for a frame,
+//! hooks included, is in the time of the generator's thread.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_setaffinity};
+use serde_json::Value;
+
+use crate::{
+    command::{output, run},
+    lab::{Lab, enter, ip},
+    programs::{Flows, Programs, cpu_time_ns, run_live},
+};
+
+/// Between two bursts.
+const PERIOD: Duration = Duration::from_millis(4);
+/// Frames between two looks at the clock, at full rate.
+const FULL_BURST: u32 = 1 << 14;
+
+/// Sends frames out of the peer's end of the link.
+pub(crate) struct Generator<'a> {
+    lab: &'a Lab,
+    link: &'static str,
+    programs: Programs,
+    out_ifindex: u32,
+    frame: Vec<u8>,
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) packets: u64,
+    pub(crate) seconds: f64,
+    /// CPU time of the generator, with all that the kernel did for its frames.
+    pub(crate) cpu_ns: f64,
+}
+
+/// When to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Until {
+    Packets(u64),
+    Seconds(f64),
+}
+
+impl<'a> Generator<'a> {
+    /// Prepares the link, on which nobody else says anything.
+    pub(crate) fn new(object: &Path, lab: &'a Lab, link: &'static str) -> Result<Self> {
+        for namespace in [&lab.host, &lab.peer] {
+            let setting = format!("net.ipv6.conf.{link}.disable_ipv6=1");
+            let mut sysctl = crate::agent::inside(namespace, "sysctl".as_ref());
+            run(sysctl.args(["-qw", &setting]))?;
+            run(ip(namespace).args(["address", "flush", "dev", link]))?;
+        }
+        // With GRO the receiving end has the queue that redirected frames are put into.
+        let mut ethtool = crate::agent::inside(&lab.host, "ethtool".as_ref());
+        run(ethtool.args(["-K", link, "gro", "on"]))?;
+        Ok(Self {
+            lab,
+            link,
+            programs: Programs::load(object, 1)?,
+            out_ifindex: ifindex(&lab.peer, link)?,
+            frame: frame(),
+        })
+    }
+
+    /// Sends frames of these flows, at so many a second; 0: as fast as it goes.
+    pub(crate) fn send(&mut self, flows: Flows, until: Until, rate: u32) -> Result<Sent> {
+        self.programs.set_flows(flows, self.out_ifindex)?;
+        let namespace = &self.lab.peer;
+        let program = self.programs.program("bench_generate")?;
+        let frame = &self.frame;
+        let mut sent = enter(namespace, || {
+            pin(0)?;
+            let began = Instant::now();
+            let before = cpu_time_ns();
+            let mut packets = 0;
+            while let Some(burst) = next_burst(until, rate, packets, began.elapsed()) {
+                if burst == 0 {
+                    thread::sleep(PERIOD);
+                    continue;
+                }
+                run_live(program, frame, burst)?;
+                packets += u64::from(burst);
+            }
+            Ok(Sent {
+                packets,
+                seconds: began.elapsed().as_secs_f64(),
+                cpu_ns: cpu_time_ns() - before,
+            })
+        })?;
+        // What the program itself counted: the kernel may run it a few times more.
+        sent.packets = self.programs.runs()?;
+        Ok(sent)
+    }
+
+    /// Packets that the monitored end has received.
+    pub(crate) fn received(&self) -> Result<u64> {
+        let mut show = ip(&self.lab.host);
+        let text = output(show.args(["-s", "-j", "link", "show", self.link]))?;
+        let json: Value = serde_json::from_str(&text)?;
+        let packets = json[0]["stats64"]["rx"]["packets"].as_u64();
+        packets.context("`ip -s -j link` shows no received packets")
+    }
+}
+
+/// Frames that are due now; `None` at the end.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "positive and small"
+)]
+fn next_burst(until: Until, rate: u32, sent: u64, elapsed: Duration) -> Option<u32> {
+    let left = match until {
+        Until::Packets(packets) => packets.checked_sub(sent).filter(|left| *left > 0)?,
+        Until::Seconds(seconds) if elapsed.as_secs_f64() >= seconds => return None,
+        Until::Seconds(_) => u64::MAX,
+    };
+    if rate == 0 {
+        return Some(left.min(FULL_BURST.into()) as u32);
+    }
+    // Ahead by a period, so that the sleep after it is in time.
+    let due = ((elapsed + PERIOD).as_secs_f64() * f64::from(rate)) as u64;
+    // After a pause that somebody else took, no more than twice the usual at a time.
+    let most = (2.0 * PERIOD.as_secs_f64() * f64::from(rate)) as u64;
+    Some(due.saturating_sub(sent).min(left).min(most.max(1)) as u32)
+}
+
+/// Binds the calling thread to a CPU, where there are several.
+fn pin(cpu: usize) -> Result<()> {
+    if thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) {
+        return Ok(());
+    }
+    let mut cpus = CpuSet::new();
+    cpus.set(cpu);
+    sched_setaffinity(None, &cpus).context("cannot bind the generator to a CPU")
+}
+
+/// Index of a link in a namespace.
+pub(crate) fn ifindex(namespace: &str, link: &str) -> Result<u32> {
+    let text = output(ip(namespace).args(["-j", "link", "show", link]))?;
+    let json: Value = serde_json::from_str(&text)?;
+    let index = json[0]["ifindex"]
+        .as_u64()
+        .and_then(|it| u32::try_from(it).ok());
+    index.context("`ip -j link` shows no index")
+}
+
+/// A UDP datagram of 64 octets on the wire without checksum of the frame, to a station that is not
+/// there: behind the hooks, the receiver's stack throws it away.
+fn frame() -> Vec<u8> {
+    const PAYLOAD_LEN: u16 = 22;
+    const UDP: u8 = 17;
+    const DATAGRAM_LEN: u16 = 8 + PAYLOAD_LEN;
+    let mut frame = vec![0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 1, 0x08, 0x00];
+    frame.extend([0x45, 0]);
+    frame.extend((20 + DATAGRAM_LEN).to_be_bytes());
+    frame.extend([0, 0, 0, 0, 64, UDP, 0, 0]);
+    frame.extend([198, 18, 0, 1, 198, 18, 0, 2]);
+    // To a port that is no common service, so that nothing is aggregated away.
+    frame.extend(20_000_u16.to_be_bytes());
+    frame.extend(10_007_u16.to_be_bytes());
+    frame.extend(DATAGRAM_LEN.to_be_bytes());
+    // No checksum, and the payload.
+    frame.extend([0; 2 + PAYLOAD_LEN as usize]);
+    frame
+}

@@ -1,0 +1,357 @@
+//! The probes that are compared: how each is started, and what it tells of its losses.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::generator::ifindex;
+use crate::{
+    agent::{RunningAgent, inside},
+    command::{Server, find_program, output},
+    lab::{LINK, Lab},
+    metrics::{labelled_sum, sum},
+    process::{cpu_ns, family, rss_bytes},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+/// CPU of the probes; the generator has the first.
+const CPU: &str = "1";
+
+/// A kind of probe.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    /// Nobody watches: what is above its cost is a probe's.
+    None,
+    /// Ours.
+    Probe,
+    Softflowd,
+    Nfpcapd,
+    Pmacctd,
+    /// Name, and a command line with `{iface}`.
+    Other(String, String),
+}
+
+impl Kind {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::None => "none",
+            Self::Probe => "probe",
+            Self::Softflowd => "softflowd",
+            Self::Nfpcapd => "nfpcapd",
+            Self::Pmacctd => "pmacctd",
+            Self::Other(name, _) => name,
+        }
+    }
+
+    /// Whether it can run here. Debian's packages: softflowd, nfdump (since 1.7), pmacct.
+    pub(crate) fn is_here(&self) -> bool {
+        match self {
+            Self::None | Self::Probe | Self::Other(..) => true,
+            Self::Softflowd | Self::Nfpcapd | Self::Pmacctd => find_program(self.name()).is_some(),
+        }
+    }
+
+    /// `NAME=command line`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (name, command) = text.split_once('=').ok_or("NAME=COMMAND is wanted")?;
+        Ok(Self::Other(name.to_owned(), command.to_owned()))
+    }
+}
+
+/// What a probe says that it has seen and lost; `None` where it does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) seen: Option<u64>,
+    pub(crate) lost: Option<u64>,
+    /// Seen, but neither in flows nor in a named loss.
+    pub(crate) residue: Option<i64>,
+}
+
+/// A running probe. Stopped when dropped.
+pub(crate) enum Running {
+    None,
+    Probe(RunningAgent),
+    Peer(Peer),
+}
+
+/// Somebody else's probe, with a folder for what it writes.
+pub(crate) struct Peer {
+    kind: Kind,
+    server: Server,
+    folder: PathBuf,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Children of pmacctd end with their parent, if that can tell them.
+        drop(signal(self.server.0.id(), Signal::TERM));
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline && !matches!(self.server.0.try_wait(), Ok(Some(_))) {
+            thread::sleep(Duration::from_millis(20));
+        }
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+/// Starts a probe on the host's end of the link, and waits until it watches.
+pub(crate) fn start(kind: &Kind, lab: &Lab, agent: &Path, capture: &str) -> Result<Running> {
+    match kind {
+        Kind::None => Ok(Running::None),
+        Kind::Probe => {
+            let configuration = format!(
+                "interfaces: {{ {LINK}: {{}} }}\ncapture: {capture}\n\
+                 rotation: {{ interval: 1h }}\nlogging: {{ level: error }}\n"
+            );
+            let mut command = pinned(lab, agent.as_os_str());
+            Ok(Running::Probe(RunningAgent::start(
+                &mut command,
+                &configuration,
+            )?))
+        }
+        _ => Ok(Running::Peer(start_peer(kind, lab)?)),
+    }
+}
+
+fn start_peer(kind: &Kind, lab: &Lab) -> Result<Peer> {
+    let folder = format!("probe-bench-{}-{}", std::process::id(), kind.name());
+    let folder = std::env::temp_dir().join(folder);
+    fs::create_dir_all(&folder)?;
+    let mut command = peer_command(kind, lab, &folder)?;
+    let log = File::create(folder.join("log"))?;
+    let child = command
+        .current_dir(&folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("{} did not start", kind.name()))?;
+    let mut peer = Peer {
+        kind: kind.clone(),
+        server: Server(child),
+        folder,
+    };
+    peer.wait_until_it_watches(lab)?;
+    Ok(peer)
+}
+
+/// As their manuals have it: flows by the five-tuple, room for all of them, nobody to export to.
+fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
+    let here = folder.display();
+    let mut command = pinned(lab, kind.name().as_ref());
+    match kind {
+        Kind::Softflowd => {
+            command.args(["-d", "-i", LINK, "-m", "2000000", "-n", "127.0.0.1:9995"]);
+            command.args(["-p", &format!("{here}/pid"), "-c", &format!("{here}/ctl")]);
+        }
+        Kind::Nfpcapd => {
+            command.args(["-i", LINK, "-v", "-w", &here.to_string()]);
+        }
+        Kind::Pmacctd => {
+            let configuration = format!(
+                "daemonize: false\npcap_interface: {LINK}\n\
+                 aggregate: src_host, dst_host, src_port, dst_port, proto\n\
+                 plugins: print\nprint_output_file: /dev/null\nprint_refresh_time: 3600\n\
+                 plugin_pipe_size: 67108864\nplugin_buffer_size: 65536\n"
+            );
+            fs::write(folder.join("conf"), configuration)?;
+            command.args(["-f", &format!("{here}/conf")]);
+        }
+        Kind::Other(_, line) => {
+            command = pinned(lab, "sh".as_ref());
+            command.args(["-c", &format!("exec {}", line.replace("{iface}", LINK))]);
+        }
+        Kind::None | Kind::Probe => bail!("{} is no peer", kind.name()),
+    }
+    Ok(command)
+}
+
+/// In the host's namespace, on the CPU of the probes where there are several.
+fn pinned(lab: &Lab, program: &std::ffi::OsStr) -> Command {
+    if thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) {
+        return inside(&lab.host, program.as_ref());
+    }
+    let mut command = inside(&lab.host, "taskset".as_ref());
+    command.args(["--cpu-list", CPU]).arg(program);
+    command
+}
+
+impl Peer {
+    /// A socket of the packet family is bound to the link; what has none is given a second.
+    fn wait_until_it_watches(&mut self, lab: &Lab) -> Result<()> {
+        let ifindex = ifindex(&lab.host, LINK)?.to_string();
+        let began = Instant::now();
+        let patience = match self.kind {
+            Kind::Other(..) => Duration::from_secs(1),
+            _ => PATIENCE,
+        };
+        while began.elapsed() < patience {
+            if let Some(status) = self.server.0.try_wait()? {
+                bail!("{} ended ({status}): {}", self.kind.name(), self.log());
+            }
+            let path = format!("/proc/{}/net/packet", self.server.0.id());
+            let sockets = fs::read_to_string(path).unwrap_or_default();
+            let mut interfaces = sockets.lines().skip(1);
+            if interfaces.any(|line| line.split_whitespace().nth(4) == Some(&ifindex)) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        match self.kind {
+            Kind::Other(..) => Ok(()),
+            _ => bail!(
+                "{} does not watch the link: {}",
+                self.kind.name(),
+                self.log()
+            ),
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// The last number behind a word in what it wrote.
+    fn logged(&self, word: &str) -> Option<u64> {
+        number_behind(&self.log(), word)
+    }
+
+    fn told(&mut self) -> Result<Told> {
+        let pid = self.server.0.id();
+        let (seen, lost) = match self.kind {
+            Kind::Softflowd => {
+                let mut control = Command::new("softflowctl");
+                control.arg("-c").arg(self.folder.join("ctl"));
+                let text = output(control.arg("statistics"))?;
+                (
+                    number_behind(&text, "Packets processed:"),
+                    number_behind(&text, "dropped by libpcap:"),
+                )
+            }
+            Kind::Nfpcapd => {
+                // It tells at its end.
+                signal(pid, Signal::TERM)?;
+                self.server.0.wait()?;
+                (
+                    self.logged("Total: Processed:"),
+                    self.logged("dropped by OS/Buffer:"),
+                )
+            }
+            Kind::Pmacctd => {
+                signal(pid, Signal::USR1)?;
+                let deadline = Instant::now() + PATIENCE;
+                while self.logged("dropped_packets=").is_none() && Instant::now() < deadline {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                (
+                    self.logged("received_packets="),
+                    self.logged("dropped_packets="),
+                )
+            }
+            _ => (None, None),
+        };
+        Ok(Told {
+            seen,
+            lost,
+            residue: None,
+        })
+    }
+}
+
+impl Running {
+    fn pids(&self) -> Vec<u32> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Probe(agent) => family(agent.child.id()),
+            Self::Peer(peer) => family(peer.server.0.id()),
+        }
+    }
+
+    /// CPU time of all its processes so far, in ns.
+    pub(crate) fn cpu_ns(&self) -> u64 {
+        self.pids().into_iter().map(cpu_ns).sum()
+    }
+
+    /// Resident memory of all its processes, in bytes.
+    pub(crate) fn rss_bytes(&self) -> u64 {
+        let sizes = self.pids().into_iter().map(rss_bytes);
+        sizes.filter_map(Result::ok).sum()
+    }
+
+    /// What it says that it has seen and lost. It may have ended afterwards.
+    pub(crate) fn told(&mut self) -> Result<Told> {
+        match self {
+            Self::None => Ok(Told::default()),
+            Self::Probe(agent) => settled(agent),
+            Self::Peer(peer) => peer.told(),
+        }
+    }
+}
+
+/// What the agent tells once every packet that was seen has its address.
+fn settled(agent: &RunningAgent) -> Result<Told> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metrics = agent.metrics()?;
+        let residue = signed_sum(&metrics, "probe_ledger_residue_packets");
+        if residue == 0 || Instant::now() > deadline {
+            let lost = sum(&metrics, "probe_packets_dropped_total");
+            let unclaimed = labelled_sum(&metrics, "probe_unclaimed_packets_total", "");
+            return Ok(Told {
+                seen: Some(sum(&metrics, "probe_packets_seen_total")),
+                lost: Some(lost + unclaimed),
+                residue: Some(residue),
+            });
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Sum over all series whose line begins so.
+pub(crate) fn signed_sum(metrics: &str, name: &str) -> i64 {
+    let series = metrics.lines().filter(|line| line.starts_with(name));
+    let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok());
+    values.sum()
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    Ok(kill_process(pid.context("no process id")?, signal)?)
+}
+
+/// The last number that follows a text.
+fn number_behind(text: &str, before: &str) -> Option<u64> {
+    let rest = text.rsplit_once(before)?.1.trim_start();
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    rest[..end.unwrap_or(rest.len())].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, number_behind, signed_sum};
+
+    #[test]
+    fn the_last_number_behind_a_text_counts() {
+        let text = "dropped by OS/Buffer: 1, x\ndropped by OS/Buffer: 27, freeze";
+        assert_eq!(number_behind(text, "dropped by OS/Buffer:"), Some(27));
+        assert_eq!(number_behind(text, "dropped_packets="), None);
+    }
+
+    #[test]
+    fn residues_may_be_negative() {
+        assert_eq!(signed_sum("r{a=\"1\"} -3\nr{a=\"2\"} 1\n", "r{"), -2);
+    }
+
+    #[test]
+    fn another_probe_has_a_name_and_a_command() {
+        let other = Kind::parse("x=run -i {iface} a=b").expect("a probe");
+        assert_eq!(other, Kind::Other("x".into(), "run -i {iface} a=b".into()));
+        assert!(Kind::parse("x").is_err());
+    }
+}

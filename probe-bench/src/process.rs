@@ -1,0 +1,119 @@
+//! What the kernel tells of a process.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+
+/// Resident memory in bytes.
+pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// Resident memory of its own, in bytes: mapped rings, of which more and more is touched, aside.
+pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "RssAnon:")
+}
+
+fn status_bytes(pid: u32, key: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib = number(&text, key).with_context(|| format!("{path} names no {key}"))?;
+    Ok(kib << 10)
+}
+
+/// CPU time that all its threads have taken, in ns, those that have ended aside.
+pub(crate) fn cpu_ns(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let times = tasks.into_iter().flatten().flatten().filter_map(|task| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    times.sum()
+}
+
+/// CPU time of all kernel threads, in ns: what the kernel does for others, but not in their time.
+pub(crate) fn kernel_threads_ns() -> u64 {
+    const KTHREADD: u32 = 2;
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| *pid == KTHREADD || parent(*pid) == Some(KTHREADD))
+        .map(cpu_ns)
+        .sum()
+}
+
+/// CPU time that the whole machine has spent on anything, in ns, to the 10 ms.
+pub(crate) fn machine_ns() -> u64 {
+    const TICK_NS: u64 = 10_000_000;
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let line = text.lines().next().unwrap_or_default();
+    let ticks = line
+        .split_whitespace()
+        .skip(1)
+        .map(|it| it.parse().unwrap_or(0));
+    // user nice system idle iowait irq softirq; the others are in them or the hypervisor's.
+    let busy = ticks
+        .enumerate()
+        .filter(|(at, _)| [0, 1, 2, 5, 6].contains(at));
+    busy.map(|(_, ticks): (_, u64)| ticks).sum::<u64>() * TICK_NS
+}
+
+/// A process and all that it has started.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|it| it.file_name().to_str()?.parse::<u32>().ok());
+    let parents: Vec<_> = pids.filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        let children = parents.iter().filter(|(_, its)| *its == parent);
+        family.extend(children.map(|(pid, _)| *pid));
+        next += 1;
+    }
+    family
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in brackets and may hold anything; state and parent follow.
+    let (_, rest) = text.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Kernel memory of the eBPF maps and programs that a process holds, in bytes (6.4 and newer).
+pub(crate) fn bpf_bytes(pid: u32) -> u64 {
+    let mut objects = BTreeMap::new();
+    let files = fs::read_dir(format!("/proc/{pid}/fdinfo"));
+    for file in files.into_iter().flatten().flatten() {
+        let text = fs::read_to_string(file.path()).unwrap_or_default();
+        for kind in ["map_id:", "prog_id:"] {
+            if let (Some(id), Some(bytes)) = (number(&text, kind), number(&text, "memlock:")) {
+                objects.insert((kind, id), bytes);
+            }
+        }
+    }
+    objects.values().sum()
+}
+
+fn number(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cpu_ns, family, number, rss_bytes};
+
+    #[test]
+    fn this_process_has_memory_time_and_itself() {
+        let me = std::process::id();
+        assert!(rss_bytes(me).expect("a living process") > 0);
+        assert!(cpu_ns(me) > 0);
+        assert_eq!(family(me).first(), Some(&me));
+    }
+
+    #[test]
+    fn numbers_are_found_by_their_key() {
+        assert_eq!(number("a:\t1\nmemlock:\t4096 kB\n", "memlock:"), Some(4096));
+        assert_eq!(number("a:\t1\n", "memlock:"), None);
+    }
+}

@@ -1,0 +1,336 @@
+//! Coalescing: which packets of a flow make one record.
+//!
+//! The programs keep a cache of open records, one area per CPU and bank. A packet is added to the
+//! record in its place if that [takes](Coalesce::takes) it; else the record that was there goes to
+//! the ring, and the packet opens a new one. What is left in the area of a closed bank the agent
+//! takes out itself.
+
+use zerocopy::transmute_ref;
+
+use crate::{
+    control::BANKS,
+    ports::{ICMP, ICMPV6},
+    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordV4, RecordV6},
+};
+
+// RFC 9293, section 3.1.
+const TCP_SYN: u8 = 0x02;
+const TCP_ACK: u8 = 0x10;
+
+/// What makes a record of its own of each packet: fragments have an identification and go by the
+/// fragment table, and a cut transport header is noted packet by packet.
+const NEVER_COALESCED: u8 = NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT | NOTE_SHORT_TRANSPORT;
+
+/// In the last word of a record: the end of the key, and the notes. Between them lie the TCP flags
+/// and the auxiliary byte.
+const KEY_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff]);
+/// The same with the auxiliary byte.
+const KEY_AUX_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff]);
+
+/// Odd numbers without pattern (the first digits of π and of its fractions): one for each word.
+const FACTORS: [u64; 5] = [
+    0x2437_15d3_08a3_8d31,
+    0x9e37_79b9_7f4a_7c15,
+    0xa409_3822_299f_31d1,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+];
+
+/// Position of the area of a CPU and bank.
+#[inline(always)]
+pub const fn area(cpu: u32, bank: u32) -> u32 {
+    cpu * BANKS + bank
+}
+
+/// Entries of a map of dirty bits for areas of so many slots: words of 64 bits.
+#[inline(always)]
+pub const fn dirty_words(slots: u32) -> u32 {
+    slots.div_ceil(u64::BITS)
+}
+
+/// A record that packets can be added to.
+pub trait Coalesce: Copy {
+    /// Whether it may stay open for more packets.
+    fn is_coalescible(&self) -> bool;
+
+    /// Whether it is an entry without packets, which every entry is at first.
+    fn is_vacant(&self) -> bool;
+
+    /// A number of which any bits choose the place in an area.
+    fn hash(&self) -> u32;
+
+    /// Whether the packets of another record belong into this one: they are of the same flow,
+    /// interface, direction and bank, nothing that tells the direction of a flow is lost (the kind
+    /// of an ICMP message, the start of a TCP connection), and the count of packets does not
+    /// overflow.
+    fn takes(&self, other: &Self) -> bool;
+
+    /// Adds the packets of another record, which came later. The auxiliary byte stays that of the
+    /// first packet.
+    fn absorb(&mut self, other: &Self);
+}
+
+macro_rules! coalesce {
+    ($record:ty, words = $words:literal) => {
+        impl Coalesce for $record {
+            #[inline(always)]
+            fn is_coalescible(&self) -> bool {
+                self.notes & NEVER_COALESCED == 0
+            }
+
+            #[inline(always)]
+            fn is_vacant(&self) -> bool {
+                self.packets == 0
+            }
+
+            #[inline(always)]
+            #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+            fn hash(&self) -> u32 {
+                let words: &[u64; $words] = transmute_ref!(self);
+                let last = words[$words - 1] & KEY_AND_NOTES;
+                let mut hash = (last ^ u64::from(self.ifindex)).wrapping_mul(FACTORS[0]);
+                let mut word = FIRST_KEY_WORD;
+                while word < $words - 1 {
+                    hash ^= words[word].wrapping_mul(FACTORS[word - FIRST_KEY_WORD + 1]);
+                    word += 1;
+                }
+                // A product passes bits upwards only: what differs in the highest octet of a word has
+                // to come down, and be spread once more, to reach the bits that choose the slot.
+                let folded = hash ^ (hash >> 32);
+                (folded.wrapping_mul(FACTORS[0]) >> 32) as u32
+            }
+
+            #[inline(always)]
+            fn takes(&self, other: &Self) -> bool {
+                let words: &[u64; $words] = transmute_ref!(self);
+                let others: &[u64; $words] = transmute_ref!(other);
+                let mask = match other.key.ip_protocol {
+                    ICMP | ICMPV6 => KEY_AUX_AND_NOTES,
+                    _ => KEY_AND_NOTES,
+                };
+                let mut differing = (words[$words - 1] ^ others[$words - 1]) & mask;
+                differing |= u64::from(self.ifindex ^ other.ifindex);
+                let mut word = FIRST_KEY_WORD;
+                while word < $words - 1 {
+                    differing |= words[word] ^ others[word];
+                    word += 1;
+                }
+                differing == 0
+                    && keeps_handshake(self.aux, other.tcp_flags)
+                    && self.packets.checked_add(other.packets).is_some()
+            }
+
+            #[inline(always)]
+            fn absorb(&mut self, other: &Self) {
+                self.octets += other.octets;
+                self.packets = self.packets.wrapping_add(other.packets);
+                self.last_or_fragment_id = other.last_or_fragment_id;
+                self.tcp_flags |= other.tcp_flags;
+            }
+        }
+    };
+}
+
+/// The key starts at an offset of 24 bytes.
+const FIRST_KEY_WORD: usize = 3;
+
+coalesce!(RecordV4, words = 5);
+coalesce!(RecordV6, words = 8);
+
+/// A SYN (or SYN+ACK) is only added to a record whose first packet was the same, so that each says
+/// by the auxiliary byte of a record who opened the connection. Records of other protocols have no
+/// TCP flags.
+#[inline(always)]
+const fn keeps_handshake(first: u8, flags: u8) -> bool {
+    flags & TCP_SYN == 0 || (first ^ flags) & (TCP_SYN | TCP_ACK) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Coalesce, dirty_words};
+    use crate::{
+        ephash::{EpHash, EpHashV4, EpHashV6},
+        ports::{ICMP, ICMPV6, TCP, UDP},
+        record::{
+            EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
+            NOTE_SHORT_TRANSPORT, RecordHead, place,
+        },
+    };
+
+    fn key<const N: usize>(ip_protocol: u8) -> EpHash<N> {
+        EpHash {
+            src_addr: [1; N],
+            src_port: [2; 2],
+            dst_addr: [3; N],
+            dst_port: [4; 2],
+            ip_protocol,
+        }
+    }
+
+    fn head(flags: u8) -> RecordHead {
+        RecordHead {
+            octets: 100,
+            packets: 1,
+            ifindex: 7,
+            first: 10,
+            last_or_fragment_id: 10,
+            tcp_flags: flags,
+            aux: flags,
+            notes: place(EGRESS, 1),
+        }
+    }
+
+    /// Every byte of the key and the interface and direction tell records apart.
+    fn differing<const N: usize>(mut differ: impl FnMut(EpHash<N>, RecordHead)) {
+        let same = key::<N>(UDP);
+        for byte in 0..N {
+            let (mut src, mut dst) = (same, same);
+            src.src_addr[byte] ^= 0x80;
+            dst.dst_addr[byte] ^= 1;
+            differ(src, head(0));
+            differ(dst, head(0));
+        }
+        for byte in 0..2 {
+            let (mut src, mut dst) = (same, same);
+            src.src_port[byte] ^= 1;
+            dst.dst_port[byte] ^= 0x80;
+            differ(src, head(0));
+            differ(dst, head(0));
+        }
+        differ(key(TCP), head(0));
+        let elsewhere = RecordHead {
+            ifindex: 8,
+            ..head(0)
+        };
+        differ(same, elsewhere);
+        let inwards = RecordHead {
+            notes: place(INGRESS, 1),
+            ..head(0)
+        };
+        differ(same, inwards);
+    }
+
+    #[test]
+    fn only_packets_of_one_flow_are_added_up() {
+        let v4 = key::<4>(UDP).into_record(head(0));
+        let v6 = key::<16>(UDP).into_record(head(0));
+        assert!(v4.takes(&v4) && v6.takes(&v6));
+        differing(|key: EpHashV4, head| {
+            let other = key.into_record(head);
+            assert!(!v4.takes(&other) && !other.takes(&v4), "{other:?}");
+            assert_ne!(v4.hash(), other.hash(), "{other:?}");
+        });
+        differing(|key: EpHashV6, head| {
+            let other = key.into_record(head);
+            assert!(!v6.takes(&other) && !other.takes(&v6), "{other:?}");
+            assert_ne!(v6.hash(), other.hash(), "{other:?}");
+        });
+    }
+
+    #[test]
+    fn sums_keep_the_first_auxiliary_byte_and_the_last_time() {
+        let mut sum = key::<4>(TCP).into_record(head(0x02));
+        let later = RecordHead {
+            first: 12,
+            last_or_fragment_id: 12,
+            packets: 3,
+            ..head(0x18)
+        };
+        let later = key::<4>(TCP).into_record(later);
+        assert!(sum.takes(&later));
+        sum.absorb(&later);
+        let expected = RecordHead {
+            octets: 200,
+            packets: 4,
+            last_or_fragment_id: 12,
+            tcp_flags: 0x1a,
+            ..head(0x02)
+        };
+        assert_eq!(sum.head(), expected);
+    }
+
+    #[test]
+    fn the_start_of_a_connection_is_never_swallowed() {
+        let (syn, syn_ack, ack, reset) = (0x02, 0x12, 0x10, 0x14);
+        let takes = |first, flags| {
+            let record = |flags| key::<16>(TCP).into_record(head(flags));
+            record(first).takes(&record(flags))
+        };
+        for first in [syn, syn_ack, ack, reset, 0] {
+            assert!(takes(first, ack) && takes(first, reset) && takes(first, 0));
+            assert_eq!(takes(first, syn), first == syn, "SYN into {first:#x}");
+            assert_eq!(takes(first, syn_ack), first == syn_ack, "into {first:#x}");
+        }
+        assert!(takes(syn, syn | 0xc0), "ECN setup, repeated without");
+    }
+
+    #[test]
+    fn icmp_messages_of_different_kinds_stay_apart() {
+        for protocol in [ICMP, ICMPV6] {
+            let record = |aux| {
+                key::<4>(protocol).into_record(RecordHead {
+                    tcp_flags: 0,
+                    ..head(aux)
+                })
+            };
+            assert!(record(8).takes(&record(8)));
+            assert!(!record(8).takes(&record(0)));
+        }
+    }
+
+    #[test]
+    fn a_count_that_is_full_takes_no_more() {
+        let full = key::<4>(UDP).into_record(RecordHead {
+            packets: u32::MAX - 1,
+            ..head(0)
+        });
+        let one = key::<4>(UDP).into_record(head(0));
+        let mut sum = full;
+        assert!(sum.takes(&one));
+        sum.absorb(&one);
+        assert!(!sum.takes(&one));
+    }
+
+    #[test]
+    fn fragments_and_cut_headers_are_not_coalesced() {
+        for note in [
+            NOTE_FIRST_FRAGMENT,
+            NOTE_LATER_FRAGMENT,
+            NOTE_SHORT_TRANSPORT,
+        ] {
+            let noted = RecordHead {
+                notes: note,
+                ..head(0)
+            };
+            assert!(!key::<4>(UDP).into_record(noted).is_coalescible());
+            assert!(!key::<16>(UDP).into_record(noted).is_coalescible());
+        }
+        assert!(key::<4>(UDP).into_record(head(0)).is_coalescible());
+    }
+
+    #[test]
+    fn neighbouring_flows_spread_over_the_slots() {
+        const SLOTS: usize = 4096;
+        let mut used = [0_u8; SLOTS];
+        for host in 0..16_u8 {
+            for port in 0..256_u16 {
+                let mut key = key::<4>(UDP);
+                key.dst_addr[3] = host;
+                key.src_port = port.to_be_bytes();
+                used[key.into_record(head(0)).hash() as usize % SLOTS] += 1;
+            }
+        }
+        let mut vacant = 0;
+        for flows in used {
+            vacant += usize::from(flows == 0);
+        }
+        // 1/e of them by chance.
+        assert!(vacant < SLOTS * 45 / 100, "{vacant} slots are vacant");
+        assert!(used.iter().all(|it| *it < 12));
+    }
+
+    #[test]
+    fn a_dirty_bit_for_each_slot() {
+        assert_eq!([1, 64, 65, 4096].map(dirty_words), [1, 1, 2, 64]);
+    }
+}

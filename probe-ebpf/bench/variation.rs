@@ -1,0 +1,17 @@
+//! How frames become those of many flows: what the benchmark tells its programs.
+//!
+//! Compiled twice, into the programs and into the benchmark, so that the two cannot disagree.
+
+/// The one value of the map `VARIATION`, by the `*` positions of this module.
+pub(crate) type Variation = [u64; 5];
+
+/// Position: state of the random numbers (32 bits, not 0), or the number of the next flow.
+pub(crate) const STATE: usize = 0;
+/// Position: number of flows, at most 2^32.
+pub(crate) const FLOWS: usize = 1;
+/// Position: 1 if flows come one after the other, 0 if each is drawn at random.
+pub(crate) const IN_TURN: usize = 2;
+/// Position: interface that the generator sends to.
+pub(crate) const OUT_IFINDEX: usize = 3;
+/// Position: runs so far.
+pub(crate) const RUNS: usize = 4;

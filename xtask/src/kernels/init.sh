@@ -1,0 +1,63 @@
+#!/bin/sh
+# The first process of a kernel under test: no distribution, no disk, only what lies beside it.
+# Each line that starts with "verdict" is read by `cargo xtask kernels`.
+export PATH=/bin
+# With a path, ip and tc are iproute2's: busybox prefers its own under the bare name.
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t bpf bpf /sys/fs/bpf
+mkdir -p /run/netns
+echo "verdict kernel $(uname -r)"
+
+probe-agent selftest
+echo "verdict selftest $?"
+
+for module in /modules/*.ko; do
+    insmod "$module"
+done
+/bin/ip link set lo up
+/bin/ip netns add peer
+/bin/ip link add probe0 type veth peer name peer0 netns peer
+/bin/ip addr add 198.18.0.1/24 dev probe0
+/bin/ip link set probe0 up
+/bin/ip netns exec peer ip addr add 198.18.0.2/24 dev peer0
+/bin/ip netns exec peer ip link set peer0 up
+
+probe-agent run --config /probe.yaml &
+agent=$!
+metrics() {
+    wget -q -O - http://127.0.0.1:9478/metrics
+}
+# wait_for SECONDS COMMAND...
+wait_for() {
+    left=$1
+    shift
+    until "$@"; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || return 1
+        sleep 1
+    done
+}
+ready() {
+    wget -q -O /dev/null http://127.0.0.1:9478/readyz 2>/dev/null
+}
+wait_for 60 ready
+/bin/ip netns exec peer ping -A -c 100 -q 198.18.0.1 | grep packets
+# Both ways.
+counted() {
+    metrics | grep -Eq '^probe_packets_processed_total\{iface="probe0"\} 2[0-9][0-9]$'
+}
+wait_for 15 counted
+metrics | grep -E '^probe_(packets_processed_total|ledger_residue_packets|attached_interfaces)' |
+    while read -r series value; do
+        echo "verdict $series $value"
+    done
+kill -TERM "$agent"
+wait "$agent"
+echo "verdict stopped $?"
+echo "verdict left $(for hook in ingress egress; do /bin/tc filter show dev probe0 $hook; done | grep -c bpf)"
+cat /flows/iface=probe0/*/*.jsonl | grep '"proto":1,' | while read -r line; do
+    echo "verdict flow $line"
+done
+poweroff -f
