@@ -161,14 +161,14 @@ pub enum LoadError {
     },
     /// The verifier refused a program.
     #[error(
-        "the kernel refuses the eBPF program {program}: {source}: please report this with the \
+        "the kernel refuses the eBPF program {program}: {reason}: please report this with the \
          kernel's release"
     )]
     Program {
         /// Name of the program.
         program: &'static str,
         /// What the kernel said, with the end of the verifier's log.
-        source: Box<ProgramError>,
+        reason: String,
     },
     /// The ticks of the kernel cannot be read.
     #[error("cannot read the kernel's tick count: {0}: please report this with its release")]
@@ -199,7 +199,8 @@ impl Object {
         raise_memlock_limit();
         let mut loader = EbpfLoader::new();
         loader
-            .verifier_log_level(VerifierLogLevel::DISABLE)
+            // For programs that were refused: aya then asks once more, with a log.
+            .verifier_log_level(VerifierLogLevel::DEBUG)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
         let (cache_slots, counters_per_cpu) = (options.cache_slots(), options.counters_per_cpu());
@@ -254,12 +255,30 @@ impl Object {
         };
         match loaded {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(source) => Err(LoadError::Program {
+            Err(error) => Err(LoadError::Program {
                 program: name,
-                source: Box::new(source),
+                reason: refusal(&error),
             }),
         }
     }
+}
+
+/// Lines at the end of the verifier's log that tell why it refused a program; before them it tells
+/// the way there, instruction by instruction.
+const TELLING_LINES: usize = 12;
+
+fn refusal(error: &ProgramError) -> String {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<_> = log.lines().collect();
+    let telling = &lines[lines.len().saturating_sub(TELLING_LINES)..];
+    format!("{io_error}\n{}\n", telling.join("\n"))
 }
 
 /// Release of the running kernel as a number, or 0.0.0 if it cannot be read.

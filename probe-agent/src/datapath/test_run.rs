@@ -89,7 +89,7 @@ impl Object {
         };
         let info = info.map_err(|source| LoadError::Program {
             program,
-            source: Box::new(source),
+            reason: source.to_string(),
         })?;
         Ok(ProgramFacts {
             verified_instructions: info.verified_instruction_count(),
