@@ -156,12 +156,11 @@ fn put<R: Coalesce>(open: &mut BTreeMap<u32, R>, slots: u32, record: R) -> Optio
         return Some(record);
     }
     let slot = record.hash() % slots;
-    match open.get_mut(&slot) {
-        Some(entry) if entry.takes(&record) => {
-            entry.absorb(&record);
-            None
-        }
-        _ => open.insert(slot, record),
+    let is_added = open.get_mut(&slot).is_some_and(|it| it.absorb(&record));
+    if is_added {
+        None
+    } else {
+        open.insert(slot, record)
     }
 }
 

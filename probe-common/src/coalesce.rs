@@ -5,7 +5,7 @@
 //! the ring, and the packet opens a new one. What is left in the area of a closed bank the agent
 //! takes out itself.
 
-use zerocopy::transmute_ref;
+use zerocopy::{transmute_mut, transmute_ref};
 
 use crate::{
     control::BANKS,
@@ -26,6 +26,8 @@ const NEVER_COALESCED: u8 = NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT | NOTE_SHO
 const KEY_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff]);
 /// The same with the auxiliary byte.
 const KEY_AUX_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff]);
+
+const TCP_FLAGS: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0xff, 0, 0]);
 
 /// Odd numbers without pattern (the first digits of π and of its fractions): one for each word.
 const FACTORS: [u64; 5] = [
@@ -56,18 +58,19 @@ pub trait Coalesce: Copy {
     /// Whether it is an entry without packets, which every entry is at first.
     fn is_vacant(&self) -> bool;
 
+    /// Whether nothing but who spoke first tells the direction of the flow: both ports are the same
+    /// (or none), and neither a handshake nor the ports say anything.
+    fn is_told_by_order(&self) -> bool;
+
     /// A number of which any bits choose the place in an area.
     fn hash(&self) -> u32;
 
-    /// Whether the packets of another record belong into this one: they are of the same flow,
-    /// interface, direction and bank, nothing that tells the direction of a flow is lost (the kind
-    /// of an ICMP message, the start of a TCP connection), and the count of packets does not
-    /// overflow.
-    fn takes(&self, other: &Self) -> bool;
-
-    /// Adds the packets of another record, which came later. The auxiliary byte stays that of the
-    /// first packet.
-    fn absorb(&mut self, other: &Self);
+    /// Adds the packets of another record, which came later, if they belong into this one: they are
+    /// of the same flow, interface, direction and bank, nothing that tells the direction of a flow
+    /// is lost (the kind of an ICMP message, the start of a TCP connection), and the count of
+    /// packets does not overflow. The auxiliary byte stays that of the first packet. Says whether
+    /// they were added; a vacant entry takes none.
+    fn absorb(&mut self, other: &Self) -> bool;
 }
 
 macro_rules! coalesce {
@@ -84,7 +87,11 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
-            #[expect(clippy::cast_possible_truncation, reason = "both halves are used")]
+            fn is_told_by_order(&self) -> bool {
+                self.key.src_port == self.key.dst_port
+            }
+
+            #[inline(always)]
             fn hash(&self) -> u32 {
                 let words: &[u64; $words] = transmute_ref!(self);
                 let last = words[$words - 1] & KEY_AND_NOTES;
@@ -101,36 +108,41 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
-            fn takes(&self, other: &Self) -> bool {
-                let words: &[u64; $words] = transmute_ref!(self);
+            fn absorb(&mut self, other: &Self) -> bool {
+                let (last, first_flags) = (other.last_or_fragment_id, self.aux);
+                let words: &mut [u64; $words] = transmute_mut!(self);
                 let others: &[u64; $words] = transmute_ref!(other);
+                // Each word is read once and written once: in the program every instruction counts.
+                let tail = words[$words - 1];
                 let mask = match other.key.ip_protocol {
                     ICMP | ICMPV6 => KEY_AUX_AND_NOTES,
                     _ => KEY_AND_NOTES,
                 };
-                let mut differing = (words[$words - 1] ^ others[$words - 1]) & mask;
-                differing |= u64::from(self.ifindex ^ other.ifindex);
+                let mut differing = (tail ^ others[$words - 1]) & mask;
                 let mut word = FIRST_KEY_WORD;
                 while word < $words - 1 {
                     differing |= words[word] ^ others[word];
                     word += 1;
                 }
-                differing == 0
-                    && keeps_handshake(self.aux, other.tcp_flags)
-                    && self.packets.checked_add(other.packets).is_some()
-            }
-
-            #[inline(always)]
-            fn absorb(&mut self, other: &Self) {
+                let counts = u64::from_le(words[COUNTS_WORD]);
+                let sum = counts.wrapping_add(other.packets.into());
+                // A carry out of the packets would show here as another interface.
+                differing |= sum >> 32 ^ u64::from(other.ifindex);
+                if differing != 0 || !keeps_handshake(first_flags, other.tcp_flags) {
+                    return false;
+                }
+                words[COUNTS_WORD] = sum.to_le();
+                words[$words - 1] = tail | others[$words - 1] & TCP_FLAGS;
                 self.octets += other.octets;
-                self.packets = self.packets.wrapping_add(other.packets);
-                self.last_or_fragment_id = other.last_or_fragment_id;
-                self.tcp_flags |= other.tcp_flags;
+                self.last_or_fragment_id = last;
+                true
             }
         }
     };
 }
 
+/// Packets in the low half, the interface in the high one.
+const COUNTS_WORD: usize = 1;
 /// The key starts at an offset of 24 bytes.
 const FIRST_KEY_WORD: usize = 3;
 
@@ -147,13 +159,15 @@ const fn keeps_handshake(first: u8, flags: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use zerocopy::FromZeros;
+
     use super::{Coalesce, dirty_words};
     use crate::{
         ephash::{EpHash, EpHashV4, EpHashV6},
         ports::{ICMP, ICMPV6, TCP, UDP},
         record::{
             EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
-            NOTE_SHORT_TRANSPORT, RecordHead, place,
+            NOTE_SHORT_TRANSPORT, RecordHead, RecordV4, place,
         },
     };
 
@@ -178,6 +192,40 @@ mod tests {
             aux: flags,
             notes: place(EGRESS, 1),
         }
+    }
+
+    /// Whether a record takes the packets of another one. One that does not stays as it is.
+    fn takes<R: Coalesce + PartialEq + core::fmt::Debug>(record: &R, other: &R) -> bool {
+        let mut sum = *record;
+        let is_taken = sum.absorb(other);
+        assert!(is_taken || sum == *record);
+        is_taken
+    }
+
+    #[test]
+    fn a_vacant_entry_takes_nothing() {
+        let mut vacant = RecordV4::new_zeroed();
+        assert!(vacant.is_vacant());
+        let zeros = EpHashV4::new_zeroed().into_record(RecordHead {
+            packets: 1,
+            ifindex: 7,
+            ..RecordHead::default()
+        });
+        assert!(!vacant.absorb(&zeros));
+    }
+
+    #[test]
+    fn equal_ports_leave_the_direction_to_the_order() {
+        let told = |src_port, dst_port| {
+            let ports = EpHash {
+                src_port,
+                dst_port,
+                ..key::<4>(UDP)
+            };
+            ports.into_record(head(0)).is_told_by_order()
+        };
+        assert!(told([0, 53], [0, 53]) && told([0; 2], [0; 2]));
+        assert!(!told([0, 53], [0, 54]));
     }
 
     /// Every byte of the key and the interface and direction tell records apart.
@@ -214,15 +262,15 @@ mod tests {
     fn only_packets_of_one_flow_are_added_up() {
         let v4 = key::<4>(UDP).into_record(head(0));
         let v6 = key::<16>(UDP).into_record(head(0));
-        assert!(v4.takes(&v4) && v6.takes(&v6));
+        assert!(takes(&v4, &v4) && takes(&v6, &v6));
         differing(|key: EpHashV4, head| {
             let other = key.into_record(head);
-            assert!(!v4.takes(&other) && !other.takes(&v4), "{other:?}");
+            assert!(!takes(&v4, &other) && !takes(&other, &v4), "{other:?}");
             assert_ne!(v4.hash(), other.hash(), "{other:?}");
         });
         differing(|key: EpHashV6, head| {
             let other = key.into_record(head);
-            assert!(!v6.takes(&other) && !other.takes(&v6), "{other:?}");
+            assert!(!takes(&v6, &other) && !takes(&other, &v6), "{other:?}");
             assert_ne!(v6.hash(), other.hash(), "{other:?}");
         });
     }
@@ -237,8 +285,7 @@ mod tests {
             ..head(0x18)
         };
         let later = key::<4>(TCP).into_record(later);
-        assert!(sum.takes(&later));
-        sum.absorb(&later);
+        assert!(sum.absorb(&later));
         let expected = RecordHead {
             octets: 200,
             packets: 4,
@@ -252,16 +299,16 @@ mod tests {
     #[test]
     fn the_start_of_a_connection_is_never_swallowed() {
         let (syn, syn_ack, ack, reset) = (0x02, 0x12, 0x10, 0x14);
-        let takes = |first, flags| {
+        let joins = |first, flags| {
             let record = |flags| key::<16>(TCP).into_record(head(flags));
-            record(first).takes(&record(flags))
+            takes(&record(first), &record(flags))
         };
         for first in [syn, syn_ack, ack, reset, 0] {
-            assert!(takes(first, ack) && takes(first, reset) && takes(first, 0));
-            assert_eq!(takes(first, syn), first == syn, "SYN into {first:#x}");
-            assert_eq!(takes(first, syn_ack), first == syn_ack, "into {first:#x}");
+            assert!(joins(first, ack) && joins(first, reset) && joins(first, 0));
+            assert_eq!(joins(first, syn), first == syn, "SYN into {first:#x}");
+            assert_eq!(joins(first, syn_ack), first == syn_ack, "into {first:#x}");
         }
-        assert!(takes(syn, syn | 0xc0), "ECN setup, repeated without");
+        assert!(joins(syn, syn | 0xc0), "ECN setup, repeated without");
     }
 
     #[test]
@@ -273,8 +320,8 @@ mod tests {
                     ..head(aux)
                 })
             };
-            assert!(record(8).takes(&record(8)));
-            assert!(!record(8).takes(&record(0)));
+            assert!(takes(&record(8), &record(8)));
+            assert!(!takes(&record(8), &record(0)));
         }
     }
 
@@ -286,9 +333,11 @@ mod tests {
         });
         let one = key::<4>(UDP).into_record(head(0));
         let mut sum = full;
-        assert!(sum.takes(&one));
-        sum.absorb(&one);
-        assert!(!sum.takes(&one));
+        assert!(sum.absorb(&one));
+        assert_eq!((sum.packets, sum.ifindex), (u32::MAX, 7));
+        let before = sum;
+        assert!(!sum.absorb(&one));
+        assert_eq!(sum, before, "what is refused changes nothing");
     }
 
     #[test]

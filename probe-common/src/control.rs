@@ -45,8 +45,9 @@ pub mod maps {
     /// Hash map from ifindex (`u32`) to [`super::Slot`], for all interfaces: read where the entry
     /// of [`SLOTS`] is another interface's.
     pub const ALL_SLOTS: &str = "ALL_SLOTS";
-    /// Array of one `u32`: the active bank.
-    pub const ACTIVE_BANK: &str = "ACTIVE_BANK";
+    /// Array of one `u64`: the active bank. It is the section of a variable: no look-up is needed
+    /// to read it.
+    pub const ACTIVE_BANK: &str = ".data.bank";
     /// Per-CPU array of one [`super::Tally`]: frames on interfaces that have no slot.
     pub const UNCLAIMED: &str = "UNCLAIMED";
     /// Array of one map, which no program reads: updating it waits for an RCU grace period.

@@ -8,6 +8,7 @@
 
 pub mod link;
 pub mod network;
+pub mod plain;
 pub mod segment;
 pub mod transport;
 
@@ -17,6 +18,13 @@ use crate::ephash::{EpHashV4, EpHashV6};
 pub trait PacketBytes {
     /// Copies `N` bytes at `offset`, or says that not all of them are there.
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds>;
+
+    /// The first `len` bytes, if they can be had without any effort. `None` says nothing.
+    #[inline(always)]
+    fn start(&self, len: usize) -> Option<impl Start> {
+        let _ = len;
+        None::<&[u8]>
+    }
 
     /// Length of the frame on the wire, which is more than can be loaded where a capture was cut.
     fn wire_len(&self) -> usize;
@@ -32,7 +40,46 @@ pub trait PacketBytes {
     }
 }
 
+/// The start of a frame, as long as was asked for. What is read must lie in it; the offsets are
+/// constants, so that reads in the kernel need no arithmetic.
+pub trait Start {
+    /// One byte.
+    fn byte<const OFFSET: usize>(&self) -> u8;
+    /// Two bytes.
+    fn bytes_2<const OFFSET: usize>(&self) -> [u8; 2];
+    /// Four bytes.
+    fn bytes_4<const OFFSET: usize>(&self) -> [u8; 4];
+    /// Sixteen bytes.
+    fn bytes_16<const OFFSET: usize>(&self) -> [u8; 16];
+}
+
+impl Start for &[u8] {
+    fn byte<const OFFSET: usize>(&self) -> u8 {
+        self[OFFSET]
+    }
+
+    fn bytes_2<const OFFSET: usize>(&self) -> [u8; 2] {
+        bytes_at(self, OFFSET)
+    }
+
+    fn bytes_4<const OFFSET: usize>(&self) -> [u8; 4] {
+        bytes_at(self, OFFSET)
+    }
+
+    fn bytes_16<const OFFSET: usize>(&self) -> [u8; 16] {
+        bytes_at(self, OFFSET)
+    }
+}
+
+fn bytes_at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    core::array::from_fn(|index| bytes[offset + index])
+}
+
 impl PacketBytes for [u8] {
+    fn start(&self, len: usize) -> Option<impl Start> {
+        self.get(..len)
+    }
+
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
         self.get(offset..)
             .and_then(|tail| tail.first_chunk())
@@ -55,6 +102,10 @@ pub struct CapturedFrame<'a> {
 }
 
 impl PacketBytes for CapturedFrame<'_> {
+    fn start(&self, len: usize) -> Option<impl Start> {
+        self.bytes.get(..len)
+    }
+
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
         self.bytes.load(offset)
     }

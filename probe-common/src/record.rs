@@ -1,7 +1,7 @@
 //! What the programs push through the ring: one record per packet, or per run of packets of one
 //! flow once they are coalesced in the kernel.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::{
     ephash::{EpHashV4, EpHashV6},
@@ -107,7 +107,7 @@ impl RecordHead {
 
 /// Declares a record type: the fields of [`RecordHead`] around a flow key.
 macro_rules! record {
-    ($(#[$doc:meta])* $name:ident, $key:ty, size = $size:expr) => {
+    ($(#[$doc:meta])* $name:ident, $key:ty, size = $size:expr, $words:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
         #[repr(C)]
@@ -155,20 +155,74 @@ macro_rules! record {
             type Record = $name;
             #[inline(always)]
             fn into_record(self, head: RecordHead) -> $name {
-                $name {
-                    octets: head.octets,
-                    packets: head.packets,
-                    ifindex: head.ifindex,
-                    first: head.first,
-                    last_or_fragment_id: head.last_or_fragment_id,
-                    key: self,
-                    tcp_flags: head.tcp_flags,
-                    aux: head.aux,
-                    notes: head.notes,
-                }
+                transmute!($words(self, &head))
             }
         }
     };
+}
+
+/// The words of a record, as they lie in memory. Records are read in words, and a word whose parts
+/// were just written apart from each other would have to wait for all of them (store forwarding).
+#[inline(always)]
+fn head_words(head: &RecordHead) -> [u64; 3] {
+    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+    [
+        head.octets,
+        pair(head.packets, head.ifindex),
+        pair(head.first, head.last_or_fragment_id),
+    ]
+}
+
+/// What follows the key in its last word.
+#[inline(always)]
+fn tail_of_last_word(head: &RecordHead) -> u64 {
+    u64::from(head.tcp_flags) << 40 | u64::from(head.aux) << 48 | u64::from(head.notes) << 56
+}
+
+#[inline(always)]
+fn words_v4(key: EpHashV4, head: &RecordHead) -> [u64; 5] {
+    let [src, dst] = [key.src_addr, key.dst_addr].map(|it| u64::from(u32::from_le_bytes(it)));
+    let [src_port, dst_port] = ports(key.src_port, key.dst_port);
+    let [octets, counts, times] = head_words(head);
+    [
+        octets,
+        counts,
+        times,
+        src | src_port << 32 | dst << 48,
+        dst >> 16 | dst_port << 16 | u64::from(key.ip_protocol) << 32 | tail_of_last_word(head),
+    ]
+    .map(u64::to_le)
+}
+
+#[inline(always)]
+fn words_v6(key: EpHashV6, head: &RecordHead) -> [u64; 8] {
+    let [src_low, src_high] = halves(key.src_addr);
+    let [dst_low, dst_high] = halves(key.dst_addr);
+    let [src_port, dst_port] = ports(key.src_port, key.dst_port);
+    let [octets, counts, times] = head_words(head);
+    let protocol = u64::from(key.ip_protocol) << 32;
+    [
+        octets,
+        counts,
+        times,
+        src_low,
+        src_high,
+        src_port | dst_low << 16,
+        dst_low >> 48 | dst_high << 16,
+        dst_high >> 48 | dst_port << 16 | protocol | tail_of_last_word(head),
+    ]
+    .map(u64::to_le)
+}
+
+#[inline(always)]
+fn ports(src: [u8; 2], dst: [u8; 2]) -> [u64; 2] {
+    [src, dst].map(|port| u64::from(u16::from_le_bytes(port)))
+}
+
+#[inline(always)]
+fn halves(addr: [u8; 16]) -> [u64; 2] {
+    let halves: [u64; 2] = transmute!(addr);
+    halves.map(u64::from_le)
 }
 
 /// Makes the record type of an EPHash: [`RecordV4`] for [`EpHashV4`], [`RecordV6`] for
@@ -182,11 +236,11 @@ pub trait IntoRecord: Copy {
 
 record!(
     /// A record of IPv4 packets.
-    RecordV4, EpHashV4, size = 40
+    RecordV4, EpHashV4, size = 40, words_v4
 );
 record!(
     /// A record of IPv6 packets.
-    RecordV6, EpHashV6, size = 64
+    RecordV6, EpHashV6, size = 64, words_v6
 );
 
 /// A record of either family, borrowed from the ring, a buffer or a file reader.

@@ -5,7 +5,7 @@
 
 use probe_common::{
     control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
-    ephash::{EpHash, EpHashV4, EpHashV6},
+    ephash::EpHash,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
         IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead,
@@ -14,7 +14,8 @@ use probe_common::{
 };
 
 use crate::{
-    cache, maps,
+    cache,
+    maps::{self, Cached},
     packet::{Frame, Segmentation},
 };
 
@@ -28,7 +29,9 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         return;
     };
     let bank = maps::active_bank();
-    let Some(counters) = maps::counters(counters_index(bank, slot.slot, direction)) else {
+    // Once: a call, and for the compiler it is one, costs it all registers.
+    let cpu = maps::cpu();
+    let Some(counters) = maps::counters(cpu, counters_index(bank, slot.slot, direction)) else {
         on_unclaimed(frame);
         return;
     };
@@ -45,16 +48,26 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         notes: place(direction, bank as u8),
         ..RecordHead::default()
     };
+    // Paths of their own, in which no value comes from two sides: see `parse::plain`.
+    if frame.segmentation().size == 0 {
+        let headers = SegmentHeaders::default();
+        if let Some(observation) = frame.parse_plain_ipv4() {
+            on_packet(frame, cpu, counters, head, headers, &observation);
+            return;
+        }
+        if let Some(observation) = frame.parse_plain_ipv6() {
+            on_packet(frame, cpu, counters, head, headers, &observation);
+            return;
+        }
+    }
     // Before the parser: behind it the verifier would walk them once for each of its outcomes.
     let headers = frame.segment_headers();
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
-            let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put::<EpHashV4>(&record);
+            on_packet(frame, cpu, counters, head, headers, &observation);
         }
         Ok(Packet::V6(observation)) => {
-            let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put::<EpHashV6>(&record);
+            on_packet(frame, cpu, counters, head, headers, &observation);
         }
         Err(error) => on_parse_error(frame, counters, error),
     }
@@ -64,6 +77,22 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
 fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
     slot.flags & SLOT_IGNORE_VLANS != 0
         && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
+}
+
+/// Counts a packet and records it.
+#[inline(always)]
+fn on_packet<F: Frame, const N: usize>(
+    frame: &F,
+    cpu: u32,
+    counters: &mut Counters,
+    head: RecordHead,
+    headers: SegmentHeaders,
+    observation: &Observation<EpHash<N>>,
+) where
+    EpHash<N>: Cached,
+{
+    let record = on_observation(frame, counters, head, headers, observation);
+    cache::put::<EpHash<N>>(cpu, &record);
 }
 
 /// Counts a packet and makes its record.

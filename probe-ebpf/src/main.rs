@@ -9,6 +9,7 @@
 
 #![no_std]
 #![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![deny(unsafe_code)]
 
 mod account;
@@ -27,6 +28,7 @@ use crate::packet::{TcFrame, TcPacket, XdpFrame, XdpLinearFrame};
 
 /// XDP on kernels that hand over frames in several buffers (5.18 and newer).
 #[xdp(frags)]
+#[inline(always)]
 fn probe_xdp_ingress(ctx: XdpContext) -> u32 {
     account::frame(&XdpFrame::new(ctx), INGRESS);
     XDP_PASS
@@ -34,6 +36,7 @@ fn probe_xdp_ingress(ctx: XdpContext) -> u32 {
 
 /// XDP on kernels before 5.18, which have neither such frames nor the calls to read them.
 #[xdp]
+#[inline(always)]
 fn probe_xdp_ingress_linear(ctx: XdpContext) -> u32 {
     account::frame(&XdpLinearFrame::new(ctx), INGRESS);
     XDP_PASS
@@ -41,6 +44,7 @@ fn probe_xdp_ingress_linear(ctx: XdpContext) -> u32 {
 
 /// TC ingress of a device with Ethernet headers.
 #[classifier]
+#[inline(always)]
 fn probe_tc_ingress(ctx: TcContext) -> i32 {
     account::frame(&TcFrame::new(ctx), INGRESS);
     TC_ACT_UNSPEC
@@ -48,6 +52,7 @@ fn probe_tc_ingress(ctx: TcContext) -> i32 {
 
 /// TC egress of a device with Ethernet headers.
 #[classifier]
+#[inline(always)]
 fn probe_tc_egress(ctx: TcContext) -> i32 {
     account::frame(&TcFrame::new(ctx), EGRESS);
     TC_ACT_UNSPEC
@@ -55,6 +60,7 @@ fn probe_tc_egress(ctx: TcContext) -> i32 {
 
 /// TC ingress of a device without link header.
 #[classifier]
+#[inline(always)]
 fn probe_tc_ingress_l3(ctx: TcContext) -> i32 {
     account::frame(&TcPacket::new(ctx), INGRESS);
     TC_ACT_UNSPEC
@@ -62,6 +68,7 @@ fn probe_tc_ingress_l3(ctx: TcContext) -> i32 {
 
 /// TC egress of a device without link header.
 #[classifier]
+#[inline(always)]
 fn probe_tc_egress_l3(ctx: TcContext) -> i32 {
     account::frame(&TcPacket::new(ctx), EGRESS);
     TC_ACT_UNSPEC
@@ -69,6 +76,7 @@ fn probe_tc_egress_l3(ctx: TcContext) -> i32 {
 
 /// Never attached: run by the agent, which cannot read the tick count otherwise.
 #[classifier]
+#[inline(always)]
 fn probe_ticks(_: TcContext) -> i32 {
     maps::tick().cast_signed()
 }

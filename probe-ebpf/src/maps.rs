@@ -53,9 +53,6 @@ static SLOTS: Array<Slot> = Array::with_max_entries(SLOT_ENTRIES, 0);
 static ALL_SLOTS: HashMap<u32, Slot> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 
 #[map]
-static ACTIVE_BANK: Array<u32> = Array::with_max_entries(1, 0);
-
-#[map]
 static UNCLAIMED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 
 // No program reads it: the agent updates it to wait for an RCU grace period.
@@ -146,21 +143,25 @@ pub(crate) fn slot(ifindex: u32) -> Option<Slot> {
 /// The bank to count in: 0 or 1. Read it once per packet, so that the packet's counters and its
 /// record are on the same side of a rotation.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it is 0 or 1")]
 pub(crate) fn active_bank() -> u32 {
-    let Some(bank) = ACTIVE_BANK.get_ptr(0) else {
-        return 0;
-    };
-    // SAFETY: the pointer was just returned by the kernel's lookup. The agent may write the value
-    // meanwhile; it is an aligned word, so either the old or the new value is read, and volatile
-    // keeps the compiler from reading it twice.
-    unsafe { bank.read_volatile() }
+    // SAFETY: the section is a map of its own, with this as its only value; the loader finds it by
+    // the section's name. Whatever the agent writes into it is a `u64`.
+    #[unsafe(link_section = ".data.bank")]
+    static ACTIVE_BANK: AtomicU64 = AtomicU64::new(0);
+    // SAFETY: the pointer is that of a static. The agent may write the value meanwhile; it is an
+    // aligned word, so either the old or the new value is read. Volatile keeps the compiler, which
+    // sees nobody write it, from knowing the value, and from reading it twice.
+    let bank = unsafe { ACTIVE_BANK.as_ptr().read_volatile() };
+    bank as u32
 }
 
-/// The counters at a position of [`probe_common::control::counters_index`], of this CPU. The
+/// The counters at a position of [`probe_common::control::counters_index`], of `cpu`, which is this
+/// one. The
 /// caller lets go of them before it asks again.
 #[inline(always)]
-pub(crate) fn counters(index: u32) -> Option<&'static mut Counters> {
-    let counters = COUNTERS.get_ptr_mut(cpu() * counters_per_cpu() + index)?;
+pub(crate) fn counters(cpu: u32, index: u32) -> Option<&'static mut Counters> {
+    let counters = COUNTERS.get_ptr_mut(cpu * counters_per_cpu() + index)?;
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for
     // `Counters` until the program ends, and no other reference to them is in use. The value
     // belongs to this CPU, and a run is not interrupted by another run on it: all hooks run with

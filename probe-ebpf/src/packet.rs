@@ -12,14 +12,19 @@
     reason = "BPF has pointers of 64 bits, and frames and offsets in them fit 32"
 )]
 
+mod start;
 mod tc;
 mod xdp;
 
 use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
 use aya_ebpf::EbpfContext;
-use probe_common::parse::{OutOfBounds, Packet, PacketBytes, ParseError, segment::SegmentHeaders};
+use probe_common::{
+    ephash::{EpHashV4, EpHashV6},
+    parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, segment::SegmentHeaders},
+};
 
+use self::start::LinearStart;
 pub(crate) use self::{
     tc::{TcFrame, TcPacket},
     xdp::{XdpFrame, XdpLinearFrame},
@@ -36,7 +41,19 @@ pub(crate) trait Frame: PacketBytes + EbpfContext {
     /// Interface that received or sends it.
     fn ifindex(&self) -> u32;
 
-    /// Parses it from its first header on.
+    /// Parses it if it is a plain IPv4 packet (see [`probe_common::parse::plain`]).
+    #[inline(always)]
+    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
+        None
+    }
+
+    /// The same of IPv6.
+    #[inline(always)]
+    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
+        None
+    }
+
+    /// Parses what is not plain, from its first header on.
     fn parse(&self) -> Result<Packet, ParseError>;
 
     /// Length on the wire of a frame that holds an IP packet of so many octets.

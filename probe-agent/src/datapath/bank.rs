@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, ArrayOfMaps, MapData};
-use probe_common::control::{BANKS, maps};
+use probe_common::control::maps;
 
 use super::{DatapathError, load::Object};
 
 /// Switches banks. A program reads the active bank once, at its start.
 pub struct BankSwitch {
-    active_bank: Array<MapData, u32>,
+    active_bank: Array<MapData, u64>,
     active: u8,
     grace_period: GracePeriod,
 }
@@ -39,7 +39,7 @@ impl BankSwitch {
         let closed = self.active;
         let active = 1 - closed;
         self.active_bank
-            .set(0, u32::from(active) % BANKS, 0)
+            .set(0, u64::from(active), 0)
             .map_err(DatapathError::update(maps::ACTIVE_BANK))?;
         self.active = active;
         let waited = self.wait()? + self.wait()?;

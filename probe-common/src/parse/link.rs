@@ -1,6 +1,6 @@
 //! From the first byte of the frame to the outermost IP header.
 
-use super::{Packet, PacketBytes, ParseError, network};
+use super::{Packet, PacketBytes, ParseError, network, plain};
 
 /// IPv4 (IEEE 802 numbers, IANA).
 pub const ETHER_TYPE_IPV4: u16 = 0x0800;
@@ -17,8 +17,8 @@ const ETHER_TYPE_PPPOE_SESSION: u16 = 0x8864; // RFC 2516, section 4
 const PPP_IPV4: u16 = 0x0021; // RFC 1332, section 2
 const PPP_IPV6: u16 = 0x0057; // RFC 5072, section 3
 
-const ETHER_TYPE_OFFSET: usize = 12;
-const ETHERNET_LEN: usize = 14;
+pub(super) const ETHER_TYPE_OFFSET: usize = 12;
+pub(super) const ETHERNET_LEN: usize = 14;
 const VLAN_TAG_LEN: usize = 4;
 const MPLS_LABEL_LEN: usize = 4;
 const PPPOE_LEN: usize = 8; // with the PPP protocol field
@@ -29,6 +29,15 @@ pub const MAX_LINK_HEADERS: usize = 8;
 /// Parses a frame that starts with an Ethernet header.
 #[inline(always)]
 pub fn parse_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, ParseError> {
+    match plain::parse(frame) {
+        Some(packet) => Ok(packet),
+        None => parse_any_ethernet(frame),
+    }
+}
+
+/// [`parse_ethernet`] without its look for plain packets, for callers that have looked.
+#[inline(always)]
+pub fn parse_any_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, ParseError> {
     let ether_type = u16::from_be_bytes(frame.load(ETHER_TYPE_OFFSET)?);
     parse_ether_type(frame, ETHERNET_LEN, ether_type)
 }

@@ -6,12 +6,12 @@ use crate::{
     record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT},
 };
 
-const IPV4_MIN_LEN: usize = 20;
+pub(super) const IPV4_MIN_LEN: usize = 20;
 // RFC 791, section 3.1.
-const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff;
-const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
+pub(super) const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff;
+pub(super) const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
 
-const IPV6_LEN: usize = 40;
+pub(super) const IPV6_LEN: usize = 40;
 // RFC 8200, section 4.5.
 const IPV6_FRAGMENT_OFFSET_MASK: u16 = 0xfff8;
 const IPV6_MORE_FRAGMENTS: u16 = 1;

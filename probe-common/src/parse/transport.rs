@@ -7,9 +7,9 @@ use crate::{
     record::NOTE_SHORT_TRANSPORT,
 };
 
-const PORTS_LEN: usize = 4;
-const TCP_THROUGH_FLAGS_LEN: usize = 14; // RFC 9293, section 3.1
-const UDP_LEN: u16 = 8; // RFC 768
+pub(super) const PORTS_LEN: usize = 4;
+pub(super) const TCP_THROUGH_FLAGS_LEN: usize = 14; // RFC 9293, section 3.1
+pub(super) const UDP_LEN: u16 = 8; // RFC 768
 
 /// Completes an observation with what the transport header at `offset` says.
 ///

@@ -5,8 +5,11 @@ use probe_common::{
     ephash::EpHash,
     parse::{
         CapturedFrame, Observation, Packet, ParseError,
-        link::{MAX_LINK_HEADERS, parse_ether_type, parse_ethernet, parse_raw_ip},
+        link::{
+            MAX_LINK_HEADERS, parse_any_ethernet, parse_ether_type, parse_ethernet, parse_raw_ip,
+        },
         network::MAX_EXTENSION_HEADERS,
+        plain,
     },
     record::NOTE_SHORT_TRANSPORT,
 };
@@ -91,6 +94,28 @@ fn check_every_cut(name: &str, bytes: &[u8], wire_len: usize) {
         };
         assert!(is_right, "{name} cut at {len}: {part:?}, whole {whole:?}");
         was_parsed = part.is_ok();
+    }
+}
+
+/// Whether the quick look for plain packets says anything: then it is what the general parser says.
+fn quick_look(bytes: &[u8], wire_len: usize) -> bool {
+    let frame = CapturedFrame { bytes, wire_len };
+    let v4 = plain::parse_ipv4(&frame).map(Packet::V4);
+    let v6 = plain::parse_ipv6(&frame).map(Packet::V6);
+    assert!(v4.is_none() || v6.is_none());
+    let Some(packet) = v4.or(v6) else {
+        return false;
+    };
+    assert_eq!(Ok(packet), parse_any_ethernet(&frame), "{bytes:?}");
+    true
+}
+
+#[test]
+fn a_quick_look_at_every_case_says_nothing_else() {
+    for case in packets::cases() {
+        for len in 0..=case.frame.len() {
+            quick_look(&case.frame[..len], case.wire_len);
+        }
     }
 }
 
@@ -264,6 +289,18 @@ proptest! {
             bytes[at] = byte;
         }
         check_every_cut("spoilt", &bytes, bytes.len());
+        for len in 0..=bytes.len() {
+            quick_look(&bytes[..len], bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_quick_look_is_enough_for_plain_packets(spec in spec()) {
+        let is_plain = spec.link.is_empty()
+            && matches!(spec.ip_protocol, frame::TCP | frame::UDP)
+            && if spec.is_v6 { spec.extensions.is_empty() } else { spec.option_words == 0 };
+        let bytes = spec.frame();
+        prop_assert_eq!(quick_look(&bytes, bytes.len()), is_plain);
     }
 
     #[test]

@@ -8,13 +8,17 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_skb_load_bytes_relative},
     programs::TcContext,
 };
-use probe_common::parse::{
-    OutOfBounds, Packet, PacketBytes, ParseError,
-    link::{parse_ether_type, parse_ethernet},
-    segment::{SegmentHeaders, segment_headers},
+use probe_common::{
+    ephash::{EpHashV4, EpHashV6},
+    parse::{
+        Observation, OutOfBounds, Packet, PacketBytes, ParseError, Start,
+        link::{parse_any_ethernet, parse_ether_type},
+        plain,
+        segment::{SegmentHeaders, segment_headers},
+    },
 };
 
-use super::{Frame, Segmentation, blur, call_offset, load_by_call, load_direct};
+use super::{Frame, LinearStart, Segmentation, blur, call_offset, load_by_call, load_direct};
 
 const VLAN_TAG_LEN: usize = 4;
 
@@ -35,8 +39,7 @@ impl PacketBytes for TcFrame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
         let skb = self.0.skb.skb;
-        // SAFETY: `skb` is the program's context, which the kernel keeps readable.
-        let (data, data_end) = unsafe { ((*skb).data, (*skb).data_end) };
+        let (data, data_end) = bounds(&self.0);
         load_direct(data, data_end, offset).or_else(|OutOfBounds| {
             // Only the linear part can be read directly; the rest may be in fragments.
             load_by_call(|bytes, len| {
@@ -44,6 +47,12 @@ impl PacketBytes for TcFrame {
                 unsafe { bpf_skb_load_bytes(skb.cast(), call_offset(offset), bytes, len) }
             })
         })
+    }
+
+    #[inline(always)]
+    fn start(&self, len: usize) -> Option<impl Start> {
+        let (data, data_end) = bounds(&self.0);
+        LinearStart::new(data, data_end, len)
     }
 
     #[inline(always)]
@@ -72,8 +81,18 @@ impl Frame for TcFrame {
     }
 
     #[inline(always)]
+    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
+        plain::parse_ipv4(self)
+    }
+
+    #[inline(always)]
+    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
+        plain::parse_ipv6(self)
+    }
+
+    #[inline(always)]
     fn parse(&self) -> Result<Packet, ParseError> {
-        parse_ethernet(self)
+        parse_any_ethernet(self)
     }
 
     #[inline(always)]
@@ -163,6 +182,13 @@ impl Frame for TcPacket {
     fn segmentation(&self) -> Segmentation {
         segmentation(&self.0)
     }
+}
+
+/// Packet pointers to the first byte of the linear part and behind its last.
+#[inline(always)]
+fn bounds(ctx: &TcContext) -> (u32, u32) {
+    // SAFETY: the pointer is the program's context, which the kernel keeps readable.
+    unsafe { ((*ctx.skb.skb).data, (*ctx.skb.skb).data_end) }
 }
 
 #[inline(always)]

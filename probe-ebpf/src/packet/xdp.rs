@@ -8,9 +8,15 @@ use aya_ebpf::{
     helpers::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
-use probe_common::parse::{OutOfBounds, Packet, PacketBytes, ParseError, link::parse_ethernet};
+use probe_common::{
+    ephash::{EpHashV4, EpHashV6},
+    parse::{
+        Observation, OutOfBounds, Packet, PacketBytes, ParseError, Start, link::parse_any_ethernet,
+        plain,
+    },
+};
 
-use super::{Frame, blur, call_offset, load_by_call, load_direct};
+use super::{Frame, LinearStart, blur, call_offset, load_by_call, load_direct};
 
 const ETHERNET_LEN: usize = 14;
 
@@ -42,6 +48,12 @@ impl PacketBytes for XdpFrame {
     }
 
     #[inline(always)]
+    fn start(&self, len: usize) -> Option<impl Start> {
+        let (data, data_end) = bounds(self.0.ctx);
+        LinearStart::new(data, data_end, len)
+    }
+
+    #[inline(always)]
     fn wire_len(&self) -> usize {
         // SAFETY: the argument is the program's context.
         let len = unsafe { bpf_xdp_get_buff_len(self.0.ctx) };
@@ -68,8 +80,18 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
+    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
+        plain::parse_ipv4(self)
+    }
+
+    #[inline(always)]
+    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
+        plain::parse_ipv6(self)
+    }
+
+    #[inline(always)]
     fn parse(&self) -> Result<Packet, ParseError> {
-        parse_ethernet(self)
+        parse_any_ethernet(self)
     }
 
     /// Saves the call (8 ns) where the first buffer holds the whole packet. Padding behind it in
@@ -100,6 +122,12 @@ impl PacketBytes for XdpLinearFrame {
     }
 
     #[inline(always)]
+    fn start(&self, len: usize) -> Option<impl Start> {
+        let (data, data_end) = bounds(self.0.ctx);
+        LinearStart::new(data, data_end, len)
+    }
+
+    #[inline(always)]
     fn wire_len(&self) -> usize {
         linear_len(self.0.ctx)
     }
@@ -124,8 +152,18 @@ impl Frame for XdpLinearFrame {
     }
 
     #[inline(always)]
+    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
+        plain::parse_ipv4(self)
+    }
+
+    #[inline(always)]
+    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
+        plain::parse_ipv6(self)
+    }
+
+    #[inline(always)]
     fn parse(&self) -> Result<Packet, ParseError> {
-        parse_ethernet(self)
+        parse_any_ethernet(self)
     }
 }
 
