@@ -47,6 +47,9 @@ pub enum DatapathError {
         /// What the kernel said.
         source: MapError,
     },
+    /// Nothing to sleep on until records come.
+    #[error("cannot wait for records: {0}: raise the limit of open files (LimitNOFILE=)")]
+    Wait(std::io::Error),
 }
 
 impl DatapathError {

@@ -16,15 +16,14 @@ use self::router::Router;
 use crate::{
     capture::Capture,
     local_buffer::LocalBufferPool,
-    source::{Drained, RecordStream, SourceError},
+    source::{Drained, RecordStream, SourceError, Waker},
 };
 
 mod router;
 
-/// How long an idle thread sleeps before it looks again. The programs submit without wake-up,
-/// which would cost more than a look every few milliseconds: at a million packets a second the
-/// default ring holds a third of a second.
-const IDLE_POLL: Duration = Duration::from_millis(5);
+/// How long a thread sleeps before it looks again whether a capture is free whose records wait in a
+/// local buffer.
+const BEHIND_POLL: Duration = Duration::from_millis(1);
 
 /// What a drain thread is told.
 enum Command {
@@ -43,6 +42,7 @@ enum Command {
 #[derive(Debug)]
 pub struct DrainThread {
     commands: Option<mpsc::Sender<Command>>,
+    waker: Waker,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -56,6 +56,7 @@ impl DrainThread {
         on_end: impl FnOnce(Option<SourceError>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (commands, inbox) = mpsc::channel();
+        let waker = stream.waker();
         let mut worker = Worker {
             stream,
             router: Router::new(pool),
@@ -65,7 +66,9 @@ impl DrainThread {
         let thread = thread::Builder::new()
             .name(name)
             .spawn(move || worker.run(on_end))?;
+        let unparked = thread.thread().clone();
         Ok(Self {
+            waker: waker.unwrap_or_else(|| Waker::new(move || unparked.unpark())),
             commands: Some(commands),
             thread: Some(thread),
         })
@@ -100,10 +103,10 @@ impl DrainThread {
     }
 
     fn send(&self, command: Command) {
-        if let (Some(commands), Some(thread)) = (&self.commands, &self.thread) {
+        if let Some(commands) = &self.commands {
             // A thread that is gone has dropped its inbox; `sync` shows it to the caller.
             drop(commands.send(command));
-            thread.thread().unpark();
+            self.waker.wake();
         }
     }
 }
@@ -111,11 +114,11 @@ impl DrainThread {
 impl Drop for DrainThread {
     fn drop(&mut self) {
         self.commands = None;
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("a drain thread panicked");
-            }
+        self.waker.wake();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a drain thread panicked");
         }
     }
 }
@@ -137,10 +140,10 @@ impl Worker {
     fn run(&mut self, on_end: impl FnOnce(Option<SourceError>)) {
         let mut on_end = Some(on_end);
         loop {
-            let mut is_idle = true;
+            let mut records = 0;
             if matches!(self.state, State::Running) {
                 match self.drain() {
-                    Ok(Drained::Records(_)) => is_idle = false,
+                    Ok(Drained::Records(drained)) => records = drained,
                     Ok(Drained::Idle) => {}
                     ended => {
                         self.state = State::Ended;
@@ -153,12 +156,9 @@ impl Worker {
                 self.router.replay();
             }
             match self.handle_commands() {
-                Ok(0) => {}
-                Ok(_) => is_idle = false,
+                Ok(0) => self.rest(records),
+                Ok(_) => {}
                 Err(Disconnected) => return,
-            }
-            if is_idle {
-                thread::park_timeout(IDLE_POLL);
             }
         }
     }
@@ -171,6 +171,15 @@ impl Worker {
             .drain(&mut |record: Record<'_>| router.handle_record(record));
         router.release();
         drained
+    }
+
+    /// Sleeps, unless there is more to do: what waits in local buffers comes first.
+    fn rest(&mut self, records: usize) {
+        if self.router.is_behind() {
+            thread::park_timeout(BEHIND_POLL);
+        } else {
+            self.stream.rest(records);
+        }
     }
 
     fn handle_commands(&mut self) -> Result<usize, Disconnected> {

@@ -8,7 +8,7 @@
 pub mod ebpf;
 pub mod pcap;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
 
 use probe_common::{
     control::{Counters, Tally},
@@ -224,11 +224,49 @@ pub enum Drained {
     End,
 }
 
+/// How long a stream that has no way to wait sleeps before it looks again.
+const IDLE_POLL: Duration = Duration::from_millis(5);
+
+/// Wakes the thread that drains a stream.
+#[derive(Clone)]
+pub struct Waker(Arc<dyn Fn() + Send + Sync>);
+
+impl Waker {
+    /// Wakes by calling this.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Wakes the thread.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waker")
+    }
+}
+
 /// The data side of a source, owned by one drain thread.
 pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
     /// always returns, whatever the traffic.
     fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError>;
+
+    /// Sleeps until there may be more worth handing over, or somebody calls the waker. The last
+    /// `drain` handed over so many records.
+    fn rest(&mut self, records: usize) {
+        if records == 0 {
+            thread::park_timeout(IDLE_POLL);
+        }
+    }
+
+    /// Ends a [`Self::rest`], the next one if none goes on. `None`: unparking its thread does.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 
     /// Hands over what the source has kept back of a bank, to make fewer records of it. Called after
     /// the [`Source::switch_bank`] that closed it and a `drain` after that.

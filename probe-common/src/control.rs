@@ -58,6 +58,8 @@ pub mod maps {
 pub mod globals {
     /// `u32`: slots of each area of the cache, a power of two, or 0 for no cache.
     pub const CACHE_SLOTS: &str = "CACHE_SLOTS";
+    /// `u32`: bytes in the ring at which its reader is woken.
+    pub const WAKE_BYTES: &str = "WAKE_BYTES";
     /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.
     pub const COUNTERS_PER_CPU: &str = "COUNTERS_PER_CPU";
 }

@@ -5,7 +5,7 @@
 use core::sync::atomic::AtomicU64;
 
 use aya_ebpf::{
-    bindings::{BPF_F_MMAPABLE, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::{self, ArrayOfMaps},
     helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
     macros::{btf_map, map},
@@ -80,6 +80,11 @@ constant!(
     /// [`probe_common::control::globals::CACHE_SLOTS`].
     cache_slots,
     CACHE_SLOTS
+);
+constant!(
+    /// [`probe_common::control::globals::WAKE_BYTES`].
+    wake_bytes,
+    WAKE_BYTES
 );
 constant!(
     /// [`probe_common::control::globals::COUNTERS_PER_CPU`].
@@ -229,13 +234,28 @@ macro_rules! cached {
 cached!(EpHashV4, CACHE_V4, DIRTY_V4, OPENED_V4);
 cached!(EpHashV6, CACHE_V6, DIRTY_V6, OPENED_V6);
 
-/// Pushes a record into the ring without waking its reader, which polls. `false` if it is full.
+/// Pushes a record into the ring. `false` if it is full.
+///
+/// Its reader looks often enough by itself; it is woken when the ring has filled up to a mark, by
+/// those who pass the mark and not by those behind it: a wake-up is an interrupt, and whoever reads
+/// a ring that is fuller is awake.
 #[inline(always)]
 pub(crate) fn push<K: Cached>(record: &K::Record) -> bool {
     let Some(mut entry) = RECORDS.reserve::<K::Record>(0) else {
         return false;
     };
     entry.write(*record);
-    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+    let above_mark = RECORDS
+        .query(u64::from(BPF_RB_AVAIL_DATA))
+        .wrapping_sub(u64::from(wake_bytes()));
+    let flags = if above_mark < MARK_WIDTH {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    };
+    entry.submit(u64::from(flags));
     true
 }
+
+/// Bytes of a few records, so that the mark is not jumped over where CPUs push side by side.
+const MARK_WIDTH: u64 = 1024;

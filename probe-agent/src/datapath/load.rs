@@ -39,6 +39,9 @@ const CAPABILITIES: [Capability; 3] = [
     Capability::CAP_PERFMON,
 ];
 
+/// The reader of the ring is woken when a quarter is full: the rest holds what comes until it runs.
+const WAKE_AT_PART: u32 = 4;
+
 /// The most slots of an area of the cache.
 pub const MAX_CACHE_SLOTS: u32 = 1 << 20;
 
@@ -204,8 +207,10 @@ impl Object {
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
         let (cache_slots, counters_per_cpu) = (options.cache_slots(), options.counters_per_cpu());
+        let wake_bytes = options.ring_buffer_bytes / WAKE_AT_PART;
         loader
             .override_global(globals::CACHE_SLOTS, &cache_slots, true)
+            .override_global(globals::WAKE_BYTES, &wake_bytes, true)
             .override_global(globals::COUNTERS_PER_CPU, &counters_per_cpu, true);
         for (map, entries) in options.map_entries(Cpus::of_host()?) {
             loader.map_max_entries(map, entries);

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -15,11 +15,20 @@ use probe_common::{
 };
 
 use super::{DatapathError, cache::CacheReader, load::Object};
-use crate::source::{Drained, RecordStream, SourceError};
+use crate::source::{Drained, RecordStream, SourceError, Waker};
 
 mod fill;
+mod wait;
 
 pub use fill::Fill;
+use wait::Wait;
+
+/// The longest that records lie in the ring before somebody looks. Long, since each look costs some
+/// 50 us of a CPU in a virtual machine; a ring that fills up wakes its reader before.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A pass that found less than this part of the ring is followed by a rest.
+const WORTH_ANOTHER_PASS: usize = 64;
 
 /// Header of each entry of a ring (`BPF_RINGBUF_HDR_SZ`).
 const ENTRY_HEADER_BYTES: usize = 8;
@@ -32,6 +41,7 @@ pub struct RingStream {
     undecodable: Arc<AtomicU64>,
     cache: Option<CacheReader>,
     fill: Arc<Fill>,
+    wait: Wait,
 }
 
 impl RingStream {
@@ -45,8 +55,10 @@ impl RingStream {
                 .max_entries(),
             _ => 0,
         };
+        let ring = RingBuf::try_from(map).map_err(DatapathError::read(maps::RECORDS))?;
         Ok(Self {
-            ring: RingBuf::try_from(map).map_err(DatapathError::read(maps::RECORDS))?,
+            wait: Wait::new(&ring)?,
+            ring,
             capacity: bytes as usize / (ENTRY_HEADER_BYTES + size_of::<RecordV4>()),
             undecodable: Arc::default(),
             cache: CacheReader::new(object, cache_slots)?,
@@ -89,6 +101,16 @@ impl RecordStream for RingStream {
             return Ok(Drained::Idle);
         }
         Ok(Drained::Records(records))
+    }
+
+    fn rest(&mut self, records: usize) {
+        if records < self.capacity / WORTH_ANOTHER_PASS {
+            self.wait.wait(LOOK_EVERY);
+        }
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        Some(self.wait.waker())
     }
 
     fn drain_closed(

@@ -89,6 +89,11 @@ impl Router {
         self.current = None;
     }
 
+    /// Whether records wait in local buffers.
+    pub(super) const fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
     /// Replays what waits, as far as locks and banks allow it now.
     pub(super) fn replay(&mut self) {
         if !self.is_behind {
