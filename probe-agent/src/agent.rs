@@ -162,19 +162,20 @@ pub fn bind_with_file(
         .ok();
     drop(inside_runtime);
     reconciler.reconcile(&[])?;
+    let reconciler = Arc::new(Mutex::new(reconciler));
+    let interval = IntervalSetting::new(config.rotation.interval);
+    let flush_interval = config.capture.flush_interval;
+    let reloader = Reloader::new(file, config, reconciler.clone(), interval.clone());
+    let reloader = Arc::new(reloader);
     let state = ApiState {
         metrics,
         manager: manager.clone(),
         sinks: sink_readers(&writeout),
         readiness: Readiness::new(),
+        reloader: reloader.clone(),
         config_path: None,
-        rotation_interval: config.rotation.interval,
         maps_bytes: None,
     };
-    let reconciler = Arc::new(Mutex::new(reconciler));
-    let interval = IntervalSetting::new(config.rotation.interval);
-    let flush_interval = config.capture.flush_interval;
-    let reloader = Reloader::new(file, config, reconciler.clone(), interval.clone());
     Ok(Bound {
         runtime,
         api,
@@ -182,7 +183,7 @@ pub fn bind_with_file(
         manager,
         writeout,
         reconciler,
-        reloader: Arc::new(reloader),
+        reloader,
         interval,
         flush_interval,
         link_events,

@@ -23,6 +23,7 @@ use crate::{
     manager::Manager,
     metrics::{Metrics, SinkReaders},
     readiness::Readiness,
+    reload::Reload,
 };
 
 mod access;
@@ -133,10 +134,10 @@ pub struct ApiState {
     pub sinks: SinkReaders,
     /// What `/readyz` tells.
     pub readiness: Readiness,
+    /// What takes on another configuration.
+    pub reloader: Arc<dyn Reload>,
     /// File of the configuration, if there is one.
     pub config_path: Option<PathBuf>,
-    /// How often flows are written.
-    pub rotation_interval: Duration,
     /// Kernel memory of all maps, if there are any.
     pub maps_bytes: Option<u64>,
 }

@@ -15,6 +15,7 @@ mod flows;
 mod man;
 mod plan;
 pub mod reference;
+mod reload;
 pub mod replay;
 mod run;
 mod selftest;
@@ -27,6 +28,7 @@ use completions::CompletionsArgs;
 use flows::FlowsArgs;
 use man::ManArgs;
 use plan::PlanArgs;
+use reload::ReloadArgs;
 use replay::ReplayArgs;
 use run::RunArgs;
 use selftest::SelftestArgs;
@@ -42,7 +44,7 @@ pub const EXIT_CONFIG: u8 = 2;
 /// Exit code when the agent that is asked does not answer.
 const EXIT_UNREACHABLE: u8 = 4;
 
-/// Exit code of `status` when something is wrong with the capture.
+/// Exit code of `status` when something is wrong with the capture, of `reload` when it went in part.
 const EXIT_TROUBLE: u8 = 5;
 
 /// Exit codes of all commands, and what they mean.
@@ -56,11 +58,11 @@ pub(crate) const EXIT_CODES: [(u8, &str); 6] = [
     ),
     (
         EXIT_UNREACHABLE,
-        "`status`, `flows`, `top`: no agent answers, or it refuses",
+        "`status`, `flows`, `top`, `reload`: no agent answers, or it refuses",
     ),
     (
         EXIT_TROUBLE,
-        "`status`: the agent answers, and something is wrong, as told",
+        "`status`, `reload`: the agent answers, and something is wrong, as told",
     ),
 ];
 
@@ -89,6 +91,7 @@ enum Command {
     Flows(FlowsArgs),
     Man(ManArgs),
     Plan(PlanArgs),
+    Reload(ReloadArgs),
     Replay(ReplayArgs),
     Run(RunArgs),
     Selftest(SelftestArgs),
@@ -108,6 +111,7 @@ impl Cli {
             Command::Detach => detach::run(),
             Command::Man(args) => man::run(&args),
             Command::Plan(args) => plan::run(&args),
+            Command::Reload(args) => connect::outcome(reload::run(&args)),
             Command::Replay(args) => Ok(replay::run(&args)?),
             Command::Run(args) => run::run(&args),
             Command::Selftest(args) => selftest::run(&args),

@@ -27,11 +27,13 @@ use crate::{
             info::{self, Info},
             interfaces::{self, Interfaces},
             ledger::{self, LedgerReport},
+            reload,
             rotation::{self, Rotated, RotationReport},
             status::{self, StatusReport},
         },
     },
     config::Endpoint,
+    reload::ReloadReport,
 };
 
 /// Environment variable with the key, if no file is given.
@@ -39,6 +41,9 @@ pub const KEY_VARIABLE: &str = "PROBE_API_KEY";
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a reload may take: hundreds of interfaces take seconds.
+const RELOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Why an agent did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +161,12 @@ impl Client {
         self.request(Method::POST, rotation::PATH, "", None)
     }
 
+    /// Lets the agent read its configuration file again, or only tell what that would change.
+    pub fn reload(&self, dry_run: bool) -> Result<ReloadReport, ClientError> {
+        let query = if dry_run { "dry_run=true" } else { "" };
+        self.request_within(RELOAD_TIMEOUT, Method::POST, reload::PATH, query, None)
+    }
+
     /// Flows of the running interval.
     pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, ClientError> {
         self.get(flows::PATH, &query.encode())
@@ -174,10 +185,21 @@ impl Client {
         query: &str,
         body: Option<Vec<u8>>,
     ) -> Result<T, ClientError> {
+        self.request_within(TIMEOUT, method, path, query, body)
+    }
+
+    fn request_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, ClientError> {
         let answer = self.runtime.block_on(async {
             let answer = self.exchange(method, path, query, body);
-            let late = |_| self.broken(format!("no answer in {TIMEOUT:?}"));
-            time::timeout(TIMEOUT, answer).await.map_err(late)?
+            let late = |_| self.broken(format!("no answer in {timeout:?}"));
+            time::timeout(timeout, answer).await.map_err(late)?
         })?;
         serde_json::from_slice(&answer).map_err(|error| {
             self.broken(format!(

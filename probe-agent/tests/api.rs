@@ -8,6 +8,10 @@ mod document;
 mod flows;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/reload.rs"]
+mod reload;
+#[path = "api/reloads.rs"]
+mod reloads;
 #[path = "api/server.rs"]
 mod server;
 #[path = "support/skip.rs"]

@@ -26,7 +26,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS: usize = 8;
 
 /// Largest body of a request, in octets: more than any configuration.
-const MAX_BODY_BYTES: usize = 1 << 20;
+pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -34,6 +34,7 @@ pub(super) struct Server {
     state: Arc<ApiState>,
     queries: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
     /// Ends when the agent does.
     pub(super) stopped: watch::Receiver<()>,
 }
@@ -52,6 +53,7 @@ impl Server {
             state: Arc::new(state),
             queries: Arc::new(Semaphore::new(MAX_QUERIES)),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            changes: Arc::new(Semaphore::new(1)),
             stopped,
         }
     }
@@ -81,6 +83,24 @@ impl Server {
         }
     }
 
+    /// Runs a change of the agent, one at a time and for as long as it takes: attaching hundreds of
+    /// interfaces takes seconds. It goes on when nobody waits for it any more.
+    pub(super) async fn changing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ApiState) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let turn = self.changes.clone().try_acquire_owned();
+        let turn =
+            turn.map_err(|_| Problem::conflict("another reload goes on; wait for its end"))?;
+        let state = self.state.clone();
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work(&state)
+        });
+        let failed = |error| Problem::internal(format!("the request failed: {error}"));
+        done.await.map_err(failed)
+    }
+
     /// A place for one more stream.
     pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
         self.streams.clone().try_acquire_owned().map_err(|_| {
@@ -90,7 +110,7 @@ impl Server {
     }
 }
 
-fn too_large() -> Problem {
+pub(super) fn too_large() -> Problem {
     let detail = format!("a body may have {MAX_BODY_BYTES} octets");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }

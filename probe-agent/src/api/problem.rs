@@ -8,6 +8,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config::{Problems, SettingChange};
+
 /// Media type of a problem document.
 pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
@@ -15,8 +17,8 @@ pub(super) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("applicati
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
     /// Always `about:blank`: the status says what kind it is.
-    #[schema(example = "about:blank")]
-    pub r#type: String,
+    #[schema(example = "about:blank", value_type = String)]
+    pub r#type: Box<str>,
     /// The status in words.
     pub title: String,
     /// The HTTP status.
@@ -27,17 +29,67 @@ pub struct Problem {
     /// Where a filter is wrong, in characters from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
+    /// Everything that is wrong with a configuration, in its order.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<ConfigProblem>)]
+    pub problems: Box<[ConfigProblem]>,
+    /// The settings for which the agent must be restarted.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(value_type = Vec<SettingChange>)]
+    pub settings: Box<[SettingChange]>,
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct ConfigProblem {
+    /// The key, such as `capture.ring_buffer`; empty if it is about the whole document.
+    pub key: String,
+    /// Line where it stands, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// Column where it stands, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// What is wrong and what is allowed.
+    pub message: String,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
-            r#type: "about:blank".to_owned(),
+            r#type: "about:blank".into(),
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
             column: None,
+            problems: Box::default(),
+            settings: Box::default(),
         }
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// Well-formed as a request, and wrong in what it asks for.
+    pub(super) fn unprocessable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    pub(super) fn with_problems(mut self, problems: Problems) -> Self {
+        let problems = problems.0.into_iter().map(|problem| ConfigProblem {
+            line: problem.place.map(|place| place.line),
+            column: problem.place.map(|place| place.column),
+            key: problem.key,
+            message: problem.message,
+        });
+        self.problems = problems.collect();
+        self
+    }
+
+    pub(super) fn with_settings(mut self, settings: Vec<SettingChange>) -> Self {
+        self.settings = settings.into();
+        self
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {

@@ -6,7 +6,7 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     middleware::from_fn,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get},
+    routing::{MethodRouter, get, post},
 };
 
 use super::{
@@ -30,10 +30,15 @@ fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
 }
 
 /// Everything below `/api`.
-fn resources() -> [(&'static str, MethodRouter<Server>); 8] {
+fn resources() -> [(&'static str, MethodRouter<Server>); 10] {
     [
         (openapi::PATH, get(openapi::openapi)),
         (v1::info::PATH, get(v1::info::info)),
+        (
+            v1::config::PATH,
+            get(v1::config::config).put(v1::config::replace),
+        ),
+        (v1::reload::PATH, post(v1::reload::reload)),
         (v1::status::PATH, get(v1::status::status)),
         (v1::interfaces::PATH, get(v1::interfaces::interfaces)),
         (v1::flows::PATH, get(v1::flows::flows)),

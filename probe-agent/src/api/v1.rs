@@ -6,10 +6,12 @@
 
 use super::{ApiState, problem::Problem, query::Query};
 
+pub mod config;
 pub mod flows;
 pub mod info;
 pub mod interfaces;
 pub mod ledger;
+pub mod reload;
 pub mod rotation;
 pub mod status;
 

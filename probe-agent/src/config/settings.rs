@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     ApiConfig, ApiKey, Autodetection, CacheSlots, CaptureConfig, Config, Hook, InterfaceConfig,
@@ -25,7 +26,7 @@ const LIVE: [&str; 5] = [
 ];
 
 /// One setting that differs between two configurations.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct SettingChange {
     /// Its path, as in the manual: `rotation.interval`, `interfaces.eth0.hook`, `writeout[0].path`.
     pub setting: String,

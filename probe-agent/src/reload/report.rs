@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     config::{ConfigError, Problems, SettingChange},
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// What a reload did, or with `dry_run` would do.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ReloadReport {
     /// Nothing was changed.
     pub dry_run: bool,
@@ -29,7 +30,7 @@ pub struct ReloadReport {
 }
 
 /// What becomes of the capture of one interface.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct InterfaceChange {
     /// Name of the interface.
     pub iface: String,
@@ -44,7 +45,7 @@ pub struct InterfaceChange {
 }
 
 /// What is done with an interface.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It was not captured, and is now.
@@ -56,7 +57,7 @@ pub enum Action {
 }
 
 /// How a change went.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// A dry run: it would be tried.
@@ -70,7 +71,8 @@ pub enum Outcome {
 }
 
 impl Action {
-    const fn name(self) -> &'static str {
+    /// As people are told it.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
             Self::Updated => "updated",

@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::Arc,
     thread,
-    time::Duration,
 };
 
 use probe_agent::{
@@ -17,13 +16,14 @@ use probe_agent::{
 };
 use tokio::sync::oneshot;
 
-use crate::source::Script;
+use crate::{reloads::Reloads, source::Script};
 
 /// A running API, stopped on drop.
 pub(crate) struct Running {
     pub(crate) readiness: Readiness,
     pub(crate) manager: Arc<Manager>,
     pub(crate) script: Script,
+    pub(crate) reloader: Arc<Reloads>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -40,13 +40,14 @@ impl Running {
         };
         let manager = Manager::new(Box::new(script.clone()), options).expect("a manager");
         let manager = Arc::new(manager);
+        let reloader = Arc::new(Reloads::default());
         let state = ApiState {
             metrics,
             manager: manager.clone(),
             sinks: Arc::new([]),
             readiness: readiness.clone(),
             config_path: Some("/etc/probe/probe.yaml".into()),
-            rotation_interval: Duration::from_mins(5),
+            reloader: reloader.clone(),
             maps_bytes: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -63,6 +64,7 @@ impl Running {
             readiness,
             manager,
             script,
+            reloader,
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -153,6 +153,17 @@ impl Agent<'_> {
 
     /// `/metrics` as Prometheus gets it.
     #[track_caller]
+    /// Runs a command that asks this agent: how it ended, and all that it said.
+    pub(crate) fn command(&self, words: &[&str]) -> (ExitStatus, String) {
+        let socket = self.installation.path().join("probe.sock");
+        let addr = format!("unix:{}", socket.display());
+        let mut command = Command::new(BINARY);
+        command.args(words).args(["--addr", &addr]);
+        let output = command.output().expect("the command runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status, String::from_utf8(said).expect("text"))
+    }
+
     pub(crate) fn exposition(&self) -> String {
         let answer = self.request("/metrics").expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");

@@ -99,6 +99,96 @@ fn a_reload_changes_what_differs_or_nothing() {
     assert!(agent.terminate().success(), "the agent's exit code");
 }
 
+/// Runs `probe-agent reload` with these words: its exit code, and all that it says.
+fn command(agent: &Agent<'_>, words: &[&str]) -> (i32, String) {
+    let mut all = vec!["reload"];
+    all.extend(words);
+    let (status, out) = agent.command(&all);
+    (status.code().expect("an exit code"), out)
+}
+
+#[test]
+fn the_command_shows_what_differs_and_applies_it() {
+    if !skip::kernel_or_skip(&["ip", "bpftool"]) {
+        return;
+    }
+    let lab = Lab::without_links();
+    for link in ["one", "two", "three"] {
+        lab.host.ip(&format!("link add {link} type bridge\n"));
+    }
+    let installation = Installation::empty();
+    configure(&installation, "{ one: {}, two: {} }", "");
+    let agent = installation.start(&lab.host);
+    let (code, told) = command(&agent, &["--dry-run"]);
+    assert_eq!(code, 0, "{told}");
+    assert!(
+        told.contains("nothing would change; 2 interfaces are untouched"),
+        "{told}"
+    );
+
+    configure(&installation, "{ one: {}, three: { hook: tc } }", "");
+    let before = agent.attached();
+    let (code, told) = command(&agent, &["--dry-run"]);
+    assert_eq!(code, 0, "{told}");
+    for line in [
+        "interfaces.three.hook: (none) -> tc",
+        "three  would be enabled",
+        "two    would be disabled",
+        "nothing was changed: a dry run; 1 interface is untouched",
+    ] {
+        assert!(told.contains(line), "{line} is not in {told}");
+    }
+    assert_eq!(agent.attached(), before, "nothing was applied");
+
+    let (code, told) = command(&agent, &[]);
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("three  enabled"), "{told}");
+    assert!(
+        installation.log().contains("cause=\"api\""),
+        "{}",
+        installation.log()
+    );
+    let kept = agent.attached();
+    assert_ne!(kept, before);
+
+    // A bridge does not take native XDP.
+    configure(
+        &installation,
+        "{ one: { hook: xdp-native }, three: { hook: tc } }",
+        "",
+    );
+    let (code, told) = command(&agent, &[]);
+    assert_eq!(code, 5, "{told}");
+    assert!(
+        told.contains("one  failed, goes on as it was: not updated"),
+        "{told}"
+    );
+    let (code, told) = command(&agent, &["--json"]);
+    assert_eq!(code, 5, "who asks again gets another try: {told}");
+    assert!(told.contains("\"outcome\": \"restored\""), "{told}");
+
+    let before = agent.attached();
+    configure(
+        &installation,
+        "{ one: {} }",
+        "capture: { ring_buffer: 1MiB }\n",
+    );
+    for words in [&["--dry-run"][..], &[]] {
+        let (code, told) = command(&agent, words);
+        assert_eq!(code, 2, "{told}");
+        assert!(told.contains("capture.ring_buffer"), "{told}");
+    }
+    installation.configure("interfaces: { one: {}, one: {} }\n");
+    let (code, told) = command(&agent, &[]);
+    assert_eq!(code, 2, "{told}");
+    assert!(
+        told.contains("probe.yaml:1:") && told.contains("is given twice"),
+        "{told}"
+    );
+    assert_eq!(agent.attached(), before, "nothing was applied");
+    assert!(agent.terminate().success(), "the agent's exit code");
+}
+
 #[test]
 fn an_edit_of_a_watched_file_is_a_reload() {
     if !skip::kernel_or_skip(&["ip"]) {

@@ -52,7 +52,7 @@ pub struct DurationBucket {
     (status = 200, description = "Last and next rotation, and how long they took", body = RotationReport),
 ))]
 pub(in crate::api) async fn rotation(State(state): State<Server>) -> Json<RotationReport> {
-    let interval = state.rotation_interval;
+    let interval = state.reloader.config().rotation.interval;
     let (started, last) = state.manager.timestamps();
     let observed = state.metrics.observe_rotation_duration().metric();
     let histogram = observed.get_histogram();
