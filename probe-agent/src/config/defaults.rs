@@ -60,7 +60,8 @@ impl Default for LoggingConfig {
 impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
-            ring_buffer_bytes: 16 << 20,
+            // Mapped twice (so that records never wrap), which the kernel counts as memory of ours.
+            ring_buffer_bytes: 8 << 20,
             cache_slots: CacheSlots::Auto,
             flush_interval: Duration::from_secs(1),
             port_aggregation: true,

@@ -48,7 +48,7 @@ pub const KEYS: &[Key] = &[
         "Links to leave out. By default loopback, and veth ends, whose traffic is seen again on the bridge or the uplink."),
     key("capture", "mapping", "{}",
         "How packets become flows, on all interfaces."),
-    key("capture.ring_buffer", "size, a power of two, 64KiB to 1GiB", "16MiB",
+    key("capture.ring_buffer", "size, a power of two, 64KiB to 1GiB", "8MiB",
         "Buffer between kernel and agent, one for all interfaces. When it is full, packets are counted as the loss `ring_full`."),
     key("capture.cache_slots", "`auto`, or a number per CPU: 0 or a power of two up to 1048576", "auto",
         "Flows that each CPU adds up in the kernel, so that their packets do not cost a record each; twice, and for both IP versions: 240 bytes a slot. `auto` takes 1024 to 65536, at most 32 MiB altogether on up to 150 CPUs. 0 makes a record of each packet."),
