@@ -23,7 +23,7 @@ mod router;
 
 /// How long a thread sleeps before it looks again whether a capture is free whose records wait in a
 /// local buffer.
-const BEHIND_POLL: Duration = Duration::from_millis(1);
+const STUCK_POLL: Duration = Duration::from_micros(200);
 
 /// What a drain thread is told.
 enum Command {
@@ -175,9 +175,9 @@ impl Worker {
 
     /// Sleeps, unless there is more to do: what waits in local buffers comes first.
     fn rest(&mut self, records: usize) {
-        if self.router.is_behind() {
-            thread::park_timeout(BEHIND_POLL);
-        } else {
+        if self.router.is_stuck() {
+            thread::park_timeout(STUCK_POLL);
+        } else if !self.router.is_behind() {
             self.stream.rest(records);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +30,19 @@ pub(crate) struct Args {
     /// Length of one measurement.
     #[arg(long, default_value_t = 1)]
     seconds: u32,
+    /// Only `hook: auto` and TCP, which have a target: more rounds in the same time.
+    #[arg(long)]
+    only_target: bool,
+}
+
+impl Args {
+    fn has_setup(&self, setup: usize) -> bool {
+        !self.only_target || setup <= AUTO
+    }
+
+    fn has_traffic(&self, traffic: usize) -> bool {
+        !self.only_target || TCP.contains(&traffic)
+    }
 }
 
 /// Hooks to compare. The first two are without agent: they are what the others are compared with,
@@ -106,8 +119,8 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     command::require(&["ip", "iperf3", "nice"])?;
     let runs = args.runs.unwrap_or(if common.short { 1 } else { 11 });
     let facts = Facts::gather();
-    let measured = measure(runs, args.seconds, common)?;
-    print(runs, args.seconds, &facts, &measured);
+    let measured = measure(args, runs, common)?;
+    print(args, runs, &facts, &measured);
     let mut verdicts = Vec::new();
     // Throughput on a machine that does other things, too, is anybody's guess.
     for traffic in TCP.iter().copied().filter(|_| !common.short) {
@@ -119,7 +132,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     report::finish(common, &facts, "impact", numbers, &verdicts)
 }
 
-fn measure(runs: usize, seconds: u32, common: &Common) -> Result<Measured> {
+fn measure(args: &Args, runs: usize, common: &Common) -> Result<Measured> {
     let _priority = Priority::raise();
     let lab = Lab::new()?;
     let _server = Server::spawn(urgent(&lab.host, "iperf3").arg("--server"))?;
@@ -131,10 +144,16 @@ fn measure(runs: usize, seconds: u32, common: &Common) -> Result<Measured> {
         for turn in 0..SETUPS.len() {
             // Each begins once, so that none always follows the same.
             let setup = (turn + round) % SETUPS.len();
+            if !args.has_setup(setup) {
+                continue;
+            }
             let start = |hook| start(&common.agent, &lab, hook);
             let agent = SETUPS[setup].map(start).transpose()?;
-            for (traffic, values) in TRAFFIC.iter().zip(&mut measured.values) {
-                values[setup].push(transfer(&lab, seconds, traffic)?);
+            for (index, traffic) in TRAFFIC.iter().enumerate() {
+                if args.has_traffic(index) {
+                    let value = transfer(&lab, args.seconds, traffic)?;
+                    measured.values[index][setup].push(value);
+                }
             }
             if let Some(agent) = agent {
                 let metrics = agent.metrics()?;
@@ -181,13 +200,17 @@ fn transfer(lab: &Lab, seconds: u32, traffic: &Traffic) -> Result<f64> {
             Ok(report) => {
                 let report: Value =
                     serde_json::from_str(&report).context("iperf3 wrote no JSON")?;
-                return (traffic.value)(&report).context("iperf3 reports no throughput");
+                if let Some(value) = (traffic.value)(&report) {
+                    return Ok(value);
+                }
+                // It may end well and say in its report that the server was busy.
+                last = Some(anyhow!("iperf3 reports no throughput: {}", report["error"]));
             }
             Err(error) => last = Some(error),
         }
         thread::sleep(Duration::from_millis(100));
     }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("not tried"))).context("iperf3 does not work")
+    Err(last.unwrap_or_else(|| anyhow!("not tried"))).context("iperf3 does not work")
 }
 
 impl Measured {
@@ -217,21 +240,23 @@ fn name(setup: usize) -> &'static str {
 }
 
 /// As Markdown, for docs/PERFORMANCE.md.
-fn print(runs: usize, seconds: u32, facts: &Facts, measured: &Measured) {
+fn print(args: &Args, runs: usize, facts: &Facts, measured: &Measured) {
+    let seconds = args.seconds;
     println!("{facts}  ");
     println!(
         "medians of {runs} rounds of {seconds} s; in brackets the middle half of the rounds' ratios\n"
     );
     let mut header = vec!["hook".to_owned()];
-    for traffic in &TRAFFIC {
+    let shown = || (0..TRAFFIC.len()).filter(|traffic| args.has_traffic(*traffic));
+    for traffic in shown().map(|traffic| &TRAFFIC[traffic]) {
         header.push(format!("{}, {}", traffic.name, traffic.unit));
         header.push("over none".to_owned());
     }
     header.extend(["seen", "dropped"].map(str::to_owned));
     let mut table = Table::new(header);
-    for setup in 0..SETUPS.len() {
+    for setup in (0..SETUPS.len()).filter(|setup| args.has_setup(*setup)) {
         let mut cells = vec![name(setup).to_owned()];
-        for traffic in 0..TRAFFIC.len() {
+        for traffic in shown() {
             let ratios = measured.ratios(traffic, setup);
             let (low, high) = middle_half(&ratios);
             let value = median(&measured.values[traffic][setup]);

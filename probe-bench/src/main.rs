@@ -9,13 +9,16 @@ mod agent;
 mod command;
 mod e2e;
 mod facts;
+mod flowlog;
 mod impact;
 mod kernel;
 mod lab;
 mod metrics;
 mod process;
 mod programs;
+mod random;
 mod report;
+mod rotation;
 mod scale;
 mod stats;
 
@@ -69,6 +72,10 @@ enum Benchmark {
     Kernel(kernel::Args),
     /// Throughput through a monitored veth, per hook, over that of an unmonitored one (root).
     Impact(impact::Args),
+    /// CPU time of the agent per record, and memory per flow.
+    Flowlog(flowlog::Args),
+    /// Pause and length of a rotation under load.
+    Rotation(rotation::Args),
     /// CPU of the whole machine per packet, beside other probes; or a flood (root).
     E2e(e2e::Args),
     /// Start, memory and end with many interfaces (root).
@@ -80,6 +87,8 @@ fn main() -> ExitCode {
     let outcome = match benchmark {
         Benchmark::Kernel(args) => kernel::run(&args, &common),
         Benchmark::Impact(args) => impact::run(&args, &common),
+        Benchmark::Flowlog(args) => flowlog::run(&args, &common),
+        Benchmark::Rotation(args) => rotation::run(&args, &common),
         Benchmark::E2e(args) => e2e::run(&args, &common),
         Benchmark::Scale(args) => scale::run(&args, &common),
     };

@@ -10,8 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::{build_ebpf, workspace};
 
 /// What `bench all` runs, by name, with the words for it and those for its short form.
-const BENCHMARKS: [(&str, &str, &str); 5] = [
+const BENCHMARKS: [(&str, &str, &str); 7] = [
     ("kernel", "kernel", "kernel"),
+    ("flowlog", "flowlog", "flowlog"),
+    ("rotation", "rotation", "rotation"),
     ("scale", "scale", "scale"),
     ("impact", "impact", "impact"),
     ("e2e", "e2e", "e2e"),
@@ -21,7 +23,7 @@ const BENCHMARKS: [(&str, &str, &str); 5] = [
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// `kernel`, `e2e`, `impact`, `scale` or `all`, and what that takes: `--help` tells.
+    /// `kernel`, `flowlog`, `rotation`, `e2e`, `impact`, `scale` or `all`, and what that takes: `--help` tells.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     words: Vec<String>,
 }

@@ -10,6 +10,10 @@ use crate::{
     local_buffer::{LocalBuffer, LocalBufferPool},
 };
 
+/// Waiting records that are replayed between two looks at the stream, which must not be left alone
+/// for long: about a third of a millisecond.
+const REPLAYED_AT_ONCE: usize = 512;
+
 /// Where records of one interface go.
 struct Route {
     capture: Arc<Capture>,
@@ -27,6 +31,8 @@ pub(super) struct Router {
     current: Option<(u32, CaptureGuard)>,
     /// Some route has records waiting.
     is_behind: bool,
+    /// And the last attempt to replay some of them met nothing but locks.
+    is_stuck: bool,
 }
 
 impl Router {
@@ -36,6 +42,7 @@ impl Router {
             pool,
             current: None,
             is_behind: false,
+            is_stuck: false,
         }
     }
 
@@ -89,20 +96,27 @@ impl Router {
         self.current = None;
     }
 
+    /// Whether records wait that nobody will take at the moment.
+    pub(super) const fn is_stuck(&self) -> bool {
+        self.is_behind && self.is_stuck
+    }
+
     /// Whether records wait in local buffers.
     pub(super) const fn is_behind(&self) -> bool {
         self.is_behind
     }
 
-    /// Replays what waits, as far as locks and banks allow it now.
+    /// Replays some of what waits, as far as locks and banks allow it now. Records that come
+    /// meanwhile may overtake those that wait.
     pub(super) fn replay(&mut self) {
         if !self.is_behind {
             return;
         }
         self.is_behind = false;
-        for route in self.routes.values_mut() {
+        self.is_stuck = true;
+        for route in self.routes.values_mut().filter(|it| it.is_behind()) {
             if let Some(state) = route.capture.try_lock() {
-                route.replay(state);
+                self.is_stuck &= !route.replay(state, REPLAYED_AT_ONCE);
             }
             self.is_behind |= route.is_behind();
         }
@@ -115,7 +129,7 @@ impl Router {
         }
         self.is_behind = false;
         for route in self.routes.values_mut() {
-            route.replay(route.capture.lock());
+            route.replay(route.capture.lock(), usize::MAX);
             self.is_behind |= route.is_behind();
         }
     }
@@ -133,17 +147,21 @@ impl Route {
         }
     }
 
-    /// Hands over the waiting records of the open bank.
-    fn replay(&mut self, mut state: CaptureGuard) {
+    /// Hands over waiting records of the open bank, at most so many. Says whether there were any.
+    fn replay(&mut self, mut state: CaptureGuard, at_most: usize) -> bool {
         let buffer = &mut self.waiting[usize::from(state.open_bank() & 1)];
         if buffer.is_empty() {
-            return;
+            return false;
         }
         state.on_buffer_usage(buffer.usage());
-        while let Some(record) = buffer.next() {
+        for _ in 0..at_most {
+            let Some(record) = buffer.next() else {
+                buffer.reset();
+                break;
+            };
             // All of this buffer are of the open bank, so none is refused.
             let _: Result<(), NextInterval> = state.handle_record(record);
         }
-        buffer.reset();
+        true
     }
 }

@@ -1,0 +1,258 @@
+//! `bench flowlog`: what the agent takes for a record that the programs hand over, and what a flow
+//! takes of its memory.
+//!
+//! Records of random flows in both directions go into a flow log that has all of them, in the form
+//! and on the way in which a drain thread hands them over. Timed as all benchmarks here are, in
+//! rounds that take turns and by the CPU time of the thread, so that numbers and verdicts come out
+//! in the same form; criterion would bring a second one.
+
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "numbers of records and bytes far below 2^52, and octets cut out of numbers"
+)]
+
+use anyhow::Result;
+use probe_agent::flow_log::{FlowLog, FlowLogOptions};
+use probe_common::{
+    ephash::EpHash,
+    ports::TCP,
+    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, RecordV6, place},
+};
+use serde_json::json;
+
+use crate::{
+    Common,
+    facts::Facts,
+    process::anonymous_bytes,
+    programs::cpu_time_ns,
+    random::Random,
+    report::{self, Table, Verdict},
+    stats::median,
+};
+
+/// ns per record with few flows and with many, and bytes per flow with many (IPv4).
+const FEW_NS: f64 = 15.0;
+const MANY_NS: f64 = 100.0;
+const FLOW_BYTES: f64 = 128.0;
+
+const FEW: u32 = 1000;
+const MANY: u32 = 1_000_000;
+const FLOWS: [u32; 3] = [FEW, 1 << 16, MANY];
+/// Records of a measurement. They lie in a row, as in the ring.
+const RECORDS: u32 = 2_000_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Rounds, each of which measures everything once.
+    #[arg(long)]
+    rounds: Option<usize>,
+}
+
+/// One log with its records, and a value for each round.
+struct Row {
+    version: u8,
+    flows: u32,
+    log: FlowLog,
+    input: Input,
+    ns: Vec<f64>,
+}
+
+enum Input {
+    V4(Vec<RecordV4>),
+    V6(Vec<RecordV6>),
+}
+
+pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
+    let rounds = args.rounds.unwrap_or(if common.short { 1 } else { 9 });
+    let (flows, records) = if common.short {
+        (&FLOWS[..2], RECORDS / 10)
+    } else {
+        (&FLOWS[..], RECORDS)
+    };
+    let facts = Facts::gather();
+    // First, while nothing has been freed that could be used again.
+    let flow_bytes = memory_per_flow(*flows.last().unwrap_or(&FEW))?;
+    let mut rows = Vec::new();
+    for version in [4, 6] {
+        for flows in flows {
+            eprintln!(":: IPv{version}, {flows} flows");
+            rows.push(Row::new(version, *flows, records));
+        }
+    }
+    for round in 0..rounds {
+        for turn in 0..rows.len() {
+            let index = (turn + round) % rows.len();
+            rows[index].measure();
+        }
+    }
+    print(&facts, rounds, flow_bytes, &rows);
+    let mut verdicts = Vec::new();
+    for row in &rows {
+        let counted = (row.log.totals().packets() - u64::from(row.flows)) as f64;
+        let expected = rounds as f64 * f64::from(records);
+        let name = format!("IPv{}, {} flows", row.version, row.flows);
+        let target = format!("{name}, records in no flow");
+        verdicts.push(Verdict::at_most(target, (expected - counted).abs(), 0.0));
+        // Times of a build for tests say nothing.
+        if common.short {
+            continue;
+        }
+        let limit = match row.flows {
+            FEW => FEW_NS,
+            MANY => MANY_NS,
+            _ => continue,
+        };
+        verdicts.push(Verdict::at_most(
+            format!("{name}, ns per record"),
+            row.median(),
+            limit,
+        ));
+    }
+    if !common.short {
+        let target = format!("bytes per IPv4 flow, {MANY} flows");
+        verdicts.push(Verdict::at_most(target, flow_bytes, FLOW_BYTES));
+    }
+    let results = rows.iter().map(|row| {
+        json!({ "ip_version": row.version, "flows": row.flows, "ns": row.ns, "median_ns": row.median() })
+    });
+    let numbers = json!({
+        "rounds": rounds,
+        "records": records,
+        "bytes_per_flow": flow_bytes,
+        "results": results.collect::<Vec<_>>(),
+    });
+    report::finish(common, &facts, "flowlog", numbers, &verdicts)
+}
+
+impl Row {
+    fn new(version: u8, flows: u32, records: u32) -> Self {
+        let mut random = Random::new();
+        let mut draws = (0..records).map(|_| (random.below(flows), random.bits() & 1 != 0));
+        let mut log = FlowLog::new(FlowLogOptions::default());
+        let input = if version == 4 {
+            fill::<4>(&mut log, flows);
+            Input::V4(draws.map(|(flow, back)| record::<4>(flow, back)).collect())
+        } else {
+            fill::<16>(&mut log, flows);
+            Input::V6(
+                draws
+                    .by_ref()
+                    .map(|(flow, back)| record::<16>(flow, back))
+                    .collect(),
+            )
+        };
+        Self {
+            version,
+            flows,
+            log,
+            input,
+            ns: Vec::new(),
+        }
+    }
+
+    fn measure(&mut self) {
+        let before = cpu_time_ns();
+        let records = match &self.input {
+            Input::V4(records) => {
+                for record in records {
+                    self.log.handle_record(Record::V4(record));
+                }
+                records.len()
+            }
+            Input::V6(records) => {
+                for record in records {
+                    self.log.handle_record(Record::V6(record));
+                }
+                records.len()
+            }
+        };
+        self.ns.push((cpu_time_ns() - before) / records as f64);
+    }
+
+    fn median(&self) -> f64 {
+        median(&self.ns)
+    }
+}
+
+/// Puts every flow into the log.
+fn fill<const N: usize>(log: &mut FlowLog, flows: u32)
+where
+    EpHash<N>: IntoRecord<Record: AsRecord>,
+{
+    for flow in 0..flows {
+        log.handle_record(record::<N>(flow, false).as_record());
+    }
+}
+
+trait AsRecord {
+    fn as_record(&self) -> Record<'_>;
+}
+
+impl AsRecord for RecordV4 {
+    fn as_record(&self) -> Record<'_> {
+        Record::V4(self)
+    }
+}
+
+impl AsRecord for RecordV6 {
+    fn as_record(&self) -> Record<'_> {
+        Record::V6(self)
+    }
+}
+
+/// A packet of a flow: a client's to port 5001 of one of 256 servers, or its answer.
+fn record<const N: usize>(flow: u32, is_answer: bool) -> <EpHash<N> as IntoRecord>::Record
+where
+    EpHash<N>: IntoRecord,
+{
+    const SERVER_PORT: u16 = 5001;
+    let [high, low, server, _] = flow.to_be_bytes();
+    let mut key = EpHash {
+        src_addr: [10; N],
+        src_port: (32_768 | (flow & 0x7fff) as u16).to_be_bytes(),
+        dst_addr: [20; N],
+        dst_port: SERVER_PORT.to_be_bytes(),
+        ip_protocol: TCP,
+    };
+    key.src_addr[1..4].copy_from_slice(&[high, low, (flow >> 15) as u8]);
+    key.dst_addr[3] = server;
+    let direction = if is_answer { EGRESS } else { INGRESS };
+    let key = if is_answer { key.reverse() } else { key };
+    key.into_record(RecordHead {
+        octets: 1500,
+        packets: 1,
+        ifindex: 1,
+        tcp_flags: 0x10,
+        aux: 0x10,
+        notes: place(direction, 0),
+        ..RecordHead::default()
+    })
+}
+
+/// Resident memory that a log of IPv4 flows takes, over their number.
+fn memory_per_flow(flows: u32) -> Result<f64> {
+    let own = std::process::id();
+    let before = anonymous_bytes(own)?;
+    let mut log = FlowLog::new(FlowLogOptions::default());
+    fill::<4>(&mut log, flows);
+    let after = anonymous_bytes(own)?;
+    assert_eq!(log.len(), flows as usize, "all flows differ");
+    Ok((after - before) as f64 / f64::from(flows))
+}
+
+/// As Markdown, for docs/PERFORMANCE.md.
+fn print(facts: &Facts, rounds: usize, flow_bytes: f64, rows: &[Row]) {
+    println!("{facts}  \nns of CPU time per record, medians of {rounds} rounds\n");
+    let mut table = Table::new(["flows in the log", "IPv4", "IPv6"]);
+    let (v4, v6) = rows.split_at(rows.len() / 2);
+    for (v4, v6) in v4.iter().zip(v6) {
+        table.row([
+            v4.flows.to_string(),
+            format!("{:.1}", v4.median()),
+            format!("{:.1}", v6.median()),
+        ]);
+    }
+    table.print();
+    println!("{flow_bytes:.1} bytes of memory per IPv4 flow\n");
+}
