@@ -107,6 +107,7 @@ impl History {
             totals: self.totals,
             flows: 0,
             local_buffer_usage: 0.0,
+            flow_log_bytes: 0,
             watch: self.watch.status(),
         }
     }
@@ -407,6 +408,7 @@ impl Capture {
             totals,
             flows: state.flow_log.len() as u64,
             local_buffer_usage: state.buffer_usage,
+            flow_log_bytes: state.flow_log.memory_bytes() as u64,
             watch,
         }
     }

@@ -17,6 +17,7 @@ mod plan;
 pub mod reference;
 mod reload;
 pub mod replay;
+mod resolve;
 mod run;
 mod selftest;
 mod status;

@@ -9,7 +9,9 @@ mod table;
 use std::io::{self, Write};
 
 pub use self::table::TableStyle;
-pub(crate) use self::table::{Numbers, ShownFlow, endpoint, flow_lines, marks, write_table};
+pub(crate) use self::table::{
+    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, write_table,
+};
 use crate::{flow::FlowRow, ledger::Ledger};
 
 /// How flows are written.

@@ -95,6 +95,12 @@ impl FlowLog {
         self.v4.len() + self.v6.len()
     }
 
+    /// Memory of the flows in bytes, with the room that is kept for more; that of overflow flows and
+    /// fragments, which are bounded, aside.
+    pub fn memory_bytes(&self) -> usize {
+        self.v4.memory_bytes() + self.v6.memory_bytes()
+    }
+
     /// Whether no flow is in the log.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -104,6 +104,8 @@ pub struct Metrics {
     program_runs: IntCounterVec,
     program_seconds: CounterVec,
     map_memory: IntGaugeVec,
+    flow_log_memory: IntGaugeVec,
+    records: IntCounterVec,
     ring_fill: Gauge,
     drain_lag: Gauge,
     process_cpu: Counter,
@@ -170,6 +172,8 @@ impl Metrics {
             program_runs: make.counters(&table::PROGRAM_RUNS),
             program_seconds: make.vector(&table::PROGRAM_SECONDS, CounterVec::new),
             map_memory: make.vector(&table::MAP_MEMORY, IntGaugeVec::new),
+            flow_log_memory: make.vector(&table::FLOW_LOG_MEMORY, IntGaugeVec::new),
+            records: make.counters(&table::RECORDS),
             ring_fill: make.gauge_f64(&table::RING_FILL),
             drain_lag: make.gauge_f64(&table::DRAIN_LAG),
             process_cpu: make.counter_f64(&table::PROCESS_CPU),
@@ -257,6 +261,13 @@ impl Metrics {
                 .with_label_values(&[map])
                 .set(signed(*bytes));
         }
+        for (from, now, before) in [
+            ("ring", now.records.ring, before.records.ring),
+            ("cache", now.records.cache, before.records.cache),
+        ] {
+            let series = self.records.with_label_values(&[from]);
+            series.inc_by(now.saturating_sub(before));
+        }
         self.ring_fill.set(now.ring_fill.unwrap_or_default());
         let lag = now.drain_lag.unwrap_or_default();
         self.drain_lag.set(lag.as_secs_f64());
@@ -291,6 +302,7 @@ impl Metrics {
             &self.attached,
             &self.capture_state,
             &self.flows,
+            &self.flow_log_memory,
             &self.ledger_residue,
         ] {
             gauge.reset();
@@ -336,10 +348,11 @@ impl Metrics {
         iface: &str,
         interfaces: impl IntoIterator<Item = &'a InterfaceStatus>,
     ) {
-        let (mut flows, mut residue, mut usage) = (0, 0, 0_f64);
+        let (mut flows, mut memory, mut residue, mut usage) = (0, 0, 0, 0_f64);
         let mut coverage: [Option<f64>; 2] = [None; 2];
         for now in interfaces {
             flows += now.flows;
+            memory += now.flow_log_bytes;
             residue += now.ledger.residue();
             usage = usage.max(now.local_buffer_usage);
             for (least, of_link) in coverage.iter_mut().zip(&now.watch.coverage) {
@@ -353,6 +366,9 @@ impl Metrics {
             }
         }
         self.observe_flows(iface).set(signed(flows));
+        self.flow_log_memory
+            .with_label_values(&labels(self.with_iface, iface, None))
+            .set(signed(memory));
         self.observe_ledger_residue(iface).set(residue);
         self.observe_global_buffer_usage(iface).set(usage);
     }

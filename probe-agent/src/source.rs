@@ -100,10 +100,21 @@ pub struct Costs {
     pub programs: Vec<ProgramCost>,
     /// Kernel memory of each map in bytes, by the map's name.
     pub maps: Vec<(String, u64)>,
+    /// Records that have come out of the kernel, by the way they took.
+    pub records: Records,
     /// Largest share of the ring that was found filled lately, 0 to 1; `None` without a ring.
     pub ring_fill: Option<f64>,
     /// How long it takes from a record being submitted to its being counted, at the last look.
     pub drain_lag: Option<Duration>,
+}
+
+/// Records that the agent was handed, of however many packets each.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Records {
+    /// Through the ring: displaced by another flow, or never open.
+    pub ring: u64,
+    /// From the cache, when its bank was closed.
+    pub cache: u64,
 }
 
 /// Cost of one program, by the kernel's own statistics: 0 unless they are switched on

@@ -31,6 +31,8 @@ pub struct InterfaceStatus {
     pub flows: u64,
     /// Share of its largest local buffer that the interface has used, 0 to 1.
     pub local_buffer_usage: f64,
+    /// Memory of the flow log in bytes, with the room that it keeps.
+    pub flow_log_bytes: u64,
     /// Whether the programs are in place and see what the link moves.
     pub watch: WatchStatus,
 }

@@ -19,7 +19,7 @@ use probe_agent::{
         Direction, EXPIRE_AFTER, Issue, MAX_INTERFACES, Metrics, MetricsOptions, SinkCounts,
         SinkReader, table,
     },
-    source::{Attachment, Costs, LostHook, ProgramCost, Strays},
+    source::{Attachment, Costs, LostHook, ProgramCost, Records, Strays},
     status::{CoverageStatus, InterfaceStatus, Status, StatusReader, WatchStatus},
 };
 use probe_common::control::Tally;
@@ -71,6 +71,7 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
         },
         flows: 7,
         local_buffer_usage: 0.25,
+        flow_log_bytes: 640,
         watch: WatchStatus::default(),
     }
 }
@@ -413,6 +414,10 @@ fn the_costs_of_ourselves_are_told() {
             run_time: Duration::from_micros(runs),
         }],
         maps: vec![("RECORDS".to_owned(), 4096)],
+        records: Records {
+            ring: runs / 10,
+            cache: 7,
+        },
         ring_fill: Some(0.5),
         drain_lag: Some(Duration::from_millis(2)),
     };
@@ -431,6 +436,8 @@ fn the_costs_of_ourselves_are_told() {
             0.003,
         ),
         ("probe_map_memory_bytes{map=\"RECORDS\"}", 4096.0),
+        ("probe_records_total{from=\"ring\"}", 300.0),
+        ("probe_records_total{from=\"cache\"}", 7.0),
         ("probe_ring_fill_ratio", 0.5),
         ("probe_drain_lag_seconds", 0.002),
     ] {
@@ -451,6 +458,7 @@ fn without_the_label_everything_is_a_sum_that_never_goes_back() {
     let (metrics, status) = (Metrics::new(options), Script::default());
     let busy = InterfaceStatus {
         local_buffer_usage: 0.75,
+        flow_log_bytes: 1280,
         ..interface("eth1", 20)
     };
     status.set([interface("eth0", 10), busy]);

@@ -29,8 +29,8 @@ const HOT_OVER_RING: f64 = 0.4;
 const RANDOM_OVER_HASH: f64 = 0.3;
 /// The same two in the short form: no target, but what is reached today with room for noise, so that
 /// CI notices when it becomes worse. docs/PERFORMANCE.md has the numbers.
-const HOT_OVER_RING_TODAY: f64 = 0.9;
-const RANDOM_OVER_HASH_TODAY: f64 = 0.8;
+const HOT_OVER_RING_TODAY: f64 = 0.7;
+const RANDOM_OVER_HASH_TODAY: f64 = 0.75;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -1,18 +1,20 @@
 //! `probe-agent flows`: who talks to whom, right now.
 
 use std::{
+    collections::HashMap,
     io::{self, IsTerminal, Write},
+    net::IpAddr,
     process::ExitCode,
 };
 
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 
-use super::{connect::ConnectArgs, print};
+use super::{connect::ConnectArgs, print, resolve};
 use crate::{
     api::v1::flows::{Flows, FlowsQuery, LiveFlow, Sort},
     filter::Filter,
     flow::FlowCounters,
-    flow_format::{Numbers, ShownFlow, TableStyle, endpoint, marks, write_table},
+    flow_format::{Numbers, ShownFlow, TableStyle, endpoint, marks, named_endpoint, write_table},
     human, names,
 };
 
@@ -40,6 +42,9 @@ pub(super) struct FlowsArgs {
         hide_default_value = true
     )]
     filter: Filter,
+    /// Names of addresses in the table, as far as the resolver knows them within two seconds
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    resolve: bool,
     /// The answer of the agent as one JSON object
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -73,8 +78,14 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
         csv_text(&flows)?
     } else {
         let style = TableStyle::of_terminal(io::stdout().is_terminal());
+        let names = if args.resolve {
+            let ends = flows.flows.iter().flat_map(|flow| [flow.sip, flow.dip]);
+            resolve::names(ends)
+        } else {
+            HashMap::new()
+        };
         let mut out = Vec::new();
-        write_text(&mut out, style, &flows)?;
+        write_text(&mut out, style, &flows, &names)?;
         String::from_utf8(out)?
     };
     print(&text)?;
@@ -89,8 +100,13 @@ fn csv_text(flows: &Flows) -> anyhow::Result<String> {
     Ok(String::from_utf8(csv.into_inner()?)?)
 }
 
-fn write_text(out: &mut impl Write, style: TableStyle, flows: &Flows) -> io::Result<()> {
-    let shown: Vec<_> = flows.flows.iter().map(shown).collect();
+fn write_text(
+    out: &mut impl Write,
+    style: TableStyle,
+    flows: &Flows,
+    names: &HashMap<IpAddr, String>,
+) -> io::Result<()> {
+    let shown: Vec<_> = flows.flows.iter().map(|flow| named(flow, names)).collect();
     let with_iface = flows.interfaces.len() > 1;
     write_table(out, style, Numbers::Human, with_iface, &shown)?;
     let total = &flows.total;
@@ -114,6 +130,18 @@ fn write_text(out: &mut impl Write, style: TableStyle, flows: &Flows) -> io::Res
         writeln!(out, "since {since:.0}, {} ago", human::duration(age))?;
     }
     Ok(())
+}
+
+/// A flow with the names of its ends, where they have some.
+fn named(flow: &LiveFlow, names: &HashMap<IpAddr, String>) -> ShownFlow {
+    let mut shown = shown(flow);
+    if let Some(name) = names.get(&flow.sip) {
+        shown.source = named_endpoint(name, flow.sport, flow.proto);
+    }
+    if let Some(name) = names.get(&flow.dip) {
+        shown.destination = named_endpoint(name, flow.dport, flow.proto);
+    }
+    shown
 }
 
 /// A flow of the API as a table shows it.

@@ -15,7 +15,7 @@ use probe_common::{
 };
 
 use super::{DatapathError, cache::CacheReader, load::Object};
-use crate::source::{Drained, RecordStream, SourceError, Waker};
+use crate::source::{Drained, RecordStream, Records, SourceError, Waker};
 
 mod fill;
 mod wait;
@@ -41,7 +41,25 @@ pub struct RingStream {
     undecodable: Arc<AtomicU64>,
     cache: Option<CacheReader>,
     fill: Arc<Fill>,
+    handed: Arc<Handed>,
     wait: Wait,
+}
+
+/// Records that were handed over.
+#[derive(Debug, Default)]
+pub struct Handed {
+    ring: AtomicU64,
+    cache: AtomicU64,
+}
+
+impl Handed {
+    /// How many there were so far.
+    pub fn records(&self) -> Records {
+        Records {
+            ring: self.ring.load(Ordering::Relaxed),
+            cache: self.cache.load(Ordering::Relaxed),
+        }
+    }
 }
 
 impl RingStream {
@@ -63,12 +81,18 @@ impl RingStream {
             undecodable: Arc::default(),
             cache: CacheReader::new(object, cache_slots)?,
             fill: Arc::default(),
+            handed: Arc::default(),
         })
     }
 
     /// How full it was.
     pub fn fill(&self) -> Arc<Fill> {
         Arc::clone(&self.fill)
+    }
+
+    /// How many records it handed over.
+    pub fn handed(&self) -> Arc<Handed> {
+        Arc::clone(&self.handed)
     }
 
     /// Entries that were no record of this build. Anything but 0 is a defect.
@@ -100,6 +124,9 @@ impl RecordStream for RingStream {
         if records == 0 {
             return Ok(Drained::Idle);
         }
+        self.handed
+            .ring
+            .fetch_add(records as u64, Ordering::Relaxed);
         Ok(Drained::Records(records))
     }
 
@@ -119,7 +146,10 @@ impl RecordStream for RingStream {
         handle: &mut dyn FnMut(Record<'_>),
     ) -> Result<(), SourceError> {
         if let Some(cache) = &mut self.cache {
-            cache.drain(bank, handle)?;
+            let records = cache.drain(bank, handle)?;
+            self.handed
+                .cache
+                .fetch_add(records as u64, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -261,6 +261,14 @@ pub(crate) fn endpoint(address: IpAddr, port: u16, ip_protocol: u8) -> String {
     }
 }
 
+/// The same with a name for the address.
+pub(crate) fn named_endpoint(name: &str, port: u16, ip_protocol: u8) -> String {
+    match port_text(port, ip_protocol) {
+        None => name.to_owned(),
+        Some(port) => format!("{name}:{port}"),
+    }
+}
+
 /// A port as tables show it; none where the protocol has none.
 fn port_text(port: u16, ip_protocol: u8) -> Option<String> {
     if names::has_ports(ip_protocol) || port != 0 {

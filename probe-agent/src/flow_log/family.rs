@@ -40,6 +40,10 @@ impl<const N: usize> FamilyLog<N> {
         self.flows.len()
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.flows.memory_bytes()
+    }
+
     pub(super) const fn unattributed_fragments(&self) -> u64 {
         self.unattributed_fragments
     }

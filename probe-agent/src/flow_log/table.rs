@@ -47,6 +47,10 @@ impl<const N: usize> FlowTable<N> {
         self.flows.len()
     }
 
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.flows.allocation_size()
+    }
+
     /// Counts a record under its flow. If the flow is new and the log is full, gives back the key
     /// in the orientation that the flow would have had.
     #[inline]

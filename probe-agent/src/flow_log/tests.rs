@@ -262,7 +262,7 @@ fn fold(sums: &mut BTreeMap<EpHashV4, FlowCounters>, flows: &FlowMap) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(2500))]
 
     #[test]
     fn rotations_anywhere_give_the_same_sums_as_none(

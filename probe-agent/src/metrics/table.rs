@@ -252,6 +252,22 @@ pub(super) const MAP_MEMORY: Definition = Definition::new(
     "bytes",
     "Kernel memory of an eBPF map.",
 );
+pub(super) const RECORDS: Definition = Definition::new(
+    Counter,
+    "probe_records_total",
+    &["from"],
+    "records",
+    "Records that came out of the kernel: `ring`, displaced by another flow or never held back, or \
+     `cache`, taken from there once a flush. Over the packets in flows it tells how well the cache \
+     does.",
+);
+pub(super) const FLOW_LOG_MEMORY: Definition = Definition::new(
+    Gauge,
+    "probe_flow_log_memory_bytes",
+    &["iface"],
+    "bytes",
+    "Memory that the flows of the running interval take, with the room that is kept for more.",
+);
 pub(super) const RING_FILL: Definition = Definition::new(
     Gauge,
     "probe_ring_fill_ratio",
@@ -338,6 +354,8 @@ pub const ALL: &[Definition] = &[
     PROGRAM_RUNS,
     PROGRAM_SECONDS,
     MAP_MEMORY,
+    FLOW_LOG_MEMORY,
+    RECORDS,
     RING_FILL,
     DRAIN_LAG,
     PROCESS_CPU,

@@ -30,7 +30,7 @@ use crate::{
         link::{self, Link},
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
-        ring::{Fill, RingStream},
+        ring::{Fill, Handed, RingStream},
         slots::Slots,
     },
     ticks::TickClock,
@@ -51,6 +51,7 @@ pub struct EbpfSource {
     stream: Option<RingStream>,
     undecodable: Arc<AtomicU64>,
     fill: Arc<Fill>,
+    handed: Arc<Handed>,
     /// Kernel memory of each map in bytes. Fixed once they are made.
     map_bytes: Vec<(String, u64)>,
     tick_clock: TickClock,
@@ -95,6 +96,7 @@ impl EbpfSource {
             bank: BankSwitch::new(&mut object)?,
             undecodable: stream.undecodable(),
             fill: stream.fill(),
+            handed: stream.handed(),
             map_bytes: map_bytes(options),
             stream: Some(stream),
             tick_clock: jiffies::clock(&mut object).map_err(Box::new)?,
@@ -299,6 +301,7 @@ impl Source for EbpfSource {
         Costs {
             programs: self.object.program_costs(),
             maps: self.map_bytes.clone(),
+            records: self.handed.records(),
             ring_fill: Some(self.fill.peak(Instant::now())),
             drain_lag: None,
         }
