@@ -1,6 +1,10 @@
 //! The OpenAPI document: committed, served, and true.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use probe_agent::{
     api::{Api, openapi},
@@ -44,6 +48,9 @@ fn the_served_document_is_the_same() {
     assert_eq!(served, document);
 }
 
+/// Seeds of the runs, which go on side by side.
+const RUNS: [&str; 2] = ["1", "2"];
+
 /// Random requests, right and wrong ones, made from the document: only documented answers.
 /// `PROBE_API_REQUESTS` is how many there must be at least; 400 unless given, so that it takes
 /// seconds. CI sends 10,000.
@@ -55,8 +62,8 @@ fn random_requests_get_documented_answers() {
     }
     let wanted = env::var("PROBE_API_REQUESTS").unwrap_or_else(|_| "400".to_owned());
     let wanted: usize = wanted.parse().expect("a number");
-    // Seven of the operations take something that can be varied without end.
-    let examples = (wanted / 7).to_string();
+    // Two at a time, which is how many CPUs there are; each makes some six requests of an example.
+    let examples = (wanted / RUNS.len() / 6 + 1).to_string();
     let secret = Secret::new(KEY).expect("a key");
     let config = ApiConfig {
         keys: vec![ApiKey {
@@ -73,31 +80,35 @@ fn random_requests_get_documented_answers() {
     Script::capture(&running.manager, &["eth0"]);
     running.script.packet(1, 1, 100, false);
     let folder = tempfile::tempdir().expect("a directory");
-    let output = Command::new("python3")
-        .current_dir(folder.path())
-        .args([
-            "-c",
-            "from schemathesis.cli import schemathesis; schemathesis()",
-        ])
-        .args(["run", &format!("http://{addr}{}", openapi::PATH)])
-        .args(["--max-examples", &examples, "--seed", "1"])
-        .args(["--header", &format!("Authorization: Bearer {KEY}")])
-        // Its events never end.
-        .args(["--exclude-path", "/api/v1/flows/stream"])
-        // That any text is a filter cannot be said: the schema has no words for a grammar.
-        .args(["--exclude-checks", "positive_data_acceptance"])
-        .args(["--request-timeout", "20"])
-        .output()
-        .expect("started");
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success(),
-        "{told}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let generated = generated(&told);
-    println!("{generated} requests");
-    assert!(generated >= wanted, "{told}");
+    let runs = RUNS.map(|seed| {
+        Command::new("python3")
+            .current_dir(folder.path())
+            .args([
+                "-c",
+                "from schemathesis.cli import schemathesis; schemathesis()",
+            ])
+            .args(["run", &format!("http://{addr}{}", openapi::PATH)])
+            .args(["--max-examples", &examples, "--seed", seed])
+            .args(["--header", &format!("Authorization: Bearer {KEY}")])
+            // Its events never end.
+            .args(["--exclude-path", "/api/v1/flows/stream"])
+            // That any text is a filter cannot be said: the schema has no words for a grammar.
+            .args(["--exclude-checks", "positive_data_acceptance"])
+            .args(["--request-timeout", "20"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("started")
+    });
+    let mut requests = 0;
+    for run in runs {
+        let output = run.wait_with_output().expect("it ends");
+        let told = String::from_utf8_lossy(&output.stdout);
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}{complaints}");
+        requests += generated(&told);
+    }
+    assert!(requests >= wanted, "only {requests} requests");
 }
 
 /// How many requests it says that there were.
