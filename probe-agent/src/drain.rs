@@ -2,7 +2,7 @@
 //!
 //! A drain thread never waits for a lock, a writeout or a reader. A record whose capture is locked
 //! (rotation, live query) or whose interval has not begun yet goes into the capture's local buffer
-//! and is replayed, in order, as soon as that is over.
+//! and is replayed as soon as that is over, some at a time between two looks at the stream.
 
 use std::{
     sync::{Arc, mpsc},
