@@ -52,6 +52,15 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
     for interval in &intervals {
         assert_eq!(interval.ledger("residue"), 0, "{}", interval.ledger);
     }
+    for pair in 0..PAIRS {
+        let name = format!("day{pair}b");
+        // When it was disabled, and at the end.
+        let written = intervals
+            .iter()
+            .filter(|it| it.ledger["iface"] == name.as_str())
+            .count();
+        assert!(written >= 2, "{name} has {written} intervals");
+    }
     // One interval of the untouched interface, with everything: it was never closed.
     let echo: Vec<(i64, i64)> = intervals
         .iter()
