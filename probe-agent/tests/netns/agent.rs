@@ -141,7 +141,8 @@ impl Agent<'_> {
     pub(crate) fn request(&self, path: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        // A thousand clients are answered one after the other.
+        stream.set_read_timeout(Some(3 * PATIENCE))?;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
@@ -151,8 +152,6 @@ impl Agent<'_> {
         Ok(answer)
     }
 
-    /// `/metrics` as Prometheus gets it.
-    #[track_caller]
     /// Runs a command that asks this agent: how it ended, and all that it said.
     pub(crate) fn command(&self, words: &[&str]) -> (ExitStatus, String) {
         let socket = self.installation.path().join("probe.sock");
@@ -164,6 +163,8 @@ impl Agent<'_> {
         (output.status, String::from_utf8(said).expect("text"))
     }
 
+    /// `/metrics` as Prometheus gets it.
+    #[track_caller]
     pub(crate) fn exposition(&self) -> String {
         let answer = self.request("/metrics").expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
