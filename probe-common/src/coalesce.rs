@@ -1,7 +1,7 @@
 //! Coalescing: which packets of a flow make one record.
 //!
 //! The programs keep a cache of open records, one area per CPU and bank. A packet is added to the
-//! record in its place if that [takes](Coalesce::takes) it; else the record that was there goes to
+//! record in its place if that [takes](Coalesce::absorb) it; else the record that was there goes to
 //! the ring, and the packet opens a new one. What is left in the area of a closed bank the agent
 //! takes out itself.
 
