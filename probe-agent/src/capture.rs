@@ -26,6 +26,7 @@ use crate::{
     ledger::{Ledger, Loss},
     source::{Attachment, BankCounters, Interface},
     status::InterfaceStatus,
+    ticks::TickClock,
     writeout::Interval,
 };
 
@@ -295,14 +296,16 @@ impl Capture {
         state.open_bank = 1 - closed_bank;
     }
 
-    /// Like [`Self::settle`], and ends the interval: returns its flows and its ledger.
+    /// Like [`Self::settle`], and ends the interval: returns its flows, with the clock of their
+    /// ticks, and its ledger.
     pub fn settle_and_rotate(
         &self,
         closed_bank: u8,
         counters: &BankCounters,
         now: Timestamp,
+        tick_clock: TickClock,
     ) -> Interval {
-        self.end_interval(closed_bank, counters, now, 1 - closed_bank)
+        self.end_interval(closed_bank, counters, now, tick_clock, 1 - closed_bank)
     }
 
     /// Like [`Self::settle_and_rotate`], for the last interval: what comes later is nobody's.
@@ -311,8 +314,9 @@ impl Capture {
         closed_bank: u8,
         counters: &BankCounters,
         now: Timestamp,
+        tick_clock: TickClock,
     ) -> Interval {
-        self.end_interval(closed_bank, counters, now, OVER)
+        self.end_interval(closed_bank, counters, now, tick_clock, OVER)
     }
 
     fn end_interval(
@@ -320,6 +324,7 @@ impl Capture {
         closed_bank: u8,
         counters: &BankCounters,
         now: Timestamp,
+        tick_clock: TickClock,
         open_bank: u8,
     ) -> Interval {
         let mut state = self.state.lock();
@@ -344,6 +349,7 @@ impl Capture {
             start,
             end: now,
             flows,
+            tick_clock,
             totals,
             ledger,
             watched: watched.unwrap_or_default(),

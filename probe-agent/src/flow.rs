@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use probe_common::{
     classify::Evidence,
     ephash::{EpHashV4, EpHashV6},
-    record::{EGRESS, RecordHead},
+    record::{EGRESS, RecordHead, tick_after},
 };
 
 /// Packets and IP octets of a flow (or of many), as seen from the interface: what entered the host
@@ -66,6 +66,11 @@ impl std::ops::AddAssign for FlowCounters {
 pub struct Flow {
     /// Counts since the last rotation.
     pub counters: FlowCounters,
+    /// Tick of the first packet since the last rotation ([`RecordHead::first`]), which a
+    /// [`crate::ticks::TickClock`] tells the time of. Means nothing while the flow is idle.
+    pub first: u32,
+    /// Tick of the last packet, like `first`.
+    pub last: u32,
     /// TCP flags of both directions since the last rotation, or-ed.
     pub tcp_flags: u8,
     /// How the orientation was decided.
@@ -74,18 +79,51 @@ pub struct Flow {
     pub is_overflow: bool,
 }
 
+// A flow log has up to a million of these, and each look-up should touch one cache line.
+const _: () = {
+    let size = size_of::<(EpHashV4, Flow)>();
+    let align = align_of::<(EpHashV4, Flow)>();
+    assert!(size <= 64 && align == 8, "larger than a cache line");
+};
+
 impl Flow {
     /// Counts one record.
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
+        self.on_ticks(head.first, head.last());
         self.counters.on_record(head);
         self.tcp_flags |= head.tcp_flags;
     }
 
     /// Takes over the counts of another flow.
     pub fn absorb(&mut self, other: &Self) {
+        if !other.is_idle() {
+            self.on_ticks(other.first, other.last);
+        }
         self.counters += other.counters;
         self.tcp_flags |= other.tcp_flags;
+    }
+
+    /// Takes in when packets were, before they are counted: by its counts a flow is idle, and those
+    /// are its first. Records may come out of order, since each CPU hands over its own.
+    #[inline]
+    const fn on_ticks(&mut self, first: u32, last: u32) {
+        let is_idle = self.is_idle();
+        if is_idle || tick_after(self.first, first) {
+            self.first = first;
+        }
+        if is_idle || tick_after(last, self.last) {
+            self.last = last;
+        }
+    }
+
+    /// Forgets what belongs to the interval that has ended; what is known of the direction stays.
+    pub fn begin_interval(&mut self) {
+        *self = Self {
+            evidence: self.evidence,
+            is_overflow: self.is_overflow,
+            ..Self::default()
+        };
     }
 
     /// Had no packet since the last rotation.
@@ -167,5 +205,71 @@ impl FlowRow {
             ip_protocol: key.ip_protocol,
             flow,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::{classify::Evidence, record::RecordHead};
+
+    use super::Flow;
+
+    fn head(first: u32, last: u32) -> RecordHead {
+        RecordHead {
+            packets: 1,
+            first,
+            last_or_fragment_id: last,
+            tcp_flags: 0x10,
+            ..RecordHead::default()
+        }
+    }
+
+    fn flow(first: u32, last: u32) -> Flow {
+        let mut flow = Flow::default();
+        flow.on_record(&head(first, last));
+        flow
+    }
+
+    #[test]
+    fn times_are_the_earliest_and_the_latest_across_the_end_of_the_range() {
+        let mut flow = flow(u32::MAX, 3);
+        flow.on_record(&head(2, 5));
+        assert_eq!((flow.first, flow.last), (u32::MAX, 5));
+        flow.on_record(&head(u32::MAX - 9, u32::MAX - 8));
+        assert_eq!((flow.first, flow.last), (u32::MAX - 9, 5));
+    }
+
+    #[test]
+    fn the_first_record_gives_the_times_wherever_the_ticks_are() {
+        for tick in [0, 1, 1 << 31, u32::MAX] {
+            let flow = flow(tick, tick);
+            assert_eq!((flow.first, flow.last), (tick, tick));
+        }
+    }
+
+    #[test]
+    fn absorbing_takes_the_times_of_both_unless_one_is_idle() {
+        let mut both = flow(10, 20);
+        both.absorb(&flow(u32::MAX, 15));
+        assert_eq!((both.first, both.last), (u32::MAX, 20));
+        both.absorb(&Flow::default());
+        assert_eq!((both.first, both.last), (u32::MAX, 20));
+        let mut idle = Flow::default();
+        idle.absorb(&both);
+        assert_eq!((idle.first, idle.last), (u32::MAX, 20));
+    }
+
+    #[test]
+    fn an_interval_begins_with_nothing_but_the_direction() {
+        let mut flow = flow(10, 20);
+        flow.evidence = Evidence::Handshake;
+        flow.begin_interval();
+        let direction_alone = Flow {
+            evidence: Evidence::Handshake,
+            ..Flow::default()
+        };
+        assert_eq!(flow, direction_alone);
+        flow.on_record(&head(30, 30));
+        assert_eq!((flow.first, flow.last), (30, 30));
     }
 }

@@ -12,7 +12,7 @@ pub use self::table::TableStyle;
 pub(crate) use self::table::{
     Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, write_table,
 };
-use crate::{flow::FlowRow, ledger::Ledger};
+use crate::{flow::FlowRow, ledger::Ledger, ticks::TickClock};
 
 /// How flows are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -33,6 +33,8 @@ pub struct InterfaceFlows {
     pub iface: String,
     /// Its flows.
     pub flows: Vec<FlowRow>,
+    /// When their ticks were.
+    pub tick_clock: TickClock,
     /// Where every packet went.
     pub ledger: Ledger,
 }

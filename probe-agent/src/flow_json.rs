@@ -13,6 +13,7 @@ use crate::{
     coverage::Compared,
     flow::FlowRow,
     ledger::{Ledger, Loss},
+    ticks::TickClock,
     writeout::Watched,
 };
 
@@ -36,12 +37,21 @@ pub struct FlowLine<'a> {
     direction_confidence: &'static str,
     tcp_flags: u8,
     overflow: bool,
+    #[serde(serialize_with = "rfc3339_millis")]
+    first_seen: Timestamp,
+    #[serde(serialize_with = "rfc3339_millis")]
+    last_seen: Timestamp,
 }
 
 impl<'a> FlowLine<'a> {
     /// The line of one flow. `bounds` are given where the line is stored, and left out where the
-    /// reader knows them.
-    pub fn new(iface: &'a str, bounds: Option<Bounds>, row: &FlowRow) -> Self {
+    /// reader knows them. The clock is that of the flow's ticks.
+    pub fn new(
+        iface: &'a str,
+        bounds: Option<Bounds>,
+        row: &FlowRow,
+        tick_clock: &TickClock,
+    ) -> Self {
         let flow = row.flow;
         Self {
             r#type: "flow",
@@ -60,6 +70,8 @@ impl<'a> FlowLine<'a> {
             direction_confidence: confidence(flow.evidence),
             tcp_flags: flow.tcp_flags,
             overflow: flow.is_overflow,
+            first_seen: tick_clock.time_of(flow.first),
+            last_seen: tick_clock.time_of(flow.last),
         }
     }
 }
@@ -207,6 +219,14 @@ fn rfc3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok,
     serializer.collect_str(timestamp)
 }
 
+/// As RFC 3339 writes it, always with milliseconds: a tick is no shorter.
+pub(crate) fn rfc3339_millis<S: Serializer>(
+    timestamp: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{timestamp:.3}"))
+}
+
 /// All losses by name, zeros included: a name that is missing would read as "cannot happen".
 fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(Loss::ALL.map(Loss::name).into_iter().zip(losses))
@@ -223,6 +243,7 @@ mod tests {
         coverage::Compared,
         flow::{Flow, FlowCounters, FlowRow},
         ledger::{Ledger, Loss},
+        ticks::TickClock,
         writeout::Watched,
     };
 
@@ -239,21 +260,28 @@ mod tests {
                 packets_rcvd: 4,
                 packets_sent: 3,
             },
+            first: 250,
+            last: 4_999,
             tcp_flags: 0x1b,
             evidence: Evidence::Handshake,
             is_overflow: false,
         },
     };
 
+    fn flow_line(bounds: Option<Bounds>) -> FlowLine<'static> {
+        FlowLine::new("eth0", bounds, &ROW, &TickClock::default())
+    }
+
     #[test]
     fn flow_line_has_the_documented_keys_in_order() {
         assert_eq!(
-            serde_json::to_string(&FlowLine::new("eth0", None, &ROW)).unwrap(),
+            serde_json::to_string(&flow_line(None)).unwrap(),
             concat!(
                 r#"{"type":"flow","iface":"eth0","sip":"198.18.0.1","sport":0,"#,
                 r#""dip":"198.18.0.2","dport":443,"proto":6,"packets_rcvd":4,"packets_sent":3,"#,
                 r#""bytes_rcvd":400,"bytes_sent":120,"direction":"handshake","#,
-                r#""direction_confidence":"high","tcp_flags":27,"overflow":false}"#,
+                r#""direction_confidence":"high","tcp_flags":27,"overflow":false,"#,
+                r#""first_seen":"1970-01-01T00:00:00.250Z","last_seen":"1970-01-01T00:00:04.999Z"}"#,
             )
         );
     }
@@ -264,7 +292,7 @@ mod tests {
             start: "2026-03-01T00:00:00Z".parse().unwrap(),
             end: "2026-03-01T01:05:00.25+01:00".parse().unwrap(),
         };
-        let line = serde_json::to_value(FlowLine::new("eth0", Some(bounds), &ROW)).unwrap();
+        let line = serde_json::to_value(flow_line(Some(bounds))).unwrap();
         assert_eq!(line["start"], "2026-03-01T00:00:00Z");
         assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
     }

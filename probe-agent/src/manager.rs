@@ -23,6 +23,7 @@ use crate::{
     local_buffer::LocalBufferPool,
     source::{Costs, Interface, Source, SourceError, Strays},
     status::{Status, StatusReader},
+    ticks::TickClock,
     writeout::Interval,
 };
 
@@ -215,37 +216,40 @@ impl Manager {
 
     /// Copies the active flows of all interfaces, or of those named, and sends those that pass the
     /// filter, interface by interface, while capture goes on. Stops early if nobody listens.
+    /// Returns the clock of their ticks.
     pub fn flow_maps(
         &self,
         filter: impl Fn(&FlowRow) -> bool,
         ifaces: &[&str],
         out: &mpsc::SyncSender<(Arc<str>, Vec<FlowRow>)>,
-    ) {
-        drop(self.lock_fresh());
+    ) -> TickClock {
+        let tick_clock = self.lock_fresh().source.tick_clock();
         for capture in self.captures(ifaces) {
             let mut rows = capture.flows().sorted_rows();
             rows.retain(&filter);
             if out.send((capture.interface.name.clone(), rows)).is_err() {
-                return;
+                break;
             }
         }
+        tick_clock
     }
 
     /// Hands over a copy of the active flows of all interfaces, or of those named, one interface
     /// after the other, with the moment since which they are counted. Capture goes on, and one copy
-    /// is there at a time. Stops early if `visit` says so.
+    /// is there at a time. Stops early if `visit` says so. Returns the clock of the flows' ticks.
     pub fn visit_flows(
         &self,
         ifaces: &[&str],
         mut visit: impl FnMut(&Arc<str>, Timestamp, FlowMap) -> ControlFlow<()>,
-    ) {
-        drop(self.lock_fresh());
+    ) -> TickClock {
+        let tick_clock = self.lock_fresh().source.tick_clock();
         for capture in self.captures(ifaces) {
             let (since, flows) = capture.live_flows();
             if visit(&capture.interface.name, since, flows).is_break() {
-                return;
+                break;
             }
         }
+        tick_clock
     }
 
     /// Waits until all streams of the source have ended (capture files do, the kernel does not),

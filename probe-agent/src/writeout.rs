@@ -29,6 +29,7 @@ use crate::{
     coverage::Compared,
     flow::{FlowCounters, FlowMap},
     ledger::Ledger,
+    ticks::TickClock,
 };
 
 /// The flows of one interface between two rotations, with the ledger that says what they miss.
@@ -42,6 +43,8 @@ pub struct Interval {
     pub end: Timestamp,
     /// Flows that had traffic.
     pub flows: FlowMap,
+    /// When the ticks in `flows` were.
+    pub tick_clock: TickClock,
     /// Sums over `flows`.
     pub totals: FlowCounters,
     /// Where every packet of the interval went.

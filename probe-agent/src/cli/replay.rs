@@ -191,6 +191,7 @@ fn in_file_order(
             InterfaceFlows {
                 iface: interval.iface.to_string(),
                 flows,
+                tick_clock: interval.tick_clock,
                 ledger: interval.ledger,
             }
         })

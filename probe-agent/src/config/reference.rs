@@ -57,7 +57,7 @@ pub const KEYS: &[Key] = &[
     key("capture.port_aggregation", "boolean", "true",
         "Stores the client's port as 0 for common services (TCP 53, 80, 443, 445, 8080; UDP 53, 443), so that all connections of a client to a server are one flow."),
     key("capture.max_flows", "number, 1 to 100000000", "1000000",
-        "Flows per interface. More are folded into marked overflow flows (at most 4352 per IP version): detail is lost, totals stay exact. A million IPv4 flows take about 120 MB."),
+        "Flows per interface. More are folded into marked overflow flows (at most 4352 per IP version): detail is lost, totals stay exact. A million IPv4 flows take about 140 MB."),
     key("rotation", "mapping", "{}",
         "When flows are handed to the sinks."),
     key("rotation.interval", "duration, whole seconds, 1s to 1d", "5m",

@@ -25,7 +25,7 @@ fn https() -> FlowRow {
             },
             tcp_flags: 0x1b,
             evidence: Evidence::Handshake,
-            is_overflow: false,
+            ..Flow::default()
         },
     }
 }

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use super::InterfaceFlows;
-use crate::{flow::FlowRow, flow_json::confidence};
+use crate::{flow::FlowRow, flow_json::confidence, ticks::TickClock};
 
-pub(super) const HEADER: [&str; 14] = [
+pub(super) const HEADER: [&str; 16] = [
     "iface",
     "sip",
     "sport",
@@ -20,6 +20,8 @@ pub(super) const HEADER: [&str; 14] = [
     "direction_confidence",
     "tcp_flags",
     "overflow",
+    "first_seen",
+    "last_seen",
 ];
 
 pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
@@ -27,9 +29,10 @@ pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::
         .has_headers(false)
         .from_writer(out);
     csv.write_record(HEADER).map_err(io_error)?;
-    for InterfaceFlows { iface, flows, .. } in interfaces {
-        for row in flows {
-            csv.serialize(fields(iface, row)).map_err(io_error)?;
+    for interface in interfaces {
+        for row in &interface.flows {
+            let fields = fields(&interface.iface, row, &interface.tick_clock);
+            csv.serialize(fields).map_err(io_error)?;
         }
     }
     csv.flush()
@@ -44,8 +47,13 @@ fn io_error(error: csv::Error) -> io::Error {
 }
 
 /// In the order of the header.
-fn fields<'a>(iface: &'a str, row: &FlowRow) -> impl serde::Serialize + use<'a> {
+fn fields<'a>(
+    iface: &'a str,
+    row: &FlowRow,
+    tick_clock: &TickClock,
+) -> impl serde::Serialize + use<'a> {
     let flow = row.flow;
+    let seen = |tick| format!("{:.3}", tick_clock.time_of(tick));
     (
         (
             iface,
@@ -59,5 +67,6 @@ fn fields<'a>(iface: &'a str, row: &FlowRow) -> impl serde::Serialize + use<'a> 
         (flow.counters.bytes_rcvd, flow.counters.bytes_sent),
         (flow.evidence.name(), confidence(flow.evidence)),
         (flow.tcp_flags, flow.is_overflow),
+        (seen(flow.first), seen(flow.last)),
     )
 }

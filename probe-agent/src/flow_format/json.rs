@@ -18,9 +18,10 @@ struct TotalLine<'a> {
 }
 
 pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
-    for InterfaceFlows { iface, flows, .. } in interfaces {
-        for row in flows {
-            write_line(out, &FlowLine::new(iface, None, row))?;
+    for interface in interfaces {
+        for row in &interface.flows {
+            let line = FlowLine::new(&interface.iface, None, row, &interface.tick_clock);
+            write_line(out, &line)?;
         }
     }
     let total = TotalLine {

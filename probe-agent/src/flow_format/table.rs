@@ -196,6 +196,7 @@ pub(super) fn write(
         iface,
         flows,
         ledger,
+        tick_clock: _,
     } in interfaces
     {
         if is_one_of_many {

@@ -8,6 +8,7 @@ use super::{FlowFormat, InterfaceFlows, TableStyle, csv, is_closed_by_reader, wr
 use crate::{
     flow::{Flow, FlowCounters, FlowRow},
     ledger::{Ledger, Loss},
+    ticks::TickClock,
 };
 
 fn row(src: &str, src_port: u16, dst: &str, dst_port: u16, ip_protocol: u8) -> FlowRow {
@@ -25,6 +26,8 @@ fn row(src: &str, src_port: u16, dst: &str, dst_port: u16, ip_protocol: u8) -> F
                 packets_rcvd: 3,
                 packets_sent: 9000,
             },
+            first: 250,
+            last: 4000,
             tcp_flags: 0x1b,
             evidence: Evidence::Handshake,
             is_overflow: false,
@@ -54,11 +57,13 @@ fn two_interfaces() -> Vec<InterfaceFlows> {
                 row("fd00::1", 5353, "ff02::fb", 5353, 17),
                 row("198.18.0.1", 0, "198.18.0.2", 0, 89),
             ],
+            tick_clock: TickClock::default(),
             ledger,
         },
         InterfaceFlows {
             iface: "eth1, \"dmz\"".to_owned(),
             flows: vec![],
+            tick_clock: TickClock::default(),
             ledger: Ledger::default(),
         },
     ]
@@ -84,7 +89,8 @@ fn json_is_one_object_a_line_with_the_ledger_last() {
             "type": "flow", "iface": "eth0", "sip": "198.18.0.1", "sport": 0, "dip": "198.18.0.2",
             "dport": 443, "proto": 6, "packets_rcvd": 3, "packets_sent": 9000, "bytes_rcvd": 1500,
             "bytes_sent": 12_345_678, "direction": "handshake", "direction_confidence": "high",
-            "tcp_flags": 0x1b, "overflow": false,
+            "tcp_flags": 0x1b, "overflow": false, "first_seen": "1970-01-01T00:00:00.250Z",
+            "last_seen": "1970-01-01T00:00:04.000Z",
         })
     );
     assert!(
@@ -120,7 +126,10 @@ fn csv_quotes_and_has_the_fields_of_json() {
     assert_eq!(lines.next().unwrap(), csv::HEADER.join(","));
     assert_eq!(
         lines.next().unwrap(),
-        r#""eth1, ""dmz""",fd00::1,5353,ff02::fb,5353,17,3,9000,1500,12345678,handshake,high,27,false"#
+        concat!(
+            r#""eth1, ""dmz""",fd00::1,5353,ff02::fb,5353,17,3,9000,1500,12345678,handshake,high,"#,
+            "27,false,1970-01-01T00:00:00.250Z,1970-01-01T00:00:04.000Z",
+        )
     );
     let json = written(FlowFormat::Json, TableStyle::default(), &two_interfaces());
     let keys = csv::HEADER.map(|field| format!(r#""{field}":"#));

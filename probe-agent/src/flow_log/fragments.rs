@@ -53,7 +53,8 @@ pub(super) type Counted<const N: usize> = (EpHash<N>, RecordHead);
 enum State<const N: usize> {
     /// The flow and the auxiliary byte of its first fragment.
     Known { key: EpHash<N>, aux: u8 },
-    /// The sum of its later fragments, as a record of the flow without ports.
+    /// The sum of its later fragments, as a record of the flow without ports, at the time of the
+    /// first that came: the rest follows within moments.
     Waiting(Counted<N>),
 }
 

@@ -9,7 +9,7 @@ use probe_common::{
 };
 
 use super::{FlowLogOptions, first_tcp_flags};
-use crate::flow::{Flow, FlowCounters};
+use crate::flow::Flow;
 
 /// Flows by key, in the orientation that the evidence gave them.
 #[derive(Debug)]
@@ -153,8 +153,7 @@ impl<const N: usize> FlowTable<N> {
                 return false;
             }
             out.push((*key, *flow));
-            flow.counters = FlowCounters::default();
-            flow.tcp_flags = 0;
+            flow.begin_interval();
             true
         });
     }

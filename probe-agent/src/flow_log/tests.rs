@@ -217,6 +217,9 @@ fn a_full_log_folds_new_flows_and_keeps_the_totals() {
     );
 }
 
+/// Ticks of the scripts start here, so that they wrap round.
+const EPOCH: u32 = u32::MAX - 500;
+
 /// One step of a script.
 #[derive(Clone, Debug)]
 enum Step {
@@ -241,14 +244,19 @@ fn step() -> impl Strategy<Value = Step> {
         0..2_u8,
         20..2000_u64,
         any::<u8>(),
+        (0..1000_u32, 0..50_u32),
     )
         .prop_map(
-            |(src, src_port, dst, dst_port, direction, octets, flags)| Step::Record {
+            |(src, src_port, dst, dst_port, direction, octets, flags, (at, lasts))| Step::Record {
                 src,
                 src_port,
                 dst,
                 dst_port,
-                head: head(direction, octets, flags),
+                head: RecordHead {
+                    first: EPOCH.wrapping_add(at),
+                    last_or_fragment_id: EPOCH.wrapping_add(at + lasts),
+                    ..head(direction, octets, flags)
+                },
             },
         );
     prop_oneof![20 => record, 1 => Just(Step::Rotate), 1 => Just(Step::Aggregate)]
@@ -261,8 +269,51 @@ fn fold(sums: &mut BTreeMap<EpHashV4, FlowCounters>, flows: &FlowMap) {
     }
 }
 
+/// Ticks of the first and the last packet since [`EPOCH`], by unordered pair of ends.
+type Times = BTreeMap<EpHashV4, (u32, u32)>;
+
+fn add_times(times: &mut Times, key: EpHashV4, first: u32, last: u32) {
+    let since_epoch = [first, last].map(|tick| tick.wrapping_sub(EPOCH));
+    let pair = key.min(key.reverse());
+    let (first, last) = times.entry(pair).or_insert((u32::MAX, 0));
+    *first = since_epoch[0].min(*first);
+    *last = since_epoch[1].max(*last);
+}
+
+fn times_of(flows: &FlowMap) -> Times {
+    let mut times = Times::new();
+    for (key, flow) in &flows.v4 {
+        add_times(&mut times, *key, flow.first, flow.last);
+    }
+    times
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2500))]
+
+    #[test]
+    fn times_are_those_of_the_first_and_the_last_packet_of_the_interval(
+        steps in prop::collection::vec(step(), 0..200),
+    ) {
+        let options = FlowLogOptions { port_aggregation: false, ..FlowLogOptions::default() };
+        let mut log = FlowLog::new(options);
+        let mut expected = Times::new();
+        for step in &steps {
+            match *step {
+                Step::Record { src, src_port, dst, dst_port, head } => {
+                    let key = key(src, src_port, dst, dst_port, 6);
+                    count(&mut log, key, head);
+                    add_times(&mut expected, key, head.first, head.last());
+                }
+                Step::Rotate => {
+                    let expected = std::mem::take(&mut expected);
+                    prop_assert_eq!(times_of(&log.rotate().0), expected);
+                }
+                Step::Aggregate => prop_assert_eq!(&times_of(&log.aggregate().0), &expected),
+            }
+        }
+        prop_assert_eq!(times_of(&log.rotate().0), expected);
+    }
 
     #[test]
     fn rotations_anywhere_give_the_same_sums_as_none(

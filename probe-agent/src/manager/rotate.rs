@@ -120,18 +120,23 @@ impl Inner {
         options: &super::ManagerOptions,
     ) -> Result<Vec<Interval>, ManagerError> {
         let begin = Instant::now();
+        // Before the switch and not after the drains, which take a while: from the switch on packets
+        // belong to the next interval, and none may be older than its start.
+        let now = (options.clock)();
         let closed_bank = self.source.switch_bank()?;
+        let ticks = self.source.tick_clock();
         self.settled_at = begin;
         self.open_bank = 1 - closed_bank;
         self.sync_drains(Some(closed_bank));
-        let now = (options.clock)();
         let mut intervals = Vec::with_capacity(ending.len());
         for capture in self.captures.values() {
             let counters = self.counters_of(capture);
             if ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
                 intervals.push(match kind {
-                    Ending::Rotation => capture.settle_and_rotate(closed_bank, &counters, now),
-                    Ending::Last => capture.settle_and_end(closed_bank, &counters, now),
+                    Ending::Rotation => {
+                        capture.settle_and_rotate(closed_bank, &counters, now, ticks)
+                    }
+                    Ending::Last => capture.settle_and_end(closed_bank, &counters, now, ticks),
                 });
             } else {
                 capture.settle(closed_bank, &counters);

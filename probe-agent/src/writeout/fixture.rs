@@ -9,6 +9,7 @@ use super::{Interval, Watched};
 use crate::{
     flow::{Flow, FlowCounters, FlowMap},
     ledger::{Ledger, Loss},
+    ticks::{TickClock, millis},
 };
 
 /// Five minutes of one interface with `flows` IPv4 flows of one packet of 100 octets, and one
@@ -30,6 +31,8 @@ pub(super) fn interval(iface: &str, start: &str, flows: u32) -> Interval {
         };
         let flow = Flow {
             counters,
+            first: millis(start),
+            last: millis(start).wrapping_add(1500),
             evidence: Evidence::Ports,
             ..Flow::default()
         };
@@ -56,6 +59,7 @@ pub(super) fn interval(iface: &str, start: &str, flows: u32) -> Interval {
             v4: (0..flows).map(flow).collect(),
             v6: Vec::new(),
         },
+        tick_clock: TickClock::millis(start),
         totals: FlowCounters {
             bytes_rcvd: packets * 100,
             packets_rcvd: packets,

@@ -26,7 +26,8 @@ impl FileFormat for JsonLines {
         });
         let mut out = BufWriter::with_capacity(64 << 10, file);
         for row in interval.flows.rows() {
-            write_line(&mut out, &FlowLine::new(&interval.iface, bounds, &row))?;
+            let line = FlowLine::new(&interval.iface, bounds, &row, &interval.tick_clock);
+            write_line(&mut out, &line)?;
         }
         let ledger =
             LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);

@@ -31,7 +31,7 @@ use crate::{
 
 /// Version of the schema, under `probe.schema_version`. Grows with every change of the columns;
 /// columns may be added, never renamed, removed or given another type.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Rows per row group. Bounds the memory of the writer, which holds one row group's encoded
 /// columns, and is what readers share out among their threads.
@@ -190,6 +190,13 @@ fn write_batch(
         }
         Values::Time(value) => {
             let values = vec![value(interval).as_microsecond(); rows.len()];
+            writer
+                .typed::<Int64Type>()
+                .write_batch(&values, None, None)?;
+        }
+        Values::Tick(value) => {
+            let time = |row| interval.tick_clock.time_of(value(row)).as_microsecond();
+            let values: Vec<_> = rows.iter().map(time).collect();
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;

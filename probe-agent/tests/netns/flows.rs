@@ -7,6 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     ops::AddAssign,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -98,11 +99,22 @@ impl StoredInterval {
     /// How long it was.
     #[track_caller]
     pub(crate) fn seconds(&self) -> f64 {
-        let bound = |key: &str| -> Timestamp {
-            let text = self.ledger[key].as_str().expect("a text");
-            text.parse().expect("a time")
-        };
-        bound("end").duration_since(bound("start")).as_secs_f64()
+        let (start, end) = (time(&self.ledger, "start"), time(&self.ledger, "end"));
+        end.duration_since(start).as_secs_f64()
+    }
+
+    /// Fails unless all packets were seen within the interval.
+    #[track_caller]
+    fn assert_in_time(&self) {
+        // A tick, and the time that a busy machine takes from the end of an interval to the switch.
+        const TOLERANCE: Duration = Duration::from_millis(100);
+        let earliest = time(&self.ledger, "start") - TOLERANCE;
+        let latest = time(&self.ledger, "end") + TOLERANCE;
+        for flow in &self.flows {
+            let (first, last) = (time(flow, "first_seen"), time(flow, "last_seen"));
+            let in_order = [earliest, first, last, latest].is_sorted();
+            assert!(in_order, "{flow} {}", self.ledger);
+        }
     }
 
     /// Packets of all losses but those that are no loss of ours.
@@ -114,6 +126,12 @@ impl StoredInterval {
         };
         losses.iter().filter_map(packets).collect()
     }
+}
+
+#[track_caller]
+fn time(line: &Value, key: &str) -> Timestamp {
+    let text = line[key].as_str().expect("a text");
+    text.parse().expect("a time")
 }
 
 /// Everything that the JSON sink stored, in the order of the intervals.
@@ -173,13 +191,15 @@ pub(crate) fn assert_same_flows(stored: &Flows, expected: &Flows) {
     assert!(!stored.is_empty(), "there are no flows");
 }
 
-/// Fails unless every packet of every stored interval has an address, and none was lost.
+/// Fails unless every packet of every stored interval has an address, none was lost, and all are
+/// of their interval.
 #[track_caller]
 pub(crate) fn assert_nothing_lost(tree: &Path) {
     for interval in stored_intervals(tree) {
         assert_eq!(interval.ledger("residue"), 0, "{}", interval.ledger);
         let losses = interval.unwanted_losses();
         assert!(losses.is_empty(), "{losses:?}");
+        interval.assert_in_time();
         for direction in ["inbound", "outbound"] {
             assert_covered(&interval.ledger["coverage"][direction]);
         }

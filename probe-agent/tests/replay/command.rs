@@ -12,6 +12,7 @@ use probe_agent::{
     filter::Filter,
     flow::FlowRow,
     flow_format::{FlowFormat, TableStyle, total_ledger, write_flows},
+    flow_json::FlowLine,
     flow_log::FlowLogOptions,
 };
 use probe_common::classify::Evidence;
@@ -136,6 +137,30 @@ fn json_ends_with_a_ledger_that_balances() {
     );
     assert_eq!(lines[1]["losses"]["non_ip"], 1);
     assert_eq!(lines[1]["interfaces"]["idle"]["seen"], 0);
+}
+
+/// Out of order, as files merged from several interfaces are, and not in the time of the replay.
+#[test]
+fn flows_have_the_times_of_the_file() {
+    const MICROSECONDS: u64 = 1_772_323_200_000_000; // 2026-03-01
+    let frame = segment(true, 40000, 0x02);
+    let at = |file: PcapNg, millis: u64| {
+        file.packet(0, MICROSECONDS + millis * 1000, &frame, frame.len(), &[])
+    };
+    let file = PcapNg::new(Order::Little).named(ETHERNET, "wan");
+    let file = [2500, 1250, 61_750, 3000].into_iter().fold(file, at);
+    let folder = Folder::new();
+    let replayed = replayed(&folder.file("times.pcapng", &file.bytes), false);
+    let wan = &replayed.interfaces[0];
+    let [row] = wan.flows[..] else {
+        panic!("{:?}", wan.flows);
+    };
+    let [first, last] = [row.flow.first, row.flow.last].map(|tick| wan.tick_clock.time_of(tick));
+    assert_eq!(replayed.time_range, Some((first, last)));
+    let line = FlowLine::new("wan", None, &row, &wan.tick_clock);
+    let line = serde_json::to_value(line).unwrap();
+    assert_eq!(line["first_seen"], "2026-03-01T00:00:01.250Z");
+    assert_eq!(line["last_seen"], "2026-03-01T00:01:01.750Z");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use probe_agent::{
     coverage::Compared,
     flow::{Flow, FlowCounters, FlowMap},
     ledger::{Ledger, Loss},
+    ticks::TickClock,
     writeout::{Interval, Watched},
 };
 use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
@@ -65,6 +66,10 @@ pub(crate) fn interval(iface: &str, start: &str, flows: u64, ends: Ends) -> Inte
         start,
         end: start + SignedDuration::from_mins(5),
         flows: map,
+        tick_clock: TickClock {
+            tick: 0,
+            ..TickClock::millis(start)
+        },
         totals,
         ledger: ledger(&totals),
         watched: half_blind(),
@@ -119,6 +124,7 @@ impl SplitMix {
     fn flow(&mut self) -> Flow {
         let packets_rcvd = 1 + (1 << (self.next() % 12)) * (self.next() % 3);
         let packets_sent = packets_rcvd / 2 + self.next() % 3;
+        let (first, last) = self.ticks();
         Flow {
             counters: FlowCounters {
                 bytes_rcvd: packets_rcvd * (40 + self.next() % 1460),
@@ -126,6 +132,8 @@ impl SplitMix {
                 packets_rcvd,
                 packets_sent,
             },
+            first,
+            last,
             tcp_flags: 0x1b,
             evidence: if self.next().is_multiple_of(2) {
                 Evidence::Handshake
@@ -134,6 +142,13 @@ impl SplitMix {
             },
             is_overflow: false,
         }
+    }
+
+    /// Milliseconds of five minutes, as in [`interval`]'s clock.
+    fn ticks(&mut self) -> (u32, u32) {
+        let [a, b, c, d, ..] = self.next().to_be_bytes();
+        let first = u32::from(u16::from_be_bytes([a, b])) * 2;
+        (first, first + u32::from(u16::from_be_bytes([c, d])) * 2)
     }
 
     fn ends(&mut self, ends: Ends) -> ([u8; 4], [u8; 4]) {

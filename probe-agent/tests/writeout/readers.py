@@ -21,6 +21,8 @@ TYPES = {
     "src_port": "USMALLINT",
     "bytes_rcvd": "UBIGINT",
     "overflow": "BOOLEAN",
+    "first_seen": "TIMESTAMP WITH TIME ZONE",
+    "last_seen": "TIMESTAMP WITH TIME ZONE",
     "iface": "VARCHAR",
     "date": "DATE",
 }
@@ -98,5 +100,8 @@ by_polars = sums(
     .rows(),
 )
 assert polars_flows.collect_schema()["interval_start"] == pl.Datetime("us", "UTC")
+assert polars_flows.collect_schema()["last_seen"] == pl.Datetime("us", "UTC")
 assert polars_flows.collect_schema()["bytes_rcvd"] == pl.UInt64
+IN_ORDER = "interval_start <= first_seen AND first_seen <= last_seen AND last_seen <= interval_end"
+assert connection.sql(f"SELECT bool_and({IN_ORDER}) FROM flows").fetchall() == [(True,)]
 print(json.dumps({"duckdb": by_duckdb, "polars": by_polars}))

@@ -17,7 +17,8 @@ use super::check_interfaces;
 use crate::{
     api::{limits::Server, problem::Problem},
     flow::{FlowCounters, FlowRow},
-    flow_json::confidence,
+    flow_json::{confidence, rfc3339_millis},
+    ticks::TickClock,
 };
 
 /// Where it is.
@@ -116,10 +117,16 @@ pub struct LiveFlow {
     pub tcp_flags: u8,
     /// It stands for many: what did not fit under `max_flows`.
     pub overflow: bool,
+    /// When its first packet since the last rotation was, to a tick of the kernel (1 to 10 ms).
+    #[serde(serialize_with = "rfc3339_millis")]
+    pub first_seen: Timestamp,
+    /// When its last packet was, like `first_seen`.
+    #[serde(serialize_with = "rfc3339_millis")]
+    pub last_seen: Timestamp,
 }
 
 impl LiveFlow {
-    fn new(iface: &str, row: &FlowRow) -> Self {
+    fn new(iface: &str, row: &FlowRow, tick_clock: &TickClock) -> Self {
         let flow = row.flow;
         Self {
             iface: iface.to_owned(),
@@ -136,6 +143,8 @@ impl LiveFlow {
             direction_confidence: confidence(flow.evidence).to_owned(),
             tcp_flags: flow.tcp_flags,
             overflow: flow.is_overflow,
+            first_seen: tick_clock.time_of(flow.first),
+            last_seen: tick_clock.time_of(flow.last),
         }
     }
 }

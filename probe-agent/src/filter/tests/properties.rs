@@ -101,6 +101,7 @@ fn row() -> impl Strategy<Value = FlowRow> {
             tcp_flags,
             evidence,
             is_overflow,
+            ..Flow::default()
         },
     );
     let protocol = prop_oneof![select(vec![1, 6, 17, 58, 132]), any::<u8>()];

@@ -23,6 +23,8 @@ pub(super) struct Column {
 pub(super) enum Values {
     /// The same in all rows. Microseconds in UTC.
     Time(fn(&Interval) -> Timestamp),
+    /// A tick, written as its time. Microseconds in UTC.
+    Tick(fn(&FlowRow) -> u32),
     /// As text: every reader prints and compares it.
     Address(fn(&FlowRow) -> IpAddr),
     /// One of a few names.
@@ -39,7 +41,7 @@ pub(super) enum Values {
 
 /// All columns, in the order of the file.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [Column; 16] = [
+pub(super) const COLUMNS: [Column; 18] = [
     Column { name: "interval_start", values: Values::Time(|interval| interval.start) },
     Column { name: "interval_end", values: Values::Time(|interval| interval.end) },
     Column { name: "ip_version", values: Values::U8(|row| if row.src_addr.is_ipv4() { 4 } else { 6 }) },
@@ -56,13 +58,15 @@ pub(super) const COLUMNS: [Column; 16] = [
     Column { name: "direction_evidence", values: Values::Name(|row| row.flow.evidence.name()) },
     Column { name: "direction_confidence", values: Values::Name(|row| confidence(row.flow.evidence)) },
     Column { name: "overflow", values: Values::Bool(|row| row.flow.is_overflow) },
+    Column { name: "first_seen", values: Values::Tick(|row| row.flow.first) },
+    Column { name: "last_seen", values: Values::Tick(|row| row.flow.last) },
 ];
 
 /// The schema as Parquet has it.
 pub(super) fn message_type() -> Result<TypePtr> {
     let fields = COLUMNS.iter().map(|column| {
         let (physical, logical) = match column.values {
-            Values::Time(_) => (
+            Values::Time(_) | Values::Tick(_) => (
                 PhysicalType::INT64,
                 Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
             ),

@@ -77,6 +77,8 @@ fn expected(interval: &Interval, row: &FlowRow) -> Vec<Field> {
         Field::Str(evidence.name().to_owned()),
         Field::Str(confidence.to_owned()),
         Field::Bool(row.flow.is_overflow),
+        micros(interval.tick_clock.time_of(row.flow.first)),
+        micros(interval.tick_clock.time_of(row.flow.last)),
     ]
 }
 
@@ -101,12 +103,11 @@ fn flow() -> impl Strategy<Value = Flow> {
         Evidence::IcmpType,
         Evidence::Handshake,
     ]);
-    (uniform4(any::<u64>()), any::<u8>(), evidence, any::<bool>()).prop_map(
+    let others = (any::<[u32; 2]>(), any::<u8>(), evidence, any::<bool>());
+    (uniform4(any::<u64>()), others).prop_map(
         |(
             [bytes_rcvd, bytes_sent, packets_rcvd, packets_sent],
-            tcp_flags,
-            evidence,
-            is_overflow,
+            ([first, last], tcp_flags, evidence, is_overflow),
         )| {
             let counters = FlowCounters {
                 bytes_rcvd,
@@ -116,6 +117,8 @@ fn flow() -> impl Strategy<Value = Flow> {
             };
             Flow {
                 counters,
+                first,
+                last,
                 tcp_flags,
                 evidence,
                 is_overflow,
@@ -170,7 +173,7 @@ fn a_quiet_interval_is_a_file_with_a_ledger_and_no_rows() {
     let interval = fixture::interval("wg0", "2026-03-01T00:00:00Z", 0);
     let reader = encode(&interval);
     assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
-    assert_eq!(metadata(&reader, "probe.schema_version"), "1");
+    assert_eq!(metadata(&reader, "probe.schema_version"), "2");
     assert_eq!(metadata(&reader, "probe.iface"), "wg0");
     assert_eq!(
         metadata(&reader, "probe.interval_end"),

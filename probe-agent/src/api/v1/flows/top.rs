@@ -84,7 +84,7 @@ pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
     let mut interfaces = Vec::new();
     let mut total = FlowCounters::default();
     let wanted: Vec<_> = query.iface.iter().map(String::as_str).collect();
-    manager.visit_flows(&wanted, |iface, since, flows| {
+    let tick_clock = manager.visit_flows(&wanted, |iface, since, flows| {
         let mut matched = 0;
         let passing = flows.rows().filter(|row| query.filter.matches(iface, row));
         for row in passing {
@@ -118,7 +118,7 @@ pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
         total: total.into(),
         flows: kept
             .iter()
-            .map(|it| LiveFlow::new(&it.iface, &it.row))
+            .map(|it| LiveFlow::new(&it.iface, &it.row, &tick_clock))
             .collect(),
     }
 }
