@@ -22,13 +22,13 @@ use self::watch::Watched;
 use crate::{
     api::{Api, ApiError, ApiState, BoundApi},
     config::{Config, InterfaceSelector},
-    flow_log::FlowLogOptions,
+    flow_log::{FlowBudget, FlowLogOptions},
     link_watcher::LinkEvents,
     manager::{Manager, ManagerError, ManagerOptions},
     metrics::{Metrics, MetricsOptions, SinkReader, SinkReaders},
     readiness::Readiness,
     reconcile::{ReconcileError, Reconciler},
-    reload::{ConfigFile, Reloader},
+    reload::{ConfigFile, LiveSettings, Reloader},
     schedule::{IntervalSetting, Schedule},
     shutdown::{Drain, DrainOutcome},
     source::{Source, SourceError},
@@ -150,10 +150,9 @@ pub fn bind_with_file(
     let metrics = Arc::new(Metrics::new(MetricsOptions {
         disable_iface_tracking: config.api.disable_iface_metrics,
     }));
-    let manager = Arc::new(Manager::new(
-        source,
-        manager_options(&config, &metrics, &writeout),
-    )?);
+    let options = manager_options(&config, &metrics, &writeout);
+    let flow_budget = options.flow_budget.clone();
+    let manager = Arc::new(Manager::new(source, options)?);
     let mut reconciler = Reconciler::new(manager.clone(), selector);
     // Before the first look: what changes after it is an event.
     let inside_runtime = runtime.enter();
@@ -165,8 +164,12 @@ pub fn bind_with_file(
     let reconciler = Arc::new(Mutex::new(reconciler));
     let interval = IntervalSetting::new(config.rotation.interval);
     let flush_interval = config.capture.flush_interval;
-    let reloader = Reloader::new(file, config, reconciler.clone(), interval.clone());
-    let reloader = Arc::new(reloader);
+    let live = LiveSettings {
+        reconciler: reconciler.clone(),
+        interval: interval.clone(),
+        flow_budget,
+    };
+    let reloader = Arc::new(Reloader::new(file, config, live));
     let state = ApiState {
         metrics,
         manager: manager.clone(),
@@ -207,6 +210,7 @@ fn manager_options(
             max_flows: config.capture.max_flows,
             ..FlowLogOptions::default()
         },
+        flow_budget: Arc::new(FlowBudget::new(config.capture.max_flows_total)),
         local_buffers: config.rotation.local_buffers,
         writeout: Box::new(move |interval| writeout.submit(Arc::new(interval))),
         on_rotation: Box::new(move |took| metrics.on_rotation(took)),

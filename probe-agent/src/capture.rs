@@ -22,7 +22,7 @@ use self::watch::{Watch, WatchHistory};
 use crate::{
     config::InterfaceConfig,
     flow::{FlowCounters, FlowMap},
-    flow_log::{FlowLog, FlowLogOptions},
+    flow_log::FlowLog,
     ledger::{Ledger, Loss},
     source::{Attachment, BankCounters, Interface},
     status::InterfaceStatus,
@@ -188,7 +188,7 @@ impl Capture {
     pub fn new(
         interface: Interface,
         config: InterfaceConfig,
-        options: FlowLogOptions,
+        flow_log: FlowLog,
         open_bank: u8,
         history: Option<History>,
         now: Timestamp,
@@ -211,7 +211,7 @@ impl Capture {
             settled_fragments: 0,
         };
         let state = CaptureState {
-            flow_log: FlowLog::new(options),
+            flow_log,
             open_bank,
             buffer_usage: 0.0,
             books,

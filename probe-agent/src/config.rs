@@ -109,6 +109,8 @@ pub struct CaptureConfig {
     pub port_aggregation: bool,
     /// Flows per interface before new ones are folded into overflow flows.
     pub max_flows: usize,
+    /// Flows over all interfaces before new ones are folded, likewise.
+    pub max_flows_total: usize,
 }
 
 /// Size of the cache of open records in the kernel.

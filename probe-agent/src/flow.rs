@@ -75,7 +75,8 @@ pub struct Flow {
     pub tcp_flags: u8,
     /// How the orientation was decided.
     pub evidence: Evidence,
-    /// The flow stands for many: it took what did not fit under `max_flows`.
+    /// The flow stands for many: it took what did not fit under `max_flows` or the budget of
+    /// all logs.
     pub is_overflow: bool,
 }
 

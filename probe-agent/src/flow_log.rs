@@ -3,10 +3,13 @@
 //! Sans-IO: it knows no clock, no runtime and no kernel. It is driven by [`FlowLog::handle_record`]
 //! and read by [`FlowLog::rotate`] and [`FlowLog::aggregate`].
 
+mod budget;
 mod family;
 mod fragments;
 mod overflow;
 mod table;
+
+use std::sync::Arc;
 
 use probe_common::{
     classify::{classify_v4, classify_v6},
@@ -14,7 +17,8 @@ use probe_common::{
     record::{Record, RecordHead},
 };
 
-use self::family::FamilyLog;
+pub use self::budget::FlowBudget;
+use self::{budget::Room, family::FamilyLog};
 use crate::flow::{FlowCounters, FlowMap};
 
 /// How a flow log keeps its flows.
@@ -55,6 +59,7 @@ impl FlowLogOptions {
 #[derive(Debug)]
 pub struct FlowLog {
     options: FlowLogOptions,
+    room: Room,
     v4: FamilyLog<4>,
     v6: FamilyLog<16>,
     /// Everything since the log was made; unlike the flows', never reset.
@@ -62,10 +67,16 @@ pub struct FlowLog {
 }
 
 impl FlowLog {
-    /// An empty log.
+    /// An empty log, bounded by its own `max_flows` alone.
     pub fn new(options: FlowLogOptions) -> Self {
+        Self::with_budget(options, Arc::default())
+    }
+
+    /// An empty log that shares a budget with others.
+    pub fn with_budget(options: FlowLogOptions, budget: Arc<FlowBudget>) -> Self {
         Self {
             options,
+            room: Room::new(budget),
             v4: FamilyLog::new(classify_v4),
             v6: FamilyLog::new(classify_v6),
             totals: FlowCounters::default(),
@@ -77,15 +88,17 @@ impl FlowLog {
     #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) {
         self.totals.on_record(&record.head());
-        let options = &self.options;
+        let (options, room) = (&self.options, &mut self.room);
         match record {
             Record::V4(record) => {
                 let others = self.v6.len();
-                self.v4.handle(record.key, &record.head(), options, others);
+                self.v4
+                    .handle(record.key, &record.head(), options, others, room);
             }
             Record::V6(record) => {
                 let others = self.v4.len();
-                self.v6.handle(record.key, &record.head(), options, others);
+                self.v6
+                    .handle(record.key, &record.head(), options, others, room);
             }
         }
     }
@@ -122,19 +135,25 @@ impl FlowLog {
     /// for the whole interval are dropped.
     pub fn rotate(&mut self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
-        let options = &self.options;
-        self.v4.settle_fragments(options, self.v6.len());
-        self.v6.settle_fragments(options, self.v4.len());
+        let (options, room) = (&self.options, &mut self.room);
+        self.v4.settle_fragments(options, self.v6.len(), room);
+        self.v6.settle_fragments(options, self.v4.len(), room);
         self.v4.rotate_into(&mut flows.v4);
         self.v6.rotate_into(&mut flows.v6);
+        self.room.shrink(self.len());
         let totals = sum(&flows);
         (flows, totals)
     }
 
-    /// The view that `rotate` would return, without changing anything.
+    /// The view that `rotate` would return, without changing anything. If other logs take from a
+    /// shared budget meanwhile, or give back, then fragments that wait may come to be in overflow
+    /// flows here and in flows of their own there, or the other way round; the totals are the same.
     pub fn aggregate(&self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
-        let options = &self.options;
+        let options = &FlowLogOptions {
+            max_flows: self.room.reach(self.options.max_flows),
+            ..self.options
+        };
         let v4_len = self.v4.copy_into(&mut flows.v4, options, self.v6.len());
         self.v6.copy_into(&mut flows.v6, options, v4_len);
         let totals = sum(&flows);

@@ -18,7 +18,7 @@ use crate::{
     config::{InterfaceConfig, LocalBuffersConfig},
     drain::DrainThread,
     flow::{FlowMap, FlowRow},
-    flow_log::FlowLogOptions,
+    flow_log::{FlowBudget, FlowLogOptions},
     ledger::Identity,
     local_buffer::LocalBufferPool,
     source::{Costs, Interface, Source, SourceError, Strays},
@@ -43,6 +43,8 @@ pub use self::{
 pub struct ManagerOptions {
     /// How flows are kept.
     pub flow_log: FlowLogOptions,
+    /// How many all interfaces may have together.
+    pub flow_budget: Arc<FlowBudget>,
     /// Bounds of the local buffers.
     pub local_buffers: LocalBuffersConfig,
     /// Takes the intervals. Must not block.
@@ -57,6 +59,7 @@ impl Default for ManagerOptions {
     fn default() -> Self {
         Self {
             flow_log: FlowLogOptions::default(),
+            flow_budget: Arc::default(),
             local_buffers: LocalBuffersConfig::default(),
             writeout: Box::new(drop),
             on_rotation: Box::new(|_| {}),

@@ -17,6 +17,7 @@ pub use self::{
 };
 use crate::{
     config::{Config, InterfaceSelector},
+    flow_log::FlowBudget,
     reconcile::Reconciler,
     schedule::IntervalSetting,
     telemetry,
@@ -42,23 +43,23 @@ pub struct Reloader {
     /// Held for the whole of a reload: one at a time.
     reloading: Mutex<()>,
     config: Mutex<Config>,
-    reconciler: Arc<Mutex<Reconciler>>,
-    interval: IntervalSetting,
+    live: LiveSettings,
+}
+
+/// What of a running agent takes over new settings.
+pub(crate) struct LiveSettings {
+    pub(crate) reconciler: Arc<Mutex<Reconciler>>,
+    pub(crate) interval: IntervalSetting,
+    pub(crate) flow_budget: Arc<FlowBudget>,
 }
 
 impl Reloader {
-    pub(crate) const fn new(
-        file: Option<ConfigFile>,
-        config: Config,
-        reconciler: Arc<Mutex<Reconciler>>,
-        interval: IntervalSetting,
-    ) -> Self {
+    pub(crate) const fn new(file: Option<ConfigFile>, config: Config, live: LiveSettings) -> Self {
         Self {
             file,
             reloading: Mutex::new(()),
             config: Mutex::new(config),
-            reconciler,
-            interval,
+            live,
         }
     }
 
@@ -89,18 +90,20 @@ impl Reloader {
         let settings = self.config.lock().changes_to(&wanted);
         let selector = InterfaceSelector::new(&wanted).map_err(ReloadError::Selector)?;
         let mut report = if dry_run {
-            let (plan, missing) = self.reconciler.lock().plan(&selector)?;
+            let (plan, missing) = self.live.reconciler.lock().plan(&selector)?;
             ReloadReport::planned(settings, &plan, missing)
         } else {
             let (live, restart): (Vec<_>, Vec<_>) = settings.into_iter().partition(|it| it.live);
             if !restart.is_empty() {
                 return Err(ReloadError::NeedsRestart(restart));
             }
-            let mut reconciler = self.reconciler.lock();
+            let mut reconciler = self.live.reconciler.lock();
             let (changes, untouched) = reconciler.change_selector(selector)?;
             let missing = reconciler.missing().to_vec();
             drop(reconciler);
-            self.interval.set(wanted.rotation.interval);
+            self.live.interval.set(wanted.rotation.interval);
+            let total = wanted.capture.max_flows_total;
+            self.live.flow_budget.set_limit(total);
             telemetry::set_level(wanted.logging.level);
             *self.config.lock() = wanted;
             ReloadReport::done(live, &changes, untouched, missing)

@@ -113,7 +113,7 @@ fn all_settings_are_read() {
 interfaces:
   eth0: { hook: xdp-native, promisc: true, ignore_vlans: true, disable: false }
   "/^enp.*/":
-capture: { ring_buffer: 1MiB, port_aggregation: false, max_flows: 5 }
+capture: { ring_buffer: 1MiB, port_aggregation: false, max_flows: 5, max_flows_total: 4 }
 rotation: { interval: 90s, local_buffers: { num: 2, size_limit: 8KiB } }
 writeout:
   - { type: parquet, path: /a/ }
@@ -133,6 +133,7 @@ logging: { level: trace, format: json }
     assert_eq!(config.capture.ring_buffer_bytes, 1 << 20);
     assert!(!config.capture.port_aggregation);
     assert_eq!(config.capture.max_flows, 5);
+    assert_eq!(config.capture.max_flows_total, 4);
     assert_eq!(config.rotation.interval, Duration::from_secs(90));
     assert_eq!(config.rotation.local_buffers.num, 2);
     assert_eq!(config.rotation.local_buffers.size_limit_bytes, 8192);
@@ -175,7 +176,7 @@ interfaces:                      # name, or /regex/
   eth0: { hook: auto, promisc: false, ignore_vlans: false, disable: false }
   "/^enp.*/": {}
 autodetection: { enabled: false, exclude: [lo, "/^veth/"] }     # instead of interfaces
-capture:  { ring_buffer: 8MiB, cache_slots: 4096, flush_interval: 1s, port_aggregation: true, max_flows: 1000000 }
+capture:  { ring_buffer: 8MiB, cache_slots: 4096, flush_interval: 1s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000 }
 rotation: { interval: 300s, local_buffers: { num: 1, size_limit: 64MiB } }
 writeout:
   - { type: parquet, path: /var/lib/probe/flows, retention: { max_age: 90d, max_size: 20GiB } }
@@ -281,6 +282,11 @@ logging:  { level: info, format: text }
 #[case::no_flows(
     "capture: { max_flows: 0 }\n",
     "capture.max_flows: must be a whole number from 1 to 100000000, found the number 0"
+)]
+#[case::total_below_max_flows("capture: { max_flows: 10, max_flows_total: 1 }\n", "")]
+#[case::no_flows_at_all(
+    "capture: { max_flows_total: 0 }\n",
+    "capture.max_flows_total: must be a whole number from 1 to 1000000000, found the number 0"
 )]
 #[case::negative("capture: { max_flows: -1 }\n", "found the number -1")]
 #[case::boolean(

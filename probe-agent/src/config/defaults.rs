@@ -66,6 +66,7 @@ impl Default for CaptureConfig {
             flush_interval: Duration::from_secs(1),
             port_aggregation: true,
             max_flows: 1_000_000,
+            max_flows_total: 4_000_000,
         }
     }
 }

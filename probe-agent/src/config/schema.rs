@@ -211,6 +211,9 @@ fn capture(node: &Node, problems: &mut Collector) -> CaptureConfig {
         max_flows: section
             .read("max_flows", problems, integer(1..=100_000_000))
             .unwrap_or(default.max_flows),
+        max_flows_total: section
+            .read("max_flows_total", problems, integer(1..=1_000_000_000))
+            .unwrap_or(default.max_flows_total),
     }
 }
 

@@ -17,9 +17,10 @@ use super::{
 
 /// Settings that a running agent takes over; all others need a restart. A name ending with `.`
 /// stands for everything below it.
-const LIVE: [&str; 5] = [
+const LIVE: [&str; 6] = [
     "interfaces.",
     "autodetection.",
+    "capture.max_flows_total",
     "rotation.interval",
     "logging.level",
     "reload.",
@@ -125,6 +126,7 @@ impl Settings {
             flush_interval,
             port_aggregation,
             max_flows,
+            max_flows_total,
         } = capture;
         let ring_buffer = size_text(u64::from(*ring_buffer_bytes));
         self.add("capture.ring_buffer", ring_buffer);
@@ -135,6 +137,7 @@ impl Settings {
         self.add("capture.flush_interval", duration_text(*flush_interval));
         self.add("capture.port_aggregation", port_aggregation);
         self.add("capture.max_flows", max_flows);
+        self.add("capture.max_flows_total", max_flows_total);
         self.rotation(rotation);
         for (position, sink) in writeout.iter().enumerate() {
             self.sink(position, sink);
@@ -310,6 +313,7 @@ mod tests {
     #[test]
     fn only_what_is_applied_counts_as_live() {
         assert!(is_live("interfaces./^eth/.hook") && is_live("logging.level"));
+        assert!(is_live("capture.max_flows_total") && !is_live("capture.max_flows"));
         assert!(!is_live("logging.format") && !is_live("rotation.local_buffers.num"));
     }
 }

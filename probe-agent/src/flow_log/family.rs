@@ -8,6 +8,7 @@ use probe_common::{
 
 use super::{
     FlowLogOptions,
+    budget::Room,
     fragments::{Counted, FragmentTable, Released},
     overflow::OverflowTable,
     table::FlowTable,
@@ -16,7 +17,8 @@ use crate::flow::Flow;
 
 /// See the module documentation.
 ///
-/// `others` is the number of flows of the other IP version, with which it shares `max_flows`.
+/// `others` is the number of flows of the other IP version, with which it shares the room and
+/// `max_flows`.
 #[derive(Debug)]
 pub(super) struct FamilyLog<const N: usize> {
     flows: FlowTable<N>,
@@ -56,11 +58,12 @@ impl<const N: usize> FamilyLog<N> {
         head: &RecordHead,
         options: &FlowLogOptions,
         others: usize,
+        room: &mut Room,
     ) {
         if head.is_fragment() {
-            self.handle_fragment(key, head, options, others);
+            self.handle_fragment(key, head, options, others, room);
         } else {
-            self.count(key, head, options, others);
+            self.count(key, head, options, others, room);
         }
     }
 
@@ -71,19 +74,20 @@ impl<const N: usize> FamilyLog<N> {
         head: &RecordHead,
         options: &FlowLogOptions,
         others: usize,
+        room: &mut Room,
     ) {
         if head.notes & NOTE_FIRST_FRAGMENT != 0 {
-            self.count(key, head, options, others);
+            self.count(key, head, options, others, room);
         }
         let Released {
             attributed,
             unattributed,
         } = self.fragments.handle(key, head);
         if let Some((key, head)) = attributed {
-            self.count(key, &head, options, others);
+            self.count(key, &head, options, others, room);
         }
         if let Some(counted) = unattributed {
-            self.count_unattributed(counted, options, others);
+            self.count_unattributed(counted, options, others, room);
         }
     }
 
@@ -92,9 +96,10 @@ impl<const N: usize> FamilyLog<N> {
         (key, head): Counted<N>,
         options: &FlowLogOptions,
         others: usize,
+        room: &mut Room,
     ) {
         self.unattributed_fragments += u64::from(head.packets);
-        self.count(key, &head, options, others);
+        self.count(key, &head, options, others, room);
     }
 
     #[inline]
@@ -104,18 +109,40 @@ impl<const N: usize> FamilyLog<N> {
         head: &RecordHead,
         options: &FlowLogOptions,
         others: usize,
+        room: &mut Room,
     ) {
-        let is_full = self.flows.len() + others >= options.max_flows;
+        let is_used_up = room.is_used_up(self.flows.len() + others);
         let key = options.flow_key(key);
-        if let Err(key) = self.flows.count(key, head, options, is_full) {
-            self.overflow.count(key, head);
+        if let Err(oriented) = self.flows.count(key, head, options, is_used_up) {
+            self.count_new((key, head), oriented, options, room);
+        }
+    }
+
+    /// Counts a record whose flow is new and needs room. That is not known before, so the flow has
+    /// been looked for: once in vain for each chunk of room.
+    #[cold]
+    fn count_new(
+        &mut self,
+        (key, head): (EpHash<N>, &RecordHead),
+        oriented: EpHash<N>,
+        options: &FlowLogOptions,
+        room: &mut Room,
+    ) {
+        let is_full = !room.grow(options.max_flows);
+        if is_full || self.flows.count(key, head, options, is_full).is_err() {
+            self.overflow.count(oriented, head);
         }
     }
 
     /// Counts the fragments that wait, since the interval ends.
-    pub(super) fn settle_fragments(&mut self, options: &FlowLogOptions, others: usize) {
+    pub(super) fn settle_fragments(
+        &mut self,
+        options: &FlowLogOptions,
+        others: usize,
+        room: &mut Room,
+    ) {
         for counted in self.fragments.rotate() {
-            self.count_unattributed(counted, options, others);
+            self.count_unattributed(counted, options, others, room);
         }
     }
 

@@ -17,6 +17,7 @@ use super::{Inner, Manager, ManagerError, rotate::Ending};
 use crate::{
     capture::Capture,
     config::InterfaceConfig,
+    flow_log::FlowLog,
     source::{Interface, SourceError},
 };
 
@@ -332,7 +333,8 @@ impl Manager {
             Err(SourceError::Unusable("the agent is stopping".to_owned()))
         } else if inner.captures.len() < MAX_INTERFACES {
             let now = (self.options.clock)();
-            let (log, bank) = (self.options.flow_log, inner.open_bank);
+            let (budget, bank) = (self.options.flow_budget.clone(), inner.open_bank);
+            let log = FlowLog::with_budget(self.options.flow_log, budget);
             let history = inner.history.remove(&interface.name);
             let capture = Capture::new(interface.clone(), config, log, bank, history, now);
             inner.start(Arc::new(capture))

@@ -22,7 +22,7 @@ use zerocopy::FromZeros;
 use super::{Changes, Manager, ManagerOptions};
 use crate::{
     config::{Hook, InterfaceConfig, LocalBuffersConfig},
-    flow_log::FlowLogOptions,
+    flow_log::{FlowBudget, FlowLogOptions},
     ledger::Loss,
     source::{Attachment, BankCounters, Drained, Interface, RecordStream, Source, SourceError},
     status::StatusReader,
@@ -152,6 +152,10 @@ struct Bench {
 
 impl Bench {
     fn new(size_limit_bytes: usize) -> Self {
+        Self::with_budget(size_limit_bytes, Arc::default())
+    }
+
+    fn with_budget(size_limit_bytes: usize, flow_budget: Arc<FlowBudget>) -> Self {
         let kernel = Kernel::default();
         let written = Arc::new(Mutex::new(Vec::new()));
         let output = written.clone();
@@ -160,6 +164,7 @@ impl Bench {
                 max_flows: 5000,
                 ..FlowLogOptions::default()
             },
+            flow_budget,
             local_buffers: LocalBuffersConfig {
                 num: 1,
                 size_limit_bytes,
@@ -300,6 +305,23 @@ fn closing_one_interface_writes_its_flows_and_leaves_the_others_alone() {
     bench.manager.close(&[]).unwrap();
     assert_eq!(bench.written("eth2").0, 86);
     assert!(bench.manager.status().interfaces.is_empty());
+}
+
+#[test]
+fn interfaces_share_a_budget_of_flows_and_give_it_back() {
+    let budget = Arc::new(FlowBudget::new(60));
+    let bench = Bench::with_budget(1 << 20, budget.clone());
+    bench.want(&[(1, AUTO), (2, AUTO)]);
+    for flow in 0..100 {
+        bench.kernel.packet(1, flow);
+        bench.kernel.packet(2, flow);
+    }
+    let interfaces = bench.manager.status().interfaces;
+    let flows: u64 = interfaces.values().map(|it| it.flows).sum();
+    assert_eq!((flows, budget.taken()), (60, 60));
+    bench.manager.close(&[]).unwrap();
+    assert_eq!((bench.written("eth1").0, bench.written("eth2").0), (85, 85));
+    assert_eq!(budget.taken(), 0);
 }
 
 #[test]

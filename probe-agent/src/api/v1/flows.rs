@@ -115,7 +115,7 @@ pub struct LiveFlow {
     pub direction_confidence: String,
     /// TCP flags of both directions, or-ed.
     pub tcp_flags: u8,
-    /// It stands for many: what did not fit under `max_flows`.
+    /// It stands for many: what did not fit under `max_flows` or `max_flows_total`.
     pub overflow: bool,
     /// When its first packet since the last rotation was, to a tick of the kernel (1 to 10 ms).
     #[serde(serialize_with = "rfc3339_millis")]
