@@ -6,7 +6,11 @@
 mod budget;
 mod family;
 mod fragments;
+mod hash;
+mod key;
 mod overflow;
+mod prefetch;
+mod slots;
 mod table;
 
 use std::sync::Arc;
@@ -18,7 +22,12 @@ use probe_common::{
 };
 
 pub use self::budget::FlowBudget;
-use self::{budget::Room, family::FamilyLog};
+use self::{
+    budget::Room,
+    family::FamilyLog,
+    key::{FlowKey, PackedKey as _},
+    table::Packed,
+};
 use crate::flow::{FlowCounters, FlowMap};
 
 /// How a flow log keeps its flows.
@@ -46,7 +55,11 @@ impl Default for FlowLogOptions {
 
 impl FlowLogOptions {
     #[inline]
-    const fn flow_key<const N: usize>(&self, key: EpHash<N>) -> EpHash<N> {
+    fn flow_key<const N: usize>(&self, key: &EpHash<N>) -> Packed<N>
+    where
+        EpHash<N>: FlowKey,
+    {
+        let key = Packed::<N>::pack(key);
         if self.port_aggregation {
             key.aggregate_ports()
         } else {
@@ -54,6 +67,12 @@ impl FlowLogOptions {
         }
     }
 }
+
+/// Flows that are fetched at once: more than any processor has fetches under way.
+const AHEAD: usize = 32;
+
+/// A log of this size stays in the nearest caches by itself.
+const CLOSE_BYTES: usize = 512 << 10;
 
 /// The flows of one interface. Not thread-safe: whoever owns it locks it.
 #[derive(Debug)]
@@ -83,6 +102,28 @@ impl FlowLog {
         }
     }
 
+    /// Counts records, as [`Self::handle_record`] does one by one, but fetches the flows of many from
+    /// memory at once.
+    pub fn handle_records(&mut self, records: &[Record<'_>]) {
+        for records in records.chunks(AHEAD) {
+            if self.memory_bytes() > CLOSE_BYTES {
+                self.prefetch(records);
+            }
+            for record in records {
+                self.handle_record(*record);
+            }
+        }
+    }
+
+    fn prefetch(&self, records: &[Record<'_>]) {
+        for record in records {
+            match record {
+                Record::V4(record) => self.v4.prefetch(&record.key, &self.options),
+                Record::V6(record) => self.v6.prefetch(&record.key, &self.options),
+            }
+        }
+    }
+
     /// Counts one record. A fragment without ports is counted when its flow is known: at the latest
     /// at the end of the interval.
     #[inline]
@@ -93,12 +134,12 @@ impl FlowLog {
             Record::V4(record) => {
                 let others = self.v6.len();
                 self.v4
-                    .handle(record.key, &record.head(), options, others, room);
+                    .handle(&record.key, &record.head(), options, others, room);
             }
             Record::V6(record) => {
                 let others = self.v4.len();
                 self.v6
-                    .handle(record.key, &record.head(), options, others, room);
+                    .handle(&record.key, &record.head(), options, others, room);
             }
         }
     }

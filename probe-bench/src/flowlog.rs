@@ -42,6 +42,9 @@ const FLOWS: [u32; 3] = [FEW, 1 << 16, MANY];
 /// Records of a measurement. They lie in a row, as in the ring.
 const RECORDS: u32 = 2_000_000;
 
+/// Records that are handed over at once.
+const BATCH: usize = 64;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rounds, each of which measures everything once.
@@ -154,18 +157,8 @@ impl Row {
     fn measure(&mut self) {
         let before = cpu_time_ns();
         let records = match &self.input {
-            Input::V4(records) => {
-                for record in records {
-                    self.log.handle_record(Record::V4(record));
-                }
-                records.len()
-            }
-            Input::V6(records) => {
-                for record in records {
-                    self.log.handle_record(Record::V6(record));
-                }
-                records.len()
-            }
+            Input::V4(records) => hand_over(&mut self.log, records),
+            Input::V6(records) => hand_over(&mut self.log, records),
         };
         self.ns.push((cpu_time_ns() - before) / records as f64);
     }
@@ -173,6 +166,18 @@ impl Row {
     fn median(&self) -> f64 {
         median(&self.ns)
     }
+}
+
+/// Records in the batches in which a drain thread hands them over.
+fn hand_over<R: AsRecord>(log: &mut FlowLog, records: &[R]) -> usize {
+    for batch in records.chunks(BATCH) {
+        let mut row = [batch[0].as_record(); BATCH];
+        for (place, record) in row.iter_mut().zip(batch) {
+            *place = record.as_record();
+        }
+        log.handle_records(&row[..batch.len()]);
+    }
+    records.len()
 }
 
 /// Puts every flow into the log.

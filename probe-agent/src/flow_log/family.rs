@@ -10,8 +10,9 @@ use super::{
     FlowLogOptions,
     budget::Room,
     fragments::{Counted, FragmentTable, Released},
+    key::FlowKey,
     overflow::OverflowTable,
-    table::FlowTable,
+    table::{FlowTable, Packed},
 };
 use crate::flow::Flow;
 
@@ -20,7 +21,10 @@ use crate::flow::Flow;
 /// `others` is the number of flows of the other IP version, with which it shares the room and
 /// `max_flows`.
 #[derive(Debug)]
-pub(super) struct FamilyLog<const N: usize> {
+pub(super) struct FamilyLog<const N: usize>
+where
+    EpHash<N>: FlowKey,
+{
     flows: FlowTable<N>,
     overflow: OverflowTable<N>,
     fragments: FragmentTable<N>,
@@ -28,7 +32,10 @@ pub(super) struct FamilyLog<const N: usize> {
     unattributed_fragments: u64,
 }
 
-impl<const N: usize> FamilyLog<N> {
+impl<const N: usize> FamilyLog<N>
+where
+    EpHash<N>: FlowKey,
+{
     pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
         Self {
             flows: FlowTable::new(classify),
@@ -50,18 +57,24 @@ impl<const N: usize> FamilyLog<N> {
         self.unattributed_fragments
     }
 
-    /// Counts a record.
+    /// Begins to fetch the flow of a record that is about to be counted.
     #[inline]
+    pub(super) fn prefetch(&self, key: &EpHash<N>, options: &FlowLogOptions) {
+        self.flows.prefetch(options.flow_key(key));
+    }
+
+    /// Counts a record.
+    #[inline(always)]
     pub(super) fn handle(
         &mut self,
-        key: EpHash<N>,
+        key: &EpHash<N>,
         head: &RecordHead,
         options: &FlowLogOptions,
         others: usize,
         room: &mut Room,
     ) {
         if head.is_fragment() {
-            self.handle_fragment(key, head, options, others, room);
+            self.handle_fragment(*key, head, options, others, room);
         } else {
             self.count(key, head, options, others, room);
         }
@@ -77,14 +90,14 @@ impl<const N: usize> FamilyLog<N> {
         room: &mut Room,
     ) {
         if head.notes & NOTE_FIRST_FRAGMENT != 0 {
-            self.count(key, head, options, others, room);
+            self.count(&key, head, options, others, room);
         }
         let Released {
             attributed,
             unattributed,
         } = self.fragments.handle(key, head);
         if let Some((key, head)) = attributed {
-            self.count(key, &head, options, others, room);
+            self.count(&key, &head, options, others, room);
         }
         if let Some(counted) = unattributed {
             self.count_unattributed(counted, options, others, room);
@@ -99,13 +112,13 @@ impl<const N: usize> FamilyLog<N> {
         room: &mut Room,
     ) {
         self.unattributed_fragments += u64::from(head.packets);
-        self.count(key, &head, options, others, room);
+        self.count(&key, &head, options, others, room);
     }
 
-    #[inline]
+    #[inline(always)]
     fn count(
         &mut self,
-        key: EpHash<N>,
+        key: &EpHash<N>,
         head: &RecordHead,
         options: &FlowLogOptions,
         others: usize,
@@ -123,7 +136,7 @@ impl<const N: usize> FamilyLog<N> {
     #[cold]
     fn count_new(
         &mut self,
-        (key, head): (EpHash<N>, &RecordHead),
+        (key, head): (Packed<N>, &RecordHead),
         oriented: EpHash<N>,
         options: &FlowLogOptions,
         room: &mut Room,
@@ -165,7 +178,7 @@ impl<const N: usize> FamilyLog<N> {
         // The flows to which waiting fragments would be counted, copied once there are any.
         let mut changed = self.flows.empty();
         for (key, head) in self.fragments.waiting() {
-            let key = options.flow_key(key);
+            let key = options.flow_key(&key);
             changed.adopt(&self.flows, key, options.bidirectional);
             let before = changed.len();
             let is_full = len + others >= options.max_flows;

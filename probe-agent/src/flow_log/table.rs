@@ -1,6 +1,5 @@
 //! The flows of one IP version.
 
-use hashbrown::{HashMap, hash_map::Entry};
 use probe_common::{
     classify::{Direction, classify_handshake},
     ephash::EpHash,
@@ -8,20 +7,33 @@ use probe_common::{
     record::{NOTE_LATER_FRAGMENT, RecordHead},
 };
 
-use super::{FlowLogOptions, first_tcp_flags};
+use super::{
+    FlowLogOptions, first_tcp_flags,
+    key::{FlowKey, PackedKey as _},
+    slots::{Entry, Slots},
+};
 use crate::flow::Flow;
+
+/// Key of a flow of this IP version, in words.
+pub(super) type Packed<const N: usize> = <EpHash<N> as FlowKey>::Packed;
 
 /// Flows by key, in the orientation that the evidence gave them.
 #[derive(Debug)]
-pub(super) struct FlowTable<const N: usize> {
-    flows: HashMap<EpHash<N>, Flow>,
+pub(super) struct FlowTable<const N: usize>
+where
+    EpHash<N>: FlowKey,
+{
+    flows: Slots<Packed<N>>,
     classify: fn(&EpHash<N>, u8) -> Direction,
 }
 
-impl<const N: usize> FlowTable<N> {
+impl<const N: usize> FlowTable<N>
+where
+    EpHash<N>: FlowKey,
+{
     pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
         Self {
-            flows: HashMap::new(),
+            flows: Slots::new(),
             classify,
         }
     }
@@ -32,127 +44,83 @@ impl<const N: usize> FlowTable<N> {
     }
 
     /// Copies the flow that packets of this key belong to, if `other` has it and this one does not.
-    pub(super) fn adopt(&mut self, other: &Self, key: EpHash<N>, bidirectional: bool) {
-        for stored in [key, key.reverse()]
-            .into_iter()
-            .take(1 + usize::from(bidirectional))
+    pub(super) fn adopt(&mut self, other: &Self, key: Packed<N>, bidirectional: bool) {
+        if let Some(entry) = other.flows.get(key, bidirectional)
+            && self.flows.get(key, bidirectional).is_none()
         {
-            if let Some(flow) = other.flows.get(&stored) {
-                self.flows.entry(stored).or_insert(*flow);
-            }
+            self.flows.insert(self.flows.hash(key), *entry);
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.flows.len()
     }
 
-    pub(super) fn memory_bytes(&self) -> usize {
-        self.flows.allocation_size()
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.flows.memory_bytes()
+    }
+
+    /// Begins to fetch the flow of a key, which is about to be counted.
+    #[inline]
+    pub(super) fn prefetch(&self, key: Packed<N>) {
+        self.flows.prefetch(self.flows.hash(key));
     }
 
     /// Counts a record under its flow. If the flow is new and the log is full, gives back the key
     /// in the orientation that the flow would have had.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count(
         &mut self,
-        key: EpHash<N>,
+        key: Packed<N>,
         head: &RecordHead,
         options: &FlowLogOptions,
         is_full: bool,
     ) -> Result<(), EpHash<N>> {
-        if let Some(stored) = self.find(key, options.bidirectional, head) {
-            if stored.needs_direction {
-                self.correct_direction(key, stored.reversed, head);
-            }
-            return Ok(());
-        }
-        let direction = if options.bidirectional {
-            (self.classify)(&key, head.aux)
-        } else {
-            Direction {
-                reverse: false,
-                evidence: (self.classify)(&key, head.aux).evidence,
-            }
+        let hash = self.flows.hash(key);
+        let Some(entry) = self.flows.find(key, hash, options.bidirectional) else {
+            return self.count_new(key, hash, head, options, is_full);
         };
-        let key = if direction.reverse {
+        entry.flow.on_record(head);
+        if options.bidirectional && !entry.flow.evidence.is_high_confidence() {
+            correct_direction(entry, key, head, self.classify);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn count_new(
+        &mut self,
+        key: Packed<N>,
+        hash: u64,
+        head: &RecordHead,
+        options: &FlowLogOptions,
+        is_full: bool,
+    ) -> Result<(), EpHash<N>> {
+        let Direction { reverse, evidence } = (self.classify)(&key.unpack(), head.aux);
+        let key = if reverse && options.bidirectional {
             key.reverse()
         } else {
             key
         };
         if is_full {
-            return Err(key);
+            return Err(key.unpack());
         }
         let mut flow = Flow {
-            evidence: direction.evidence,
+            evidence,
             ..Flow::default()
         };
         flow.on_record(head);
-        self.flows.insert(key, flow);
+        self.flows.insert(hash, Entry { flow, key });
         Ok(())
-    }
-
-    /// Finds the flow in either orientation and counts the record under it. Looks first where the
-    /// ports suggest that the flow is, which saves most second look-ups.
-    #[inline]
-    fn find(&mut self, key: EpHash<N>, bidirectional: bool, head: &RecordHead) -> Option<Found> {
-        if !bidirectional {
-            self.flows.get_mut(&key)?.on_record(head);
-            return Some(Found {
-                reversed: false,
-                needs_direction: false,
-            });
-        }
-        let likely_reversed = is_probably_reverse(&key);
-        for reversed in [likely_reversed, !likely_reversed] {
-            let candidate = if reversed { key.reverse() } else { key };
-            if let Some(flow) = self.flows.get_mut(&candidate) {
-                flow.on_record(head);
-                let needs_direction = matches!(key.ip_protocol, TCP | ICMP | ICMPV6)
-                    && !flow.evidence.is_high_confidence();
-                return Some(Found {
-                    reversed,
-                    needs_direction,
-                });
-            }
-        }
-        None
-    }
-
-    /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the
-    /// guess was wrong. (Before a first ping over IPv6 the neighbours find each other, and the
-    /// answer to that says nothing about who is the client.)
-    fn correct_direction(&mut self, key: EpHash<N>, reversed: bool, head: &RecordHead) {
-        let verdict = match key.ip_protocol {
-            TCP => classify_handshake(first_tcp_flags(head)),
-            // Has no ICMP header, whose type could be read.
-            _ if head.notes & NOTE_LATER_FRAGMENT != 0 => None,
-            _ => Some((self.classify)(&key, head.aux)),
-        };
-        let Some(verdict) = verdict.filter(|it| it.evidence.is_high_confidence()) else {
-            return;
-        };
-        let stored = if reversed { key.reverse() } else { key };
-        let right = if verdict.reverse { key.reverse() } else { key };
-        if let Some(mut flow) = self.flows.remove(&stored) {
-            flow.evidence = verdict.evidence;
-            match self.flows.entry(right) {
-                Entry::Vacant(entry) => {
-                    entry.insert(flow);
-                }
-                // A flow whose two ends are the same: both orientations are one key.
-                Entry::Occupied(mut entry) => entry.get_mut().absorb(&flow),
-            }
-        }
     }
 
     pub(super) fn rotate_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {
         out.reserve(self.flows.len());
-        self.flows.retain(|key, flow| {
+        self.flows.retain(|Entry { key, flow }| {
             if flow.is_idle() {
                 return false;
             }
-            out.push((*key, *flow));
+            out.push((key.unpack(), *flow));
             flow.begin_interval();
             true
         });
@@ -163,29 +131,41 @@ impl<const N: usize> FlowTable<N> {
         let active = self
             .flows
             .iter()
-            .filter(|(key, flow)| !flow.is_idle() && !except.flows.contains_key(*key));
-        out.extend(active.map(|(key, flow)| (*key, *flow)));
+            .filter(|entry| !entry.flow.is_idle() && except.flows.get(entry.key, false).is_none());
+        out.extend(active.map(|entry| (entry.key.unpack(), entry.flow)));
     }
 
     pub(super) fn to_vec(&self) -> Vec<(EpHash<N>, Flow)> {
-        self.flows.iter().map(|(key, flow)| (*key, *flow)).collect()
+        let entries = self.flows.iter();
+        entries
+            .map(|entry| (entry.key.unpack(), entry.flow))
+            .collect()
     }
 }
 
-/// Where a record's flow was found.
-struct Found {
-    /// Under the reverse of the record's key.
-    reversed: bool,
-    /// Its direction is a guess that a handshake may correct.
-    needs_direction: bool,
-}
-
-/// Whether a packet probably travels against the stored orientation of its flow.
+/// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
+/// wrong. (Before a first ping over IPv6 the neighbours find each other, and the answer to that says
+/// nothing about who is the client.)
 #[inline]
-const fn is_probably_reverse<const N: usize>(key: &EpHash<N>) -> bool {
-    match (key.src_port(), key.dst_port()) {
-        (0, _) => false,
-        (_, 0) => true,
-        (src, dst) => src < dst,
+fn correct_direction<const N: usize>(
+    entry: &mut Entry<Packed<N>>,
+    key: Packed<N>,
+    head: &RecordHead,
+    classify: fn(&EpHash<N>, u8) -> Direction,
+) where
+    EpHash<N>: FlowKey,
+{
+    let verdict = match key.ip_protocol() {
+        TCP => classify_handshake(first_tcp_flags(head)),
+        // Has no ICMP header, whose type could be read.
+        ICMP | ICMPV6 if head.notes & NOTE_LATER_FRAGMENT == 0 => {
+            Some(classify(&key.unpack(), head.aux))
+        }
+        _ => None,
+    };
+    if let Some(verdict) = verdict.filter(|it| it.evidence.is_high_confidence()) {
+        entry.flow.evidence = verdict.evidence;
+        // It stays where it is: a key and its reverse have one hash.
+        entry.key = if verdict.reverse { key.reverse() } else { key };
     }
 }
