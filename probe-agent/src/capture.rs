@@ -140,13 +140,14 @@ struct Books {
 pub type CaptureGuard = ArcMutexGuard<RawMutex, CaptureState>;
 
 impl CaptureState {
-    /// Counts a record, if it belongs to the running interval.
+    /// Counts records of one bank, if they belong to the running interval.
     #[inline]
-    pub fn handle_record(&mut self, record: Record<'_>) -> Result<(), NextInterval> {
-        if record.head().bank() != self.open_bank {
+    pub fn handle_records(&mut self, records: &[Record<'_>]) -> Result<(), NextInterval> {
+        let is_other = |record: &Record<'_>| record.head().bank() != self.open_bank;
+        if records.first().is_some_and(is_other) {
             return Err(NextInterval);
         }
-        self.flow_log.handle_record(record);
+        self.flow_log.handle_records(records);
         Ok(())
     }
 

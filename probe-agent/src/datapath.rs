@@ -13,6 +13,7 @@ pub mod jiffies;
 pub mod leftovers;
 pub mod link;
 pub mod load;
+mod mapping;
 pub mod netlink;
 pub mod promisc;
 pub mod ring;

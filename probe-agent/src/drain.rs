@@ -168,7 +168,7 @@ impl Worker {
         let router = &mut self.router;
         let drained = self
             .stream
-            .drain(&mut |record: Record<'_>| router.handle_record(record));
+            .drain(&mut |records: &[Record<'_>]| router.handle_records(records));
         router.release();
         drained
     }
@@ -220,7 +220,7 @@ impl Worker {
             let router = &mut self.router;
             let drained = self
                 .stream
-                .drain_closed(bank, &mut |record| router.handle_record(record));
+                .drain_closed(bank, &mut |records| router.handle_records(records));
             router.release();
             drained?;
         }
@@ -248,7 +248,7 @@ mod tests {
     struct Hanging(mpsc::Receiver<()>);
 
     impl RecordStream for Hanging {
-        fn drain(&mut self, _: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+        fn drain(&mut self, _: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
             // An error says that the test is over.
             let _ = self.0.recv();
             Ok(Drained::Idle)

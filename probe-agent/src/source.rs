@@ -263,8 +263,9 @@ impl fmt::Debug for Waker {
 /// The data side of a source, owned by one drain thread.
 pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
-    /// always returns, whatever the traffic.
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError>;
+    /// always returns, whatever the traffic. In batches as large as come at no cost: whoever takes
+    /// them can then work on several at once.
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError>;
 
     /// Sleeps until there may be more worth handing over, or somebody calls the waker. The last
     /// `drain` handed over so many records.
@@ -284,7 +285,7 @@ pub trait RecordStream: Send {
     fn drain_closed(
         &mut self,
         _bank: u8,
-        _handle: &mut dyn FnMut(Record<'_>),
+        _handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<(), SourceError> {
         Ok(())
     }

@@ -457,12 +457,13 @@ fn headers_in_fragments_of_an_skb_are_read() {
     let mut ports = Vec::new();
     for mut stream in source.take_streams() {
         stream
-            .drain(&mut |record| {
-                if let Record::V4(record) = record
-                    && record.octets == 6000
-                {
-                    ports.push((record.key.src_port(), record.key.dst_port()));
-                }
+            .drain(&mut |records| {
+                ports.extend(records.iter().filter_map(|record| match record {
+                    Record::V4(it) if it.octets == 6000 => {
+                        Some((it.key.src_port(), it.key.dst_port()))
+                    }
+                    _ => None,
+                }));
             })
             .unwrap();
     }

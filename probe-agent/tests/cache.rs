@@ -70,7 +70,9 @@ impl Programs {
     /// What has left through the ring.
     fn ring(&mut self) -> Vec<Owned> {
         let mut records = Vec::new();
-        let mut keep = |record: Record<'_>| records.push(Owned::of(record));
+        let mut keep = |batch: &[Record<'_>]| {
+            records.extend(batch.iter().map(|record| Owned::of(*record)));
+        };
         while self.stream.drain(&mut keep).unwrap() != Drained::Idle {}
         records
     }
@@ -78,7 +80,9 @@ impl Programs {
     /// What is open in a bank, which no program uses now.
     fn open(&mut self, bank: u8) -> Vec<Owned> {
         let mut records = Vec::new();
-        let mut keep = |record: Record<'_>| records.push(Owned::of(record));
+        let mut keep = |batch: &[Record<'_>]| {
+            records.extend(batch.iter().map(|record| Owned::of(*record)));
+        };
         self.stream.drain_closed(bank, &mut keep).unwrap();
         records
     }
@@ -321,7 +325,7 @@ fn flows(programs: &mut Programs, steps: &[Step]) -> (Vec<FlowRow>, u64, u64) {
         programs.run(step);
     }
     let closed = programs.source.switch_bank().unwrap();
-    let mut count = |record: Record<'_>| log.handle_record(record);
+    let mut count = |batch: &[Record<'_>]| log.handle_records(batch);
     while programs.stream.drain(&mut count).unwrap() != Drained::Idle {}
     programs.stream.drain_closed(closed, &mut count).unwrap();
     let (flows, totals) = log.rotate();

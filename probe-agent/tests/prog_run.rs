@@ -307,7 +307,13 @@ fn a_full_ring_is_counted_to_the_packet() {
     assert_eq!(counted.ring_full.bytes, counted.ring_full.packets * 46);
     assert_eq!(counted.recorded.packets, u64::from(PACKETS));
     let mut records = 0;
-    while bench.inner.stream.drain(&mut |_| records += 1).unwrap() != Drained::Idle {}
+    while bench
+        .inner
+        .stream
+        .drain(&mut |batch| records += batch.len() as u64)
+        .unwrap()
+        != Drained::Idle
+    {}
     assert_eq!(
         records,
         counted.recorded.packets - counted.ring_full.packets
@@ -331,7 +337,11 @@ fn a_bank_switch_splits_counters_and_records_alike() {
         assert_eq!(bench.inner.source.switch_bank().unwrap(), closed);
     }
     let mut records = [0; 2];
-    let mut count = |record: Record<'_>| records[usize::from(record.head().bank())] += 1;
+    let mut count = |batch: &[Record<'_>]| {
+        for record in batch {
+            records[usize::from(record.head().bank())] += 1;
+        }
+    };
     while bench.inner.stream.drain(&mut count).unwrap() != Drained::Idle {}
     assert_eq!(records, [4, 2]);
     let [[first, _], [second, _]] = bench.inner.source.counters(TEST_IFINDEX).unwrap();

@@ -51,6 +51,9 @@ const OCTETS: u64 = 100;
 /// Records that are handed over in one go.
 const CHUNK: u64 = 2048;
 
+/// Records that are handed over at once, as a ring does.
+const BATCH: usize = 64;
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rotations for each number of flows.
@@ -280,7 +283,7 @@ fn record(flow: u32, bank: u8) -> RecordV4 {
 }
 
 impl RecordStream for Generator {
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         let pause = self.busy_until.elapsed();
         let shared = self.shared.clone();
         {
@@ -289,11 +292,14 @@ impl RecordStream for Generator {
         }
         let due = self.due();
         let bank = shared.bank.read();
-        for _ in 0..due {
+        let mut batch = Vec::with_capacity(BATCH);
+        for begin in (0..due).step_by(BATCH) {
             let number = shared.handed.load(Ordering::Relaxed);
-            let flow = self.flow(number);
-            handle(Record::V4(&record(flow, *bank)));
-            shared.handed.store(number + 1, Ordering::Relaxed);
+            let records = (due - begin).min(BATCH as u64);
+            batch.clear();
+            batch.extend((number..number + records).map(|it| record(self.flow(it), *bank)));
+            handle(&batch.iter().map(Record::V4).collect::<Vec<_>>());
+            shared.handed.store(number + records, Ordering::Relaxed);
         }
         let counters = &mut shared.counters.lock()[usize::from(*bank)][usize::from(INGRESS)];
         counters.seen.add(due, due * (OCTETS + 14));

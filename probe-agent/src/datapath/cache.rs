@@ -16,6 +16,9 @@ use super::{
     shared_array::{Entries, SharedArray},
 };
 
+/// Records that are handed over at once.
+const BATCH: usize = 256;
+
 /// Records that room is kept for from one bank to the next.
 const KEPT_RECORDS: usize = 4096;
 
@@ -47,33 +50,19 @@ impl CacheReader {
     }
 
     /// Hands over the records of a bank that no program uses any more, and makes its areas vacant.
-    /// Returns how many there were.
+    /// Returns how many there were. After an error what could be read was handed over, and the rest
+    /// can be taken another time.
     ///
-    /// They come in the order in which they were opened, over all CPUs: who spoke first may be all
-    /// that is known about the direction of a flow.
+    /// Those of flows of which who spoke first is all that is known about the direction come last,
+    /// in the order in which they were opened, over all CPUs.
     pub fn drain(
         &mut self,
         bank: u8,
-        handle: &mut dyn FnMut(Record<'_>),
+        handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
         let bank = u32::from(bank) % BANKS;
-        let taken = self.v4.take(bank).and_then(|()| self.v6.take(bank));
-        let records = self.v4.taken.len() + self.v6.taken.len();
-        self.hand_over(handle);
-        taken.map(|()| records)
-    }
-
-    fn hand_over(&mut self, handle: &mut dyn FnMut(Record<'_>)) {
-        self.v4.taken.sort_unstable_by_key(|(opened, _)| *opened);
-        for (_, record) in &self.v4.taken {
-            handle(Record::V4(record));
-        }
-        self.v6.taken.sort_unstable_by_key(|(opened, _)| *opened);
-        for (_, record) in &self.v6.taken {
-            handle(Record::V6(record));
-        }
-        self.v4.reset();
-        self.v6.reset();
+        let records = self.v4.drain(bank, handle, v4)?;
+        Ok(records + self.v6.drain(bank, handle, v6)?)
     }
 }
 
@@ -84,8 +73,21 @@ struct Family<R> {
     records: SharedArray<R>,
     opened: SharedArray<u64>,
     dirty: Entries<u64>,
-    /// Read and not yet handed over, with the moment that each was opened.
-    taken: Vec<(u64, R)>,
+    /// Records in any order, up to a batch of them.
+    batch: Vec<R>,
+    /// Those that go by the order, with the moment that each was opened.
+    ordered: Vec<(u64, R)>,
+}
+
+/// Says of which IP version a record is.
+type AsRecord<R> = fn(&R) -> Record<'_>;
+
+const fn v4(record: &RecordV4) -> Record<'_> {
+    Record::V4(record)
+}
+
+const fn v6(record: &RecordV6) -> Record<'_> {
+    Record::V6(record)
 }
 
 impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
@@ -100,21 +102,47 @@ impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
             records: SharedArray::new(object, records)?,
             opened: SharedArray::new(object, opened)?,
             dirty: dirty.map(0..dirty.len())?,
-            taken: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
+            ordered: Vec::new(),
         })
     }
 
-    /// Takes the records of all CPUs. After an error what could be read is there, and the rest can
-    /// be taken another time.
-    fn take(&mut self, bank: u32) -> Result<(), DatapathError> {
+    /// Takes the records of all CPUs and hands them over.
+    fn drain(
+        &mut self,
+        bank: u32,
+        handle: &mut dyn FnMut(&[Record<'_>]),
+        as_record: AsRecord<R>,
+    ) -> Result<usize, DatapathError> {
         let cpus = self.records.len() / self.slots / BANKS as usize;
+        let mut records = 0;
+        let mut result = Ok(());
         for cpu in (0..).take(cpus) {
-            self.take_area(area(cpu, bank) as usize)?;
+            result = self.take_area(area(cpu, bank) as usize, &mut |batch| {
+                records += batch.len();
+                hand_over(batch.iter().map(as_record), handle);
+                batch.clear();
+            });
+            if result.is_err() {
+                break;
+            }
         }
-        Ok(())
+        self.ordered.sort_by_key(|(opened, _)| *opened);
+        records += self.ordered.len();
+        hand_over(
+            self.ordered.iter().map(|(_, record)| as_record(record)),
+            handle,
+        );
+        self.ordered.clear();
+        self.ordered.shrink_to(KEPT_RECORDS);
+        result.map(|()| records)
     }
 
-    fn take_area(&mut self, area: usize) -> Result<(), DatapathError> {
+    fn take_area(
+        &mut self,
+        area: usize,
+        on_batch: &mut dyn FnMut(&mut Vec<R>),
+    ) -> Result<(), DatapathError> {
         let words = self.slots.div_ceil(64);
         let slots = area * self.slots..(area + 1) * self.slots;
         let mut mapped: Option<(Entries<R>, Entries<u64>)> = None;
@@ -138,16 +166,35 @@ impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
                 let slot = word * 64 + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 let record = records.load(slot).filter(|record| !record.is_vacant());
-                let opened = opened.load(slot).unwrap_or_default();
-                self.taken.extend(record.map(|record| (opened, record)));
                 records.clear(slot);
+                match record {
+                    Some(record) if record.is_told_by_order() => {
+                        let opened = opened.load(slot).unwrap_or_default();
+                        self.ordered.push((opened, record));
+                    }
+                    Some(record) => self.batch.push(record),
+                    None => {}
+                }
+                if self.batch.len() == BATCH {
+                    on_batch(&mut self.batch);
+                }
             }
         }
+        on_batch(&mut self.batch);
         Ok(())
     }
+}
 
-    fn reset(&mut self) {
-        self.taken.clear();
-        self.taken.shrink_to(KEPT_RECORDS);
+/// Hands over records in batches.
+fn hand_over<'a>(
+    mut records: impl Iterator<Item = Record<'a>>,
+    handle: &mut dyn FnMut(&[Record<'_>]),
+) {
+    loop {
+        let batch: Vec<_> = records.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return;
+        }
+        handle(&batch);
     }
 }

@@ -1,6 +1,7 @@
 //! The ring: records from the programs to one drain thread, which also empties the cache.
 
 use std::{
+    os::fd::AsFd as _,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::{Map, MapData, MapError};
 use probe_common::{
     control::maps,
     record::{Record, RecordV4},
@@ -18,9 +19,11 @@ use super::{DatapathError, cache::CacheReader, load::Object};
 use crate::source::{Drained, RecordStream, Records, SourceError, Waker};
 
 mod fill;
+mod reader;
 mod wait;
 
 pub use fill::Fill;
+use reader::{HEADER_BYTES, Reader};
 use wait::Wait;
 
 /// The longest that records lie in the ring before somebody looks. Long, since each look costs some
@@ -30,12 +33,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A pass that found less than this part of the ring is followed by a rest.
 const WORTH_ANOTHER_PASS: usize = 64;
 
-/// Header of each entry of a ring (`BPF_RINGBUF_HDR_SZ`).
-const ENTRY_HEADER_BYTES: usize = 8;
-
 /// Reading end of the ring.
 pub struct RingStream {
-    ring: RingBuf<MapData>,
+    reader: Reader,
+    /// Keeps the map, whose end the reader has mapped.
+    _map: MapData,
     /// The most entries that the ring holds at a time.
     capacity: usize,
     undecodable: Arc<AtomicU64>,
@@ -65,19 +67,18 @@ impl Handed {
 impl RingStream {
     /// Takes ring and cache from the object, which was loaded with so many cache slots.
     pub fn new(object: &mut Object, cache_slots: u32) -> Result<Self, DatapathError> {
-        let map = object.take_map(maps::RECORDS)?;
-        let bytes = match &map {
-            Map::RingBuf(data) => data
-                .info()
-                .map_err(DatapathError::read(maps::RECORDS))?
-                .max_entries(),
-            _ => 0,
+        let Map::RingBuf(map) = object.take_map(maps::RECORDS)? else {
+            return Err(DatapathError::NoMap { map: maps::RECORDS });
         };
-        let ring = RingBuf::try_from(map).map_err(DatapathError::read(maps::RECORDS))?;
+        let info = map.info().map_err(DatapathError::read(maps::RECORDS))?;
+        let bytes = info.max_entries() as usize;
+        let reader = Reader::new(map.fd().as_fd(), bytes)
+            .map_err(|error| DatapathError::map_memory(maps::RECORDS)(MapError::IoError(error)))?;
         Ok(Self {
-            wait: Wait::new(&ring)?,
-            ring,
-            capacity: bytes as usize / (ENTRY_HEADER_BYTES + size_of::<RecordV4>()),
+            wait: Wait::new(map.fd())?,
+            reader,
+            _map: map,
+            capacity: bytes / (HEADER_BYTES + size_of::<RecordV4>()),
             undecodable: Arc::default(),
             cache: CacheReader::new(object, cache_slots)?,
             fill: Arc::default(),
@@ -105,19 +106,19 @@ impl RecordStream for RingStream {
     /// Entries are read in the order in which they were begun; one that a CPU has not completed
     /// ends the call (see [`BankSwitch::switch`](super::bank::BankSwitch::switch)). As many
     /// entries as the ring can hold include all that were there at the call, whatever the traffic.
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         let mut records = 0;
         let mut passed = 0;
-        for _ in 0..self.capacity {
-            let Some(entry) = self.ring.next() else {
+        while passed < self.capacity {
+            let batch = self.reader.next_batch(handle);
+            if batch.entries == 0 {
                 break;
-            };
-            passed += 1;
-            if let Some(record) = Record::from_bytes(&entry) {
-                records += 1;
-                handle(record);
-            } else {
-                self.undecodable.fetch_add(1, Ordering::Relaxed);
+            }
+            passed += batch.entries;
+            records += batch.records;
+            if batch.undecodable > 0 {
+                self.undecodable
+                    .fetch_add(batch.undecodable as u64, Ordering::Relaxed);
             }
         }
         self.fill.on_pass(passed, self.capacity, Instant::now());
@@ -143,7 +144,7 @@ impl RecordStream for RingStream {
     fn drain_closed(
         &mut self,
         bank: u8,
-        handle: &mut dyn FnMut(Record<'_>),
+        handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<(), SourceError> {
         if let Some(cache) = &mut self.cache {
             let records = cache.drain(bank, handle)?;

@@ -1,24 +1,22 @@
 //! Array maps that the kernel and the agent have in common (`BPF_F_MMAPABLE`, since 5.5): the agent
 //! reads and clears entries without a system call.
 
-#![expect(unsafe_code, reason = "memory that is shared with the kernel")]
-
 use std::{
     io,
     marker::PhantomData,
     ops::Range,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-    ptr::NonNull,
-    slice,
+    os::fd::{AsFd as _, OwnedFd},
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use aya::maps::{Map, MapError};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{DatapathError, load::Object};
-
-const WORD_BYTES: usize = size_of::<u64>();
+use super::{
+    DatapathError,
+    load::Object,
+    mapping::{Access, Mapping, WORD_BYTES},
+};
 
 /// An array map whose entries can be mapped into the agent's memory.
 ///
@@ -71,7 +69,7 @@ impl<T> SharedArray<T> {
         let bytes = entries.start * size_of::<T>()..entries.end * size_of::<T>();
         let is_inside = entries.start < entries.end && entries.end <= self.entries;
         let mapped = if is_inside {
-            Mapping::new(self.fd.as_fd(), bytes)
+            Mapping::new(self.fd.as_fd(), bytes, Access::Write)
         } else {
             Err(io::ErrorKind::InvalidInput.into())
         };
@@ -119,60 +117,5 @@ impl<T: FromBytes + IntoBytes + Immutable> Entries<T> {
         for word in self.words(index).unwrap_or_default() {
             word.store(0, Ordering::Relaxed);
         }
-    }
-}
-
-/// Mapped memory of an array map, from the page that it begins on.
-#[derive(Debug)]
-struct Mapping {
-    start: NonNull<libc::c_void>,
-    len: usize,
-    /// Bytes in front of the first that was asked for.
-    skip: usize,
-}
-
-// SAFETY: the memory is reached as atomic words only, from whatever thread.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    fn new(map: BorrowedFd<'_>, bytes: Range<usize>) -> io::Result<Self> {
-        let skip = bytes.start % rustix::param::page_size();
-        let first = bytes.start - skip;
-        let offset = libc::off_t::try_from(first).map_err(io::Error::other)?;
-        let len = bytes.end - first;
-        // SAFETY: the kernel chooses where the new mapping goes, so nothing else is there.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.as_raw_fd(),
-                offset,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, len, skip })
-    }
-
-    fn words(&self) -> &[AtomicU64] {
-        let words = (self.len - self.skip) / WORD_BYTES;
-        // SAFETY: the memory is mapped from `start` for `len` bytes until `self` is dropped, and
-        // is readable and writable. A page begins aligned, and the entries in front of the first
-        // one have whole words. The kernel writes it too, which is what atomic words are for.
-        unsafe { slice::from_raw_parts(self.start.as_ptr().byte_add(self.skip).cast(), words) }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: these are address and length of a mapping of ours, to which no reference is
-        // left. The answer is an error only if they were not.
-        unsafe { libc::munmap(self.start.as_ptr(), self.len) };
     }
 }

@@ -61,20 +61,27 @@ impl Router {
         self.routes.remove(&ifindex);
     }
 
-    #[inline]
-    pub(super) fn handle_record(&mut self, record: Record<'_>) {
-        let ifindex = record.ifindex();
+    pub(super) fn handle_records(&mut self, records: &[Record<'_>]) {
+        let place = |record: &Record<'_>| (record.ifindex(), record.head().bank());
+        for run in records.chunk_by(|record, next| place(record) == place(next)) {
+            self.handle_run(run);
+        }
+    }
+
+    /// Records of one interface and bank; there is at least one.
+    fn handle_run(&mut self, run: &[Record<'_>]) {
+        let ifindex = run[0].ifindex();
         if let Some((current, state)) = &mut self.current
             && *current == ifindex
-            && state.handle_record(record).is_ok()
+            && state.handle_records(run).is_ok()
         {
             return;
         }
-        self.handle_elsewhere(ifindex, record);
+        self.handle_elsewhere(ifindex, run);
     }
 
-    /// The record belongs to another interface than the one before it, or has to wait.
-    fn handle_elsewhere(&mut self, ifindex: u32, record: Record<'_>) {
+    /// The records belong to another interface than those before them, or have to wait.
+    fn handle_elsewhere(&mut self, ifindex: u32, run: &[Record<'_>]) {
         self.release();
         // Without a route the capture has had its last interval, and its programs are about to be
         // detached: what they still see is not captured any more.
@@ -82,12 +89,14 @@ impl Router {
             return;
         };
         if let Some(mut state) = route.capture.try_lock()
-            && state.handle_record(record).is_ok()
+            && state.handle_records(run).is_ok()
         {
             self.current = Some((ifindex, state));
             return;
         }
-        route.wait(record);
+        for record in run {
+            route.wait(*record);
+        }
         self.is_behind = true;
     }
 
@@ -160,7 +169,7 @@ impl Route {
                 break;
             };
             // All of this buffer are of the open bank, so none is refused.
-            let _: Result<(), NextInterval> = state.handle_record(record);
+            let _: Result<(), NextInterval> = state.handle_records(&[record]);
         }
         true
     }

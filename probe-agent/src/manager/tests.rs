@@ -129,11 +129,11 @@ impl Source for Kernel {
 }
 
 impl RecordStream for Kernel {
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         let there = self.0.ring.lock().len();
         for _ in 0..there {
             let record = self.0.ring.lock().pop_front().expect("one reader");
-            handle(Record::V4(&record));
+            handle(&[Record::V4(&record)]);
         }
         Ok(if there == 0 {
             Drained::Idle

@@ -124,7 +124,10 @@ impl Bench {
         let ended = jiffies::now(self.source.object())?;
         self.last_run = outcome.per_run;
         let mut records = Vec::new();
-        let mut keep = |record: Record<'_>| records.push(without_times(record, began..=ended));
+        let mut keep = |batch: &[Record<'_>]| {
+            let times = began..=ended;
+            records.extend(batch.iter().map(|it| without_times(*it, times.clone())));
+        };
         while self.stream.drain(&mut keep)? != Drained::Idle {}
         let counted = self.newly_counted(under_test)?;
         if records.len() > 1 {

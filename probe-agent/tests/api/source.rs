@@ -114,12 +114,12 @@ impl Source for Script {
 }
 
 impl RecordStream for Script {
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         let there = self.0.records.lock().len();
         for _ in 0..there {
             // Taken out when it is handled: an empty queue means that all are in flows.
             let record = *self.0.records.lock().front().expect("one reader");
-            handle(Record::V4(&record));
+            handle(&[Record::V4(&record)]);
             self.0.records.lock().pop_front();
         }
         Ok(if there == 0 {

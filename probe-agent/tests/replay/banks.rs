@@ -7,6 +7,7 @@ use probe_agent::{
     ledger::Loss,
     source::{Drained, Source, pcap::PcapSource},
 };
+use probe_common::record::Record;
 
 use crate::{
     packets::frame,
@@ -48,9 +49,11 @@ fn a_switch_of_the_bank_splits_records_and_counters_alike() {
     let mut calls = 0;
     loop {
         let mut batch = 0;
-        let drained = stream.drain(&mut |record| {
-            records[usize::from(record.head().bank())] += 1;
-            batch += 1;
+        let drained = stream.drain(&mut |batch_of_records| {
+            for record in batch_of_records {
+                records[usize::from(record.head().bank())] += 1;
+                batch += 1;
+            }
         });
         if drained.unwrap() == Drained::End {
             break;
@@ -99,7 +102,7 @@ fn what_is_detached_or_never_attached_is_not_seen() {
     source.playback().begin();
     let mut seen = Vec::new();
     while stream
-        .drain(&mut |record| seen.push(record.head().ifindex))
+        .drain(&mut |records| seen.extend(records.iter().map(Record::ifindex)))
         .unwrap()
         != Drained::End
     {}
@@ -116,7 +119,7 @@ fn what_is_detached_or_never_attached_is_not_seen() {
     source.detach(1).unwrap();
     let mut seen = Vec::new();
     while stream
-        .drain(&mut |record| seen.push(record.head().ifindex))
+        .drain(&mut |records| seen.extend(records.iter().map(Record::ifindex)))
         .unwrap()
         != Drained::End
     {}

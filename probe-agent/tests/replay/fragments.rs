@@ -50,7 +50,8 @@ fn fragments(path: &Path) -> (u64, u64, u64) {
             later.push((head.ifindex, id(record)));
         }
     };
-    while stream.drain(&mut keep).expect("drained") != Drained::End {}
+    let mut keep_all = |records: &[Record<'_>]| records.iter().copied().for_each(&mut keep);
+    while stream.drain(&mut keep_all).expect("drained") != Drained::End {}
     let mut unattributed = 0;
     for log in &mut logs {
         let totals = log.totals();

@@ -83,7 +83,7 @@ pub(crate) fn play_with(path: &Path, config: &InterfaceConfig) -> Played {
         playback: playback.clone(),
     };
     while stream
-        .drain(&mut |record| played.on_record(record))
+        .drain(&mut |records| records.iter().for_each(|it| played.on_record(*it)))
         .expect("drained")
         != Drained::End
     {}

@@ -105,7 +105,7 @@ impl PcapStream {
 }
 
 impl RecordStream for PcapStream {
-    fn drain(&mut self, handle: &mut dyn FnMut(Record<'_>)) -> Result<Drained, SourceError> {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         if self.playback.ending().is_some() {
             return Ok(Drained::End);
         }
@@ -118,10 +118,10 @@ impl RecordStream for PcapStream {
         let mut records = mem::take(&mut self.records);
         let count = records.len();
         for record in records.drain(..) {
-            handle(match &record {
+            handle(&[match &record {
                 OwnedRecord::V4(record) => Record::V4(record),
                 OwnedRecord::V6(record) => Record::V6(record),
-            });
+            }]);
         }
         self.records = records;
         if let Some(ending) = ending {
