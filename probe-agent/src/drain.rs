@@ -16,6 +16,7 @@ use self::router::Router;
 use crate::{
     capture::Capture,
     local_buffer::LocalBufferPool,
+    scheduling::run_in_slices,
     source::{Drained, RecordStream, SourceError, Waker},
 };
 
@@ -24,6 +25,10 @@ mod router;
 /// How long a thread sleeps before it looks again whether a capture is free whose records wait in a
 /// local buffer.
 const STUCK_POLL: Duration = Duration::from_micros(200);
+
+/// In which slices of a CPU a drain thread works: a rotation, which works for long, must not make it
+/// wait for one of the usual length, some 3 ms.
+const SLICE: Duration = Duration::from_micros(100);
 
 /// What a drain thread is told.
 enum Command {
@@ -63,9 +68,12 @@ impl DrainThread {
             inbox,
             state: State::Running,
         };
-        let thread = thread::Builder::new()
-            .name(name)
-            .spawn(move || worker.run(on_end))?;
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            if let Err(error) = run_in_slices(SLICE) {
+                tracing::debug!(%error, "drain threads run in slices of the usual length");
+            }
+            worker.run(on_end);
+        })?;
         let unparked = thread.thread().clone();
         Ok(Self {
             waker: waker.unwrap_or_else(|| Waker::new(move || unparked.unpark())),
