@@ -63,7 +63,7 @@ impl Default for CaptureConfig {
             // Mapped twice (so that records never wrap), which the kernel counts as memory of ours.
             ring_buffer_bytes: 8 << 20,
             cache_slots: CacheSlots::Auto,
-            flush_interval: Duration::from_secs(1),
+            flush_interval: Duration::from_secs(5),
             port_aggregation: true,
             max_flows: 1_000_000,
             max_flows_total: 4_000_000,

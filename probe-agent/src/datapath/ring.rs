@@ -27,8 +27,9 @@ use reader::{HEADER_BYTES, Reader};
 use wait::Wait;
 
 /// The longest that records lie in the ring before somebody looks. Long, since each look costs some
-/// 50 us of a CPU in a virtual machine; a ring that fills up wakes its reader before.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// 50 us of a CPU in a virtual machine; a ring that fills up wakes its reader before, and so does
+/// whoever asks for flows.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A pass that found less than this part of the ring is followed by a rest.
 const WORTH_ANOTHER_PASS: usize = 64;

@@ -59,8 +59,8 @@ impl Manager {
     }
 
     /// Takes in everything that has been counted so far, without ending an interval: what the
-    /// kernel keeps back to make fewer records of it, and the counters. Live queries, status and
-    /// metrics show what was there at the last flush.
+    /// kernel keeps back to make fewer records of it, and the counters. Readers do the same (see
+    /// [`Self::lock_fresh`]).
     pub fn flush(&self) -> Result<(), ManagerError> {
         let mut inner = self.inner.lock();
         if !inner.captures.is_empty() {
