@@ -22,7 +22,7 @@ use probe_agent::{
     source::{BankCounters, Drained, RecordStream, Source as _, ebpf::EbpfSource},
 };
 use probe_common::{
-    coalesce::Coalesce,
+    coalesce::{Coalesce, PENDING},
     record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
 };
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
@@ -125,46 +125,88 @@ impl Owned {
     }
 }
 
-/// An area of the cache, as it should be.
+/// An area of the cache with the rows in front of it, as it should be.
 struct Model {
-    slots: u32,
-    v4: BTreeMap<u32, RecordV4>,
-    v6: BTreeMap<u32, RecordV6>,
+    v4: Area<RecordV4>,
+    v6: Area<RecordV6>,
 }
 
 impl Model {
-    const fn new(slots: u32) -> Self {
+    fn new(slots: u32) -> Self {
         Self {
-            slots,
-            v4: BTreeMap::new(),
-            v6: BTreeMap::new(),
+            v4: Area::new(slots),
+            v6: Area::new(slots),
         }
     }
 
     /// Takes a record of one packet; returns what must leave.
-    fn put(&mut self, record: Owned) -> Option<Owned> {
+    fn put(&mut self, record: Owned) -> Vec<Owned> {
         match record {
-            Owned::V4(record) => put(&mut self.v4, self.slots, record).map(Owned::V4),
-            Owned::V6(record) => put(&mut self.v6, self.slots, record).map(Owned::V6),
+            Owned::V4(record) => owned(self.v4.put(record), Owned::V4),
+            Owned::V6(record) => owned(self.v6.put(record), Owned::V6),
         }
     }
 
     fn open(&self) -> Vec<Owned> {
-        let v4 = self.v4.values().copied().map(Owned::V4);
-        v4.chain(self.v6.values().copied().map(Owned::V6)).collect()
+        let mut open = owned(self.v4.open(), Owned::V4);
+        open.extend(owned(self.v6.open(), Owned::V6));
+        open
     }
 }
 
-fn put<R: Coalesce>(open: &mut BTreeMap<u32, R>, slots: u32, record: R) -> Option<R> {
-    if !record.is_coalescible() {
-        return Some(record);
+fn owned<R>(records: Vec<R>, owned: fn(R) -> Owned) -> Vec<Owned> {
+    records.into_iter().map(owned).collect()
+}
+
+struct Area<R> {
+    slots: u32,
+    /// What waits. The first place stays free after the agent has emptied it.
+    row: Vec<Option<R>>,
+    open: BTreeMap<u32, R>,
+}
+
+impl<R: Coalesce> Area<R> {
+    fn new(slots: u32) -> Self {
+        Self {
+            slots,
+            row: vec![None],
+            open: BTreeMap::new(),
+        }
     }
-    let slot = record.hash() % slots;
-    let is_added = open.get_mut(&slot).is_some_and(|it| it.absorb(&record));
-    if is_added {
-        None
-    } else {
-        open.insert(slot, record)
+
+    fn put(&mut self, record: R) -> Vec<R> {
+        if !record.is_coalescible() {
+            return vec![record];
+        }
+        if record.is_told_by_order() {
+            return self.take_in(record).into_iter().collect();
+        }
+        let last = self.row.last_mut().and_then(Option::as_mut);
+        if last.is_some_and(|last| last.absorb(&record)) {
+            return Vec::new();
+        }
+        let mut left = Vec::new();
+        if self.row.len() == PENDING {
+            let full = std::mem::take(&mut self.row);
+            left.extend(full.into_iter().flatten().filter_map(|it| self.take_in(it)));
+        }
+        self.row.push(Some(record));
+        left
+    }
+
+    fn take_in(&mut self, record: R) -> Option<R> {
+        let slot = record.hash() % self.slots;
+        let open = self.open.get_mut(&slot);
+        if open.is_some_and(|open| open.absorb(&record)) {
+            None
+        } else {
+            self.open.insert(slot, record)
+        }
+    }
+
+    fn open(&self) -> Vec<R> {
+        let waiting = self.row.iter().flatten();
+        waiting.chain(self.open.values()).copied().collect()
     }
 }
 
@@ -297,10 +339,11 @@ fn the_cache_does_what_its_model_does() {
             let mut model = Model::new(slots);
             for step in &steps {
                 programs.run(step);
-                let leaves = on_host(step, *active).and_then(|record| model.put(record));
+                let record = on_host(step, *active);
+                let leaves = record.map(|record| model.put(record)).unwrap_or_default();
                 let left = programs.ring();
                 *displaced += left.len();
-                prop_assert_eq!(left, leaves.into_iter().collect::<Vec<_>>());
+                prop_assert_eq!(left, leaves);
             }
             let closed = programs.source.switch_bank().unwrap();
             prop_assert_eq!(closed, *active);

@@ -1,11 +1,20 @@
 //! Coalescing: which packets of a flow make one record.
 //!
-//! The programs keep a cache of open records, one area per CPU and bank. A packet is added to the
-//! record in its place if that [takes](Coalesce::absorb) it; else the record that was there goes to
-//! the ring, and the packet opens a new one. What is left in the area of a closed bank the agent
-//! takes out itself.
+//! The programs keep a cache of open records, one area per CPU and bank. A record is added to the one
+//! in its place if that [takes](Coalesce::absorb) it; else the record that was there goes to the
+//! ring, and the other one takes its place. What is left in the area of a closed bank the agent takes
+//! out itself.
+//!
+//! In front of each area is a short row of [pending](PENDING) records. A packet is added to the last
+//! of them, or becomes the next; a full row goes to the cache as a whole. So packets of one flow in a
+//! row meet one place that is always at hand, and those of many flows wait for the memory of their
+//! places together, not one after the other.
+
+mod pending;
 
 use zerocopy::{transmute_mut, transmute_ref};
+
+pub use self::pending::{PENDING, Pending, PendingV4, PendingV6};
 
 use crate::{
     control::BANKS,
@@ -128,7 +137,7 @@ macro_rules! coalesce {
                 let sum = counts.wrapping_add(other.packets.into());
                 // A carry out of the packets would show here as another interface.
                 differing |= sum >> 32 ^ u64::from(other.ifindex);
-                if differing != 0 || !keeps_handshake(first_flags, other.tcp_flags) {
+                if differing != 0 || !keeps_handshake(first_flags, other.tcp_flags, other.aux) {
                     return false;
                 }
                 words[COUNTS_WORD] = sum.to_le();
@@ -150,11 +159,12 @@ coalesce!(RecordV4, words = 5);
 coalesce!(RecordV6, words = 8);
 
 /// A SYN (or SYN+ACK) is only added to a record whose first packet was the same, so that each says
-/// by the auxiliary byte of a record who opened the connection. Records of other protocols have no
-/// TCP flags.
+/// by the auxiliary byte of a record who opened the connection. So a record with a SYN among its
+/// `flags` began with it: `aux`, its first ones, tells which of the two it was. Records of other
+/// protocols have no TCP flags.
 #[inline(always)]
-const fn keeps_handshake(first: u8, flags: u8) -> bool {
-    flags & TCP_SYN == 0 || (first ^ flags) & (TCP_SYN | TCP_ACK) == 0
+const fn keeps_handshake(first: u8, flags: u8, aux: u8) -> bool {
+    flags & TCP_SYN == 0 || (first ^ aux) & (TCP_SYN | TCP_ACK) == 0
 }
 
 #[cfg(test)]
@@ -200,6 +210,15 @@ mod tests {
         let is_taken = sum.absorb(other);
         assert!(is_taken || sum == *record);
         is_taken
+    }
+
+    #[test]
+    fn a_record_that_began_with_a_handshake_is_added_to_one_that_did_too() {
+        let mut client = key::<4>(TCP).into_record(head(0x02));
+        assert!(client.absorb(&key::<4>(TCP).into_record(head(0x10))));
+        assert!(takes(&key::<4>(TCP).into_record(head(0x02)), &client));
+        assert!(!takes(&key::<4>(TCP).into_record(head(0x12)), &client));
+        assert!(!takes(&key::<4>(TCP).into_record(head(0x10)), &client));
     }
 
     #[test]

@@ -34,6 +34,10 @@ pub mod maps {
     pub const DIRTY_V4: &str = "DIRTY_V4";
     /// The same for [`CACHE_V6`].
     pub const DIRTY_V6: &str = "DIRTY_V6";
+    /// Array of [`crate::coalesce::PendingV4`] in shared memory, one for each area of [`CACHE_V4`].
+    pub const PENDING_V4: &str = "PENDING_V4";
+    /// The same of [`crate::coalesce::PendingV6`].
+    pub const PENDING_V6: &str = "PENDING_V6";
     /// Array of `u64` in shared memory: for each entry of [`CACHE_V4`] when it was opened, in
     /// nanoseconds of the monotonic clock. Ticks are too coarse to tell who spoke first.
     pub const OPENED_V4: &str = "OPENED_V4";

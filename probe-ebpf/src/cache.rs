@@ -1,8 +1,8 @@
 //! Where records grow: packets are added to the open record of their flow, and a record that makes
-//! room for another leaves through the ring.
+//! room for another leaves through the ring. See [`probe_common::coalesce`].
 
 use probe_common::{
-    coalesce::{Coalesce, area, dirty_words},
+    coalesce::{Coalesce, Pending, area, dirty_words},
     control::counters_index,
     record::RecordHead,
 };
@@ -19,8 +19,54 @@ pub(crate) fn put<K: Cached>(cpu: u32, record: &K::Record) {
         return;
     }
     let area = area(cpu, u32::from(K::head(record).bank()));
-    let slot = record.hash() & (slots - 1);
+    // The moment of those counts, and it is taken when they come to the cache.
+    if record.is_told_by_order() {
+        take_in::<K>(cpu, area, record);
+        return;
+    }
     // A CPU that was added after the start has no area.
+    let Some(pending) = K::pending(area) else {
+        push::<K>(cpu, record);
+        return;
+    };
+    if !pending.add(record) {
+        take_in_all::<K>(cpu, area, pending);
+        pending.restart(record);
+    }
+}
+
+/// Takes a full row of pending records into the cache. Not inlined: it is long, and rare enough.
+#[inline(never)]
+fn take_in_all<K: Cached>(cpu: u32, area: u32, pending: &K::Pending) {
+    let (_, records) = pending.parts();
+    // Loads that do not depend on each other, which the CPU waits for together.
+    for record in records {
+        K::touch(index(area, record));
+    }
+    for record in records {
+        // The first one, right after the agent has emptied the row.
+        if !record.is_vacant() {
+            take_in::<K>(cpu, area, record);
+        }
+    }
+}
+
+#[inline(always)]
+fn slot<R: Coalesce>(record: &R) -> u32 {
+    record.hash() & (maps::cache_slots() - 1)
+}
+
+/// Position of a record in the cache.
+#[inline(always)]
+fn index<R: Coalesce>(area: u32, record: &R) -> u32 {
+    area * maps::cache_slots() + slot(record)
+}
+
+/// Adds a record to the open one of its flow, or opens it in the place of another, which leaves.
+#[inline(always)]
+fn take_in<K: Cached>(cpu: u32, area: u32, record: &K::Record) {
+    let slots = maps::cache_slots();
+    let slot = slot(record);
     let index = area * slots + slot;
     let Some(entry) = K::entry(index) else {
         push::<K>(cpu, record);

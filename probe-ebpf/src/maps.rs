@@ -12,14 +12,14 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use probe_common::{
-    coalesce::Coalesce,
+    coalesce::{Coalesce, Pending, PendingV4, PendingV6},
     control::{Counters, MAX_INTERFACES, SLOT_ENTRIES, Slot, Tally, counters_entries, slot_index},
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of RECORDS, COUNTERS, CACHE_*, DIRTY_* and OPENED_* are set by the agent before they
-// are made.
+// The sizes of RECORDS, COUNTERS, CACHE_*, PENDING_*, DIRTY_* and OPENED_* are set by the agent
+// before they are made.
 
 #[map]
 static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
@@ -33,6 +33,12 @@ static CACHE_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static CACHE_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static PENDING_V4: Array<PendingV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static PENDING_V6: Array<PendingV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static DIRTY_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -185,11 +191,20 @@ pub(crate) fn unclaimed() -> Option<&'static mut Tally> {
 
 /// A family of flow keys with its cache of open records.
 pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
+    /// Its row of pending records.
+    type Pending: Pending<Record = Self::Record> + 'static;
+
     /// All but the key of a record.
     fn head(record: &Self::Record) -> RecordHead;
 
     /// The entry at a position of the cache. The caller lets go of it before it asks again.
     fn entry(index: u32) -> Option<&'static mut Self::Record>;
+
+    /// The row in front of an area. The caller lets go of it before it asks again.
+    fn pending(area: u32) -> Option<&'static mut Self::Pending>;
+
+    /// Reads the entry at a position, so that its memory is on its way to the CPU.
+    fn touch(index: u32);
 
     /// The dirty bits at a position.
     fn dirty(index: u32) -> Option<&'static mut u64>;
@@ -199,8 +214,10 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
 }
 
 macro_rules! cached {
-    ($key:ty, $entries:ident, $dirty:ident, $opened:ident) => {
+    ($key:ty, $row:ty, $entries:ident, $pending:ident, $dirty:ident, $opened:ident) => {
         impl Cached for $key {
+            type Pending = $row;
+
             #[inline(always)]
             fn head(record: &Self::Record) -> RecordHead {
                 record.head()
@@ -212,6 +229,21 @@ macro_rules! cached {
                 // SAFETY: as in `counters`: the area belongs to this CPU, and the agent reads and
                 // writes only the areas of a bank that no program uses any more.
                 Some(unsafe { &mut *entry })
+            }
+
+            #[inline(always)]
+            fn pending(area: u32) -> Option<&'static mut Self::Pending> {
+                let row = $pending.get_ptr_mut(area)?;
+                // SAFETY: as in `entry`.
+                Some(unsafe { &mut *row })
+            }
+
+            #[inline(always)]
+            fn touch(index: u32) {
+                if let Some(entry) = $entries.get_ptr(index) {
+                    // SAFETY: as in `entry`. Volatile, since nobody needs what is read.
+                    unsafe { (&raw const (*entry).octets).read_volatile() };
+                }
             }
 
             #[inline(always)]
@@ -231,8 +263,12 @@ macro_rules! cached {
     };
 }
 
-cached!(EpHashV4, CACHE_V4, DIRTY_V4, OPENED_V4);
-cached!(EpHashV6, CACHE_V6, DIRTY_V6, OPENED_V6);
+cached!(
+    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, DIRTY_V4, OPENED_V4
+);
+cached!(
+    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, DIRTY_V6, OPENED_V6
+);
 
 /// Pushes a record into the ring. `false` if it is full.
 ///

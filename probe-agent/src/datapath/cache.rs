@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use probe_common::{
-    coalesce::{Coalesce, area},
+    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6, area},
     control::{BANKS, maps},
     record::{Record, RecordV4, RecordV6},
 };
@@ -25,8 +25,8 @@ const KEPT_RECORDS: usize = 4096;
 /// Reads the cache.
 #[derive(Debug)]
 pub struct CacheReader {
-    v4: Family<RecordV4>,
-    v6: Family<RecordV6>,
+    v4: Family<PendingV4>,
+    v6: Family<PendingV6>,
 }
 
 impl CacheReader {
@@ -38,12 +38,22 @@ impl CacheReader {
         Ok(Some(Self {
             v4: Family::new(
                 object,
-                [maps::CACHE_V4, maps::OPENED_V4, maps::DIRTY_V4],
+                [
+                    maps::CACHE_V4,
+                    maps::PENDING_V4,
+                    maps::OPENED_V4,
+                    maps::DIRTY_V4,
+                ],
                 slots,
             )?,
             v6: Family::new(
                 object,
-                [maps::CACHE_V6, maps::OPENED_V6, maps::DIRTY_V6],
+                [
+                    maps::CACHE_V6,
+                    maps::PENDING_V6,
+                    maps::OPENED_V6,
+                    maps::DIRTY_V6,
+                ],
                 slots,
             )?,
         }))
@@ -68,15 +78,16 @@ impl CacheReader {
 
 /// The cache of one IP version.
 #[derive(Debug)]
-struct Family<R> {
+struct Family<P: Pending> {
     slots: usize,
-    records: SharedArray<R>,
+    records: SharedArray<P::Record>,
+    pending: Entries<P>,
     opened: SharedArray<u64>,
     dirty: Entries<u64>,
     /// Records in any order, up to a batch of them.
-    batch: Vec<R>,
+    batch: Vec<P::Record>,
     /// Those that go by the order, with the moment that each was opened.
-    ordered: Vec<(u64, R)>,
+    ordered: Vec<(u64, P::Record)>,
 }
 
 /// Says of which IP version a record is.
@@ -90,16 +101,21 @@ const fn v6(record: &RecordV6) -> Record<'_> {
     Record::V6(record)
 }
 
-impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
+impl<P> Family<P>
+where
+    P: Pending<Record: FromBytes + IntoBytes + Immutable> + FromBytes + IntoBytes + Immutable,
+{
     fn new(
         object: &Object,
-        [records, opened, dirty]: [&'static str; 3],
+        [records, pending, opened, dirty]: [&'static str; 4],
         slots: u32,
     ) -> Result<Self, DatapathError> {
         let dirty = SharedArray::<u64>::new(object, dirty)?;
+        let pending = SharedArray::<P>::new(object, pending)?;
         Ok(Self {
             slots: slots as usize,
             records: SharedArray::new(object, records)?,
+            pending: pending.map(0..pending.len())?,
             opened: SharedArray::new(object, opened)?,
             dirty: dirty.map(0..dirty.len())?,
             batch: Vec::with_capacity(BATCH),
@@ -112,7 +128,7 @@ impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
         &mut self,
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
-        as_record: AsRecord<R>,
+        as_record: AsRecord<P::Record>,
     ) -> Result<usize, DatapathError> {
         let cpus = self.records.len() / self.slots / BANKS as usize;
         let mut records = 0;
@@ -141,11 +157,15 @@ impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
     fn take_area(
         &mut self,
         area: usize,
-        on_batch: &mut dyn FnMut(&mut Vec<R>),
+        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
     ) -> Result<(), DatapathError> {
+        if let Some(pending) = self.pending.load(area) {
+            self.batch.extend(pending.waiting());
+            self.pending.clear(area);
+        }
         let words = self.slots.div_ceil(64);
         let slots = area * self.slots..(area + 1) * self.slots;
-        let mut mapped: Option<(Entries<R>, Entries<u64>)> = None;
+        let mut mapped: Option<(Entries<P::Record>, Entries<u64>)> = None;
         for word in 0..words {
             let Some([dirty]) = self.dirty.words(area * words + word) else {
                 break;
@@ -175,7 +195,7 @@ impl<R: Coalesce + FromBytes + IntoBytes + Immutable> Family<R> {
                     Some(record) => self.batch.push(record),
                     None => {}
                 }
-                if self.batch.len() == BATCH {
+                if self.batch.len() >= BATCH {
                     on_batch(&mut self.batch);
                 }
             }

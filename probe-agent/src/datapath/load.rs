@@ -77,7 +77,7 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 8] {
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 10] {
         let areas = area(cpus.present, 0);
         let slots = (areas * self.cache_slots()).max(1);
         let words = (areas * dirty_words(self.cache_slots())).max(1);
@@ -86,6 +86,8 @@ impl LoadOptions {
             (maps::COUNTERS, cpus.possible * self.counters_per_cpu()),
             (maps::CACHE_V4, slots),
             (maps::CACHE_V6, slots),
+            (maps::PENDING_V4, areas.max(1)),
+            (maps::PENDING_V6, areas.max(1)),
             (maps::DIRTY_V4, words),
             (maps::DIRTY_V6, words),
             (maps::OPENED_V4, slots),
