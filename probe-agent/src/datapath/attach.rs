@@ -332,6 +332,15 @@ impl From<ProgramError> for Refusal {
     }
 }
 
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::Kernel { errno },
+            None => Self::Attach(error.to_string()),
+        }
+    }
+}
+
 fn name_of(errno: i32) -> String {
     match errno {
         libc::EOPNOTSUPP => "EOPNOTSUPP".to_owned(),

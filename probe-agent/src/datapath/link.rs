@@ -43,7 +43,7 @@ pub enum LinkHeader {
 impl Link {
     /// Asks the kernel for the link with this index.
     pub fn by_index(ifindex: u32) -> Result<Self, NetlinkError> {
-        netlink::link(ifindex).map(|message| Self::from_message(&message))
+        LinkQuestions::default().by_index(ifindex)
     }
 
     /// A device of its own: not made of others or of software.
@@ -106,6 +106,24 @@ impl Link {
             }
         }
         link
+    }
+}
+
+/// Asks for one link after the other, all in the network namespace of the first question, and keeps
+/// the socket open in between ([`netlink::Connection`] tells why).
+#[derive(Default)]
+pub struct LinkQuestions(Option<netlink::Connection>);
+
+impl LinkQuestions {
+    /// Asks the kernel for the link with this index.
+    pub fn by_index(&mut self, ifindex: u32) -> Result<Link, NetlinkError> {
+        let connection = match self.0.take() {
+            Some(connection) => connection,
+            None => netlink::Connection::open()?,
+        };
+        let answer = connection.link(ifindex);
+        self.0 = Some(connection);
+        answer.map(|message| Link::from_message(&message))
     }
 }
 

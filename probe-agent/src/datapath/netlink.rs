@@ -34,15 +34,49 @@ pub struct NetlinkError {
     pub source: io::Error,
 }
 
-/// The link with this index, as the kernel describes it.
-pub(super) fn link(ifindex: u32) -> Result<LinkMessage, NetlinkError> {
-    let mut question = link_question();
-    question.header.index = ifindex;
-    let answers = ask(
-        "a link",
-        RouteNetlinkMessage::GetLink(question),
-        NLM_F_REQUEST | NLM_F_ACK,
-    )?;
+/// A socket that stays open for several questions, in the network namespace of who opened it.
+///
+/// The kernel frees a closed socket after a grace period of RCU, which it begins for it. To attach a
+/// program to TCX it waits for one as well (`tcx_entry_sync`, include/net/tcx.h, 6.6, commit
+/// e420bed02507), and one that has begun already does not count: who closes a socket before each of
+/// hundreds of programs waits a third longer (docs/PERFORMANCE.md).
+pub(super) struct Connection {
+    socket: Socket,
+}
+
+impl Connection {
+    pub(super) fn open() -> Result<Self, NetlinkError> {
+        let open = || {
+            let socket = Socket::new(NETLINK_ROUTE)?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            Ok(Self { socket })
+        };
+        open().map_err(|source| NetlinkError {
+            object: "anything",
+            source,
+        })
+    }
+
+    /// The link with this index, as the kernel describes it.
+    pub(super) fn link(&self, ifindex: u32) -> Result<LinkMessage, NetlinkError> {
+        let mut question = link_question();
+        question.header.index = ifindex;
+        let question = RouteNetlinkMessage::GetLink(question);
+        only_link(self.ask("a link", question, NLM_F_REQUEST | NLM_F_ACK)?)
+    }
+
+    /// Sends one message and collects the answers up to the acknowledgement or the end of the dump.
+    fn ask(
+        &self,
+        object: &'static str,
+        question: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        exchange(&self.socket, question, flags).map_err(|source| NetlinkError { object, source })
+    }
+}
+
+fn only_link(answers: Vec<RouteNetlinkMessage>) -> Result<LinkMessage, NetlinkError> {
     let link = answers.into_iter().find_map(|answer| match answer {
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
@@ -165,16 +199,20 @@ fn link_question() -> LinkMessage {
     question
 }
 
-/// Sends one message and collects the answers up to the acknowledgement or the end of the dump.
+/// One question over a socket of its own.
 fn ask(
     object: &'static str,
     question: RouteNetlinkMessage,
     flags: u16,
 ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-    exchange(question, flags).map_err(|source| NetlinkError { object, source })
+    Connection::open()?.ask(object, question, flags)
 }
 
-fn exchange(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+fn exchange(
+    socket: &Socket,
+    question: RouteNetlinkMessage,
+    flags: u16,
+) -> io::Result<Vec<RouteNetlinkMessage>> {
     static SEQUENCE: AtomicU32 = AtomicU32::new(1);
     let mut header = NetlinkHeader::default();
     header.flags = flags;
@@ -185,8 +223,6 @@ fn exchange(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNe
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
 
-    let socket = Socket::new(NETLINK_ROUTE)?;
-    socket.connect(&SocketAddr::new(0, 0))?;
     socket.send(&bytes, 0)?;
     let mut answers = Vec::new();
     loop {

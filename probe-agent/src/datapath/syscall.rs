@@ -8,8 +8,11 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
+
+/// `BPF_TCX_INGRESS` of `enum bpf_attach_type` (include/uapi/linux/bpf.h, 6.6); egress is next.
+const BPF_TCX_INGRESS: u32 = 46;
 
 /// Opens a packet socket that receives nothing and holds the link in promiscuous mode for as long
 /// as it is open (packet(7), `PACKET_MR_PROMISC`).
@@ -127,7 +130,6 @@ pub(super) fn tcx_programs(ifindex: u32, direction: u8) -> io::Result<Vec<u32>> 
         revision: u64,
     }
     const BPF_PROG_QUERY: libc::c_long = 16;
-    const BPF_TCX_INGRESS: u32 = 46;
     /// Programs that one hook can have (`BPF_MPROG_MAX`).
     const MOST_PROGRAMS: usize = 64;
 
@@ -155,4 +157,57 @@ pub(super) fn tcx_programs(ifindex: u32, direction: u8) -> io::Result<Vec<u32>> 
     }
     let count = (query.count as usize).min(MOST_PROGRAMS);
     Ok(programs[..count].to_vec())
+}
+
+/// Attaches a TC program before all others at the TCX hook of a link, for as long as the answer is
+/// open. `direction` is [`probe_common::record::INGRESS`] or `EGRESS`.
+///
+/// A library call would take the link's name and open and close a socket to look up its index, for
+/// which the kernel then makes the next program wait: see [`super::netlink::Connection`]. And the name
+/// may be another link's by then.
+pub(super) fn attach_tcx(
+    program: BorrowedFd<'_>,
+    ifindex: u32,
+    direction: u8,
+) -> io::Result<OwnedFd> {
+    /// What `BPF_LINK_CREATE` reads of `union bpf_attr` for TCX (include/uapi/linux/bpf.h, 6.6).
+    #[repr(C)]
+    struct LinkCreate {
+        prog_fd: i32,
+        target_ifindex: u32,
+        attach_type: u32,
+        flags: u32,
+        relative_fd: u32,
+        reserved: u32,
+        expected_revision: u64,
+    }
+    const BPF_LINK_CREATE: libc::c_long = 28;
+    /// Without anybody to be before: before all.
+    const BPF_F_BEFORE: u32 = 1 << 3;
+
+    let create = LinkCreate {
+        prog_fd: program.as_raw_fd(),
+        target_ifindex: ifindex,
+        attach_type: BPF_TCX_INGRESS + u32::from(direction),
+        flags: BPF_F_BEFORE,
+        relative_fd: 0,
+        reserved: 0,
+        expected_revision: 0,
+    };
+    // SAFETY: the kernel reads `size_of::<LinkCreate>()` bytes of `create`, all of which are
+    // initialised integers without padding, and `program` is open for the length of the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_LINK_CREATE,
+            &raw const create,
+            size_of::<LinkCreate>(),
+        )
+    };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just opened it (close-on-exec, as all that `bpf` opens), and nothing else
+    // owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer as libc::c_int) })
 }

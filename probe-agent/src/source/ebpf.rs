@@ -27,7 +27,7 @@ use crate::{
         bank::BankSwitch,
         counters::KernelCounters,
         cpus, detach_leftovers, footprint, jiffies,
-        link::{self, Link},
+        link::{self, LinkQuestions},
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
         ring::{Fill, Handed, RingStream},
@@ -55,6 +55,7 @@ pub struct EbpfSource {
     /// Kernel memory of each map in bytes. Fixed once they are made.
     map_bytes: Vec<(String, u64)>,
     tick_clock: TickClock,
+    link_questions: LinkQuestions,
     object: Object,
 }
 
@@ -100,6 +101,7 @@ impl EbpfSource {
             map_bytes: map_bytes(options),
             stream: Some(stream),
             tick_clock: jiffies::clock(&mut object).map_err(Box::new)?,
+            link_questions: LinkQuestions::default(),
             object,
         })
     }
@@ -151,7 +153,8 @@ impl EbpfSource {
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<(Captured, Attachment), String> {
-        let link = Link::by_index(interface.ifindex).map_err(|error| error.to_string())?;
+        let link = self.link_questions.by_index(interface.ifindex);
+        let link = link.map_err(|error| error.to_string())?;
         let promiscuous = config
             .promisc
             .then(|| Promiscuous::enter(interface.ifindex))
@@ -279,7 +282,8 @@ impl Source for EbpfSource {
         let state = self.links()?.remove(&ifindex);
         let state = state.ok_or_else(|| refuse("it is gone".to_owned()))?;
         let lost = self.check(ifindex, &state)?.lost;
-        let link = Link::by_index(ifindex).map_err(|error| refuse(error.to_string()))?;
+        let link = self.link_questions.by_index(ifindex);
+        let link = link.map_err(|error| refuse(error.to_string()))?;
         let Some(captured) = self.captured.get_mut(&ifindex) else {
             return Err(refuse("it is not captured".to_owned()));
         };

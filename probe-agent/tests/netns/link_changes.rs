@@ -5,11 +5,15 @@ use super::{
     flows::{assert_nothing_lost, files, stored_intervals},
     lab::{Lab, Offloads},
     process::{eventually, run},
+    reload::configure,
     skip,
 };
 
 /// A second link between the ends of the lab.
 const ADD: &str = "link add late0 type veth peer name late1 netns ";
+
+/// Links that come at once.
+const MANY: i64 = 40;
 
 /// Echo requests to each link.
 const PINGS: i64 = 3;
@@ -55,6 +59,44 @@ fn a_link_is_captured_while_it_exists() {
     assert!(agent.terminate().success(), "the agent's exit code");
     assert_eq!(pings(&installation), [PINGS; 3]);
     assert_nothing_lost(&installation.json());
+}
+
+/// At a start and when they appear together: each link has an outcome of its own, whatever the others'
+/// is.
+#[test]
+fn one_link_that_refuses_among_many_is_named_and_the_others_are_captured() {
+    if !skip::kernel_or_skip(&["ip", "bpftool"]) {
+        return;
+    }
+    let lab = Lab::without_links();
+    let add = |first| {
+        let links = (first..first + MANY).map(|number| format!("link add m{number} type bridge\n"));
+        lab.host.ip(&links.collect::<String>());
+    };
+    add(0);
+    let installation = Installation::empty();
+    // A bridge does not take native XDP.
+    let picky = "{ '/^m/': {}, m7: { hook: xdp-native }, m47: { hook: xdp-native } }";
+    configure(&installation, picky, "");
+    let agent = installation.start(&lab.host);
+    assert_eq!(capturing(&agent), MANY - 1);
+    add(MANY);
+    eventually("the new ones are captured, but one", || {
+        (capturing(&agent) == 2 * MANY - 2).then_some(())
+    });
+    let hooks = agent.attached().links.len();
+    assert_eq!(hooks.cast_signed() as i64, 2 * (2 * MANY - 2));
+    let log = installation.log();
+    let refused: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("interface is not captured"))
+        .collect();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    for (line, link) in refused.into_iter().zip(["m7", "m47"]) {
+        assert!(line.contains(&format!("interface {link}: ")), "{line}");
+        assert!(line.contains("xdp-native: refused, EOPNOTSUPP"), "{line}");
+    }
+    assert!(agent.terminate().success(), "the agent's exit code");
 }
 
 fn capturing(agent: &Agent<'_>) -> i64 {

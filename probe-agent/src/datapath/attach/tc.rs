@@ -1,17 +1,21 @@
 //! TC: TCX by bpf_link, or a filter on the clsact qdisc before Linux 6.6.
 
+use std::os::fd::{AsFd as _, OwnedFd};
+
 use aya::programs::{
-    LinkOrder, SchedClassifier, TcAttachType,
-    links::FdLink,
+    SchedClassifier, TcAttachType,
     tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
 };
-use probe_common::control::programs;
+use probe_common::{
+    control::programs,
+    record::{EGRESS, INGRESS},
+};
 
 use super::{Refusal, Rung};
 use crate::datapath::{
     link::{Link, LinkHeader},
     load::Object,
-    netlink,
+    netlink, syscall,
 };
 
 /// Ours is the first filter: one before it could take packets away unseen.
@@ -29,7 +33,7 @@ pub(super) enum TcDirection {
 /// Holds a TC program attached until it is dropped; with TCX, also until its process ends.
 #[derive(Debug)]
 pub(super) enum TcHook {
-    Tcx(#[expect(dead_code, reason = "held for its drop")] FdLink),
+    Tcx(#[expect(dead_code, reason = "held for its drop")] OwnedFd),
     Clsact(SchedClassifierLink),
 }
 
@@ -62,37 +66,39 @@ pub(super) fn attach(
     direction: TcDirection,
 ) -> Result<(TcHook, u32), Refusal> {
     let name = program_name(link.header, direction);
-    let attach_type = match direction {
-        TcDirection::Ingress => TcAttachType::Ingress,
-        TcDirection::Egress => TcAttachType::Egress,
-    };
     let program: &mut SchedClassifier = object.program(name)?.try_into()?;
     let hook = if rung == Rung::Clsact {
-        TcHook::Clsact(attach_clsact(program, link, attach_type)?)
+        TcHook::Clsact(attach_clsact(program, link, direction)?)
     } else {
-        TcHook::Tcx(attach_tcx(program, link, attach_type)?)
+        TcHook::Tcx(attach_tcx(program, link, direction)?)
     };
     Ok((hook, program.info()?.id()))
 }
 
 /// First in line, since a program that answers "pass" ends the line.
 fn attach_tcx(
-    program: &mut SchedClassifier,
+    program: &SchedClassifier,
     link: &Link,
-    attach_type: TcAttachType,
-) -> Result<FdLink, Refusal> {
-    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-    let id = program.attach_with_options(&link.name, attach_type, options)?;
-    let link = program.take_link(id)?;
-    FdLink::try_from(link).map_err(|error| Refusal::Attach(error.to_string()))
+    direction: TcDirection,
+) -> Result<OwnedFd, Refusal> {
+    let direction = match direction {
+        TcDirection::Ingress => INGRESS,
+        TcDirection::Egress => EGRESS,
+    };
+    let program = program.fd()?.as_fd();
+    syscall::attach_tcx(program, link.ifindex, direction).map_err(Refusal::from)
 }
 
 fn attach_clsact(
     program: &mut SchedClassifier,
     link: &Link,
-    attach_type: TcAttachType,
+    direction: TcDirection,
 ) -> Result<SchedClassifierLink, Refusal> {
     add_clsact(link)?;
+    let attach_type = match direction {
+        TcDirection::Ingress => TcAttachType::Ingress,
+        TcDirection::Egress => TcAttachType::Egress,
+    };
     let options = TcAttachOptions::Netlink(NlOptions {
         priority: FILTER_PRIORITY,
         handle: FILTER_HANDLE,
