@@ -1,6 +1,10 @@
 //! Telling the processor which memory is needed soon.
 
-/// Begins to fetch the first line of a value. Changes nothing but how long a later access takes.
+/// A line of the caches.
+#[cfg(target_arch = "x86_64")]
+const LINE_BYTES: usize = 64;
+
+/// Begins to fetch a value of one or two lines. Changes nothing but how long a later access takes.
 #[inline]
 #[cfg(target_arch = "x86_64")]
 #[expect(
@@ -9,8 +13,14 @@
 )]
 pub(super) fn prefetch<T>(value: &T) {
     use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    let first = (&raw const *value).cast::<i8>();
     // SAFETY: a hint, valid for any address; it neither faults nor changes memory.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>((&raw const *value).cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(first) };
+    if size_of::<T>() > LINE_BYTES {
+        let last = first.wrapping_add(size_of::<T>() - 1);
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(last) };
+    }
 }
 
 /// Where stable Rust has no such instruction, nothing.

@@ -57,9 +57,12 @@ impl Reader {
     /// Maps a ring with so many bytes of data.
     pub(super) fn new(map: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
         let page_bytes = rustix::param::page_size();
+        // Of the second time only what an entry can reach into: all that is mapped counts as memory
+        // of the process.
+        let written = page_bytes..2 * page_bytes + bytes + page_bytes;
         Ok(Self {
             position: Mapping::new(map, 0..page_bytes, Access::Write)?,
-            written: Mapping::new(map, page_bytes..2 * page_bytes + 2 * bytes, Access::Read)?,
+            written: Mapping::new(map, written, Access::Read)?,
             page_bytes,
             bytes,
         })
