@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{
     lab::Namespace,
     metrics::Metrics,
-    process::{PATIENCE, Process, eventually, run},
+    process::{PATIENCE, Process, eventually, run, within},
 };
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_probe-agent");
@@ -216,15 +216,17 @@ impl Agent<'_> {
     /// The programs and links that the agent holds now, which the kernel knows.
     #[track_caller]
     pub(crate) fn attached(&self) -> Attached {
-        let attached = Attached {
-            programs: self.numbers("prog_id:"),
-            links: self.numbers("link_id:"),
-        };
+        // More than once: what was just detached may be gone before bpftool looks.
+        let attached = within(PATIENCE, "bpftool shows all programs and links", || {
+            let attached = Attached {
+                programs: self.numbers("prog_id:"),
+                links: self.numbers("link_id:"),
+            };
+            let is_all_known = attached.ids().all(|(kind, id)| is_known(kind, id));
+            is_all_known.then_some(attached)
+        });
         assert!(!attached.programs.is_empty(), "no program is loaded");
         assert!(!attached.links.is_empty(), "programs are held by links");
-        for (kind, id) in attached.ids() {
-            assert!(is_known(kind, id), "bpftool shows no {kind} {id}");
-        }
         attached
     }
 
