@@ -160,8 +160,8 @@ fn owned<R>(records: Vec<R>, owned: fn(R) -> Owned) -> Vec<Owned> {
 
 struct Area<R> {
     slots: u32,
-    /// What waits. The first place stays free after the agent has emptied it.
-    row: Vec<Option<R>>,
+    /// What waits.
+    row: Vec<R>,
     open: BTreeMap<u32, R>,
 }
 
@@ -169,7 +169,7 @@ impl<R: Coalesce> Area<R> {
     fn new(slots: u32) -> Self {
         Self {
             slots,
-            row: vec![None],
+            row: Vec::new(),
             open: BTreeMap::new(),
         }
     }
@@ -181,16 +181,16 @@ impl<R: Coalesce> Area<R> {
         if record.is_told_by_order() {
             return self.take_in(record).into_iter().collect();
         }
-        let last = self.row.last_mut().and_then(Option::as_mut);
+        let last = self.row.last_mut();
         if last.is_some_and(|last| last.absorb(&record)) {
             return Vec::new();
         }
         let mut left = Vec::new();
         if self.row.len() == PENDING {
             let full = std::mem::take(&mut self.row);
-            left.extend(full.into_iter().flatten().filter_map(|it| self.take_in(it)));
+            left.extend(full.into_iter().filter_map(|it| self.take_in(it)));
         }
-        self.row.push(Some(record));
+        self.row.push(record);
         left
     }
 
@@ -205,7 +205,7 @@ impl<R: Coalesce> Area<R> {
     }
 
     fn open(&self) -> Vec<R> {
-        let waiting = self.row.iter().flatten();
+        let waiting = self.row.iter();
         waiting.chain(self.open.values()).copied().collect()
     }
 }

@@ -64,10 +64,12 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let headers = frame.segment_headers();
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
-            on_packet(frame, cpu, counters, head, headers, &observation);
+            let record = on_observation(frame, counters, head, headers, &observation);
+            cache::put_apart::<EpHash<4>>(cpu, &record);
         }
         Ok(Packet::V6(observation)) => {
-            on_packet(frame, cpu, counters, head, headers, &observation);
+            let record = on_observation(frame, counters, head, headers, &observation);
+            cache::put_apart::<EpHash<16>>(cpu, &record);
         }
         Err(error) => on_parse_error(frame, counters, error),
     }

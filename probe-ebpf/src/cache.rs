@@ -13,41 +13,52 @@ use crate::maps::{self, Cached};
 /// must stay alone. It has been counted as recorded.
 #[inline(always)]
 pub(crate) fn put<K: Cached>(cpu: u32, record: &K::Record) {
+    put_with::<K>(cpu, record, push_copy::<K>);
+}
+
+/// [`put`] where speed matters less than what the verifier has to walk through: behind the general
+/// parser, whose many outcomes meet here. All that calls each other from the hook on has 512 octets of
+/// stack together, and kernels count each function with a multiple of 32.
+#[inline(never)]
+pub(crate) fn put_apart<K: Cached>(cpu: u32, record: &K::Record) {
+    put_with::<K>(cpu, record, push::<K>);
+}
+
+/// `push` pushes the record where it stays alone.
+#[inline(always)]
+fn put_with<K: Cached>(cpu: u32, record: &K::Record, push: impl Fn(&K::Record)) {
     let slots = maps::cache_slots();
     if slots == 0 || !record.is_coalescible() {
-        push::<K>(cpu, record);
+        push(record);
         return;
     }
     let area = area(cpu, u32::from(K::head(record).bank()));
     // The moment of those counts, and it is taken when they come to the cache.
     if record.is_told_by_order() {
-        take_in::<K>(cpu, area, record);
+        take_in::<K>(area, record, push);
         return;
     }
     // A CPU that was added after the start has no area.
     let Some(pending) = K::pending(area) else {
-        push::<K>(cpu, record);
+        push(record);
         return;
     };
     if !pending.add(record) {
-        take_in_all::<K>(cpu, area, pending);
+        take_in_row::<K>(area, pending);
         pending.restart(record);
     }
 }
 
 /// Takes a full row of pending records into the cache. Not inlined: it is long, and rare enough.
 #[inline(never)]
-fn take_in_all<K: Cached>(cpu: u32, area: u32, pending: &K::Pending) {
+fn take_in_row<K: Cached>(area: u32, pending: &K::Pending) {
     let (_, records) = pending.parts();
     // Loads that do not depend on each other, which the CPU waits for together.
     for record in records {
         K::touch(index(area, record));
     }
     for record in records {
-        // The first one, right after the agent has emptied the row.
-        if !record.is_vacant() {
-            take_in::<K>(cpu, area, record);
-        }
+        take_in::<K>(area, record, push::<K>);
     }
 }
 
@@ -64,12 +75,12 @@ fn index<R: Coalesce>(area: u32, record: &R) -> u32 {
 
 /// Adds a record to the open one of its flow, or opens it in the place of another, which leaves.
 #[inline(always)]
-fn take_in<K: Cached>(cpu: u32, area: u32, record: &K::Record) {
+fn take_in<K: Cached>(area: u32, record: &K::Record, push_alone: impl Fn(&K::Record)) {
     let slots = maps::cache_slots();
     let slot = slot(record);
     let index = area * slots + slot;
     let Some(entry) = K::entry(index) else {
-        push::<K>(cpu, record);
+        push_alone(record);
         return;
     };
     if entry.absorb(record) {
@@ -80,7 +91,7 @@ fn take_in<K: Cached>(cpu: u32, area: u32, record: &K::Record) {
             *word |= 1 << (slot % u64::BITS);
         }
     } else {
-        push::<K>(cpu, entry);
+        push::<K>(entry);
     }
     open::<K>(entry, record, index);
 }
@@ -97,20 +108,28 @@ fn open<K: Cached>(entry: &mut K::Record, record: &K::Record, index: u32) {
     }
 }
 
-/// Pushes a record, or counts its packets as lost where they had been counted as recorded.
+/// [`push`] of a record that is not in memory yet, and need not be for the sake of this rare case.
 #[inline(always)]
-fn push<K: Cached>(cpu: u32, record: &K::Record) {
+fn push_copy<K: Cached>(record: &K::Record) {
+    let copy = *record;
+    push::<K>(&copy);
+}
+
+/// Pushes a record, or counts its packets as lost where they had been counted as recorded. Not
+/// inlined: so all of its outcomes are one to the verifier.
+#[inline(never)]
+fn push<K: Cached>(record: &K::Record) {
     if !maps::push::<K>(record) {
-        on_ring_full(cpu, K::head(record));
+        on_ring_full(K::head(record));
     }
 }
 
 #[inline(always)]
-fn on_ring_full(cpu: u32, lost: RecordHead) {
+fn on_ring_full(lost: RecordHead) {
     // The interface may be another one than that of the packet at hand.
     if let Some(slot) = maps::slot(lost.ifindex) {
         let index = counters_index(u32::from(lost.bank()), slot.slot, lost.direction());
-        if let Some(counters) = maps::counters(cpu, index) {
+        if let Some(counters) = maps::counters(maps::cpu(), index) {
             counters.ring_full.add(u64::from(lost.packets), lost.octets);
         }
     }

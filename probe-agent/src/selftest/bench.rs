@@ -79,18 +79,28 @@ pub struct Bench {
     pub last_run: Duration,
 }
 
+/// Loads an object as it runs in production. The bench does without the cache, since it compares
+/// packet by packet; the verifier has to see it all the same.
+pub fn load_with_cache(object: Option<&[u8]>) -> Result<EbpfSource, SelftestError> {
+    load(object, 1024)
+}
+
+fn load(object: Option<&[u8]>, cache_slots: u32) -> Result<EbpfSource, SelftestError> {
+    let options = LoadOptions {
+        ring_buffer_bytes: 1 << 16,
+        interfaces: 4,
+        cache_slots,
+    };
+    Ok(match object {
+        Some(object) => EbpfSource::with_object(object, options)?,
+        None => EbpfSource::with_options(options)?,
+    })
+}
+
 impl Bench {
     /// Loads an object, by default the embedded one.
     pub fn load(object: Option<&[u8]>, ignore_vlans: bool) -> Result<Self, SelftestError> {
-        let options = LoadOptions {
-            ring_buffer_bytes: 1 << 16,
-            interfaces: 4,
-            cache_slots: 0,
-        };
-        let mut source = match object {
-            Some(object) => EbpfSource::with_object(object, options)?,
-            None => EbpfSource::with_options(options)?,
-        };
+        let mut source = load(object, 0)?;
         let claimed = source.claim(TEST_IFINDEX, ignore_vlans)?;
         let stream = claimed.and_then(|()| source.take_streams().pop());
         Ok(Self {
