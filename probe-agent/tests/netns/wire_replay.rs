@@ -147,7 +147,14 @@ fn by_key(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
     for mut line in lines {
         let fields = line.as_object_mut().expect("an object");
         // Where and when is another matter, and a file has no hooks and no link.
-        let place = ["iface", "start", "end", "interfaces"];
+        let place = [
+            "iface",
+            "start",
+            "end",
+            "interfaces",
+            "first_seen",
+            "last_seen",
+        ];
         let watched = ["hooks", "coverage", "detached_ms", "reattached"];
         for field in place.into_iter().chain(watched) {
             fields.remove(field);
