@@ -24,6 +24,7 @@ mod syscall;
 pub mod test_run;
 
 pub use leftovers::detach_leftovers;
+pub(crate) use syscall::run_in_slices;
 
 use aya::maps::MapError;
 

@@ -15,8 +15,8 @@ use probe_common::record::Record;
 use self::router::Router;
 use crate::{
     capture::Capture,
+    datapath::run_in_slices,
     local_buffer::LocalBufferPool,
-    scheduling::run_in_slices,
     source::{Drained, RecordStream, SourceError, Waker},
 };
 

@@ -96,15 +96,6 @@ impl Flow {
         self.tcp_flags |= head.tcp_flags;
     }
 
-    /// Takes over the counts of another flow.
-    pub fn absorb(&mut self, other: &Self) {
-        if !other.is_idle() {
-            self.on_ticks(other.first, other.last);
-        }
-        self.counters += other.counters;
-        self.tcp_flags |= other.tcp_flags;
-    }
-
     /// Takes in when packets were, before they are counted: by its counts a flow is idle, and those
     /// are its first. Records may come out of order, since each CPU hands over its own.
     #[inline]
@@ -246,18 +237,6 @@ mod tests {
             let flow = flow(tick, tick);
             assert_eq!((flow.first, flow.last), (tick, tick));
         }
-    }
-
-    #[test]
-    fn absorbing_takes_the_times_of_both_unless_one_is_idle() {
-        let mut both = flow(10, 20);
-        both.absorb(&flow(u32::MAX, 15));
-        assert_eq!((both.first, both.last), (u32::MAX, 20));
-        both.absorb(&Flow::default());
-        assert_eq!((both.first, both.last), (u32::MAX, 20));
-        let mut idle = Flow::default();
-        idle.absorb(&both);
-        assert_eq!((idle.first, idle.last), (u32::MAX, 20));
     }
 
     #[test]

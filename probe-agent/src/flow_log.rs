@@ -1,6 +1,6 @@
 //! The flow log: the flows of one interface, counted record by record and handed out at rotation.
 //!
-//! Sans-IO: it knows no clock, no runtime and no kernel. It is driven by [`FlowLog::handle_record`]
+//! Sans-IO: it knows no clock, no runtime and no kernel. It is driven by [`FlowLog::handle_records`]
 //! and read by [`FlowLog::rotate`] and [`FlowLog::aggregate`].
 
 mod budget;
@@ -59,11 +59,10 @@ impl FlowLogOptions {
     where
         EpHash<N>: FlowKey,
     {
-        let key = Packed::<N>::pack(key);
         if self.port_aggregation {
-            key.aggregate_ports()
+            Packed::<N>::pack(&key.aggregate_ports())
         } else {
-            key
+            Packed::<N>::pack(key)
         }
     }
 }

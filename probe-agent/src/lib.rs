@@ -34,7 +34,6 @@ pub mod readiness;
 pub mod reconcile;
 pub mod reload;
 pub mod schedule;
-pub mod scheduling;
 pub mod selftest;
 pub mod shutdown;
 pub mod source;

@@ -1,13 +1,13 @@
-//! Metrics: values against the status they follow, and the form against Prometheus' own checker.
+//! Metrics: values against the status they follow.
+
+#[path = "metrics/form.rs"]
+mod form;
+#[path = "metrics/series.rs"]
+mod series;
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -15,10 +15,7 @@ use probe_agent::{
     coverage::{Compared, State},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
-    metrics::{
-        Direction, EXPIRE_AFTER, Issue, MAX_INTERFACES, Metrics, MetricsOptions, SinkCounts,
-        SinkReader, table,
-    },
+    metrics::{Direction, Issue, Metrics, MetricsOptions, SinkCounts, SinkReader},
     source::{Attachment, Costs, LostHook, ProgramCost, Records, Strays},
     status::{CoverageStatus, InterfaceStatus, Status, StatusReader, WatchStatus},
 };
@@ -318,92 +315,6 @@ fn a_status_that_is_older_than_the_last_one_counts_nothing() {
     assert_eq!(metrics.observe_packets_processed("eth0").get(), 10);
 }
 
-/// The same counts, of an interface that is closed.
-fn close(status: &Script, iface: InterfaceStatus) {
-    let mut status = status.0.lock().expect("no test panics with it");
-    status.interfaces.remove(&iface.iface);
-    status.closed.insert(Arc::clone(&iface.iface), iface);
-}
-
-#[test]
-fn the_series_of_a_vanished_interface_expire_and_what_it_counted_last_is_shown() {
-    for disable_iface_tracking in [false, true] {
-        let metrics = Metrics::new(MetricsOptions {
-            disable_iface_tracking,
-        });
-        let status = Script::default();
-        let start = Instant::now();
-        let scrape = |after: Duration| {
-            let text = metrics.scrape_at(&status, &[], start + after);
-            text.expect("the metrics can be encoded")
-        };
-        let processed = |text: &str, alone: f64, sum: f64| {
-            let (series, expected) = if disable_iface_tracking {
-                ("probe_packets_processed_total", sum)
-            } else {
-                ("probe_packets_processed_total{iface=\"eth1\"}", alone)
-            };
-            assert!((value(text, series) - expected).abs() < 1e-9, "{text}");
-        };
-        status.set([interface("eth0", 10), interface("eth1", 20)]);
-        processed(&scrape(Duration::ZERO), 20.0, 30.0);
-
-        // Five packets more, its last, since the last scrape.
-        close(&status, interface("eth1", 25));
-        let text = scrape(Duration::from_secs(1));
-        processed(&text, 25.0, 35.0);
-        assert!(
-            !text.contains("probe_flows{iface=\"eth1\"}"),
-            "no gauges: {text}"
-        );
-        assert!((value(&text, "probe_interfaces_capturing") - 1.0).abs() < 1e-9);
-        processed(&scrape(EXPIRE_AFTER), 25.0, 35.0);
-        for late in [1, 2, 100] {
-            let text = scrape(EXPIRE_AFTER + Duration::from_secs(late));
-            assert!(!text.contains("\"eth1\""), "{text}");
-            if disable_iface_tracking {
-                processed(&text, 0.0, 35.0);
-            }
-        }
-        // It comes back and goes on from where it was.
-        status.0.lock().expect("no panic").closed.clear();
-        status.set([interface("eth0", 10), interface("eth1", 28)]);
-        processed(&scrape(3 * EXPIRE_AFTER), 28.0, 38.0);
-    }
-}
-
-#[test]
-fn an_interface_that_comes_and_goes_between_two_scrapes_is_counted() {
-    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
-    close(&status, interface("eth0", 10));
-    let text = scrape(&metrics, &status);
-    let series = "probe_packets_processed_total{iface=\"other\"}";
-    assert!((value(&text, series) - 10.0).abs() < 1e-9, "{text}");
-}
-
-#[test]
-fn interfaces_beyond_the_cap_are_summed_as_other() {
-    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
-    let first = |count: usize| (0..count).map(|number| interface(&format!("eth{number:04}"), 10));
-    status.set(first(MAX_INTERFACES));
-    assert!(!scrape(&metrics, &status).contains("\"other\""));
-    status.set(first(MAX_INTERFACES + 3));
-    for _ in 0..2 {
-        let text = scrape(&metrics, &status);
-        for (series, sum) in [
-            ("probe_packets_processed_total{iface=\"other\"}", 30.0),
-            ("probe_flows{iface=\"other\"}", 21.0),
-            ("probe_interfaces_capturing", 259.0),
-        ] {
-            assert!((value(&text, series) - sum).abs() < 1e-9, "{series}");
-        }
-        let of_processed = |line: &&str| line.starts_with("probe_packets_processed_total{");
-        let series = text.lines().filter(of_processed).count();
-        assert_eq!(series, MAX_INTERFACES + 1);
-        assert!(!text.contains("\"eth0256\""));
-    }
-}
-
 #[test]
 fn the_costs_of_ourselves_are_told() {
     let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
@@ -539,87 +450,4 @@ fn a_reset_starts_from_nought() {
     status.set([interface("eth0", 12)]);
     scrape(&metrics, &status);
     assert_eq!(metrics.observe_packets_processed("eth0").get(), 2);
-}
-
-/// A full scrape, so that every metric of the table has a series.
-fn full_scrape(options: MetricsOptions) -> String {
-    let (metrics, status) = (Metrics::new(options), Script::default());
-    status.set([watched("eth0", Vec::new())]);
-    status.0.lock().expect("no panic").costs = Costs {
-        programs: vec![ProgramCost::default()],
-        maps: vec![("RECORDS".to_owned(), 4096)],
-        ..Costs::default()
-    };
-    let sink: Arc<dyn SinkReader> = Arc::new(Fixed(SinkCounts::default()));
-    let sinks = [("parquet".to_owned(), sink)];
-    metrics.scrape(&status, &sinks).expect("encoded")
-}
-
-#[test]
-fn the_table_and_the_registry_have_the_same_metrics() {
-    let text = full_scrape(MetricsOptions::default());
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let exported: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
-    let defined: BTreeSet<_> = table::ALL.iter().map(|metric| metric.name).collect();
-    assert_eq!(exported, defined);
-}
-
-#[test]
-fn promtool_accepts_the_metrics() {
-    for disable_iface_tracking in [false, true] {
-        let text = full_scrape(MetricsOptions {
-            disable_iface_tracking,
-        });
-        let promtool = Command::new("promtool")
-            .args(["check", "metrics"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut promtool) = promtool else {
-            let required = std::env::var_os("PROBE_REQUIRE_TOOLS").is_some();
-            assert!(
-                !required,
-                "promtool is missing: install the package prometheus"
-            );
-            eprintln!("skipped: promtool is missing (package prometheus)");
-            return;
-        };
-        let mut stdin = promtool.stdin.take().expect("piped");
-        stdin.write_all(text.as_bytes()).expect("promtool reads");
-        drop(stdin);
-        let output = promtool.wait_with_output().expect("promtool ends");
-        let told = String::from_utf8_lossy(&output.stderr).into_owned()
-            + &String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && told.is_empty(), "{told}");
-    }
-}
-
-#[test]
-fn the_manual_lists_every_metric() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METRICS.md");
-    let text = fs::read_to_string(&path).expect("docs/METRICS.md");
-    let (head, rest) = text
-        .split_once("<!-- metrics -->\n")
-        .expect("start of the table");
-    let (found, tail) = rest
-        .split_once("<!-- /metrics -->")
-        .expect("end of the table");
-    let wanted = table::markdown();
-    if std::env::var_os("PROBE_UPDATE_DOCS").is_some() {
-        let updated = format!("{head}<!-- metrics -->\n{wanted}<!-- /metrics -->{tail}");
-        fs::write(&path, updated).expect("docs/METRICS.md can be written");
-        return;
-    }
-    assert_eq!(
-        found, wanted,
-        "docs/METRICS.md differs from the code; run this test with PROBE_UPDATE_DOCS=1"
-    );
-    for loss in Loss::ALL {
-        assert!(
-            tail.contains(&format!("`{}`", loss.name())),
-            "{}",
-            loss.name()
-        );
-    }
 }

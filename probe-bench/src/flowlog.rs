@@ -17,7 +17,7 @@ use probe_agent::flow_log::{FlowLog, FlowLogOptions};
 use probe_common::{
     ephash::EpHash,
     ports::TCP,
-    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, RecordV6, place},
+    record::{AsRecord, EGRESS, INGRESS, IntoRecord, RecordHead, RecordV4, RecordV6, place},
 };
 use serde_json::json;
 
@@ -187,22 +187,6 @@ where
 {
     for flow in 0..flows {
         log.handle_record(record::<N>(flow, false).as_record());
-    }
-}
-
-trait AsRecord {
-    fn as_record(&self) -> Record<'_>;
-}
-
-impl AsRecord for RecordV4 {
-    fn as_record(&self) -> Record<'_> {
-        Record::V4(self)
-    }
-}
-
-impl AsRecord for RecordV6 {
-    fn as_record(&self) -> Record<'_> {
-        Record::V6(self)
     }
 }
 

@@ -234,6 +234,26 @@ pub trait IntoRecord: Copy {
     fn into_record(self, head: RecordHead) -> Self::Record;
 }
 
+/// A record of either family that can be borrowed as such.
+pub trait AsRecord {
+    /// Borrows it.
+    fn as_record(&self) -> Record<'_>;
+}
+
+impl AsRecord for RecordV4 {
+    #[inline]
+    fn as_record(&self) -> Record<'_> {
+        Record::V4(self)
+    }
+}
+
+impl AsRecord for RecordV6 {
+    #[inline]
+    fn as_record(&self) -> Record<'_> {
+        Record::V6(self)
+    }
+}
+
 record!(
     /// A record of IPv4 packets.
     RecordV4, EpHashV4, size = 40, words_v4

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use probe_common::{
     coalesce::{Coalesce as _, Pending, PendingV4, PendingV6, area},
     control::{BANKS, maps},
-    record::{Record, RecordV4, RecordV6},
+    record::{AsRecord, Record},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -71,8 +71,8 @@ impl CacheReader {
         handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
         let bank = u32::from(bank) % BANKS;
-        let records = self.v4.drain(bank, handle, v4)?;
-        Ok(records + self.v6.drain(bank, handle, v6)?)
+        let records = self.v4.drain(bank, handle)?;
+        Ok(records + self.v6.drain(bank, handle)?)
     }
 }
 
@@ -90,20 +90,12 @@ struct Family<P: Pending> {
     ordered: Vec<(u64, P::Record)>,
 }
 
-/// Says of which IP version a record is.
-type AsRecord<R> = fn(&R) -> Record<'_>;
-
-const fn v4(record: &RecordV4) -> Record<'_> {
-    Record::V4(record)
-}
-
-const fn v6(record: &RecordV6) -> Record<'_> {
-    Record::V6(record)
-}
-
 impl<P> Family<P>
 where
-    P: Pending<Record: FromBytes + IntoBytes + Immutable> + FromBytes + IntoBytes + Immutable,
+    P: Pending<Record: AsRecord + FromBytes + IntoBytes + Immutable>
+        + FromBytes
+        + IntoBytes
+        + Immutable,
 {
     fn new(
         object: &Object,
@@ -128,7 +120,6 @@ where
         &mut self,
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
-        as_record: AsRecord<P::Record>,
     ) -> Result<usize, DatapathError> {
         let cpus = self.records.len() / self.slots / BANKS as usize;
         let mut records = 0;
@@ -136,7 +127,7 @@ where
         for cpu in (0..).take(cpus) {
             result = self.take_area(area(cpu, bank) as usize, &mut |batch| {
                 records += batch.len();
-                hand_over(batch.iter().map(as_record), handle);
+                hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             });
             if result.is_err() {
@@ -146,7 +137,7 @@ where
         self.ordered.sort_by_key(|(opened, _)| *opened);
         records += self.ordered.len();
         hand_over(
-            self.ordered.iter().map(|(_, record)| as_record(record)),
+            self.ordered.iter().map(|(_, record)| record.as_record()),
             handle,
         );
         self.ordered.clear();

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use probe_common::{ephash::EpHash, ports::is_common};
+use probe_common::ephash::EpHash;
 
 use super::hash::KeyHasher;
 
@@ -35,9 +35,6 @@ pub(super) trait PackedKey: Copy + Debug + Eq {
 
     /// See [`EpHash::reverse`].
     fn reverse(self) -> Self;
-
-    /// See [`EpHash::aggregate_ports`].
-    fn aggregate_ports(self) -> Self;
 
     fn ip_protocol(self) -> u8;
 
@@ -72,11 +69,6 @@ impl PackedV4 {
     const fn split(end: u64) -> ([u8; 4], u16) {
         ((end as u32).to_ne_bytes(), (end >> V4_PORT_SHIFT) as u16)
     }
-
-    #[inline]
-    const fn without_port(end: u64) -> u64 {
-        end & !(0xffff << V4_PORT_SHIFT)
-    }
 }
 
 impl PackedKey for PackedV4 {
@@ -108,17 +100,6 @@ impl PackedKey for PackedV4 {
             src: self.dst,
             dst: self.src,
         }
-    }
-
-    #[inline]
-    fn aggregate_ports(mut self) -> Self {
-        let protocol = self.ip_protocol();
-        if is_common(protocol, Self::split(self.dst).1) {
-            self.src = Self::without_port(self.src);
-        } else if is_common(protocol, Self::split(self.src).1) {
-            self.dst = Self::without_port(self.dst);
-        }
-        self
     }
 
     #[inline]
@@ -199,16 +180,6 @@ impl PackedKey for PackedV6 {
     }
 
     #[inline]
-    fn aggregate_ports(mut self) -> Self {
-        if is_common(self.ip_protocol, self.dst_port) {
-            self.src_port = 0;
-        } else if is_common(self.ip_protocol, self.src_port) {
-            self.dst_port = 0;
-        }
-        self
-    }
-
-    #[inline]
     fn ip_protocol(self) -> u8 {
         self.ip_protocol
     }
@@ -264,7 +235,6 @@ mod tests {
         assert_eq!(pack(&key).unpack(), key);
         assert_eq!(pack(&key).ip_protocol(), key.ip_protocol);
         assert_eq!(pack(&key).reverse(), pack(&key.reverse()));
-        assert_eq!(pack(&key).aggregate_ports().unpack(), key.aggregate_ports());
     }
 
     proptest! {

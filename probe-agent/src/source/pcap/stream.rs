@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use probe_common::{
     parse::{Observation, Packet, ParseError},
     record::{
-        INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT,
-        Record, RecordHead, RecordV4, RecordV6, place,
+        AsRecord, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
+        NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV4, RecordV6, place,
     },
 };
 
@@ -53,6 +53,15 @@ struct Parsed {
 enum OwnedRecord {
     V4(RecordV4),
     V6(RecordV6),
+}
+
+impl AsRecord for OwnedRecord {
+    fn as_record(&self) -> Record<'_> {
+        match self {
+            Self::V4(record) => Record::V4(record),
+            Self::V6(record) => Record::V6(record),
+        }
+    }
 }
 
 impl PcapStream {
@@ -117,12 +126,13 @@ impl RecordStream for PcapStream {
         // Outside the lock: whoever takes the records may be waiting for a switch of the bank.
         let mut records = mem::take(&mut self.records);
         let count = records.len();
-        for record in records.drain(..) {
-            handle(&[match &record {
-                OwnedRecord::V4(record) => Record::V4(record),
-                OwnedRecord::V6(record) => Record::V6(record),
-            }]);
-        }
+        handle(
+            &records
+                .iter()
+                .map(OwnedRecord::as_record)
+                .collect::<Vec<_>>(),
+        );
+        records.clear();
         self.records = records;
         if let Some(ending) = ending {
             self.playback.on_end(ending);
