@@ -3,6 +3,7 @@
 //! Sans-IO: it knows no clock, no runtime and no kernel. It is driven by [`FlowLog::handle_records`]
 //! and read by [`FlowLog::rotate`] and [`FlowLog::aggregate`].
 
+mod aggregation;
 mod budget;
 mod family;
 mod fragments;
@@ -59,10 +60,11 @@ impl FlowLogOptions {
     where
         EpHash<N>: FlowKey,
     {
+        let key = Packed::<N>::pack(key);
         if self.port_aggregation {
-            Packed::<N>::pack(&key.aggregate_ports())
+            key.aggregate_ports()
         } else {
-            Packed::<N>::pack(key)
+            key
         }
     }
 }
