@@ -1,6 +1,6 @@
 //! Flows: what is counted per EPHash, and how it is handed to readers.
 
-use std::net::IpAddr;
+use std::{hint::select_unpredictable, net::IpAddr};
 
 use probe_common::{
     classify::Evidence,
@@ -27,12 +27,14 @@ impl FlowCounters {
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
         // Without a branch: which direction comes next nobody can predict.
-        let sent = u64::from(head.direction() == EGRESS).wrapping_neg();
-        let packets = u64::from(head.packets);
-        self.bytes_sent += head.octets & sent;
-        self.packets_sent += packets & sent;
-        self.bytes_rcvd += head.octets & !sent;
-        self.packets_rcvd += packets & !sent;
+        let is_sent = head.direction() == EGRESS;
+        let (bytes, packets) = select_unpredictable(
+            is_sent,
+            (&mut self.bytes_sent, &mut self.packets_sent),
+            (&mut self.bytes_rcvd, &mut self.packets_rcvd),
+        );
+        *bytes += head.octets;
+        *packets += u64::from(head.packets);
     }
 
     /// Packets of both directions.

@@ -11,6 +11,7 @@ mod hash;
 mod key;
 mod overflow;
 mod prefetch;
+mod record;
 mod slots;
 mod table;
 
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use probe_common::{
     classify::{classify_v4, classify_v6},
     ephash::EpHash,
-    record::{Record, RecordHead},
+    record::{Record, RecordHead, RecordV4, RecordV6},
 };
 
 pub use self::budget::FlowBudget;
@@ -72,18 +73,35 @@ impl FlowLogOptions {
 /// Flows that are fetched at once: more than any processor has fetches under way.
 const AHEAD: usize = 32;
 
-/// A log of this size stays in the nearest caches by itself.
-const CLOSE_BYTES: usize = 512 << 10;
+const fn as_v4<'a>(record: &Record<'a>) -> Option<&'a RecordV4> {
+    match record {
+        Record::V4(record) => Some(record),
+        Record::V6(_) => None,
+    }
+}
+
+const fn as_v6<'a>(record: &Record<'a>) -> Option<&'a RecordV6> {
+    match record {
+        Record::V6(record) => Some(record),
+        Record::V4(_) => None,
+    }
+}
+
+/// What the flows of both IP versions share.
+#[derive(Debug)]
+struct Shared {
+    options: FlowLogOptions,
+    room: Room,
+    /// Everything since the log was made; unlike the flows', never reset.
+    totals: FlowCounters,
+}
 
 /// The flows of one interface. Not thread-safe: whoever owns it locks it.
 #[derive(Debug)]
 pub struct FlowLog {
-    options: FlowLogOptions,
-    room: Room,
     v4: FamilyLog<4>,
     v6: FamilyLog<16>,
-    /// Everything since the log was made; unlike the flows', never reset.
-    totals: FlowCounters,
+    shared: Shared,
 }
 
 impl FlowLog {
@@ -95,53 +113,63 @@ impl FlowLog {
     /// An empty log that shares a budget with others.
     pub fn with_budget(options: FlowLogOptions, budget: Arc<FlowBudget>) -> Self {
         Self {
-            options,
-            room: Room::new(budget),
             v4: FamilyLog::new(classify_v4),
             v6: FamilyLog::new(classify_v6),
-            totals: FlowCounters::default(),
+            shared: Shared {
+                options,
+                room: Room::new(budget),
+                totals: FlowCounters::default(),
+            },
         }
     }
 
     /// Counts records, as [`Self::handle_record`] does one by one, but fetches the flows of many from
     /// memory at once.
     pub fn handle_records(&mut self, records: &[Record<'_>]) {
-        for records in records.chunks(AHEAD) {
-            if self.memory_bytes() > CLOSE_BYTES {
-                self.prefetch(records);
-            }
-            for record in records {
-                self.handle_record(*record);
-            }
+        if let [record] = records {
+            return self.handle_record(*record);
         }
-    }
-
-    fn prefetch(&self, records: &[Record<'_>]) {
-        for record in records {
-            match record {
-                Record::V4(record) => self.v4.prefetch(&record.key, &self.options),
-                Record::V6(record) => self.v6.prefetch(&record.key, &self.options),
+        for records in records.chunks(AHEAD) {
+            let handled = self.handle_run(records);
+            if handled < records.len() {
+                self.handle_mixed(&records[handled..]);
             }
         }
     }
 
     /// Counts one record. A fragment without ports is counted when its flow is known: at the latest
     /// at the end of the interval.
-    #[inline]
     pub fn handle_record(&mut self, record: Record<'_>) {
-        self.totals.on_record(&record.head());
-        let (options, room) = (&self.options, &mut self.room);
+        let Self { v4, v6, shared } = self;
         match record {
-            Record::V4(record) => {
-                let others = self.v6.len();
-                self.v4
-                    .handle(&record.key, &record.head(), options, others, room);
+            Record::V4(record) => v4.handle_one(record, v6.len(), shared),
+            Record::V6(record) => v6.handle_one(record, v4.len(), shared),
+        }
+    }
+
+    /// Counts the records up to the first of the other IP version, [`AHEAD`] at most. Returns how many
+    /// they are.
+    fn handle_run(&mut self, records: &[Record<'_>]) -> usize {
+        let Self { v4, v6, shared } = self;
+        match records.first() {
+            Some(Record::V4(_)) => v4.handle_run(records.iter().map_while(as_v4), v6.len(), shared),
+            Some(Record::V6(_)) => v6.handle_run(records.iter().map_while(as_v6), v4.len(), shared),
+            None => 0,
+        }
+    }
+
+    /// Counts records of both IP versions in their order, since both take from the same room. Runs of
+    /// one may be short, so the flows of all are fetched first.
+    #[cold]
+    fn handle_mixed(&mut self, mut records: &[Record<'_>]) {
+        for record in records {
+            match record {
+                Record::V4(record) => self.v4.prefetch(*record, &self.shared.options),
+                Record::V6(record) => self.v6.prefetch(*record, &self.shared.options),
             }
-            Record::V6(record) => {
-                let others = self.v4.len();
-                self.v6
-                    .handle(&record.key, &record.head(), options, others, room);
-            }
+        }
+        while !records.is_empty() {
+            records = &records[self.handle_run(records)..];
         }
     }
 
@@ -163,7 +191,7 @@ impl FlowLog {
 
     /// Sums over all records since the log was made. Never goes back.
     pub const fn totals(&self) -> FlowCounters {
-        self.totals
+        self.shared.totals
     }
 
     /// Fragments whose first one was not seen in the same interval, or too long before or after
@@ -177,12 +205,11 @@ impl FlowLog {
     /// for the whole interval are dropped.
     pub fn rotate(&mut self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
-        let (options, room) = (&self.options, &mut self.room);
-        self.v4.settle_fragments(options, self.v6.len(), room);
-        self.v6.settle_fragments(options, self.v4.len(), room);
+        self.v4.settle_fragments(self.v6.len(), &mut self.shared);
+        self.v6.settle_fragments(self.v4.len(), &mut self.shared);
         self.v4.rotate_into(&mut flows.v4);
         self.v6.rotate_into(&mut flows.v6);
-        self.room.shrink(self.len());
+        self.shared.room.shrink(self.len());
         let totals = sum(&flows);
         (flows, totals)
     }
@@ -193,8 +220,8 @@ impl FlowLog {
     pub fn aggregate(&self) -> (FlowMap, FlowCounters) {
         let mut flows = FlowMap::default();
         let options = &FlowLogOptions {
-            max_flows: self.room.reach(self.options.max_flows),
-            ..self.options
+            max_flows: self.shared.room.reach(self.shared.options.max_flows),
+            ..self.shared.options
         };
         let v4_len = self.v4.copy_into(&mut flows.v4, options, self.v6.len());
         self.v6.copy_into(&mut flows.v6, options, v4_len);

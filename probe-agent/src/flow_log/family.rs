@@ -7,11 +7,11 @@ use probe_common::{
 };
 
 use super::{
-    FlowLogOptions,
-    budget::Room,
+    AHEAD, FlowLogOptions, Shared,
     fragments::{Counted, FragmentTable, Released},
-    key::FlowKey,
+    key::{FlowKey, Hashed, PackedKey as _},
     overflow::OverflowTable,
+    record::FlowRecord,
     table::{FlowTable, Packed},
 };
 use crate::flow::Flow;
@@ -58,104 +58,124 @@ where
     }
 
     /// Begins to fetch the flow of a record that is about to be counted.
-    #[inline]
-    pub(super) fn prefetch(&self, key: &EpHash<N>, options: &FlowLogOptions) {
-        self.flows.prefetch(options.flow_key(key));
+    pub(super) fn prefetch(&self, record: &impl FlowRecord<N>, options: &FlowLogOptions) {
+        self.look_ahead(record, options);
     }
 
-    /// Counts a record.
     #[inline(always)]
-    pub(super) fn handle(
-        &mut self,
-        key: &EpHash<N>,
-        head: &RecordHead,
+    fn look_ahead(
+        &self,
+        record: &impl FlowRecord<N>,
         options: &FlowLogOptions,
+    ) -> Hashed<Packed<N>> {
+        self.flows.look_ahead(options.flow_key(record.key()))
+    }
+
+    /// Counts [`AHEAD`] records at most. Returns how many they are.
+    ///
+    /// In two passes: the first has no branches that depend on the flows, so that fetches overlap, and
+    /// the second finds the flows at hand.
+    #[inline(always)]
+    pub(super) fn handle_run<'a, R: FlowRecord<N> + 'a>(
+        &mut self,
+        records: impl Iterator<Item = &'a R>,
         others: usize,
-        room: &mut Room,
+        shared: &mut Shared,
+    ) -> usize {
+        let mut handled = 0;
+        let mut ahead = [const { None }; AHEAD];
+        for (ahead, record) in ahead.iter_mut().zip(records) {
+            shared.totals.on_record(&record.head());
+            *ahead = Some((record, self.look_ahead(record, &shared.options)));
+            handled += 1;
+        }
+        for (record, of) in ahead.iter().map_while(Option::as_ref) {
+            self.handle(of, *record, others, shared);
+        }
+        handled
+    }
+
+    /// Counts a record by itself.
+    pub(super) fn handle_one(
+        &mut self,
+        record: &impl FlowRecord<N>,
+        others: usize,
+        shared: &mut Shared,
     ) {
-        if head.is_fragment() {
-            self.handle_fragment(*key, head, options, others, room);
-        } else {
-            self.count(key, head, options, others, room);
+        shared.totals.on_record(&record.head());
+        let of = self.look_ahead(record, &shared.options);
+        self.handle(&of, record, others, shared);
+    }
+
+    /// Counts a record, of which [`Self::look_ahead`] gave the key.
+    #[inline(always)]
+    fn handle(
+        &mut self,
+        of: &Hashed<Packed<N>>,
+        record: &impl FlowRecord<N>,
+        others: usize,
+        shared: &mut Shared,
+    ) {
+        if record.head().is_fragment() {
+            self.handle_fragment((*record.key(), record.head()), others, shared);
+        } else if !self
+            .flows
+            .count_known(of, record, shared.options.bidirectional)
+        {
+            self.count_new(of.key, &record.head(), others, shared);
         }
     }
 
     #[cold]
-    fn handle_fragment(
-        &mut self,
-        key: EpHash<N>,
-        head: &RecordHead,
-        options: &FlowLogOptions,
-        others: usize,
-        room: &mut Room,
-    ) {
+    fn handle_fragment(&mut self, fragment: Counted<N>, others: usize, shared: &mut Shared) {
+        let (key, head) = fragment;
         if head.notes & NOTE_FIRST_FRAGMENT != 0 {
-            self.count(&key, head, options, others, room);
+            self.count(&fragment, others, shared);
         }
         let Released {
             attributed,
             unattributed,
-        } = self.fragments.handle(key, head);
-        if let Some((key, head)) = attributed {
-            self.count(&key, &head, options, others, room);
+        } = self.fragments.handle(key, &head);
+        if let Some(counted) = attributed {
+            self.count(&counted, others, shared);
         }
         if let Some(counted) = unattributed {
-            self.count_unattributed(counted, options, others, room);
+            self.count_unattributed(&counted, others, shared);
         }
     }
 
-    fn count_unattributed(
-        &mut self,
-        (key, head): Counted<N>,
-        options: &FlowLogOptions,
-        others: usize,
-        room: &mut Room,
-    ) {
-        self.unattributed_fragments += u64::from(head.packets);
-        self.count(&key, &head, options, others, room);
+    fn count_unattributed(&mut self, counted: &Counted<N>, others: usize, shared: &mut Shared) {
+        self.unattributed_fragments += u64::from(counted.1.packets);
+        self.count(counted, others, shared);
     }
 
-    #[inline(always)]
-    fn count(
-        &mut self,
-        key: &EpHash<N>,
-        head: &RecordHead,
-        options: &FlowLogOptions,
-        others: usize,
-        room: &mut Room,
-    ) {
-        let is_used_up = room.is_used_up(self.flows.len() + others);
-        let key = options.flow_key(key);
-        if let Err(oriented) = self.flows.count(key, head, options, is_used_up) {
-            self.count_new((key, head), oriented, options, room);
+    fn count(&mut self, counted: &Counted<N>, others: usize, shared: &mut Shared) {
+        let of = self.look_ahead(counted, &shared.options);
+        if !self
+            .flows
+            .count_known(&of, counted, shared.options.bidirectional)
+        {
+            self.count_new(of.key, &counted.1, others, shared);
         }
     }
 
-    /// Counts a record whose flow is new and needs room. That is not known before, so the flow has
-    /// been looked for: once in vain for each chunk of room.
+    /// Counts a record whose flow is new and needs room.
     #[cold]
-    fn count_new(
-        &mut self,
-        (key, head): (Packed<N>, &RecordHead),
-        oriented: EpHash<N>,
-        options: &FlowLogOptions,
-        room: &mut Room,
-    ) {
-        let is_full = !room.grow(options.max_flows);
-        if is_full || self.flows.count(key, head, options, is_full).is_err() {
-            self.overflow.count(oriented, head);
+    fn count_new(&mut self, key: Packed<N>, head: &RecordHead, others: usize, shared: &mut Shared) {
+        let Shared { options, room, .. } = shared;
+        let is_used_up = room.is_used_up(self.flows.len() + others);
+        if is_used_up && !room.grow(options.max_flows) {
+            let (key, _) = self.flows.orient(key, head, options.bidirectional);
+            self.overflow.count(key.unpack(), head);
+        } else {
+            self.flows.add(key, head, options.bidirectional);
         }
     }
 
     /// Counts the fragments that wait, since the interval ends.
-    pub(super) fn settle_fragments(
-        &mut self,
-        options: &FlowLogOptions,
-        others: usize,
-        room: &mut Room,
-    ) {
+    pub(super) fn settle_fragments(&mut self, others: usize, shared: &mut Shared) {
         for counted in self.fragments.rotate() {
-            self.count_unattributed(counted, options, others, room);
+            self.count_unattributed(&counted, others, shared);
         }
     }
 
@@ -177,15 +197,20 @@ where
         let mut overflow = self.overflow.clone();
         // The flows to which waiting fragments would be counted, copied once there are any.
         let mut changed = self.flows.empty();
-        for (key, head) in self.fragments.waiting() {
-            let key = options.flow_key(&key);
+        for counted in self.fragments.waiting() {
+            let (key, head) = (options.flow_key(&counted.0), &counted.1);
             changed.adopt(&self.flows, key, options.bidirectional);
-            let before = changed.len();
-            let is_full = len + others >= options.max_flows;
-            if let Err(key) = changed.count(key, &head, options, is_full) {
-                overflow.count(key, &head);
+            let of = changed.look_ahead(key);
+            if changed.count_known(&of, &counted, options.bidirectional) {
+                continue;
             }
-            len += changed.len() - before;
+            if len + others >= options.max_flows {
+                let (key, _) = changed.orient(key, head, options.bidirectional);
+                overflow.count(key.unpack(), head);
+            } else {
+                changed.add(key, head, options.bidirectional);
+                len += 1;
+            }
         }
         self.flows.copy_into(out, &changed);
         changed.copy_into(out, &self.flows.empty());

@@ -50,6 +50,13 @@ pub(super) trait PackedKey: Copy + Debug + Eq {
     fn hash(self, hasher: &KeyHasher) -> u64;
 }
 
+/// A key with its hash, which is computed once for a record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashed<K> {
+    pub(super) key: K,
+    pub(super) hash: u64,
+}
+
 /// Some octets of a key as a word, read at once. The first are the low ones.
 #[inline(always)]
 fn word<const N: usize>(octets: [u8; N], at: usize) -> u64 {

@@ -8,7 +8,10 @@
 //! hash scaled to the number of slots, which need not be a power of two: the table grows by half,
 //! and so stays small.
 
-use super::{hash::KeyHasher, key::PackedKey};
+use super::{
+    hash::KeyHasher,
+    key::{Hashed, PackedKey},
+};
 use crate::flow::Flow;
 
 /// Slots in a row that are aligned together.
@@ -97,7 +100,7 @@ impl<K: PackedKey> Slots<K> {
 
     #[inline]
     fn slot(&self, slot: usize) -> Option<&Entry<K>> {
-        self.rows[slot / ROW].0[slot % ROW].as_ref()
+        self.rows.get(slot / ROW)?.0[slot % ROW].as_ref()
     }
 
     #[inline]
@@ -115,31 +118,44 @@ impl<K: PackedKey> Slots<K> {
     }
 
     /// The entry of a key, or of its reverse if `either_way`.
-    #[inline]
-    pub(super) fn find(&mut self, key: K, hash: u64, either_way: bool) -> Option<&mut Entry<K>> {
-        let slot = self.position(key, hash, either_way)?;
+    #[inline(always)]
+    pub(super) fn find(&mut self, of: &Hashed<K>, either_way: bool) -> Option<&mut Entry<K>> {
+        let home = self.home(of.hash);
+        if self.has(home, of, either_way)? {
+            return self.slot_mut(home).as_mut();
+        }
+        let slot = self.find_behind(home, of, either_way)?;
         self.slot_mut(slot).as_mut()
     }
 
     /// The same to look at.
     pub(super) fn get(&self, key: K, either_way: bool) -> Option<&Entry<K>> {
-        let slot = self.position(key, self.hash(key), either_way)?;
+        let hash = self.hash(key);
+        let of = Hashed { key, hash };
+        let home = self.home(hash);
+        if self.has(home, &of, either_way)? {
+            return self.slot(home);
+        }
+        let slot = self.find_behind(home, &of, either_way)?;
         self.slot(slot)
     }
 
-    #[inline]
-    fn position(&self, key: K, hash: u64, either_way: bool) -> Option<usize> {
-        if self.rows.is_empty() {
-            return None;
-        }
-        let mut slot = self.home(hash);
-        while let Some(entry) = self.slot(slot) {
-            if entry.key.is(key, either_way) {
-                return Some(slot);
-            }
+    /// Whether the entry in a slot is that of a key. `None` if there is no entry.
+    #[inline(always)]
+    fn has(&self, slot: usize, of: &Hashed<K>, either_way: bool) -> Option<bool> {
+        let entry = self.slot(slot)?;
+        Some(entry.key.is(of.key, either_way))
+    }
+
+    /// Where the entry of a key lies that is not at home. Apart, so that what most look-ups need
+    /// is short.
+    #[inline(never)]
+    fn find_behind(&self, home: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
+        let mut slot = self.after(home);
+        while !self.has(slot, of, either_way)? {
             slot = self.after(slot);
         }
-        None
+        Some(slot)
     }
 
     /// Adds an entry whose key is not there yet.
@@ -233,7 +249,7 @@ mod tests {
     use super::{Entry, ROW, SPARSE, Slots};
     use crate::{
         flow::{Flow, FlowCounters},
-        flow_log::key::{PackedKey as _, PackedV4, PackedV6},
+        flow_log::key::{Hashed, PackedKey as _, PackedV4, PackedV6},
     };
 
     fn key(number: u8) -> PackedV4 {
@@ -281,7 +297,8 @@ mod tests {
                 match step {
                     Step::Put(number, packets) => {
                         let hash = slots.hash(key(number));
-                        match slots.find(key(number).reverse(), hash, true) {
+                        let of = Hashed { key: key(number).reverse(), hash };
+                        match slots.find(&of, true) {
                             Some(entry) => entry.flow = flow(packets),
                             None => slots.insert(hash, Entry { key: key(number), flow: flow(packets) }),
                         }

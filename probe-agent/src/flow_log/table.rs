@@ -1,15 +1,16 @@
 //! The flows of one IP version.
 
 use probe_common::{
-    classify::{Direction, classify_handshake},
+    classify::{Direction, Evidence, classify_handshake},
     ephash::EpHash,
     ports::{ICMP, ICMPV6, TCP},
     record::{NOTE_LATER_FRAGMENT, RecordHead},
 };
 
 use super::{
-    FlowLogOptions, first_tcp_flags,
-    key::{FlowKey, PackedKey as _},
+    first_tcp_flags,
+    key::{FlowKey, Hashed, PackedKey as _},
+    record::FlowRecord,
     slots::{Entry, Slots},
 };
 use crate::flow::Flow;
@@ -60,58 +61,54 @@ where
         self.flows.memory_bytes()
     }
 
-    /// Begins to fetch the flow of a key, which is about to be counted.
-    #[inline]
-    pub(super) fn prefetch(&self, key: Packed<N>) {
-        self.flows.prefetch(self.flows.hash(key));
-    }
-
-    /// Counts a record under its flow. If the flow is new and the log is full, gives back the key
-    /// in the orientation that the flow would have had.
+    /// Hashes a key and begins to fetch its flow, which is about to be counted.
     #[inline(always)]
-    pub(super) fn count(
-        &mut self,
-        key: Packed<N>,
-        head: &RecordHead,
-        options: &FlowLogOptions,
-        is_full: bool,
-    ) -> Result<(), EpHash<N>> {
+    pub(super) fn look_ahead(&self, key: Packed<N>) -> Hashed<Packed<N>> {
         let hash = self.flows.hash(key);
-        let Some(entry) = self.flows.find(key, hash, options.bidirectional) else {
-            return self.count_new(key, hash, head, options, is_full);
-        };
-        entry.flow.on_record(head);
-        if options.bidirectional && !entry.flow.evidence.is_high_confidence() {
-            correct_direction(entry, key, head, self.classify);
-        }
-        Ok(())
+        self.flows.prefetch(hash);
+        Hashed { key, hash }
     }
 
-    #[cold]
-    fn count_new(
+    /// Counts a record under its flow. Returns whether there is one.
+    #[inline(always)]
+    pub(super) fn count_known(
         &mut self,
-        key: Packed<N>,
-        hash: u64,
-        head: &RecordHead,
-        options: &FlowLogOptions,
-        is_full: bool,
-    ) -> Result<(), EpHash<N>> {
-        let Direction { reverse, evidence } = (self.classify)(&key.unpack(), head.aux);
-        let key = if reverse && options.bidirectional {
-            key.reverse()
-        } else {
-            key
+        of: &Hashed<Packed<N>>,
+        record: &impl FlowRecord<N>,
+        bidirectional: bool,
+    ) -> bool {
+        let Some(entry) = self.flows.find(of, bidirectional) else {
+            return false;
         };
-        if is_full {
-            return Err(key.unpack());
+        let head = record.head();
+        entry.flow.on_record(&head);
+        if may_tell_direction(of.key.ip_protocol(), &head) && bidirectional {
+            correct_direction(entry, of.key, &record.head(), self.classify);
         }
+        true
+    }
+
+    /// The key of a new flow in the orientation that its first packet gives it, and why.
+    pub(super) fn orient(
+        &self,
+        key: Packed<N>,
+        head: &RecordHead,
+        bidirectional: bool,
+    ) -> (Packed<N>, Evidence) {
+        let Direction { reverse, evidence } = (self.classify)(&key.unpack(), head.aux);
+        let is_turned = reverse && bidirectional;
+        (if is_turned { key.reverse() } else { key }, evidence)
+    }
+
+    /// Adds a flow, which is not there yet, with its first record.
+    pub(super) fn add(&mut self, key: Packed<N>, head: &RecordHead, bidirectional: bool) {
+        let (key, evidence) = self.orient(key, head, bidirectional);
         let mut flow = Flow {
             evidence,
             ..Flow::default()
         };
         flow.on_record(head);
-        self.flows.insert(hash, Entry { flow, key });
-        Ok(())
+        self.flows.insert(self.flows.hash(key), Entry { flow, key });
     }
 
     pub(super) fn rotate_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {
@@ -143,10 +140,17 @@ where
     }
 }
 
+/// Whether a packet can say more about the direction than a guess: one with a SYN or of ICMP. Of the
+/// packet alone, since most are neither, while flows of either confidence take turns.
+#[inline(always)]
+const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
+    classify_handshake(head.aux).is_some() || matches!(ip_protocol, ICMP | ICMPV6)
+}
+
 /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
 /// wrong. (Before a first ping over IPv6 the neighbours find each other, and the answer to that says
 /// nothing about who is the client.)
-#[inline]
+#[cold]
 fn correct_direction<const N: usize>(
     entry: &mut Entry<Packed<N>>,
     key: Packed<N>,
@@ -155,6 +159,9 @@ fn correct_direction<const N: usize>(
 ) where
     EpHash<N>: FlowKey,
 {
+    if entry.flow.evidence.is_high_confidence() {
+        return;
+    }
     let verdict = match key.ip_protocol() {
         TCP => classify_handshake(first_tcp_flags(head)),
         // Has no ICMP header, whose type could be read.

@@ -1,3 +1,5 @@
+mod batches;
+
 use std::collections::BTreeMap;
 
 use probe_common::{
