@@ -29,6 +29,9 @@ pub(super) trait PackedKey: Copy + Debug + Eq {
     /// What it is the packed form of.
     type Key;
 
+    /// A type aligned as flows with this key are.
+    type Alignment: Copy + Debug;
+
     fn pack(key: &Self::Key) -> Self;
 
     fn unpack(self) -> Self::Key;
@@ -91,6 +94,7 @@ impl PackedV4 {
 
 impl PackedKey for PackedV4 {
     type Key = EpHash<4>;
+    type Alignment = Line;
 
     #[inline]
     fn pack(key: &EpHash<4>) -> Self {
@@ -155,6 +159,11 @@ impl PackedKey for PackedV4 {
     }
 }
 
+/// Aligned as a line of the cache, which has room for an IPv4 flow.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(super) struct Line;
+
 /// An IPv6 key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PackedV6 {
@@ -181,6 +190,7 @@ fn words(addr: [u8; 16]) -> [u64; 2] {
 
 impl PackedKey for PackedV6 {
     type Key = EpHash<16>;
+    type Alignment = u64;
 
     #[inline]
     fn pack(key: &EpHash<16>) -> Self {

@@ -14,17 +14,16 @@ use super::{
 };
 use crate::flow::Flow;
 
-/// Slots in a row that are aligned together.
+/// A table has a multiple of so many slots.
 const ROW: usize = 8;
 
-/// With more than so many of [`OF_SLOTS`] taken the walks over taken ones would grow long.
-const TAKEN: usize = 4;
-const OF_SLOTS: usize = 5;
+/// With more than so many of so many slots taken the walks over taken ones would grow long.
+const TAKEN: (usize, usize) = (4, 5);
 
-/// Up to so many rows memory is no matter: no more than [`FEW_TAKEN`] of [`OF_SLOTS`] are taken, so
-/// that most entries are found at once.
+/// Up to so many rows memory is no matter: no more than [`FEW_TAKEN`] are taken, so that most entries
+/// are found at once.
 const FEW_ROWS: usize = 2048;
-const FEW_TAKEN: usize = 2;
+const FEW_TAKEN: (usize, usize) = (2, 5);
 
 /// A table with more than so many slots for each entry is made smaller, to [`ROOMY`] for each.
 const SPARSE: usize = 8;
@@ -37,15 +36,24 @@ pub(super) struct Entry<K> {
     pub(super) key: K,
 }
 
-/// Slots that begin with a line of the cache: those of IPv4 have one line each.
+/// Room for an entry. Those of IPv4 have one line of the cache each.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Row<K>([Option<Entry<K>>; ROW]);
+struct Slot<K: PackedKey> {
+    entry: Option<Entry<K>>,
+    _aligned: [K::Alignment; 0],
+}
+
+impl<K: PackedKey> Slot<K> {
+    const VACANT: Self = Self {
+        entry: None,
+        _aligned: [],
+    };
+}
 
 /// See the module documentation.
 #[derive(Debug)]
-pub(super) struct Slots<K> {
-    rows: Box<[Row<K>]>,
+pub(super) struct Slots<K: PackedKey> {
+    table: Box<[Slot<K>]>,
     taken: usize,
     hasher: KeyHasher,
 }
@@ -53,7 +61,7 @@ pub(super) struct Slots<K> {
 impl<K: PackedKey> Slots<K> {
     pub(super) fn new() -> Self {
         Self {
-            rows: Box::default(),
+            table: Box::default(),
             taken: 0,
             hasher: KeyHasher::new(),
         }
@@ -66,17 +74,13 @@ impl<K: PackedKey> Slots<K> {
 
     /// Memory of all slots.
     pub(super) const fn memory_bytes(&self) -> usize {
-        size_of_val(&*self.rows)
+        size_of_val(&*self.table)
     }
 
     /// The hash of a key, which is that of its reverse.
     #[inline]
     pub(super) fn hash(&self, key: K) -> u64 {
         key.hash(&self.hasher)
-    }
-
-    const fn slots(&self) -> usize {
-        self.rows.len() * ROW
     }
 
     /// Where entries of this hash lie if there is room.
@@ -86,12 +90,12 @@ impl<K: PackedKey> Slots<K> {
         reason = "less than the number of slots"
     )]
     const fn home(&self, hash: u64) -> usize {
-        ((hash as u128 * self.slots() as u128) >> 64) as usize
+        ((hash as u128 * self.table.len() as u128) >> 64) as usize
     }
 
     #[inline]
     const fn after(&self, slot: usize) -> usize {
-        if slot + 1 == self.slots() {
+        if slot + 1 == self.table.len() {
             0
         } else {
             slot + 1
@@ -100,20 +104,19 @@ impl<K: PackedKey> Slots<K> {
 
     #[inline]
     fn slot(&self, slot: usize) -> Option<&Entry<K>> {
-        self.rows.get(slot / ROW)?.0[slot % ROW].as_ref()
+        self.table.get(slot)?.entry.as_ref()
     }
 
     #[inline]
     fn slot_mut(&mut self, slot: usize) -> &mut Option<Entry<K>> {
-        &mut self.rows[slot / ROW].0[slot % ROW]
+        &mut self.table[slot].entry
     }
 
     /// Begins to fetch the entry of a hash from memory.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        if !self.rows.is_empty() {
-            let home = self.home(hash);
-            super::prefetch::prefetch(&self.rows[home / ROW].0[home % ROW]);
+        if let Some(slot) = self.table.get(self.home(hash)) {
+            super::prefetch::prefetch(slot);
         }
     }
 
@@ -160,12 +163,12 @@ impl<K: PackedKey> Slots<K> {
 
     /// Adds an entry whose key is not there yet.
     pub(super) fn insert(&mut self, hash: u64, entry: Entry<K>) {
-        let most = if self.rows.len() < FEW_ROWS {
+        let (most, of_slots) = if self.table.len() < FEW_ROWS * ROW {
             FEW_TAKEN
         } else {
             TAKEN
         };
-        if (self.taken + 1) * OF_SLOTS > self.slots() * most {
+        if (self.taken + 1) * of_slots > self.table.len() * most {
             self.grow();
         }
         self.place(hash, entry);
@@ -183,16 +186,16 @@ impl<K: PackedKey> Slots<K> {
     /// By half, at least by a row.
     #[cold]
     fn grow(&mut self) {
-        let rows = self.rows.len();
+        let rows = self.table.len() / ROW;
         self.resize(rows + (rows / 2).max(1));
     }
 
     /// Moves all entries into a table of so many rows: in the order of their hashes, so both tables
     /// are walked through once.
     fn resize(&mut self, rows: usize) {
-        let vacant = vec![Row([None; ROW]); rows].into_boxed_slice();
-        let full = std::mem::replace(&mut self.rows, vacant);
-        for entry in full.iter().flat_map(|row| row.0).flatten() {
+        let vacant = vec![Slot::VACANT; rows * ROW].into_boxed_slice();
+        let full = std::mem::replace(&mut self.table, vacant);
+        for entry in full.iter().filter_map(|slot| slot.entry) {
             self.place(self.hash(entry.key), entry);
         }
     }
@@ -200,13 +203,13 @@ impl<K: PackedKey> Slots<K> {
     /// Removes the entries of which `keep` says no, and frees memory if few are left.
     pub(super) fn retain(&mut self, keep: impl FnMut(&mut Entry<K>) -> bool) {
         self.sweep(keep);
-        if self.taken * SPARSE < self.slots() {
+        if self.taken * SPARSE < self.table.len() {
             self.resize((ROOMY * self.taken).div_ceil(ROW));
         }
     }
 
     fn sweep(&mut self, mut keep: impl FnMut(&mut Entry<K>) -> bool) {
-        let Some(vacant) = (0..self.slots()).find(|slot| self.slot(*slot).is_none()) else {
+        let Some(vacant) = (0..self.table.len()).find(|slot| self.slot(*slot).is_none()) else {
             return;
         };
         // Begins behind a vacant slot: so each entry comes after all of those that it may lie
@@ -235,7 +238,7 @@ impl<K: PackedKey> Slots<K> {
 
     /// All entries, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry<K>> {
-        self.rows.iter().flat_map(|row| &row.0).flatten()
+        self.table.iter().filter_map(|slot| slot.entry.as_ref())
     }
 }
 
@@ -246,7 +249,7 @@ mod tests {
     use probe_common::ephash::EpHash;
     use proptest::prelude::*;
 
-    use super::{Entry, ROW, SPARSE, Slots};
+    use super::{Entry, ROW, SPARSE, Slot, Slots};
     use crate::{
         flow::{Flow, FlowCounters},
         flow_log::key::{Hashed, PackedKey as _, PackedV4, PackedV6},
@@ -324,7 +327,8 @@ mod tests {
 
     #[test]
     fn a_slot_of_ipv4_is_a_line_of_the_cache() {
-        assert_eq!(size_of::<super::Row<PackedV4>>(), 64 * ROW);
-        assert!(size_of::<super::Row<PackedV6>>() <= 88 * ROW);
+        assert_eq!(size_of::<Slot<PackedV4>>(), 64);
+        assert_eq!(align_of::<Slot<PackedV4>>(), 64);
+        assert!(size_of::<Slot<PackedV6>>() <= 88);
     }
 }
