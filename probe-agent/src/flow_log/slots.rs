@@ -21,9 +21,9 @@ const ROW: usize = 8;
 const TAKEN: (usize, usize) = (4, 5);
 
 /// Up to so many rows memory is no matter: no more than [`FEW_TAKEN`] are taken, so that most entries
-/// are found at once.
+/// are found at once. Whether one is nobody can predict, and a wrong guess costs more than the fetch.
 const FEW_ROWS: usize = 2048;
-const FEW_TAKEN: (usize, usize) = (2, 5);
+const FEW_TAKEN: (usize, usize) = (1, 4);
 
 /// A table with more than so many slots for each entry is made smaller, to [`ROOMY`] for each.
 const SPARSE: usize = 8;
