@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    ops::Range,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
+use object::{Object as _, ObjectSection as _, SectionKind};
 use serde_json::Value;
 
 #[path = "support/skip.rs"]
@@ -35,6 +37,16 @@ fn in_folder(folder: &Path, name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
+/// Where the instructions of an object are.
+fn code(object: &[u8]) -> Vec<Range<usize>> {
+    let file = object::File::parse(object).expect("an ELF file");
+    let sections = file.sections();
+    let code = sections.filter(|section| section.kind() == SectionKind::Text);
+    code.filter_map(|section| section.file_range())
+        .map(|(start, len)| start as usize..(start + len) as usize)
+        .collect()
+}
+
 /// The committed object with another number in the place of `from` wherever it is compared with a
 /// register: what a slip in the source would have made of it.
 fn mutated(from: i32, to: i32) -> Vec<u8> {
@@ -42,17 +54,13 @@ fn mutated(from: i32, to: i32) -> Vec<u8> {
     const COMPARISONS: [u8; 4] = [0x15, 0x55, 0x16, 0x56];
     let mut object = fs::read(OBJECT).expect("the committed object");
     let mut changed = 0;
-    for instruction in object.as_chunks_mut::<8>().0 {
-        let immediate = instruction.last_chunk_mut::<4>().expect("four of eight");
-        if i32::from_le_bytes(*immediate) != from {
-            continue;
-        }
-        *immediate = to.to_le_bytes();
-        if COMPARISONS.contains(&instruction[0]) {
-            changed += 1;
-        } else {
-            let immediate = instruction.last_chunk_mut::<4>().expect("four of eight");
-            *immediate = from.to_le_bytes();
+    for code in code(&object) {
+        for instruction in object[code].as_chunks_mut::<8>().0 {
+            let (opcode, immediate) = (instruction[0], &mut instruction[4..]);
+            if COMPARISONS.contains(&opcode) && *immediate == from.to_le_bytes() {
+                immediate.copy_from_slice(&to.to_le_bytes());
+                changed += 1;
+            }
         }
     }
     assert!(changed > 0, "the object compares nothing with {from:#x}");
