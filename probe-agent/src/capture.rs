@@ -454,6 +454,6 @@ fn counters_difference(now: &Counters, before: &Counters) -> Counters {
         unparsed: std::array::from_fn(|i| difference(now.unparsed[i], before.unparsed[i])),
         later_fragments: now.later_fragments.saturating_sub(before.later_fragments),
         short_transports: now.short_transports.saturating_sub(before.short_transports),
-        frames: now.frames.saturating_sub(before.frames),
+        further_segments: now.further_segments.saturating_sub(before.further_segments),
     }
 }

@@ -119,7 +119,7 @@ impl Ledger {
             unparsed,
             later_fragments,
             short_transports,
-            frames: _,
+            further_segments: _,
         } = *counters;
         self.seen += seen;
         self.recorded += recorded;

@@ -1,6 +1,7 @@
 //! Coalescing: which packets of a flow make one record.
 //!
-//! The programs keep a cache of open records, one area per CPU and bank. A record is added to the one
+//! The programs keep a cache of open records, one [area](crate::control::area)
+//! per CPU and bank. A record is added to the one
 //! in its place if that [takes](Coalesce::absorb) it; else the record that was there goes to the
 //! ring, and the other one takes its place. What is left in the area of a closed bank the agent takes
 //! out itself.
@@ -12,13 +13,14 @@
 
 mod pending;
 
+use core::hint::black_box;
+
 use zerocopy::{transmute_mut, transmute_ref};
 
 pub use self::pending::{PENDING, Pending, PendingV4, PendingV6};
 
 use crate::{
-    control::BANKS,
-    ports::{ICMP, ICMPV6},
+    ports::TCP,
     record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordV4, RecordV6},
 };
 
@@ -47,12 +49,6 @@ const FACTORS: [u64; 5] = [
     0x4528_21e6_38d0_1377,
 ];
 
-/// Position of the area of a CPU and bank.
-#[inline(always)]
-pub const fn area(cpu: u32, bank: u32) -> u32 {
-    cpu * BANKS + bank
-}
-
 /// Entries of a map of dirty bits for areas of so many slots: words of 64 bits.
 #[inline(always)]
 pub const fn dirty_words(slots: u32) -> u32 {
@@ -70,6 +66,12 @@ pub trait Coalesce: Copy {
     /// Whether nothing but who spoke first tells the direction of the flow: both ports are the same
     /// (or none), and neither a handshake nor the ports say anything.
     fn is_told_by_order(&self) -> bool;
+
+    /// A copy that is made here and nowhere before, in whole words. Without it the compiler would
+    /// write each record to the stack early, for the sake of rare functions that take it by
+    /// reference, or write it field by field, and who reads words right after that waits.
+    #[must_use]
+    fn in_memory(&self) -> Self;
 
     /// A number of which any bits choose the place in an area.
     fn hash(&self) -> u32;
@@ -101,6 +103,11 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
+            fn in_memory(&self) -> Self {
+                black_box(*self)
+            }
+
+            #[inline(always)]
             fn hash(&self) -> u32 {
                 let words: &[u64; $words] = transmute_ref!(self);
                 let last = words[$words - 1] & KEY_AND_NOTES;
@@ -123,9 +130,10 @@ macro_rules! coalesce {
                 let others: &[u64; $words] = transmute_ref!(other);
                 // Each word is read once and written once: in the program every instruction counts.
                 let tail = words[$words - 1];
+                // The first flags of TCP may differ; what is neither TCP nor ICMP has 0 there.
                 let mask = match other.key.ip_protocol {
-                    ICMP | ICMPV6 => KEY_AUX_AND_NOTES,
-                    _ => KEY_AND_NOTES,
+                    TCP => KEY_AND_NOTES,
+                    _ => KEY_AUX_AND_NOTES,
                 };
                 let mut differing = (tail ^ others[$words - 1]) & mask;
                 let mut word = FIRST_KEY_WORD;

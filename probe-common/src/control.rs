@@ -1,7 +1,7 @@
 //! What the agent sets and reads in the programs' maps: map names, banks, interface slots and the
 //! counters of everything that happens to a packet.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
 use crate::{parse::ParseError, wire_type};
 
@@ -21,11 +21,11 @@ pub const DIRECTIONS: u32 = 2;
 pub mod maps {
     /// `BPF_MAP_TYPE_RINGBUF` of [`crate::record`] entries.
     pub const RECORDS: &str = "RECORDS";
-    /// Array of [`super::Counters`] in shared memory: for each CPU as many as
-    /// [`super::globals::COUNTERS_PER_CPU`] says, indexed by [`super::counters_index`].
+    /// Array of [`super::Counters`] in shared memory: for each [`super::area`] as many as
+    /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of [`crate::record::RecordV4`] in shared memory: open records, as many for each
-    /// [`crate::coalesce::area`] as [`super::globals::CACHE_SLOTS`] says.
+    /// [`super::area`] as [`super::globals::CACHE_SLOTS`] says.
     pub const CACHE_V4: &str = "CACHE_V4";
     /// The same of [`crate::record::RecordV6`].
     pub const CACHE_V6: &str = "CACHE_V6";
@@ -43,9 +43,9 @@ pub mod maps {
     pub const OPENED_V4: &str = "OPENED_V4";
     /// The same for [`CACHE_V6`].
     pub const OPENED_V6: &str = "OPENED_V6";
-    /// Array of [`super::Slot`], indexed by [`super::slot_index`]. It holds one interface per
-    /// entry, the first come; no helper call is needed to read it.
-    pub const SLOTS: &str = "SLOTS";
+    /// Array of one [`super::SlotTable`]. It holds one interface per entry, the first come. Like
+    /// [`ACTIVE_BANK`] the section of a variable.
+    pub const SLOTS: &str = ".bss.slots";
     /// Hash map from ifindex (`u32`) to [`super::Slot`], for all interfaces: read where the entry
     /// of [`SLOTS`] is another interface's.
     pub const ALL_SLOTS: &str = "ALL_SLOTS";
@@ -65,7 +65,7 @@ pub mod globals {
     /// `u32`: bytes in the ring at which its reader is woken.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
     /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.
-    pub const COUNTERS_PER_CPU: &str = "COUNTERS_PER_CPU";
+    pub const COUNTERS_PER_AREA: &str = "COUNTERS_PER_AREA";
 }
 
 /// Names of the programs in the object.
@@ -86,31 +86,41 @@ pub mod programs {
     pub const TICKS: &str = "probe_ticks";
 }
 
-/// Position of the counters of one bank, interface slot and direction ([`crate::record::INGRESS`]
-/// or [`crate::record::EGRESS`]) among those of a CPU in [`maps::COUNTERS`].
+/// Number of what belongs to one bank of one CPU: counters, and a part of the cache.
 #[inline(always)]
-pub const fn counters_index(bank: u32, slot: u32, direction: u8) -> u32 {
-    (slot * DIRECTIONS + direction as u32) * BANKS + bank
+pub const fn area(cpu: u32, bank: u32) -> u32 {
+    cpu * BANKS + bank
 }
 
-/// Entries that [`maps::COUNTERS`] needs on each CPU for so many interface slots.
+/// Position of the counters of one interface slot and direction ([`crate::record::INGRESS`] or
+/// [`crate::record::EGRESS`]) among those of an area in [`maps::COUNTERS`].
+#[inline(always)]
+pub const fn counters_index(slot: u32, direction: u8) -> u32 {
+    slot * DIRECTIONS + direction as u32
+}
+
+/// Entries that [`maps::COUNTERS`] needs in each area for so many interface slots.
 pub const fn counters_entries(slots: u32) -> u32 {
-    slots * DIRECTIONS * BANKS
+    slots * DIRECTIONS
 }
 
-/// Entries of [`maps::SLOTS`].
-pub const SLOT_ENTRIES: u32 = 4 * MAX_INTERFACES;
+/// Entries of [`SlotTable`].
+pub const SLOT_ENTRIES: usize = 4 * MAX_INTERFACES as usize;
 
-/// Position of an interface in [`maps::SLOTS`], shared by those whose low bits are equal.
+/// Interfaces by [`slot_index`].
+pub type SlotTable = [Slot; SLOT_ENTRIES];
+
+/// Position of an interface in a [`SlotTable`], shared by those whose low bits are equal.
 #[inline(always)]
-pub const fn slot_index(ifindex: u32) -> u32 {
-    ifindex % SLOT_ENTRIES
+pub const fn slot_index(ifindex: u32) -> usize {
+    ifindex as usize % SLOT_ENTRIES
 }
 
-/// [`Slot::flags`]: packets with a VLAN tag are counted as `filtered` and left out of the flows.
-pub const SLOT_IGNORE_VLANS: u32 = 1 << 0;
+/// [`Slot::flags`]: packets with a VLAN tag are counted as `filtered` and left out of the flows. The
+/// highest bit, which is the sign of the whole word and the cheapest to ask for.
+pub const SLOT_IGNORE_VLANS: u16 = 1 << 15;
 
-/// What the programs need to know of an interface.
+/// What the programs need to know of an interface, in one word.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
@@ -119,9 +129,17 @@ pub struct Slot {
     /// The interface. 0, which no interface has, in an empty entry.
     pub ifindex: u32,
     /// Position of its counters, see [`counters_index`].
-    pub slot: u32,
+    pub slot: u16,
     /// `SLOT_*` bits.
-    pub flags: u32,
+    pub flags: u16,
+}
+
+impl Slot {
+    /// From its word in a [`SlotTable`].
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        transmute!(word)
+    }
 }
 
 /// Packets and bytes that met one destiny.
@@ -159,13 +177,13 @@ pub struct Counters {
     pub later_fragments: u64,
     /// Of the recorded packets: those whose transport header was cut.
     pub short_transports: u64,
-    /// Frames the program was handed: `seen.packets` with super-packets counted once, which is how
-    /// most drivers of virtual devices count.
-    pub frames: u64,
+    /// Of the packets seen: segments of super-packets beyond the first of each. See
+    /// [`Self::frames`].
+    pub further_segments: u64,
 }
 
 wire_type!(Tally, size = 16);
-wire_type!(Slot, size = 12);
+wire_type!(Slot, size = 8);
 wire_type!(Counters, size = 152);
 
 impl Tally {
@@ -174,6 +192,24 @@ impl Tally {
     pub const fn add(&mut self, packets: u64, bytes: u64) {
         self.packets += packets;
         self.bytes += bytes;
+    }
+}
+
+impl Counters {
+    /// Counts what the program was handed. Each frame is counted once.
+    #[inline(always)]
+    pub const fn see(&mut self, packets: u64, bytes: u64) {
+        self.seen.add(packets, bytes);
+        // In nearly every frame: so not one of them pays for it.
+        if packets > 1 {
+            self.further_segments += packets - 1;
+        }
+    }
+
+    /// Frames the program was handed: super-packets count once, which is how most drivers of virtual
+    /// devices count.
+    pub const fn frames(&self) -> u64 {
+        self.seen.packets.saturating_sub(self.further_segments)
     }
 }
 
@@ -194,7 +230,7 @@ impl core::ops::AddAssign for Counters {
             unparsed,
             later_fragments,
             short_transports,
-            frames,
+            further_segments,
         } = other;
         self.seen += seen;
         self.recorded += recorded;
@@ -205,23 +241,26 @@ impl core::ops::AddAssign for Counters {
         }
         self.later_fragments += later_fragments;
         self.short_transports += short_transports;
-        self.frames += frames;
+        self.further_segments += further_segments;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BANKS, DIRECTIONS, MAX_INTERFACES, counters_entries, counters_index};
+    use super::{
+        BANKS, Counters, DIRECTIONS, MAX_INTERFACES, area, counters_entries, counters_index,
+    };
 
     #[test]
     fn every_bank_slot_and_direction_has_its_own_counters() {
         let entries = counters_entries(MAX_INTERFACES);
         let mut taken = [false; 4096];
-        assert_eq!(entries as usize, taken.len());
+        assert_eq!((entries * BANKS) as usize, taken.len());
         for bank in 0..BANKS {
             for slot in 0..MAX_INTERFACES {
                 for direction in [0, 1] {
-                    let index = counters_index(bank, slot, direction) as usize;
+                    let index = area(0, bank) * entries + counters_index(slot, direction);
+                    let index = index as usize;
                     assert!(
                         !core::mem::replace(&mut taken[index], true),
                         "{index} is shared"
@@ -230,5 +269,14 @@ mod tests {
             }
         }
         assert_eq!(DIRECTIONS, 2);
+    }
+
+    #[test]
+    fn a_super_packet_is_one_frame() {
+        let mut counters = Counters::default();
+        counters.see(1, 60);
+        counters.see(45, 65_000);
+        counters.see(1, 60);
+        assert_eq!((counters.seen.packets, counters.frames()), (47, 3));
     }
 }

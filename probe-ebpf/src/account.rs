@@ -4,7 +4,7 @@
 //! parse errors.
 
 use probe_common::{
-    control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, counters_index},
+    control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, area, counters_index},
     ephash::EpHash,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
@@ -21,42 +21,43 @@ use crate::{
 
 /// Accounts for one frame.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a bank is 0 or 1")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "only the lowest bit counts"
+)]
 pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let ifindex = frame.ifindex();
     let Some(slot) = maps::slot(ifindex) else {
         on_unclaimed(frame);
         return;
     };
-    let bank = maps::active_bank();
-    // Once: a call, and for the compiler it is one, costs it all registers.
-    let cpu = maps::cpu();
-    let Some(counters) = maps::counters(cpu, counters_index(bank, slot.slot, direction)) else {
+    let area = area(maps::cpu(), maps::active_bank());
+    let index = counters_index(u32::from(slot.slot), direction);
+    let Some(counters) = maps::counters(area, index) else {
         on_unclaimed(frame);
         return;
     };
-    counters.frames += 1;
     if is_filtered(frame, slot) {
         let whole = whole(frame);
-        counters.seen += whole;
+        counters.see(whole.packets, whole.bytes);
         counters.filtered += whole;
         return;
     }
     let head = RecordHead {
         ifindex,
-        first: maps::tick(),
-        notes: place(direction, bank as u8),
+        // The lowest bit is the bank.
+        notes: place(direction, area as u8),
         ..RecordHead::default()
     };
     // Paths of their own, in which no value comes from two sides: see `parse::plain`.
     if frame.segmentation().size == 0 {
         let headers = SegmentHeaders::default();
         if let Some(observation) = frame.parse_plain_ipv4() {
-            on_packet(frame, cpu, counters, head, headers, &observation);
+            on_packet(frame, area, counters, head, headers, &observation);
             return;
         }
         if let Some(observation) = frame.parse_plain_ipv6() {
-            on_packet(frame, cpu, counters, head, headers, &observation);
+            on_packet(frame, area, counters, head, headers, &observation);
             return;
         }
     }
@@ -65,11 +66,11 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
             let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put_apart::<EpHash<4>>(cpu, &record);
+            cache::put_apart::<EpHash<4>>(area, &record);
         }
         Ok(Packet::V6(observation)) => {
             let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put_apart::<EpHash<16>>(cpu, &record);
+            cache::put_apart::<EpHash<16>>(area, &record);
         }
         Err(error) => on_parse_error(frame, counters, error),
     }
@@ -85,7 +86,7 @@ fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
 #[inline(always)]
 fn on_packet<F: Frame, const N: usize>(
     frame: &F,
-    cpu: u32,
+    area: u32,
     counters: &mut Counters,
     head: RecordHead,
     headers: SegmentHeaders,
@@ -94,7 +95,7 @@ fn on_packet<F: Frame, const N: usize>(
     EpHash<N>: Cached,
 {
     let record = on_observation(frame, counters, head, headers, observation);
-    cache::put::<EpHash<N>>(cpu, &record);
+    cache::put::<EpHash<N>>(area, &record);
 }
 
 /// Counts a packet and makes its record.
@@ -114,7 +115,8 @@ where
     EpHash<N>: IntoRecord,
 {
     let wire = OnWire::of(frame, headers, observation);
-    counters.seen.add(wire.packets, wire.frame_octets);
+    let tick = maps::tick();
+    counters.see(wire.packets, wire.frame_octets);
     let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
     let record = observation.key.into_record(RecordHead {
         octets: wire.octets,
@@ -122,11 +124,11 @@ where
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
         notes: observation.notes | head.notes,
-        first: head.first,
+        first: tick,
         last_or_fragment_id: if is_fragment {
             observation.fragment_id
         } else {
-            head.first
+            tick
         },
         ifindex: head.ifindex,
     });
@@ -200,7 +202,7 @@ fn whole<F: Frame>(frame: &F) -> Tally {
 #[inline(always)]
 fn on_parse_error<F: Frame>(frame: &F, counters: &mut Counters, error: ParseError) {
     let whole = whole(frame);
-    counters.seen += whole;
+    counters.see(whole.packets, whole.bytes);
     // Spelled out, since an index that is computed at run time cannot be proven to be in bounds.
     let [not_ip, invalid_header, truncated, too_many_headers] = &mut counters.unparsed;
     let tally = match error {

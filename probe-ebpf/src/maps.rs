@@ -13,7 +13,9 @@ use aya_ebpf::{
 };
 use probe_common::{
     coalesce::{Coalesce, Pending, PendingV4, PendingV6},
-    control::{Counters, MAX_INTERFACES, SLOT_ENTRIES, Slot, Tally, counters_entries, slot_index},
+    control::{
+        BANKS, Counters, MAX_INTERFACES, SLOT_ENTRIES, Slot, Tally, counters_entries, slot_index,
+    },
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
@@ -26,7 +28,7 @@ static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 #[map]
 static COUNTERS: Array<Counters> =
-    Array::with_max_entries(counters_entries(MAX_INTERFACES), BPF_F_MMAPABLE);
+    Array::with_max_entries(BANKS * counters_entries(MAX_INTERFACES), BPF_F_MMAPABLE);
 
 #[map]
 static CACHE_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -51,9 +53,6 @@ static OPENED_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static OPENED_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-#[map]
-static SLOTS: Array<Slot> = Array::with_max_entries(SLOT_ENTRIES, 0);
 
 #[map]
 static ALL_SLOTS: HashMap<u32, Slot> = HashMap::with_max_entries(MAX_INTERFACES, 0);
@@ -93,9 +92,9 @@ constant!(
     WAKE_BYTES
 );
 constant!(
-    /// [`probe_common::control::globals::COUNTERS_PER_CPU`].
-    counters_per_cpu,
-    COUNTERS_PER_CPU
+    /// [`probe_common::control::globals::COUNTERS_PER_AREA`].
+    counters_per_area,
+    COUNTERS_PER_AREA
 );
 
 /// A zero of which the verifier knows nothing, since it lies in writable memory.
@@ -137,18 +136,21 @@ pub(crate) fn cpu() -> u32 {
 /// What the agent has set for the interface, if it captures it.
 #[inline(always)]
 pub(crate) fn slot(ifindex: u32) -> Option<Slot> {
-    // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for
-    // a `Slot` until the program ends. The agent writes an interface's slot before it attaches a
-    // program to it, and clears it after the program is gone; what is read meanwhile for another
-    // interface is not its ifindex.
-    let slot = SLOTS
-        .get_ptr(slot_index(ifindex))
-        .map(|slot| unsafe { *slot });
-    match slot {
-        Some(slot) if slot.ifindex == ifindex => Some(slot),
-        // SAFETY: as above; no element of an interface in use is written to or removed.
-        _ => ALL_SLOTS.get_ptr(ifindex).map(|slot| unsafe { *slot }),
+    // SAFETY: the section is a map of its own, with this as its only value; the loader finds it by
+    // the section's name. Whatever the agent writes into it is a `SlotTable`.
+    #[unsafe(link_section = ".bss.slots")]
+    static SLOTS: [AtomicU64; SLOT_ENTRIES] = [const { AtomicU64::new(0) }; SLOT_ENTRIES];
+    // SAFETY: the pointer is that of a static. The agent writes an interface's slot before it
+    // attaches a program to it, and clears it after the program is gone; what is read meanwhile for
+    // another interface is not its ifindex. Volatile: see `active_bank`.
+    let word = unsafe { SLOTS[slot_index(ifindex)].as_ptr().read_volatile() };
+    let slot = Slot::from_word(word);
+    if slot.ifindex == ifindex {
+        return Some(slot);
     }
+    // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for a
+    // `Slot` until the program ends. No element of an interface in use is written to or removed.
+    ALL_SLOTS.get_ptr(ifindex).map(|slot| unsafe { *slot })
 }
 
 /// The bank to count in: 0 or 1. Read it once per packet, so that the packet's counters and its
@@ -167,12 +169,11 @@ pub(crate) fn active_bank() -> u32 {
     bank as u32
 }
 
-/// The counters at a position of [`probe_common::control::counters_index`], of `cpu`, which is this
-/// one. The
-/// caller lets go of them before it asks again.
+/// The counters at a position of [`probe_common::control::counters_index`] in an area of this CPU.
+/// The caller lets go of them before it asks again.
 #[inline(always)]
-pub(crate) fn counters(cpu: u32, index: u32) -> Option<&'static mut Counters> {
-    let counters = COUNTERS.get_ptr_mut(cpu * counters_per_cpu() + index)?;
+pub(crate) fn counters(area: u32, index: u32) -> Option<&'static mut Counters> {
+    let counters = COUNTERS.get_ptr_mut(area * counters_per_area() + index)?;
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for
     // `Counters` until the program ends, and no other reference to them is in use. The value
     // belongs to this CPU, and a run is not interrupted by another run on it: all hooks run with

@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use probe_common::{
-    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6, area},
-    control::{BANKS, maps},
+    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6},
+    control::{BANKS, area, maps},
     record::{AsRecord, Record},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -2,7 +2,7 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use probe_common::{
-    control::{Counters, Tally, counters_entries, counters_index, maps},
+    control::{Counters, Tally, area, counters_entries, counters_index, maps},
     record::{EGRESS, INGRESS},
 };
 
@@ -20,8 +20,9 @@ const POSITIONS: [(u32, u8); 4] = [(0, INGRESS), (0, EGRESS), (1, INGRESS), (1, 
 pub struct KernelCounters {
     /// Of all CPUs, one after the other.
     counters: Entries<Counters>,
-    cpus: usize,
-    per_cpu: usize,
+    /// One for each CPU and bank.
+    areas: usize,
+    per_area: usize,
     unclaimed: PerCpuArray<MapData, Tally>,
 }
 
@@ -29,10 +30,10 @@ impl KernelCounters {
     /// Takes the maps from the object, which was loaded for so many interfaces.
     pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
         let counters = SharedArray::new(object, maps::COUNTERS)?;
-        let per_cpu = counters_entries(interfaces) as usize;
+        let per_area = counters_entries(interfaces) as usize;
         Ok(Self {
-            cpus: counters.len() / per_cpu,
-            per_cpu,
+            areas: counters.len() / per_area,
+            per_area,
             counters: counters.map(0..counters.len())?,
             unclaimed: PerCpuArray::try_from(object.take_map(maps::UNCLAIMED)?)
                 .map_err(DatapathError::read(maps::UNCLAIMED))?,
@@ -40,7 +41,7 @@ impl KernelCounters {
     }
 
     /// Sets the counters of a slot to 0, which no interface uses.
-    pub fn clear_slot(&self, slot: u32) {
+    pub fn clear_slot(&self, slot: u16) {
         for (bank, direction) in POSITIONS {
             for index in self.indices(bank, slot, direction) {
                 self.counters.clear(index);
@@ -49,7 +50,7 @@ impl KernelCounters {
     }
 
     /// Counters of the interface in a slot.
-    pub fn of_slot(&self, slot: u32) -> BankCounters {
+    pub fn of_slot(&self, slot: u16) -> BankCounters {
         let mut banks = BankCounters::default();
         for (bank, direction) in POSITIONS {
             let sum = &mut banks[bank as usize][usize::from(direction)];
@@ -62,9 +63,12 @@ impl KernelCounters {
     }
 
     /// Where the counters are, on each CPU.
-    fn indices(&self, bank: u32, slot: u32, direction: u8) -> impl Iterator<Item = usize> {
-        let (index, per_cpu) = (counters_index(bank, slot, direction) as usize, self.per_cpu);
-        (0..self.cpus).map(move |cpu| cpu * per_cpu + index)
+    fn indices(&self, bank: u32, slot: u16, direction: u8) -> impl Iterator<Item = usize> {
+        let (index, per_area) = (counters_index(slot.into(), direction), self.per_area);
+        (0..)
+            .map(move |cpu| area(cpu, bank) as usize)
+            .take_while(|area| *area < self.areas)
+            .map(move |area| area * per_area + index as usize)
     }
 
     /// Frames that a program saw on an interface without slot: one that was moved to another

@@ -10,8 +10,8 @@ use aya::{
 };
 use caps::{CapSet, Capability};
 use probe_common::{
-    coalesce::{area, dirty_words},
-    control::{MAX_INTERFACES, counters_entries, globals, maps},
+    coalesce::dirty_words,
+    control::{MAX_INTERFACES, area, counters_entries, globals, maps},
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -83,7 +83,10 @@ impl LoadOptions {
         let words = (areas * dirty_words(self.cache_slots())).max(1);
         [
             (maps::RECORDS, self.ring_buffer_bytes),
-            (maps::COUNTERS, cpus.possible * self.counters_per_cpu()),
+            (
+                maps::COUNTERS,
+                area(cpus.possible, 0) * self.counters_per_area(),
+            ),
             (maps::CACHE_V4, slots),
             (maps::CACHE_V6, slots),
             (maps::PENDING_V4, areas.max(1)),
@@ -108,7 +111,7 @@ impl LoadOptions {
         self.interfaces.clamp(1, MAX_INTERFACES)
     }
 
-    fn counters_per_cpu(self) -> u32 {
+    fn counters_per_area(self) -> u32 {
         counters_entries(self.interfaces())
     }
 }
@@ -208,12 +211,12 @@ impl Object {
             .verifier_log_level(VerifierLogLevel::DEBUG)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
-        let (cache_slots, counters_per_cpu) = (options.cache_slots(), options.counters_per_cpu());
+        let (cache_slots, counters_per_area) = (options.cache_slots(), options.counters_per_area());
         let wake_bytes = options.ring_buffer_bytes / WAKE_AT_PART;
         loader
             .override_global(globals::CACHE_SLOTS, &cache_slots, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true)
-            .override_global(globals::COUNTERS_PER_CPU, &counters_per_cpu, true);
+            .override_global(globals::COUNTERS_PER_AREA, &counters_per_area, true);
         for (map, entries) in options.map_entries(Cpus::of_host()?) {
             loader.map_max_entries(map, entries);
         }

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
-use probe_common::control::{MAX_INTERFACES, Slot, maps, slot_index};
+use probe_common::control::{MAX_INTERFACES, SLOT_ENTRIES, Slot, SlotTable, maps, slot_index};
 
 use super::{DatapathError, load::Object};
 
 /// The programs' two maps of interfaces, and which slots are free.
 pub struct Slots {
-    by_index: Array<MapData, Slot>,
+    by_index: Array<MapData, SlotTable>,
+    /// What is in it.
+    published: Box<SlotTable>,
     all: BpfHashMap<MapData, u32, Slot>,
-    free: Vec<u32>,
+    free: Vec<u16>,
     taken: HashMap<u32, Slot>,
 }
 
@@ -24,14 +26,17 @@ impl Slots {
             .map_err(DatapathError::read(maps::ALL_SLOTS))?;
         Ok(Self {
             by_index,
+            published: empty_table(),
             all,
-            free: (0..interfaces.clamp(1, MAX_INTERFACES)).rev().collect(),
+            free: (0..interfaces.clamp(1, MAX_INTERFACES) as u16)
+                .rev()
+                .collect(),
             taken: HashMap::new(),
         })
     }
 
     /// The slot of an interface, while it has one.
-    pub fn slot(&self, ifindex: u32) -> Option<u32> {
+    pub fn slot(&self, ifindex: u32) -> Option<u16> {
         self.taken.get(&ifindex).map(|slot| slot.slot)
     }
 
@@ -46,7 +51,7 @@ impl Slots {
     }
 
     /// The next free slot, which nobody uses until it is published. `None` if all are taken.
-    pub fn reserve(&self) -> Option<u32> {
+    pub fn reserve(&self) -> Option<u16> {
         self.free.last().copied()
     }
 
@@ -61,11 +66,18 @@ impl Slots {
         self.free.retain(|free| *free != slot.slot);
         self.taken.insert(slot.ifindex, slot);
         let index = slot_index(slot.ifindex);
-        if self.published_at(index)? != 0 {
+        if self.published[index].ifindex != 0 {
             return Ok(());
         }
+        self.set(index, slot)
+    }
+
+    /// Writes an entry of the array. The kernel takes the array as a whole, and what is the same as
+    /// before may be read meanwhile.
+    fn set(&mut self, index: usize, slot: Slot) -> Result<(), DatapathError> {
+        self.published[index] = slot;
         self.by_index
-            .set(index, slot, 0)
+            .set(0, Box::as_ref(&self.published), 0)
             .map_err(DatapathError::update(maps::SLOTS))
     }
 
@@ -75,10 +87,9 @@ impl Slots {
         let Some(slot) = self.taken.get(&ifindex) else {
             return Ok(());
         };
-        if self.published_at(slot_index(ifindex))? == slot.ifindex {
-            self.by_index
-                .set(slot_index(ifindex), Slot::default(), 0)
-                .map_err(DatapathError::update(maps::SLOTS))?;
+        let index = slot_index(ifindex);
+        if self.published[index].ifindex == slot.ifindex {
+            self.set(index, Slot::default())?;
         }
         match self.all.remove(&ifindex) {
             Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
@@ -92,12 +103,9 @@ impl Slots {
             self.free.push(slot.slot);
         }
     }
+}
 
-    /// Interface in an entry of the array, or 0.
-    fn published_at(&self, index: u32) -> Result<u32, DatapathError> {
-        self.by_index
-            .get(&index, 0)
-            .map(|slot| slot.ifindex)
-            .map_err(DatapathError::read(maps::SLOTS))
-    }
+#[expect(clippy::large_stack_arrays, reason = "32 KiB, once, at the start")]
+fn empty_table() -> Box<SlotTable> {
+    Box::new([Slot::default(); SLOT_ENTRIES])
 }

@@ -110,7 +110,7 @@ impl Inner {
 /// Both banks together, by direction.
 fn seen(counters: &BankCounters) -> [Seen; 2] {
     [INGRESS, EGRESS].map(usize::from).map(|direction| Seen {
-        frames: counters.iter().map(|bank| bank[direction].frames).sum(),
+        frames: counters.iter().map(|bank| bank[direction].frames()).sum(),
         packets: counters
             .iter()
             .map(|bank| bank[direction].seen.packets)

@@ -139,7 +139,7 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
         unparsed,
         later_fragments,
         short_transports,
-        frames,
+        further_segments,
     } = counters;
     let mut tallies = vec![
         ("counted as seen", *seen),
@@ -165,7 +165,7 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
     for (name, count) in [
         ("counted as later fragment", later_fragments),
         ("counted as short transport", short_transports),
-        ("counted as frames", frames),
+        ("counted as further segments", further_segments),
     ] {
         if *count > 0 {
             fields.push((name, count.to_string()));

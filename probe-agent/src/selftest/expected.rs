@@ -42,8 +42,7 @@ pub fn expected_of(
     frame_len: usize,
 ) -> Ran {
     let mut counted = Counters::default();
-    counted.frames += 1;
-    counted.seen.add(1, frame_len as u64);
+    counted.see(1, frame_len as u64);
     let mut expected = Ran {
         action: under_test.action,
         record: None,

@@ -18,11 +18,11 @@ macro_rules! pending {
         #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
         #[repr(C)]
         pub struct $name {
-            /// Position of the next record. Behind it are records that have been taken into the cache
-            /// before; at 0 there are none, and the row is full or vacant.
-            pub next: u64,
             /// The records.
             pub records: [$record; PENDING],
+            /// Position of the last record. Behind it are records that have been taken into the cache
+            /// before.
+            pub last: u64,
         }
 
         wire_type!($name, size = $size);
@@ -32,12 +32,12 @@ macro_rules! pending {
 
             #[inline(always)]
             fn parts(&self) -> (u64, &[$record; PENDING]) {
-                (self.next, &self.records)
+                (self.last, &self.records)
             }
 
             #[inline(always)]
             fn parts_mut(&mut self) -> (&mut u64, &mut [$record; PENDING]) {
-                (&mut self.next, &mut self.records)
+                (&mut self.last, &mut self.records)
             }
         }
     };
@@ -48,49 +48,52 @@ pub trait Pending: Sized {
     /// What waits in it.
     type Record: Coalesce;
 
-    /// Position of the next record, and all of them.
+    /// Position of the last record, and all of them.
     fn parts(&self) -> (u64, &[Self::Record; PENDING]);
 
     /// The same to change.
     fn parts_mut(&mut self) -> (&mut u64, &mut [Self::Record; PENDING]);
 
-    /// Adds a record to the last one or behind it. `false` if the row is full: then
-    /// [`Self::restart`] follows, once all records have been taken into the cache.
+    /// Adds a record to the last one, if that takes it.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
-    fn add(&mut self, record: &Self::Record) -> bool {
-        let (position, records) = self.parts_mut();
-        // Both masked: that is how the verifier knows that they are in bounds. (Kernels before 6.7
-        // learn nothing from a position that is not equal to another.)
-        let next = *position as usize % PENDING;
-        let last = (next + PENDING - 1) % PENDING;
-        if records[last].absorb(record) {
-            return true;
-        }
-        if next == 0 && !records[0].is_vacant() {
-            return false;
+    fn add_to_last(&mut self, record: &Self::Record) -> bool {
+        let (last, records) = self.parts_mut();
+        // The remainder is how the verifier knows that it is in bounds, here and below.
+        records[*last as usize % PENDING].absorb(record)
+    }
+
+    /// Adds a record behind the last one. `false` if the row is full: then [`Self::restart`] follows,
+    /// once all records have been taken into the cache.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
+    fn append(&mut self, record: &Self::Record) -> bool {
+        let (last, records) = self.parts_mut();
+        let mut next = *last as usize % PENDING;
+        if !records[next].is_vacant() {
+            next = (next + 1) % PENDING;
+            if next == 0 {
+                return false;
+            }
         }
         records[next] = *record;
-        *position = ((next + 1) % PENDING) as u64;
+        *last = next as u64;
         true
     }
 
     /// Begins anew with a record.
     #[inline(always)]
     fn restart(&mut self, record: &Self::Record) {
-        let (position, records) = self.parts_mut();
+        let (last, records) = self.parts_mut();
         records[0] = *record;
-        *position = 1;
+        *last = 0;
     }
 
     /// The records that wait.
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
     fn waiting(&self) -> impl Iterator<Item = &Self::Record> {
-        let (next, records) = self.parts();
-        let count = match next as usize % PENDING {
-            0 => PENDING,
-            next => next,
-        };
+        let (last, records) = self.parts();
+        let count = last as usize % PENDING + 1;
         records.iter().take(count).filter(|it| !it.is_vacant())
     }
 }
@@ -130,17 +133,21 @@ mod tests {
 
     #[test]
     fn a_row_takes_the_packets_of_its_last_record_and_a_number_of_others() {
+        let add = |row: &mut PendingV4, flow| {
+            let record = record(flow);
+            row.add_to_last(&record) || row.append(&record)
+        };
         let mut row = PendingV4::new_zeroed();
         assert_eq!(row.waiting().count(), 0);
         for flow in (1..).take(PENDING) {
-            assert!(row.add(&record(flow)) && row.add(&record(flow)));
+            assert!(add(&mut row, flow) && add(&mut row, flow));
         }
-        assert!(!row.add(&record(0)), "full");
-        assert!(row.add(&record(8)), "but for the last flow");
+        assert!(!add(&mut row, 0), "full");
+        assert!(add(&mut row, 8), "but for the last flow");
         assert_eq!(row.waiting().map(|it| it.packets).sum::<u32>(), 17);
         assert_eq!(row.waiting().count(), PENDING);
         row.restart(&record(9));
-        assert!(row.add(&record(9)) && row.add(&record(1)));
+        assert!(add(&mut row, 9) && add(&mut row, 1));
         let waiting: Vec<_> = row
             .waiting()
             .map(|it| (it.key.src_addr[0], it.packets))

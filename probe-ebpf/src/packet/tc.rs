@@ -105,7 +105,8 @@ impl Frame for TcFrame {
     fn stripped_vlan_tag_len(&self) -> usize {
         // SAFETY: the pointer is the program's context, which the kernel keeps readable.
         let vlan_present = unsafe { (*self.0.skb.skb).vlan_present };
-        if vlan_present == 0 { 0 } else { VLAN_TAG_LEN }
+        // It is 0 or 1.
+        vlan_present as usize * VLAN_TAG_LEN
     }
 
     #[inline(always)]

@@ -165,8 +165,7 @@ impl Parsed {
             return None;
         }
         let counters = &mut slot.counters[usize::from(bank)][usize::from(self.direction)];
-        counters.frames += 1;
-        counters.seen.add(1, self.wire_len);
+        counters.see(1, self.wire_len);
         if slot.ignore_vlans && self.is_vlan_tagged {
             counters.filtered.add(1, self.wire_len);
             return None;
