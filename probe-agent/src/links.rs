@@ -1,54 +1,22 @@
 //! The network links of the host, by netlink.
 
-use std::{io, sync::Arc};
-
-use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::LinkAttribute;
-
 use crate::{
     config::{InterfaceConfig, InterfaceSelector},
+    datapath::netlink::{self, NetlinkError},
     source::Interface,
 };
 
-/// The list of links could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum LinksError {
-    /// No netlink socket.
-    #[error("cannot open a netlink socket to list the network interfaces: {0}")]
-    Socket(#[from] io::Error),
-    /// The kernel refused the request.
-    #[error("cannot list the network interfaces: {0}")]
-    Request(#[from] rtnetlink::Error),
-}
-
 /// All links of the network namespace of the calling thread, by ifindex.
-pub fn list() -> Result<Vec<Interface>, LinksError> {
-    // A runtime of its own, on this thread: the socket must be made in the caller's namespace.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        let connection = tokio::spawn(connection);
-        let mut links = Vec::new();
-        let mut messages = handle.link().get().execute();
-        while let Some(message) = messages.try_next().await? {
-            let name = message
-                .attributes
-                .iter()
-                .find_map(|attribute| match attribute {
-                    LinkAttribute::IfName(name) => Some(Arc::from(name.as_str())),
-                    _ => None,
-                });
-            links.extend(name.map(|name| Interface {
-                name,
-                ifindex: message.header.index,
-            }));
-        }
-        connection.abort();
-        links.sort_by_key(|link| link.ifindex);
-        Ok(links)
-    })
+pub fn list() -> Result<Vec<Interface>, NetlinkError> {
+    let names = netlink::link_names()?.into_iter();
+    let mut links: Vec<_> = names
+        .map(|(ifindex, name)| Interface {
+            name: name.into(),
+            ifindex,
+        })
+        .collect();
+    links.sort_by_key(|link| link.ifindex);
+    Ok(links)
 }
 
 /// What a selector makes of a list of links.

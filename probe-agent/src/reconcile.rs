@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     config::{InterfaceConfig, InterfaceSelector},
-    links::{self, LinksError, Selection},
+    datapath::netlink::NetlinkError,
+    links::{self, Selection},
     manager::{Changes, Manager, ManagerError, Plan},
     source::Interface,
 };
@@ -21,7 +22,7 @@ const ASK_AGAIN: Duration = Duration::from_mins(1);
 pub enum ReconcileError {
     /// The links are not known.
     #[error(transparent)]
-    Links(#[from] LinksError),
+    Links(#[from] NetlinkError),
     /// The manager cannot change anything.
     #[error(transparent)]
     Manager(#[from] ManagerError),

@@ -48,7 +48,7 @@ pub enum LeftoverError {
 /// Call it before anything is attached: it cannot tell a dead agent's filters from a live one's.
 pub fn detach_leftovers() -> Result<usize, LeftoverError> {
     let mut removed = 0;
-    for interface in netlink::link_names()? {
+    for (_, interface) in netlink::link_names()? {
         for (direction, filter) in FILTERS {
             match tc::qdisc_detach_program(&interface, direction, filter) {
                 Ok(()) => removed += 1,

@@ -129,10 +129,8 @@ impl LinkQuestions {
 
 /// The state of all links of the caller's network namespace, by index.
 pub fn states() -> Result<HashMap<u32, LinkState>, NetlinkError> {
-    let links = netlink::links_with_counters()?.into_iter();
-    Ok(links
-        .map(|link| (link.header.index, Link::state_from_message(&link)))
-        .collect())
+    let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));
+    Ok(netlink::links_with_counters(state)?.into_iter().collect())
 }
 
 fn is_ifb_kind(info: &LinkInfo) -> bool {

@@ -62,57 +62,66 @@ impl Connection {
         let mut question = link_question();
         question.header.index = ifindex;
         let question = RouteNetlinkMessage::GetLink(question);
-        only_link(self.ask("a link", question, NLM_F_REQUEST | NLM_F_ACK)?)
+        let flags = NLM_F_REQUEST | NLM_F_ACK;
+        let mut links = self.ask("a link", question, flags, new_link)?;
+        links.pop().ok_or_else(|| NetlinkError {
+            object: "a link",
+            source: io::ErrorKind::NotFound.into(),
+        })
     }
 
-    /// Sends one message and collects the answers up to the acknowledgement or the end of the dump.
-    fn ask(
+    /// Sends one message and collects what `keep` makes of the answers, up to the acknowledgement or
+    /// the end of the dump.
+    fn ask<T>(
         &self,
         object: &'static str,
         question: RouteNetlinkMessage,
         flags: u16,
-    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        exchange(&self.socket, question, flags).map_err(|source| NetlinkError { object, source })
+        keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        exchange(&self.socket, question, flags, keep)
+            .map_err(|source| NetlinkError { object, source })
     }
 }
 
-fn only_link(answers: Vec<RouteNetlinkMessage>) -> Result<LinkMessage, NetlinkError> {
-    let link = answers.into_iter().find_map(|answer| match answer {
+fn new_link(answer: RouteNetlinkMessage) -> Option<LinkMessage> {
+    match answer {
         RouteNetlinkMessage::NewLink(link) => Some(link),
         _ => None,
-    });
-    link.ok_or_else(|| NetlinkError {
-        object: "a link",
-        source: io::ErrorKind::NotFound.into(),
-    })
+    }
 }
 
-/// All links.
-pub(super) fn links() -> Result<Vec<LinkMessage>, NetlinkError> {
-    dump_links(link_question())
+/// What `keep` makes of each link.
+pub(super) fn links<T>(keep: impl FnMut(&LinkMessage) -> T) -> Result<Vec<T>, NetlinkError> {
+    dump_links(link_question(), keep)
 }
 
-/// All links with their counters.
-pub(super) fn links_with_counters() -> Result<Vec<LinkMessage>, NetlinkError> {
-    dump_links(LinkMessage::default())
+/// The same, and the links come with their counters.
+pub(super) fn links_with_counters<T>(
+    keep: impl FnMut(&LinkMessage) -> T,
+) -> Result<Vec<T>, NetlinkError> {
+    dump_links(LinkMessage::default(), keep)
 }
 
-fn dump_links(question: LinkMessage) -> Result<Vec<LinkMessage>, NetlinkError> {
-    let answers = ask(
+/// A link takes some 17 KiB as a message, with all that the kernel tells of it. So each is looked at
+/// and dropped before the next one: a thousand together would be memory of the process for good,
+/// since what the allocator has once taken for a thread it rarely gives back.
+fn dump_links<T>(
+    question: LinkMessage,
+    mut keep: impl FnMut(&LinkMessage) -> T,
+) -> Result<Vec<T>, NetlinkError> {
+    ask(
         "the links",
         RouteNetlinkMessage::GetLink(question),
         NLM_F_REQUEST | NLM_F_DUMP,
-    )?;
-    let links = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewLink(link) => Some(link),
-        _ => None,
-    });
-    Ok(links.collect())
+        |answer| new_link(answer).map(|link| keep(&link)),
+    )
 }
 
-/// Names of all links.
-pub(super) fn link_names() -> Result<Vec<String>, NetlinkError> {
-    Ok(links()?.iter().filter_map(link_name).collect())
+/// Indices and names of all links.
+pub(crate) fn link_names() -> Result<Vec<(u32, String)>, NetlinkError> {
+    let names = links(|link| Some((link.header.index, link_name(link)?)))?;
+    Ok(names.into_iter().flatten().collect())
 }
 
 /// The filters of a link on one side of its clsact (or ingress) qdisc; none if it has no such qdisc.
@@ -123,16 +132,15 @@ pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, Netlin
         major: TcHandle::CLSACT.major,
         minor,
     };
-    let answers = ask(
+    ask(
         "the filters",
         RouteNetlinkMessage::GetTrafficFilter(question),
         NLM_F_REQUEST | NLM_F_DUMP,
-    )?;
-    let filters = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
-        _ => None,
-    });
-    Ok(filters.collect())
+        |answer| match answer {
+            RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
+            _ => None,
+        },
+    )
 }
 
 /// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
@@ -159,12 +167,7 @@ pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> 
 
 /// The same of all links that have one. The kernel always lists the qdiscs of all links.
 pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
-    let answers = ask(
-        "the qdiscs",
-        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
-        NLM_F_REQUEST | NLM_F_DUMP,
-    )?;
-    let kinds = answers.into_iter().filter_map(|answer| match answer {
+    let keep = |answer| match answer {
         RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.handle == CLSACT_HANDLE => {
             let ifindex = qdisc.header.index.cast_unsigned();
             let kind = qdisc
@@ -177,8 +180,14 @@ pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
             Some((ifindex, kind))
         }
         _ => None,
-    });
-    Ok(kinds.collect())
+    };
+    let kinds = ask(
+        "the qdiscs",
+        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
+        NLM_F_REQUEST | NLM_F_DUMP,
+        keep,
+    )?;
+    Ok(kinds.into_iter().collect())
 }
 
 pub(super) fn link_name(link: &LinkMessage) -> Option<String> {
@@ -200,19 +209,21 @@ fn link_question() -> LinkMessage {
 }
 
 /// One question over a socket of its own.
-fn ask(
+fn ask<T>(
     object: &'static str,
     question: RouteNetlinkMessage,
     flags: u16,
-) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-    Connection::open()?.ask(object, question, flags)
+    keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+) -> Result<Vec<T>, NetlinkError> {
+    Connection::open()?.ask(object, question, flags, keep)
 }
 
-fn exchange(
+fn exchange<T>(
     socket: &Socket,
     question: RouteNetlinkMessage,
     flags: u16,
-) -> io::Result<Vec<RouteNetlinkMessage>> {
+    mut keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+) -> io::Result<Vec<T>> {
     static SEQUENCE: AtomicU32 = AtomicU32::new(1);
     let mut header = NetlinkHeader::default();
     header.flags = flags;
@@ -237,7 +248,7 @@ fn exchange(
                     NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    NetlinkPayload::InnerMessage(inner) => answers.push(inner),
+                    NetlinkPayload::InnerMessage(inner) => answers.extend(keep(inner)),
                     _ => {}
                 }
             }

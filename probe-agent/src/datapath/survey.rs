@@ -74,10 +74,7 @@ impl Survey {
     /// seen is told.
     pub fn take() -> Result<Self, NetlinkError> {
         let mut hidden = BTreeSet::new();
-        let mut links: Vec<_> = netlink::links()?
-            .iter()
-            .map(SurveyedLink::from_message)
-            .collect();
+        let mut links = netlink::links(SurveyedLink::from_message)?;
         programs::add_filters(&mut links, &mut hidden);
         links.sort_by_key(|link| link.link.ifindex);
         let has_tcx = programs::add_tcx(&mut links, &mut hidden);
