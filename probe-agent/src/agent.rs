@@ -23,6 +23,7 @@ use self::watch::Watched;
 use crate::{
     api::{Api, ApiError, ApiState, BoundApi},
     config::{Config, InterfaceSelector},
+    datapath::expedite::{self, Expedite},
     flow_log::{FlowBudget, FlowLogOptions},
     link_watcher::LinkEvents,
     manager::{Manager, ManagerError, ManagerOptions},
@@ -215,6 +216,7 @@ fn manager_options(
         local_buffers: config.rotation.local_buffers,
         writeout: Box::new(move |interval| writeout.submit(Arc::new(interval))),
         on_rotation: Box::new(move |took| metrics.on_rotation(took)),
+        expedite: Expedite::new(config.capture.expedite_attach),
         ..ManagerOptions::default()
     }
 }
@@ -322,6 +324,7 @@ impl Bound {
             // removed by `probe-agent detach` or the next start.
             let detaching = spawn_blocking(move || manager.close(&[]));
             if timeout(drain.remaining(), detaching).await.is_err() {
+                expedite::put_back_own();
                 tracing::warn!("still detaching: the kernel goes on with the end of the process");
             }
             let sinks = sinks.and_then(Result::ok).unwrap_or_default();

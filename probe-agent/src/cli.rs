@@ -87,7 +87,7 @@ pub struct Cli {
 enum Command {
     Check(CheckArgs),
     Completions(CompletionsArgs),
-    /// Remove what an agent that was killed has left attached (kernels before 6.6)
+    /// Undo what an agent that was killed has left: filters (kernels before 6.6), expedited RCU
     Detach,
     Flows(FlowsArgs),
     Man(ManArgs),

@@ -111,6 +111,9 @@ pub struct CaptureConfig {
     pub max_flows: usize,
     /// Flows over all interfaces before new ones are folded, likewise.
     pub max_flows_total: usize,
+    /// Expedites grace periods of RCU, for the whole machine, while many interfaces are attached or
+    /// detached.
+    pub expedite_attach: bool,
 }
 
 /// Size of the cache of open records in the kernel.

@@ -8,6 +8,7 @@ pub mod bank;
 pub mod cache;
 pub mod counters;
 pub mod cpus;
+pub mod expedite;
 pub mod footprint;
 pub mod jiffies;
 pub mod leftovers;

@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::{
     capture::{Capture, History},
     config::{InterfaceConfig, LocalBuffersConfig},
+    datapath::expedite::Expedite,
     drain::DrainThread,
     flow::{FlowMap, FlowRow},
     flow_log::{FlowBudget, FlowLogOptions},
@@ -51,6 +52,8 @@ pub struct ManagerOptions {
     pub writeout: Box<dyn Fn(Interval) + Send + Sync>,
     /// Told how long each rotation took.
     pub on_rotation: Box<dyn Fn(Duration) + Send + Sync>,
+    /// Hurries the kernel when many interfaces are attached or detached.
+    pub expedite: Expedite,
     /// Wall clock.
     pub clock: fn() -> Timestamp,
 }
@@ -63,6 +66,7 @@ impl Default for ManagerOptions {
             local_buffers: LocalBuffersConfig::default(),
             writeout: Box::new(drop),
             on_rotation: Box::new(|_| {}),
+            expedite: Expedite::default(),
             clock: Timestamp::now,
         }
     }

@@ -9,6 +9,8 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::datapath::expedite;
+
 /// What asked the agent to stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StopSignal {
@@ -111,6 +113,7 @@ impl Signals {
             while self.stop().now_or_never().is_some() {}
             let stop = self.stop().await;
             warn!(signal = %stop, "second signal, exiting without the rest of the drain");
+            expedite::put_back_own();
             process::exit(stop.exit_code());
         });
     }

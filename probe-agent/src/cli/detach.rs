@@ -1,18 +1,23 @@
-//! `probe-agent detach`: removes what an agent that was killed has left attached.
+//! `probe-agent detach`: removes what an agent that was killed has left behind.
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use super::print;
 use crate::datapath::{
-    detach_leftovers,
+    detach_leftovers, expedite,
     survey::{ProgramHook, Survey},
 };
 
-/// Detaches. Where the kernel has links for all hooks there is never anything to do: they went with
-/// the process that held them.
+/// Puts grace periods of RCU back, and detaches. Where the kernel has links for all hooks none are
+/// left: they went with the process that held them.
 pub(super) fn run() -> anyhow::Result<ExitCode> {
+    let left = expedite::put_back_leftover()
+        .context("an agent that was killed has left grace periods of RCU expedited")?;
+    if let Some(leftover) = left {
+        print(&format!("{leftover}\n"))?;
+    }
     if let Some(holder) = living_agent()? {
         bail!("{holder} is capturing with these programs: stop it first");
     }

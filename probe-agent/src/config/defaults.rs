@@ -67,6 +67,7 @@ impl Default for CaptureConfig {
             port_aggregation: true,
             max_flows: 1_000_000,
             max_flows_total: 4_000_000,
+            expedite_attach: false,
         }
     }
 }

@@ -214,6 +214,9 @@ fn capture(node: &Node, problems: &mut Collector) -> CaptureConfig {
         max_flows_total: section
             .read("max_flows_total", problems, integer(1..=1_000_000_000))
             .unwrap_or(default.max_flows_total),
+        expedite_attach: section
+            .read("expedite_attach", problems, boolean)
+            .unwrap_or(default.expedite_attach),
     }
 }
 

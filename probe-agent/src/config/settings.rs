@@ -127,6 +127,7 @@ impl Settings {
             port_aggregation,
             max_flows,
             max_flows_total,
+            expedite_attach,
         } = capture;
         let ring_buffer = size_text(u64::from(*ring_buffer_bytes));
         self.add("capture.ring_buffer", ring_buffer);
@@ -138,6 +139,7 @@ impl Settings {
         self.add("capture.port_aggregation", port_aggregation);
         self.add("capture.max_flows", max_flows);
         self.add("capture.max_flows_total", max_flows_total);
+        self.add("capture.expedite_attach", expedite_attach);
         self.rotation(rotation);
         for (position, sink) in writeout.iter().enumerate() {
             self.sink(position, sink);

@@ -131,6 +131,8 @@ impl Manager {
         // Names are free before they are given to others: links may even swap theirs.
         let moving = moves.iter().map(|update| &update.old);
         let ending: Vec<_> = plan.ending.iter().chain(moving).cloned().collect();
+        let changing = ending.len() + replacements.len() + plan.enabled.len();
+        let _batch = self.options.expedite.batch("attaching", changing);
         let ended = Instant::now();
         self.end_captures(&ending)?;
         let mut changes = Changes::default();
@@ -192,6 +194,8 @@ impl Manager {
     pub fn close(&self, ifaces: &[&str]) -> Result<(), ManagerError> {
         let _updating = self.updating.lock();
         self.end_captures(&self.captures(ifaces))?;
+        let ended = self.inner.lock().ended.len();
+        let _batch = self.options.expedite.batch("detaching", ended);
         self.detach_ended();
         Ok(())
     }

@@ -17,9 +17,14 @@ impl Manager {
     pub fn supervise(&self, now: Instant) {
         let mut inner = self.inner.lock();
         inner.look(now);
-        let lost: Vec<_> = inner.captures.values().cloned().collect();
-        for capture in lost.iter().filter(|capture| capture.wants_attempt(now)) {
-            inner.reattach(capture, now);
+        let captures = inner.captures.values();
+        let lost: Vec<_> = captures
+            .filter(|capture| capture.wants_attempt(now))
+            .cloned()
+            .collect();
+        let _batch = self.options.expedite.batch("attaching again", lost.len());
+        for capture in lost {
+            inner.reattach(&capture, now);
         }
     }
 }

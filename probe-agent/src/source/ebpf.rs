@@ -26,7 +26,7 @@ use crate::{
         attach::{self, Attached},
         bank::BankSwitch,
         counters::KernelCounters,
-        cpus, detach_leftovers, footprint, jiffies,
+        cpus, detach_leftovers, expedite, footprint, jiffies,
         link::{self, LinkQuestions},
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
@@ -73,6 +73,14 @@ impl EbpfSource {
             Ok(0) => {}
             Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
             Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
+        }
+        match expedite::put_back_leftover() {
+            Ok(None) => {}
+            Ok(Some(leftover)) => tracing::warn!("{leftover}"),
+            Err(error) => tracing::warn!(
+                %error,
+                "an earlier run has left grace periods of RCU expedited: write 0 there, as root"
+            ),
         }
         Self::with_options(load_options(config))
             .map_err(|error| SourceError::Unusable(error.to_string()))

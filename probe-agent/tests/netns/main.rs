@@ -31,6 +31,7 @@ mod bad_input;
 mod churn;
 mod crash;
 mod day;
+mod expedite;
 mod exposition;
 mod flood;
 mod foreign;
