@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Registry, TextEncoder,
+    IntGaugeVec, TextEncoder,
 };
 
 use crate::{
@@ -34,7 +34,7 @@ pub use count::{Direction, Issue};
 use names::Names;
 pub use names::{EXPIRE_AFTER, MAX_INTERFACES, OTHER};
 use process::ProcessCounts;
-use series::{Maker, labels};
+use series::{Families, Maker, labels};
 
 /// Bounds of the buckets of the rotation's duration, in seconds.
 pub const ROTATION_BUCKETS: [f64; 10] =
@@ -73,9 +73,9 @@ pub struct MetricsOptions {
     pub disable_iface_tracking: bool,
 }
 
-/// All metrics of the agent, in a registry of their own.
+/// All metrics of the agent.
 pub struct Metrics {
-    registry: Registry,
+    families: Families,
     with_iface: bool,
     packets_processed: IntCounterVec,
     packets_dropped: IntCounterVec,
@@ -132,10 +132,10 @@ struct LastScrape {
 impl Metrics {
     /// Makes and registers all metrics.
     pub fn new(options: MetricsOptions) -> Self {
-        let registry = Registry::new();
+        let mut families = Families::new();
         let with_iface = !options.disable_iface_tracking;
-        let make = Maker {
-            registry: &registry,
+        let mut make = Maker {
+            families: &mut families,
             with_iface,
         };
         let build = make.vector(&table::BUILD_INFO, IntGaugeVec::new);
@@ -183,7 +183,7 @@ impl Metrics {
             process_max_files: make.gauge(&table::PROCESS_MAX_FILES),
             process_threads: make.gauge(&table::PROCESS_THREADS),
             last_scrape: Mutex::default(),
-            registry,
+            families,
         }
     }
 
@@ -214,7 +214,15 @@ impl Metrics {
         self.on_interfaces(status, &mut last, now);
         self.on_process(&mut last.process);
         self.on_sinks(sinks, &mut last.sinks);
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        self.encode()
+    }
+
+    fn encode(&self) -> prometheus::Result<String> {
+        let mut text = String::new();
+        for family in self.families.values() {
+            TextEncoder::new().encode_utf8(&family.gather(), &mut text)?;
+        }
+        Ok(text)
     }
 
     fn on_interfaces(&self, status: Status, last: &mut LastScrape, now: Instant) {
