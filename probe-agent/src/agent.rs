@@ -15,7 +15,7 @@ mod watch;
 use parking_lot::Mutex;
 use tokio::{
     runtime::{Handle, Runtime},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -32,7 +32,7 @@ use crate::{
     reconcile::{ReconcileError, Reconciler},
     reload::{ConfigFile, LiveSettings, Reloader},
     schedule::{IntervalSetting, Schedule},
-    shutdown::{Drain, DrainOutcome},
+    shutdown::{Drain, DrainOutcome, Signals, exit_while_starting},
     source::{Source, SourceError},
     watchdog::Watchdog,
     writeout::{QueuePolicy, SinkReport, Writeout, WriteoutError, open_sinks},
@@ -101,6 +101,8 @@ pub struct Bound {
     interval: IntervalSetting,
     flush_interval: Duration,
     link_events: Option<LinkEvents>,
+    /// Has the signals until the shutdown has them.
+    starting: Option<JoinHandle<()>>,
 }
 
 /// How a run ended.
@@ -161,6 +163,9 @@ pub fn bind_with_file(
     let link_events = LinkEvents::subscribe()
         .inspect_err(|error| tracing::warn!(%error, "no events about links: looking at them every few seconds"))
         .ok();
+    let starting = config.capture.expedite_attach.then(Signals::new);
+    let starting = starting.transpose()?.map(exit_while_starting);
+    let starting = starting.map(|starting| runtime.spawn(starting));
     drop(inside_runtime);
     reconciler.reconcile(&[])?;
     let reconciler = Arc::new(Mutex::new(reconciler));
@@ -192,6 +197,7 @@ pub fn bind_with_file(
         interval,
         flush_interval,
         link_events,
+        starting,
     })
 }
 
@@ -275,6 +281,7 @@ impl Bound {
             interval,
             flush_interval,
             link_events,
+            starting,
         } = self;
         let watched = Watched {
             manager: manager.clone(),
@@ -287,6 +294,9 @@ impl Bound {
         let outcome = runtime.block_on(async {
             // Before anybody is told that the agent is ready: what asks it to stop may come at once.
             let shutdown = shutdown();
+            if let Some(starting) = starting {
+                starting.abort();
+            }
             let (stop_api, api_stopped) = tokio::sync::oneshot::channel::<()>();
             let readiness = state.readiness.clone();
             let served = tokio::spawn(api.serve(state, async {

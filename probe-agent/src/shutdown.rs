@@ -119,6 +119,17 @@ impl Signals {
     }
 }
 
+/// Ends the process by the first signal to stop, while it starts: as the signal would do by itself, but
+/// for grace periods of RCU, which are put back before. Meant to be aborted when the start is over.
+pub async fn exit_while_starting(mut signals: Signals) {
+    loop {
+        if let Request::Stop(stop) = signals.request().await {
+            expedite::put_back_own();
+            process::exit(stop.exit_code());
+        }
+    }
+}
+
 /// The steps of the drain, which share one deadline. They run one after the other, in the reverse
 /// order of the start.
 pub struct Drain {

@@ -182,6 +182,26 @@ fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
     assert_eq!(agent.terminate().code(), Some(0));
 }
 
+/// Ctrl-C while it starts, before it would drain.
+#[test]
+fn a_signal_while_attaching_puts_it_back() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let Some(_setting) = Setting::take() else {
+        return;
+    };
+    let lab = lab_with_links();
+    let fast = installation(true);
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let mut agent = fast.spawn(&lab.host, &[], Path::new(BINARY));
+        wait_for_mark(MARK + agent.id(), &mut agent);
+        agent.signal(signal);
+        assert_eq!(agent.wait("it ends").code(), Some(code));
+        assert_eq!(Setting::read(), 0);
+    }
+}
+
 /// The commands of a setting of the drop-in, as the shell gets them.
 fn drop_in(name: &str) -> String {
     let prefix = format!("{name}=-+/bin/sh -c '");
@@ -253,12 +273,13 @@ fn what_cannot_be_written_is_told_once() {
     let wrapper = ["unshare", "--mount", "sh", "-c", script, "sh"];
     let (seen, mut agent) = seen_during(|| {
         let agent = fast.spawn(&lab.host, &wrapper, Path::new(BINARY));
-        eventually("all are captured", || {
-            (fast.log().matches("capture started").count() == 2 * PAIRS).then_some(())
+        eventually("it is ready", || {
+            fast.log().contains("serving the API").then_some(())
         });
         agent
     });
     assert!(seen.is_empty(), "{seen:?}");
+    assert_eq!(fast.log().matches("capture started").count(), 2 * PAIRS);
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait("it ends").code(), Some(0));
     let log = fast.log();
