@@ -61,12 +61,7 @@ impl FlowLogOptions {
     where
         EpHash<N>: FlowKey,
     {
-        let key = Packed::<N>::pack(key);
-        if self.port_aggregation {
-            key.aggregate_ports()
-        } else {
-            key
-        }
+        Packed::<N>::pack(key, self.port_aggregation)
     }
 }
 

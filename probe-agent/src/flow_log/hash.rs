@@ -30,9 +30,17 @@ impl KeyHasher {
         folded_product(product, third)
     }
 
+    /// The hash of a flow between two IPv6 addresses, in an order that both directions share.
+    #[inline]
+    pub(super) fn hash_ordered(&self, low: [u64; 2], high: [u64; 2], rest: u64) -> u64 {
+        let [first, second, third, ..] = self.seeds;
+        let (low, high) = (self.hash_addr(low) ^ rest, self.hash_addr(high));
+        folded_product(folded_product(low ^ first, high ^ second), third)
+    }
+
     /// An IPv6 address in a word.
     #[inline]
-    pub(super) fn hash_addr(&self, addr: [u64; 2]) -> u64 {
+    fn hash_addr(&self, addr: [u64; 2]) -> u64 {
         let [.., first, second] = self.seeds;
         folded_product(addr[0] ^ first, addr[1] ^ second)
     }
@@ -58,7 +66,7 @@ mod tests {
     where
         EpHash<N>: FlowKey,
     {
-        <EpHash<N> as FlowKey>::Packed::pack(key).hash(hasher)
+        <EpHash<N> as FlowKey>::Packed::pack(key, false).hash(hasher)
     }
 
     fn key<const N: usize>(src: [u8; N], dst: [u8; N], ports: (u16, u16), proto: u8) -> EpHash<N> {

@@ -32,21 +32,18 @@ pub(super) trait PackedKey: Copy + Debug + Eq {
     /// A type aligned as flows with this key are.
     type Alignment: Copy + Debug;
 
-    fn pack(key: &Self::Key) -> Self;
+    /// Packs a key, or what [`EpHash::aggregate_ports`] makes of it.
+    fn pack(key: &Self::Key, aggregate_ports: bool) -> Self;
 
     fn unpack(self) -> Self::Key;
 
     /// See [`EpHash::reverse`].
     fn reverse(self) -> Self;
 
-    /// See [`EpHash::aggregate_ports`].
-    fn aggregate_ports(self) -> Self;
-
     fn ip_protocol(self) -> u8;
 
     /// Whether the key is another one or, if `either_way`, its reverse. Which of the two nobody can
-    /// predict, so the other one is turned round by masks if the sources differ. (Where two comparisons
-    /// are or-ed, the compiler makes a branch of each.)
+    /// predict, so nothing branches on that.
     fn is(self, other: Self, either_way: bool) -> bool;
 
     /// The hash of the key, which is that of its reverse.
@@ -86,6 +83,19 @@ impl PackedV4 {
         (end >> V4_PORT_SHIFT) as u16
     }
 
+    /// See [`EpHash::aggregate_ports`].
+    #[inline]
+    fn aggregate_ports(self) -> Self {
+        const PORT: u64 = 0xffff << V4_PORT_SHIFT;
+        let is_common = |end: u64| is_common_service((end >> V4_PORT_SHIFT) as u32);
+        let (src, dst) = (is_common(self.src), is_common(self.dst));
+        let dst_if_src = select_unpredictable(src, self.dst & !PORT, self.dst);
+        Self {
+            src: select_unpredictable(dst, self.src & !PORT, self.src),
+            dst: select_unpredictable(dst, self.dst, dst_if_src),
+        }
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "the piece is cut out")]
     const fn split(end: u64) -> ([u8; 4], [u8; 2]) {
         ((end as u32).to_le_bytes(), Self::port(end).to_le_bytes())
@@ -97,14 +107,19 @@ impl PackedKey for PackedV4 {
     type Alignment = Line;
 
     #[inline]
-    fn pack(key: &EpHash<4>) -> Self {
+    fn pack(key: &EpHash<4>, aggregate_ports: bool) -> Self {
         let octets: [u8; 13] = zerocopy::transmute!(*key);
         let dst = word(octets, 5) >> 8;
         let src_alone = word(octets, 0) & ((1 << V4_PROTOCOL_SHIFT) - 1);
         let protocol = dst >> V4_PROTOCOL_SHIFT << V4_PROTOCOL_SHIFT;
-        Self {
+        let key = Self {
             src: src_alone | protocol,
             dst,
+        };
+        if aggregate_ports {
+            key.aggregate_ports()
+        } else {
+            key
         }
     }
 
@@ -117,18 +132,6 @@ impl PackedKey for PackedV4 {
             dst_addr,
             dst_port,
             ip_protocol: self.ip_protocol(),
-        }
-    }
-
-    #[inline]
-    fn aggregate_ports(self) -> Self {
-        const PORT: u64 = 0xffff << V4_PORT_SHIFT;
-        let is_common = |end: u64| is_common_service((end >> V4_PORT_SHIFT) as u32);
-        let (src, dst) = (is_common(self.src), is_common(self.dst));
-        let dst_if_src = select_unpredictable(src, self.dst & !PORT, self.dst);
-        Self {
-            src: select_unpredictable(dst, self.src & !PORT, self.src),
-            dst: select_unpredictable(dst, self.dst, dst_if_src),
         }
     }
 
@@ -146,6 +149,8 @@ impl PackedKey for PackedV4 {
         (self.src >> V4_PROTOCOL_SHIFT) as u8
     }
 
+    /// The other one is turned round by masks if the sources differ. (Where two comparisons are or-ed,
+    /// the compiler makes a branch of each.)
     #[inline]
     fn is(self, other: Self, either_way: bool) -> bool {
         let is_turned = (self.src != other.src) & either_way;
@@ -164,23 +169,46 @@ impl PackedKey for PackedV4 {
 #[repr(align(64))]
 pub(super) struct Line;
 
-/// An IPv6 key.
+/// An IPv6 key. Its ends lie in the order of their addresses, and of their ports where those are the
+/// same, whichever is the source: so it is compared with a key and with its reverse at once. It has
+/// more words than there are registers to turn them round in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct PackedV6 {
-    src: [u64; 2],
-    dst: [u64; 2],
-    /// In network order, that of the source in the low half.
-    ports: u32,
-    ip_protocol: u8,
+    low: [u64; 2],
+    high: [u64; 2],
+    /// From the low bits on: the port of the low end and that of the high one, in network order, the
+    /// protocol, and [`V6_TURNED`].
+    rest: u64,
 }
 
+const V6_PORT_BITS: u32 = 16;
+const V6_PROTOCOL_SHIFT: u32 = 32;
+/// The high end is the source.
+const V6_TURNED: u64 = 1 << 40;
+
 impl PackedV6 {
-    /// In network order: that of the source and that of the destination.
+    /// In network order: that of the low end and that of the high one.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the pieces are cut out")]
-    const fn split(ports: u32) -> (u16, u16) {
-        (ports as u16, (ports >> 16) as u16)
+    const fn ports(self) -> (u16, u16) {
+        (self.rest as u16, (self.rest >> V6_PORT_BITS) as u16)
     }
+
+    const fn is_turned(self) -> bool {
+        self.rest & V6_TURNED != 0
+    }
+}
+
+/// The ports of source and destination, in network order, as [`EpHash::aggregate_ports`] leaves them.
+#[inline]
+fn aggregated((src, dst): (u16, u16), ip_protocol: u8) -> (u16, u16) {
+    let is_common = |port| is_common_service(u32::from(port) | u32::from(ip_protocol) << 16);
+    let (src_is_common, dst_is_common) = (is_common(src), is_common(dst));
+    let dst_if_src = select_unpredictable(src_is_common, 0, dst);
+    (
+        select_unpredictable(dst_is_common, 0, src),
+        select_unpredictable(dst_is_common, dst, dst_if_src),
+    )
 }
 
 #[inline]
@@ -188,82 +216,91 @@ fn words(addr: [u8; 16]) -> [u64; 2] {
     zerocopy::transmute!(addr)
 }
 
+/// Whether an address comes after another one.
+#[inline]
+const fn is_behind(addr: [u64; 2], other: [u64; 2]) -> bool {
+    const fn number([low, high]: [u64; 2]) -> u128 {
+        low as u128 | (high as u128) << 64
+    }
+    number(addr) > number(other)
+}
+
+/// Whether an end comes after another one of the same address. Seldom asked, and so the compiler makes
+/// a branch of it and not some more instructions for each record.
+#[cold]
+const fn has_port_behind(port: u16, other: u16) -> bool {
+    port > other
+}
+
 impl PackedKey for PackedV6 {
     type Key = EpHash<16>;
     type Alignment = u64;
 
     #[inline]
-    fn pack(key: &EpHash<16>) -> Self {
-        let port = |port| u32::from(u16::from_le_bytes(port));
+    fn pack(key: &EpHash<16>, aggregate_ports: bool) -> Self {
+        let port = u16::from_le_bytes;
+        let mut ports = (port(key.src_port), port(key.dst_port));
+        if aggregate_ports {
+            ports = aggregated(ports, key.ip_protocol);
+        }
+        let (src_port, dst_port) = ports;
+        let (src, dst) = (words(key.src_addr), words(key.dst_addr));
+        let is_turned = if src == dst {
+            has_port_behind(src_port, dst_port)
+        } else {
+            is_behind(src, dst)
+        };
+        let select = |turned, straight| select_unpredictable(is_turned, turned, straight);
+        let ports = u32::from(src_port) | u32::from(dst_port) << V6_PORT_BITS;
+        let ports = ports.rotate_left(u32::from(is_turned) * V6_PORT_BITS);
+        let protocol = u64::from(key.ip_protocol) << V6_PROTOCOL_SHIFT;
+        let turned = u64::from(is_turned) * V6_TURNED;
         Self {
-            src: words(key.src_addr),
-            dst: words(key.dst_addr),
-            ports: port(key.src_port) | port(key.dst_port) << 16,
-            ip_protocol: key.ip_protocol,
+            low: [select(dst[0], src[0]), select(dst[1], src[1])],
+            high: [select(src[0], dst[0]), select(src[1], dst[1])],
+            rest: u64::from(ports) | protocol | turned,
         }
     }
 
     fn unpack(self) -> EpHash<16> {
-        let (src_port, dst_port) = Self::split(self.ports);
-        EpHash {
-            src_addr: zerocopy::transmute!(self.src),
-            src_port: src_port.to_le_bytes(),
-            dst_addr: zerocopy::transmute!(self.dst),
-            dst_port: dst_port.to_le_bytes(),
-            ip_protocol: self.ip_protocol,
-        }
+        let (low_port, high_port) = self.ports();
+        let key = EpHash {
+            src_addr: zerocopy::transmute!(self.low),
+            src_port: low_port.to_le_bytes(),
+            dst_addr: zerocopy::transmute!(self.high),
+            dst_port: high_port.to_le_bytes(),
+            ip_protocol: self.ip_protocol(),
+        };
+        if self.is_turned() { key.reverse() } else { key }
     }
 
-    #[inline]
     fn reverse(self) -> Self {
-        Self {
-            src: self.dst,
-            dst: self.src,
-            ports: self.ports.rotate_left(16),
-            ip_protocol: self.ip_protocol,
+        let (low_port, high_port) = self.ports();
+        if self.low == self.high && low_port == high_port {
+            return self;
         }
-    }
-
-    #[inline]
-    fn aggregate_ports(self) -> Self {
-        let is_common =
-            |port: u16| is_common_service(u32::from(port) | u32::from(self.ip_protocol) << 16);
-        let (src, dst) = Self::split(self.ports);
-        let (src, dst) = (is_common(src), is_common(dst));
-        let without_dst = select_unpredictable(src, self.ports & 0xffff, self.ports);
         Self {
-            ports: select_unpredictable(dst, self.ports & !0xffff, without_dst),
+            rest: self.rest ^ V6_TURNED,
             ..self
         }
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the piece is cut out")]
     fn ip_protocol(self) -> u8 {
-        self.ip_protocol
+        (self.rest >> V6_PROTOCOL_SHIFT) as u8
     }
 
     #[inline]
     fn is(self, other: Self, either_way: bool) -> bool {
-        let differing = |one: [u64; 2], other: [u64; 2]| (one[0] ^ other[0]) | (one[1] ^ other[1]);
-        let src_port = (self.ports ^ other.ports) << 16;
-        let is_turned = (differing(self.src, other.src) | u64::from(src_port) != 0) & either_way;
-        let mask = u64::from(is_turned).wrapping_neg();
-        let turn = [0, 1].map(|word| (other.src[word] ^ other.dst[word]) & mask);
-        let turned = |addr: [u64; 2]| [addr[0] ^ turn[0], addr[1] ^ turn[1]];
-        let rotation = u32::from(is_turned) * 16;
-        let ports = self.ports ^ other.ports.rotate_left(rotation);
-        let rest = u64::from(ports) | u64::from(self.ip_protocol ^ other.ip_protocol);
-        let addrs = differing(self.src, turned(other.src)) | differing(self.dst, turned(other.dst));
-        addrs | rest == 0
+        let no_matter = u64::from(either_way) * V6_TURNED;
+        let differing = (self.rest ^ other.rest) & !no_matter;
+        self.low == other.low && self.high == other.high && differing == 0
     }
 
     #[inline]
     fn hash(self, hasher: &KeyHasher) -> u64 {
-        let (src, dst) = Self::split(self.ports);
-        let port = |port: u16| u64::from(port) | u64::from(self.ip_protocol) << 16;
-        let src = hasher.hash_addr(self.src) ^ port(src);
-        let dst = hasher.hash_addr(self.dst) ^ port(dst);
-        hasher.hash_ends(src, dst)
+        hasher.hash_ordered(self.low, self.high, self.rest & !V6_TURNED)
     }
 }
 
@@ -292,24 +329,22 @@ mod tests {
     where
         EpHash<N>: FlowKey,
     {
-        let pack = <EpHash<N> as FlowKey>::Packed::pack;
-        assert_eq!(pack(&key).unpack(), key);
-        assert_eq!(pack(&key).ip_protocol(), key.ip_protocol);
-        assert_eq!(pack(&key).reverse(), pack(&key.reverse()));
-        assert_eq!(pack(&key).aggregate_ports(), pack(&key.aggregate_ports()));
+        let pack = |key: EpHash<N>| <EpHash<N> as FlowKey>::Packed::pack(&key, false);
+        assert_eq!(pack(key).unpack(), key);
+        assert_eq!(pack(key).ip_protocol(), key.ip_protocol);
+        assert_eq!(pack(key).reverse(), pack(key.reverse()));
+        let aggregated = <EpHash<N> as FlowKey>::Packed::pack(&key, true);
+        assert_eq!(aggregated, pack(key.aggregate_ports()));
     }
 
     fn compares_the_same<const N: usize>(key: EpHash<N>, other: EpHash<N>)
     where
         EpHash<N>: FlowKey,
     {
-        let pack = <EpHash<N> as FlowKey>::Packed::pack;
+        let pack = |key: EpHash<N>| <EpHash<N> as FlowKey>::Packed::pack(&key, false);
         let is_reverse = key == other.reverse();
-        assert_eq!(pack(&key).is(pack(&other), false), key == other);
-        assert_eq!(
-            pack(&key).is(pack(&other), true),
-            key == other || is_reverse
-        );
+        assert_eq!(pack(key).is(pack(other), false), key == other);
+        assert_eq!(pack(key).is(pack(other), true), key == other || is_reverse);
     }
 
     /// Keys that have much in common.
@@ -336,6 +371,8 @@ mod tests {
         fn packed_keys_do_as_keys_do(v4 in key::<4>(), v6 in key::<16>()) {
             does_the_same(v4);
             does_the_same(v6);
+            does_the_same(EpHash { dst_addr: v4.src_addr, ..v4 });
+            does_the_same(EpHash { dst_addr: v6.src_addr, ..v6 });
         }
 
         #[test]
@@ -345,6 +382,7 @@ mod tests {
         ) {
             compares_the_same(v4[0], v4[1]);
             compares_the_same(v6[0], v6[1]);
+            does_the_same(v6[0]);
         }
     }
 }

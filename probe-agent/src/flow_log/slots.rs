@@ -256,13 +256,14 @@ mod tests {
     };
 
     fn key(number: u8) -> PackedV4 {
-        PackedV4::pack(&EpHash {
+        let key = EpHash {
             src_addr: [10, 0, 0, number],
             src_port: [1, 0],
             dst_addr: [20, 0, 0, number / 7],
             dst_port: [2, 0],
             ip_protocol: 6,
-        })
+        };
+        PackedV4::pack(&key, false)
     }
 
     fn flow(packets: u64) -> Flow {
