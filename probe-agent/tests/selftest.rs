@@ -42,8 +42,10 @@ fn code(object: &[u8]) -> Vec<Range<usize>> {
     let file = object::File::parse(object).expect("an ELF file");
     let sections = file.sections();
     let code = sections.filter(|section| section.kind() == SectionKind::Text);
-    code.filter_map(|section| section.file_range())
-        .map(|(start, len)| start as usize..(start + len) as usize)
+    let ranges = code.filter_map(|section| section.file_range());
+    let place = |offset| usize::try_from(offset).expect("it is in the file");
+    ranges
+        .map(|(start, len)| place(start)..place(start + len))
         .collect()
 }
 
