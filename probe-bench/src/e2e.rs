@@ -1,39 +1,33 @@
 //! `bench e2e`: all CPU time that the machine spends because somebody watches a link.
 //!
-//! A generator sends frames of many flows at a steady rate through a veth pair; nobody, the agent
-//! and other probes watch the receiving end in turn. What is compared is the CPU time of the
-//! generator (in whose time the kernel handles the frames, hooks included), of the probe and of the
-//! kernel's own threads, above that with nobody. The time of others on the machine is not in it.
+//! A generator sends frames of many flows at a steady rate through a veth pair; nobody, an empty
+//! program, the agent and other probes watch the receiving end in turn. What is compared is the CPU
+//! time of the generator (in whose time the kernel handles the frames, hooks included), of the probe
+//! and of the kernel's own threads, above that with nobody: on the same link, half before and half
+//! behind. The time of others on the machine is not in it.
 
 mod flood;
 mod generator;
+mod measure;
 mod probes;
-
-use std::{thread, time::Duration};
 
 use anyhow::Result;
 use serde_json::{Value, json};
 
 use self::{
-    generator::{Generator, Until},
-    probes::{Kind, Told, start},
+    measure::{Cost, Measured, Traffic, measure},
+    probes::Kind,
 };
 use crate::{
     Common, command,
     facts::Facts,
-    lab::{LINK, Lab},
-    process::{kernel_threads_ns, machine_ns},
     programs::Flows,
     report::{self, Table, Verdict},
-    stats::median,
+    stats::{median, middle_half},
 };
 
 /// What the agent may cost over the best peer.
 const OVER_BEST_PEER: f64 = 1.0 / 12.0;
-/// What probes do after the last packet belongs to it, too: flushing, draining.
-const AFTERMATH: Duration = Duration::from_millis(1500);
-/// Fills caches and maps before a measurement, in seconds.
-const WARM_UP_S: f64 = 0.3;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -67,20 +61,6 @@ pub(crate) struct Args {
     max_flows: u64,
 }
 
-/// One measurement.
-struct Measured {
-    /// ns per packet: generator, probe and kernel threads.
-    cpu: f64,
-    /// ns per packet: whatever the machine did.
-    machine: f64,
-    /// ns per packet of the probe's own processes.
-    own: f64,
-    rss_mib: f64,
-    /// Packets that the link has received, warm-up included.
-    received: u64,
-    told: Told,
-}
-
 /// All measurements of a probe with a number of flows.
 struct Row {
     flows: u32,
@@ -104,8 +84,8 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
             &[1000, 1 << 16, 1_000_000]
         });
     }
-    let rounds = args.rounds.unwrap_or(if common.short { 1 } else { 3 });
-    let seconds = args.seconds.unwrap_or(if common.short { 2.0 } else { 5.0 });
+    let rounds = args.rounds.unwrap_or(if common.short { 1 } else { 5 });
+    let seconds = args.seconds.unwrap_or(if common.short { 2.0 } else { 3.0 });
     let mut rows = Vec::new();
     for flows in flows {
         rows.extend(kinds.iter().map(|kind| Row {
@@ -125,7 +105,12 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
                 row.kind.name(),
                 row.flows
             );
-            let measured = measure(args, common, row, seconds)?;
+            let traffic = Traffic {
+                flows: Flows::Random(row.flows),
+                rate: args.rate,
+                seconds,
+            };
+            let measured = measure(common, &row.kind, &args.capture, traffic)?;
             row.measured.push(measured);
         }
     }
@@ -134,14 +119,14 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
         "rounds": rounds,
         "seconds": seconds,
         "rate": args.rate,
-        "results": rows.iter().map(|row| row.json(&rows)).collect::<Vec<_>>(),
+        "results": rows.iter().map(Row::json).collect::<Vec<_>>(),
     });
     report::finish(common, &facts, "e2e", numbers, &verdicts(common, &rows))
 }
 
 /// The probes that take part; those that are not installed are named.
 fn kinds(args: &Args, common: &Common) -> Vec<Kind> {
-    let mut kinds = vec![Kind::None, Kind::Probe];
+    let mut kinds = vec![Kind::None, Kind::Empty, Kind::Probe];
     if !common.short {
         kinds.extend([Kind::Softflowd, Kind::Nfpcapd, Kind::Pmacctd]);
     }
@@ -159,59 +144,26 @@ fn kinds(args: &Args, common: &Common) -> Vec<Kind> {
     kinds
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "less than 2^52 ns, which are 52 days, and no negative number of packets"
-)]
-fn measure(args: &Args, common: &Common, row: &Row, seconds: f64) -> Result<Measured> {
-    let lab = Lab::new()?;
-    let mut generator = Generator::new(&common.programs, &lab, LINK)?;
-    let mut probe = start(&row.kind, &lab, &common.agent, &args.capture)?;
-    let before = generator.received()?;
-    let flows = Flows::Random(row.flows);
-    generator.send(flows, Until::Seconds(WARM_UP_S), args.rate)?;
-    thread::sleep(AFTERMATH);
-    let packets = (seconds * f64::from(args.rate)) as u64;
-    let (own, kernel, machine) = (probe.cpu_ns(), kernel_threads_ns(), machine_ns());
-    let sent = generator.send(flows, Until::Packets(packets), args.rate)?;
-    thread::sleep(AFTERMATH);
-    let own = probe.cpu_ns() - own;
-    let kernel = kernel_threads_ns().saturating_sub(kernel);
-    let machine = machine_ns() - machine;
-    let per_packet = |ns: f64| ns / sent.packets as f64;
-    Ok(Measured {
-        cpu: per_packet(sent.cpu_ns + own as f64 + kernel as f64),
-        machine: per_packet(machine as f64),
-        own: per_packet(own as f64),
-        rss_mib: probe.rss_bytes() as f64 / f64::from(1 << 20),
-        received: generator.received()? - before,
-        told: probe.told()?,
-    })
-}
-
 impl Row {
     fn median(&self, value: impl Fn(&Measured) -> f64) -> f64 {
         median(&self.measured.iter().map(value).collect::<Vec<_>>())
     }
 
-    /// What it costs above nobody, round by round.
-    fn above_none(&self, rows: &[Self], value: impl Fn(&Measured) -> f64) -> f64 {
-        let none = rows
-            .iter()
-            .find(|row| row.flows == self.flows && row.kind == Kind::None);
-        let none = none.map_or(&[][..], |row| &row.measured);
-        let pairs = self.measured.iter().zip(none);
-        median(
-            &pairs
-                .map(|(own, none)| value(own) - value(none))
-                .collect::<Vec<_>>(),
-        )
+    /// What it costs above nobody.
+    fn above_none(&self, value: impl Fn(&Cost) -> f64) -> f64 {
+        self.median(|it| value(&it.with) - value(&it.without))
     }
 
-    fn cost(&self, rows: &[Self]) -> f64 {
-        self.above_none(rows, |it| it.cpu)
+    fn cost(&self) -> f64 {
+        self.above_none(|it| it.cpu)
+    }
+
+    /// The same with its middle half, for people.
+    fn cost_with_quartiles(&self) -> String {
+        let costs = self.measured.iter().map(|it| it.with.cpu - it.without.cpu);
+        let costs: Vec<_> = costs.collect();
+        let (low, high) = middle_half(&costs);
+        format!("{:.1} ({low:.0}–{high:.0})", self.cost())
     }
 
     /// Packets of all rounds that it says it has lost.
@@ -237,18 +189,19 @@ impl Row {
         self.measured.iter().map(one).sum()
     }
 
-    fn json(&self, rows: &[Self]) -> Value {
+    fn json(&self) -> Value {
         let values =
             |value: fn(&Measured) -> f64| self.measured.iter().map(value).collect::<Vec<_>>();
         json!({
             "flows": self.flows,
             "probe": self.kind.name(),
-            "cpu_ns_per_packet": values(|it| it.cpu),
-            "machine_ns_per_packet": values(|it| it.machine),
-            "own_ns_per_packet": values(|it| it.own),
+            "cpu_ns_per_packet": values(|it| it.with.cpu),
+            "cpu_ns_per_packet_without": values(|it| it.without.cpu),
+            "machine_ns_per_packet": values(|it| it.with.machine),
+            "own_ns_per_packet": values(|it| it.with.own),
             "rss_mib": values(|it| it.rss_mib),
-            "ns_above_none": self.cost(rows),
-            "machine_ns_above_none": self.above_none(rows, |it| it.machine),
+            "ns_above_none": self.cost(),
+            "machine_ns_above_none": self.above_none(|it| it.machine),
             "received": self.received(),
             "lost": self.lost(),
             "unaccounted": self.unaccounted(),
@@ -260,8 +213,8 @@ impl Row {
 fn best_peer(rows: &[Row], flows: u32) -> Option<f64> {
     let peers = rows
         .iter()
-        .filter(|row| row.flows == flows && !matches!(row.kind, Kind::None | Kind::Probe));
-    peers.map(|row| row.cost(rows)).min_by(f64::total_cmp)
+        .filter(|row| row.flows == flows && row.kind.is_peer());
+    peers.map(Row::cost).min_by(f64::total_cmp)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "small numbers, or failures")]
@@ -284,7 +237,7 @@ fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
         ));
         if let Some(best) = best_peer(rows, flows) {
             let target = format!("{flows} flows, CPU over the best peer");
-            let ratio = row.cost(rows) / best;
+            let ratio = row.cost() / best;
             verdicts.push(Verdict::at_most(target, ratio, OVER_BEST_PEER));
         }
     }
@@ -311,14 +264,13 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
     ]);
     let number = |it: Option<i64>| it.map_or("not told".to_owned(), |it| it.to_string());
     for row in rows {
-        let cost = row.cost(rows);
         let best = best_peer(rows, row.flows).filter(|_| row.kind != Kind::None);
         table.row([
             format!("{}, {}", row.flows, row.kind.name()),
-            format!("{cost:.1}"),
-            format!("{:.1}", row.median(|it| it.own)),
-            best.map_or("–".to_owned(), |best| format!("{:.3}", cost / best)),
-            format!("{:.0}", row.above_none(rows, |it| it.machine)),
+            row.cost_with_quartiles(),
+            format!("{:.1}", row.median(|it| it.with.own)),
+            best.map_or("–".to_owned(), |best| format!("{:.3}", row.cost() / best)),
+            format!("{:.0}", row.above_none(|it| it.machine)),
             format!("{:.0}", row.median(|it| it.rss_mib)),
             row.received().to_string(),
             number(row.lost().map(u64::cast_signed)),

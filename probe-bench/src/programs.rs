@@ -7,7 +7,8 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, MapData, ProgramArray},
     programs::{
-        Program, ProgramFd, SchedClassifier, TestRun as _, TestRunAttrs, TestRunOptions, Xdp,
+        Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunAttrs,
+        TestRunOptions, Xdp,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -103,6 +104,17 @@ impl Programs {
             Ok(()) | Err(aya::programs::ProgramError::AlreadyLoaded) => Ok(program),
             Err(error) => Err(error).with_context(|| format!("the kernel refuses {name}")),
         }
+    }
+
+    /// Attaches the empty program to both TC hooks of a link of this namespace, until this is dropped.
+    pub(crate) fn attach_empty(&mut self, link: &str) -> Result<()> {
+        let Program::SchedClassifier(empty) = self.program("bench_tc_empty")? else {
+            anyhow::bail!("bench_tc_empty is not for TC");
+        };
+        for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
+            empty.attach(link, hook)?;
+        }
+        Ok(())
     }
 
     /// From now on frames are those of these flows, sent to this interface.

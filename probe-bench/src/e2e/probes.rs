@@ -13,11 +13,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::generator::ifindex;
 use crate::{
+    Common,
     agent::{RunningAgent, inside},
     command::{Server, find_program, output},
-    lab::{LINK, Lab},
+    lab::{LINK, Lab, enter},
     metrics::{labelled_sum, sum},
     process::{cpu_ns, family, rss_bytes},
+    programs::Programs,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,8 +29,10 @@ const CPU: &str = "1";
 /// A kind of probe.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
-    /// Nobody watches: what is above its cost is a probe's.
+    /// Nobody watches: so it shows the noise of what the others cost.
     None,
+    /// An empty program at both TC hooks: what any program there costs.
+    Empty,
     /// Ours.
     Probe,
     Softflowd,
@@ -42,6 +46,7 @@ impl Kind {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::None => "none",
+            Self::Empty => "empty program",
             Self::Probe => "probe",
             Self::Softflowd => "softflowd",
             Self::Nfpcapd => "nfpcapd",
@@ -53,9 +58,14 @@ impl Kind {
     /// Whether it can run here. Debian's packages: softflowd, nfdump (since 1.7), pmacct.
     pub(crate) fn is_here(&self) -> bool {
         match self {
-            Self::None | Self::Probe | Self::Other(..) => true,
+            Self::None | Self::Empty | Self::Probe | Self::Other(..) => true,
             Self::Softflowd | Self::Nfpcapd | Self::Pmacctd => find_program(self.name()).is_some(),
         }
+    }
+
+    /// Whether we are compared with it.
+    pub(crate) fn is_peer(&self) -> bool {
+        !matches!(self, Self::None | Self::Empty | Self::Probe)
     }
 
     /// `NAME=command line`.
@@ -77,6 +87,8 @@ pub(crate) struct Told {
 /// A running probe. Stopped when dropped.
 pub(crate) enum Running {
     None,
+    /// Its programs, which are attached as long as they are there.
+    Empty(#[expect(dead_code, reason = "held to be dropped")] Box<Programs>),
     Probe(RunningAgent),
     Peer(Peer),
 }
@@ -101,15 +113,20 @@ impl Drop for Peer {
 }
 
 /// Starts a probe on the host's end of the link, and waits until it watches.
-pub(crate) fn start(kind: &Kind, lab: &Lab, agent: &Path, capture: &str) -> Result<Running> {
+pub(crate) fn start(kind: &Kind, lab: &Lab, common: &Common, capture: &str) -> Result<Running> {
     match kind {
         Kind::None => Ok(Running::None),
+        Kind::Empty => {
+            let mut programs = Box::new(Programs::load(&common.programs, 1)?);
+            enter(&lab.host, || programs.attach_empty(LINK))?;
+            Ok(Running::Empty(programs))
+        }
         Kind::Probe => {
             let configuration = format!(
                 "interfaces: {{ {LINK}: {{}} }}\ncapture: {capture}\n\
                  rotation: {{ interval: 1h }}\nlogging: {{ level: error }}\n"
             );
-            let mut command = pinned(lab, agent.as_os_str());
+            let mut command = pinned(lab, common.agent.as_os_str());
             Ok(Running::Probe(RunningAgent::start(
                 &mut command,
                 &configuration,
@@ -167,7 +184,7 @@ fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
             command = pinned(lab, "sh".as_ref());
             command.args(["-c", &format!("exec {}", line.replace("{iface}", LINK))]);
         }
-        Kind::None | Kind::Probe => bail!("{} is no peer", kind.name()),
+        Kind::None | Kind::Empty | Kind::Probe => bail!("{} is no peer", kind.name()),
     }
     Ok(command)
 }
@@ -267,7 +284,7 @@ impl Peer {
 impl Running {
     fn pids(&self) -> Vec<u32> {
         match self {
-            Self::None => Vec::new(),
+            Self::None | Self::Empty(_) => Vec::new(),
             Self::Probe(agent) => family(agent.child.id()),
             Self::Peer(peer) => family(peer.server.0.id()),
         }
@@ -287,7 +304,7 @@ impl Running {
     /// What it says that it has seen and lost. It may have ended afterwards.
     pub(crate) fn told(&mut self) -> Result<Told> {
         match self {
-            Self::None => Ok(Told::default()),
+            Self::None | Self::Empty(_) => Ok(Told::default()),
             Self::Probe(agent) => settled(agent),
             Self::Peer(peer) => peer.told(),
         }

@@ -1,0 +1,125 @@
+//! One measurement: a link with nobody on it, with a probe, and with nobody once more.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+
+use super::{
+    generator::{Generator, Until},
+    probes::{Kind, Running, Told, start},
+};
+use crate::{
+    Common,
+    lab::{LINK, Lab},
+    process::{kernel_threads_ns, machine_ns},
+    programs::Flows,
+};
+
+/// What probes do after the last packet belongs to it, too: flushing, draining.
+const AFTERMATH: Duration = Duration::from_millis(1500);
+/// Fills caches and maps before a measurement, in seconds.
+const WARM_UP_S: f64 = 0.3;
+
+/// One measurement.
+pub(super) struct Measured {
+    pub(super) with: Cost,
+    pub(super) without: Cost,
+    pub(super) rss_mib: f64,
+    /// Packets that the link has received while the probe watched, warm-up included.
+    pub(super) received: u64,
+    pub(super) told: Told,
+}
+
+/// What packets cost, in ns per packet.
+#[derive(Clone, Copy)]
+pub(super) struct Cost {
+    /// Generator, probe and kernel threads.
+    pub(super) cpu: f64,
+    /// Whatever the machine did.
+    pub(super) machine: f64,
+    /// The probe's own processes.
+    pub(super) own: f64,
+}
+
+/// What is sent.
+#[derive(Clone, Copy)]
+pub(super) struct Traffic {
+    pub(super) flows: Flows,
+    /// Packets a second.
+    pub(super) rate: u32,
+    pub(super) seconds: f64,
+}
+
+/// Measures a probe; `capture` is the agent's section.
+#[expect(clippy::cast_precision_loss, reason = "less than 2^52 bytes")]
+pub(super) fn measure(
+    common: &Common,
+    kind: &Kind,
+    capture: &str,
+    traffic: Traffic,
+) -> Result<Measured> {
+    let lab = Lab::new()?;
+    let mut generator = Generator::new(&common.programs, &lab, LINK)?;
+    let half = Traffic {
+        seconds: traffic.seconds / 2.0,
+        ..traffic
+    };
+    let before = half.cost(&mut generator, &Running::None)?;
+    let received = generator.received()?;
+    let mut probe = start(kind, &lab, common, capture)?;
+    let with = traffic.cost(&mut generator, &probe)?;
+    let rss_mib = probe.rss_bytes() as f64 / f64::from(1 << 20);
+    let received = generator.received()? - received;
+    let told = probe.told()?;
+    drop(probe);
+    let behind = half.cost(&mut generator, &Running::None)?;
+    Ok(Measured {
+        with,
+        without: before.mean(behind),
+        rss_mib,
+        received,
+        told,
+    })
+}
+
+impl Traffic {
+    /// What it costs, after a warm-up.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "less than 2^52 ns, which are 52 days, and no negative number of packets"
+    )]
+    fn cost(self, generator: &mut Generator<'_>, probe: &Running) -> Result<Cost> {
+        let aftermath = match probe {
+            Running::None => Duration::ZERO,
+            _ => AFTERMATH,
+        };
+        generator.send(self.flows, Until::Seconds(WARM_UP_S), self.rate)?;
+        thread::sleep(aftermath);
+        let packets = (self.seconds * f64::from(self.rate)) as u64;
+        let (own, kernel, machine) = (probe.cpu_ns(), kernel_threads_ns(), machine_ns());
+        let sent = generator.send(self.flows, Until::Packets(packets), self.rate)?;
+        thread::sleep(aftermath);
+        let own = probe.cpu_ns() - own;
+        let kernel = kernel_threads_ns().saturating_sub(kernel);
+        let machine = machine_ns() - machine;
+        let per_packet = |ns: f64| ns / sent.packets as f64;
+        Ok(Cost {
+            cpu: per_packet(sent.cpu_ns + own as f64 + kernel as f64),
+            machine: per_packet(machine as f64),
+            own: per_packet(own as f64),
+        })
+    }
+}
+
+impl Cost {
+    fn mean(self, other: Self) -> Self {
+        let mean = |value: fn(&Self) -> f64| f64::midpoint(value(&self), value(&other));
+        Self {
+            cpu: mean(|it| it.cpu),
+            machine: mean(|it| it.machine),
+            own: mean(|it| it.own),
+        }
+    }
+}
