@@ -14,6 +14,7 @@ mod prefetch;
 mod record;
 mod slots;
 mod table;
+mod yielding;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use self::{
     family::FamilyLog,
     key::{FlowKey, PackedKey as _},
     table::Packed,
+    yielding::Yielding,
 };
 use crate::flow::{FlowCounters, FlowMap};
 
@@ -237,11 +239,11 @@ impl FlowLog {
 /// would show a flow that got lost in the tables.
 fn sum(flows: &FlowMap) -> FlowCounters {
     let mut totals = FlowCounters::default();
-    for (_, flow) in &flows.v4 {
+    let mut yielding = Yielding::default();
+    let v4 = flows.v4.iter().map(|(_, flow)| flow);
+    for flow in v4.chain(flows.v6.iter().map(|(_, flow)| flow)) {
         totals += flow.counters;
-    }
-    for (_, flow) in &flows.v6 {
-        totals += flow.counters;
+        yielding.flow();
     }
     totals
 }

@@ -12,6 +12,7 @@ use super::{
     key::{FlowKey, Hashed, PackedKey as _},
     record::FlowRecord,
     slots::{Entry, Slots},
+    yielding::Yielding,
 };
 use crate::flow::Flow;
 
@@ -113,7 +114,9 @@ where
 
     pub(super) fn rotate_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {
         out.reserve(self.flows.len());
+        let mut yielding = Yielding::default();
         self.flows.retain(|Entry { key, flow }| {
+            yielding.flow();
             if flow.is_idle() {
                 return false;
             }
@@ -125,9 +128,11 @@ where
 
     /// Copies the flows that had traffic, but for those that `except` has.
     pub(super) fn copy_into(&self, out: &mut Vec<(EpHash<N>, Flow)>, except: &Self) {
+        let mut yielding = Yielding::default();
         let active = self
             .flows
             .iter()
+            .inspect(|_| yielding.flow())
             .filter(|entry| !entry.flow.is_idle() && except.flows.get(entry.key, false).is_none());
         out.extend(active.map(|entry| (entry.key.unpack(), entry.flow)));
     }
