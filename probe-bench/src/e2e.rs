@@ -15,7 +15,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use self::{
-    measure::{Cost, Measured, Traffic, measure},
+    measure::{Measured, Traffic, measure},
     probes::Kind,
 };
 use crate::{
@@ -150,12 +150,8 @@ impl Row {
     }
 
     /// What it costs above nobody.
-    fn above_none(&self, value: impl Fn(&Cost) -> f64) -> f64 {
-        self.median(|it| value(&it.with) - value(&it.without))
-    }
-
     fn cost(&self) -> f64 {
-        self.above_none(|it| it.cpu)
+        self.median(|it| it.with.cpu - it.without.cpu)
     }
 
     /// The same with its middle half, for people.
@@ -197,11 +193,9 @@ impl Row {
             "probe": self.kind.name(),
             "cpu_ns_per_packet": values(|it| it.with.cpu),
             "cpu_ns_per_packet_without": values(|it| it.without.cpu),
-            "machine_ns_per_packet": values(|it| it.with.machine),
             "own_ns_per_packet": values(|it| it.with.own),
             "rss_mib": values(|it| it.rss_mib),
             "ns_above_none": self.cost(),
-            "machine_ns_above_none": self.above_none(|it| it.machine),
             "received": self.received(),
             "lost": self.lost(),
             "unaccounted": self.unaccounted(),
@@ -256,7 +250,6 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
         "CPU per packet above none, ns",
         "of it its processes, ns",
         "over the best peer",
-        "whole machine above none, ns",
         "RSS, MiB",
         "packets",
         "lost",
@@ -270,7 +263,6 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
             row.cost_with_quartiles(),
             format!("{:.1}", row.median(|it| it.with.own)),
             best.map_or("–".to_owned(), |best| format!("{:.3}", row.cost() / best)),
-            format!("{:.0}", row.above_none(|it| it.machine)),
             format!("{:.0}", row.median(|it| it.rss_mib)),
             row.received().to_string(),
             number(row.lost().map(u64::cast_signed)),

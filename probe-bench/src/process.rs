@@ -41,22 +41,6 @@ pub(crate) fn kernel_threads_ns() -> u64 {
         .sum()
 }
 
-/// CPU time that the whole machine has spent on anything, in ns, to the 10 ms.
-pub(crate) fn machine_ns() -> u64 {
-    const TICK_NS: u64 = 10_000_000;
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let line = text.lines().next().unwrap_or_default();
-    let ticks = line
-        .split_whitespace()
-        .skip(1)
-        .map(|it| it.parse().unwrap_or(0));
-    // user nice system idle iowait irq softirq; the others are in them or the hypervisor's.
-    let busy = ticks
-        .enumerate()
-        .filter(|(at, _)| [0, 1, 2, 5, 6].contains(at));
-    busy.map(|(_, ticks): (_, u64)| ticks).sum::<u64>() * TICK_NS
-}
-
 /// A process and all that it has started.
 pub(crate) fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];

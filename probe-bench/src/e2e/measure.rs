@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Common,
     lab::{LINK, Lab},
-    process::{kernel_threads_ns, machine_ns},
+    process::kernel_threads_ns,
     programs::Flows,
 };
 
@@ -35,8 +35,6 @@ pub(super) struct Measured {
 pub(super) struct Cost {
     /// Generator, probe and kernel threads.
     pub(super) cpu: f64,
-    /// Whatever the machine did.
-    pub(super) machine: f64,
     /// The probe's own processes.
     pub(super) own: f64,
 }
@@ -98,16 +96,14 @@ impl Traffic {
         generator.send(self.flows, Until::Seconds(WARM_UP_S), self.rate)?;
         thread::sleep(aftermath);
         let packets = (self.seconds * f64::from(self.rate)) as u64;
-        let (own, kernel, machine) = (probe.cpu_ns(), kernel_threads_ns(), machine_ns());
+        let (own, kernel) = (probe.cpu_ns(), kernel_threads_ns());
         let sent = generator.send(self.flows, Until::Packets(packets), self.rate)?;
         thread::sleep(aftermath);
         let own = probe.cpu_ns() - own;
         let kernel = kernel_threads_ns().saturating_sub(kernel);
-        let machine = machine_ns() - machine;
         let per_packet = |ns: f64| ns / sent.packets as f64;
         Ok(Cost {
             cpu: per_packet(sent.cpu_ns + own as f64 + kernel as f64),
-            machine: per_packet(machine as f64),
             own: per_packet(own as f64),
         })
     }
@@ -118,7 +114,6 @@ impl Cost {
         let mean = |value: fn(&Self) -> f64| f64::midpoint(value(&self), value(&other));
         Self {
             cpu: mean(|it| it.cpu),
-            machine: mean(|it| it.machine),
             own: mean(|it| it.own),
         }
     }
