@@ -17,11 +17,11 @@ const ROUNDS: usize = 4;
 
 /// Memory that may come and go with the allocator's mood (it keeps an arena for each thread), 1024
 /// names that are remembered, and the series of 256 of them, which are there for ten minutes more.
-const SLACK_KIB: u64 = 24 << 10;
+const SLACK_KIB: u64 = 16 << 10;
 
 /// What may be added to that in the second half of a long run (`PROBE_CHURN_ROUNDS=100`), when most
-/// of it is there: a loss of 1.2 KiB with each link would be more.
-const LATE_SLACK_KIB: u64 = 6 << 10;
+/// of it is there: a loss of 0.4 KiB with each link would be more.
+const LATE_SLACK_KIB: u64 = 2 << 10;
 
 /// Rounds of a run that is long enough for that.
 const LONG: usize = 100;

@@ -106,9 +106,10 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
     let queries = queries();
     assert!(queries.len() > 20, "all panels: {queries:#?}");
     for expression in queries {
-        let result = query(&lab, &expression);
-        let result = result.unwrap_or_else(|| panic!("no query: {expression}"));
-        assert!(!result.is_empty(), "no data: {expression}");
+        // On a busy machine a scrape takes longer than its second, and until the next there is none.
+        within(patience, &format!("data: {expression}"), || {
+            query(&lab, &expression).filter(|result| !result.is_empty())
+        });
     }
     let packets = query(&lab, "sum(rate(probe_packets_total[10s]))").expect("an answer");
     let rate: f64 = packets[0]["value"][1]

@@ -2,6 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
+use probe_common::control::{SlotTable, maps};
 use rstest::rstest;
 
 use super::{
@@ -102,8 +103,8 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
     let lab = Lab::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&lab.host);
-    let slots = agent.map("SLOTS").to_string();
-    let all_slots = agent.map("ALL_SLOTS").to_string();
+    let slots = agent.map(maps::SLOTS).to_string();
+    let all_slots = agent.map(maps::ALL_SLOTS).to_string();
     let key = lab.host.enter(|| ifindex(LINK)).to_le_bytes();
     let key = key.map(|octet| octet.to_string());
     let bpftool = |words: &[&str]| run(Command::new("bpftool").arg("map").args(words));
@@ -111,8 +112,9 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
 
     let chatter = Chatter::start(&lab, Duration::from_millis(5));
     wait_for_state(&agent, "ok", PATIENCE);
-    let zeros = ["0"; 12];
-    let update = ["update", "id", &slots, "key", a, b, c, d, "value"];
+    // A section has one value, which is all of it.
+    let zeros = vec!["0"; size_of::<SlotTable>()];
+    let update = ["update", "id", &slots, "key", "0", "0", "0", "0", "value"];
     bpftool(&[&update[..], &zeros].concat());
     bpftool(&["delete", "id", &all_slots, "key", a, b, c, d]);
     wait_for_state(&agent, "blind", PATIENCE);
