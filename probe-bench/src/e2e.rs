@@ -149,16 +149,19 @@ impl Row {
         median(&self.measured.iter().map(value).collect::<Vec<_>>())
     }
 
-    /// What it costs above nobody.
+    /// What it costs above nobody, in each round.
+    fn costs(&self) -> Vec<f64> {
+        let costs = self.measured.iter().map(|it| it.with.cpu - it.cpu_without);
+        costs.collect()
+    }
+
     fn cost(&self) -> f64 {
-        self.median(|it| it.with.cpu - it.without.cpu)
+        median(&self.costs())
     }
 
     /// The same with its middle half, for people.
-    fn cost_with_quartiles(&self) -> String {
-        let costs = self.measured.iter().map(|it| it.with.cpu - it.without.cpu);
-        let costs: Vec<_> = costs.collect();
-        let (low, high) = middle_half(&costs);
+    fn cost_with_middle_half(&self) -> String {
+        let (low, high) = middle_half(&self.costs());
         format!("{:.1} ({low:.0}–{high:.0})", self.cost())
     }
 
@@ -192,7 +195,7 @@ impl Row {
             "flows": self.flows,
             "probe": self.kind.name(),
             "cpu_ns_per_packet": values(|it| it.with.cpu),
-            "cpu_ns_per_packet_without": values(|it| it.without.cpu),
+            "cpu_ns_per_packet_without": values(|it| it.cpu_without),
             "own_ns_per_packet": values(|it| it.with.own),
             "rss_mib": values(|it| it.rss_mib),
             "ns_above_none": self.cost(),
@@ -260,7 +263,7 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
         let best = best_peer(rows, row.flows).filter(|_| row.kind != Kind::None);
         table.row([
             format!("{}, {}", row.flows, row.kind.name()),
-            row.cost_with_quartiles(),
+            row.cost_with_middle_half(),
             format!("{:.1}", row.median(|it| it.with.own)),
             best.map_or("–".to_owned(), |best| format!("{:.3}", row.cost() / best)),
             format!("{:.0}", row.median(|it| it.rss_mib)),

@@ -1,6 +1,6 @@
 //! Which interfaces are captured, and where their counters are.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, mem};
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
 use probe_common::control::{MAX_INTERFACES, SLOT_ENTRIES, Slot, SlotTable, maps, slot_index};
@@ -57,8 +57,8 @@ impl Slots {
 
     /// Gives the interface of a reserved slot to the programs, before one is attached to it.
     ///
-    /// An entry of the array is never written while it is another interface's, nor handed on when
-    /// it becomes free: a program could read half of it.
+    /// An entry of the array is never given to another interface while it is one's, nor handed on
+    /// when it becomes free: who does not find itself there asks the hash map.
     pub fn publish(&mut self, slot: Slot) -> Result<(), DatapathError> {
         self.all
             .insert(slot.ifindex, slot, 0)
@@ -75,10 +75,12 @@ impl Slots {
     /// Writes an entry of the array. The kernel takes the array as a whole, and what is the same as
     /// before may be read meanwhile.
     fn set(&mut self, index: usize, slot: Slot) -> Result<(), DatapathError> {
-        self.published[index] = slot;
-        self.by_index
-            .set(0, Box::as_ref(&self.published), 0)
-            .map_err(DatapathError::update(maps::SLOTS))
+        let before = mem::replace(&mut self.published[index], slot);
+        let set = self.by_index.set(0, Box::as_ref(&self.published), 0);
+        set.map_err(|error| {
+            self.published[index] = before;
+            DatapathError::update(maps::SLOTS)(error)
+        })
     }
 
     /// Makes the programs forget an interface, when none of them runs for it any more. The slot

@@ -23,7 +23,8 @@ const WARM_UP_S: f64 = 0.3;
 /// One measurement.
 pub(super) struct Measured {
     pub(super) with: Cost,
-    pub(super) without: Cost,
+    /// [`Cost::cpu`] with nobody.
+    pub(super) cpu_without: f64,
     pub(super) rss_mib: f64,
     /// Packets that the link has received while the probe watched, warm-up included.
     pub(super) received: u64,
@@ -31,7 +32,6 @@ pub(super) struct Measured {
 }
 
 /// What packets cost, in ns per packet.
-#[derive(Clone, Copy)]
 pub(super) struct Cost {
     /// Generator, probe and kernel threads.
     pub(super) cpu: f64,
@@ -62,7 +62,7 @@ pub(super) fn measure(
         seconds: traffic.seconds / 2.0,
         ..traffic
     };
-    let before = half.cost(&mut generator, &Running::None)?;
+    let before = half.cost(&mut generator, &Running::None)?.cpu;
     let received = generator.received()?;
     let mut probe = start(kind, &lab, common, capture)?;
     let with = traffic.cost(&mut generator, &probe)?;
@@ -70,10 +70,10 @@ pub(super) fn measure(
     let received = generator.received()? - received;
     let told = probe.told()?;
     drop(probe);
-    let behind = half.cost(&mut generator, &Running::None)?;
+    let behind = half.cost(&mut generator, &Running::None)?.cpu;
     Ok(Measured {
         with,
-        without: before.mean(behind),
+        cpu_without: f64::midpoint(before, behind),
         rss_mib,
         received,
         told,
@@ -106,15 +106,5 @@ impl Traffic {
             cpu: per_packet(sent.cpu_ns + own as f64 + kernel as f64),
             own: per_packet(own as f64),
         })
-    }
-}
-
-impl Cost {
-    fn mean(self, other: Self) -> Self {
-        let mean = |value: fn(&Self) -> f64| f64::midpoint(value(&self), value(&other));
-        Self {
-            cpu: mean(|it| it.cpu),
-            own: mean(|it| it.own),
-        }
     }
 }
