@@ -21,7 +21,7 @@ use self::{
 use crate::{
     Common, command,
     facts::Facts,
-    programs::Flows,
+    programs::{Flows, Hook},
     report::{self, Table, Verdict},
     stats::{median, middle_half},
 };
@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// Length of one measurement.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Packets a second, for all the same: what the slowest can take without loss.
-    #[arg(long, default_value_t = 250_000)]
+    /// Packets a second, at least 100,000, for all the same: what the slowest can take without loss.
+    #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(100_000..))]
     rate: u32,
     /// Numbers of random flows.
     #[arg(long, value_delimiter = ',')]
@@ -126,7 +126,13 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
 
 /// The probes that take part; those that are not installed are named.
 fn kinds(args: &Args, common: &Common) -> Vec<Kind> {
-    let mut kinds = vec![Kind::None, Kind::Empty, Kind::Probe];
+    let mut kinds = vec![
+        Kind::None,
+        Kind::Empty(Hook::Tc),
+        Kind::Empty(Hook::Xdp),
+        Kind::Probe(Hook::Tc),
+        Kind::Probe(Hook::Xdp),
+    ];
     if !common.short {
         kinds.extend([Kind::Softflowd, Kind::Nfpcapd, Kind::Pmacctd]);
     }
@@ -178,7 +184,7 @@ impl Row {
     fn unaccounted(&self) -> Option<i64> {
         let one = |it: &Measured| {
             let known = it.told.seen?
-                + if self.kind == Kind::Probe {
+                + if matches!(self.kind, Kind::Probe(_)) {
                     0
                 } else {
                     it.told.lost?
@@ -217,10 +223,10 @@ fn best_peer(rows: &[Row], flows: u32) -> Option<f64> {
 #[expect(clippy::cast_precision_loss, reason = "small numbers, or failures")]
 fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
-    for row in rows.iter().filter(|row| row.kind == Kind::Probe) {
-        let flows = row.flows;
+    for row in rows.iter().filter(|row| matches!(row.kind, Kind::Probe(_))) {
+        let (flows, name) = (row.flows, row.kind.name());
         let unaccounted = row.unaccounted().unwrap_or(i64::MAX) as f64;
-        let target = format!("{flows} flows, packets unaccounted");
+        let target = format!("{name}, {flows} flows, packets unaccounted");
         verdicts.push(Verdict::at_most(target, unaccounted.abs(), 0.0));
         // On a machine that does other things, too, whoever is not fast enough loses packets.
         if flows > 1 << 16 || common.short {
@@ -228,12 +234,12 @@ fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
         }
         let lost = row.lost().unwrap_or(u64::MAX) as f64;
         verdicts.push(Verdict::at_most(
-            format!("{flows} flows, packets lost"),
+            format!("{name}, {flows} flows, packets lost"),
             lost,
             0.0,
         ));
         if let Some(best) = best_peer(rows, flows) {
-            let target = format!("{flows} flows, CPU over the best peer");
+            let target = format!("{name}, {flows} flows, CPU over the best peer");
             let ratio = row.cost() / best;
             verdicts.push(Verdict::at_most(target, ratio, OVER_BEST_PEER));
         }

@@ -71,7 +71,8 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
 fn measure(common: &Common, hook: Hook, input: &'static Input, rounds: usize) -> Result<Row> {
     let mut bed = Bed::new(&common.programs, hook, input)?;
     let mut values = Values::default();
-    for round in 0..rounds {
+    for (round, port) in (0..rounds).zip(0..) {
+        bed.begin_round(port);
         // Before and after, so that a machine that gets slower meanwhile does not show.
         let before = bed.baseline()?;
         let mut taken = [0.0; Subject::ALL.len()];

@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{
         Program, ProgramFd, SchedClassifier, TcAttachType, TestRun as _, TestRunAttrs,
-        TestRunOptions, Xdp,
+        TestRunOptions, Xdp, xdp::XdpMode,
     },
 };
 use rustix::time::{ClockId, clock_gettime};
@@ -16,7 +16,7 @@ use rustix::time::{ClockId, clock_gettime};
 #[path = "../../probe-ebpf/bench/variation.rs"]
 mod variation;
 
-use variation::{FLOWS, IN_TURN, OUT_IFINDEX, RUNS, STATE, Variation};
+use variation::{DUE_NS, FLOWS, IN_TURN, OUT_IFINDEX, PACE_NS, RUNS, STATE, Variation, WAITED_NS};
 
 /// Which flows the frames belong to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,9 +28,8 @@ pub(crate) enum Flows {
 }
 
 impl Flows {
-    fn variation(self, out_ifindex: u32) -> Variation {
+    fn variation(self) -> Variation {
         let mut variation = Variation::default();
-        variation[OUT_IFINDEX] = out_ifindex.into();
         match self {
             Self::Random(flows) => {
                 variation[STATE] = 0x9e37_79b9;
@@ -106,25 +105,55 @@ impl Programs {
         }
     }
 
-    /// Attaches the empty program to both TC hooks of a link of this namespace, until this is dropped.
-    pub(crate) fn attach_empty(&mut self, link: &str) -> Result<()> {
-        let Program::SchedClassifier(empty) = self.program("bench_tc_empty")? else {
-            anyhow::bail!("bench_tc_empty is not for TC");
+    /// Attaches the empty program to a link of this namespace, until this is dropped: in the driver, or
+    /// to both hooks of TC.
+    pub(crate) fn attach_empty(&mut self, hook: Hook, link: &str) -> Result<()> {
+        let name = match hook {
+            Hook::Xdp => "bench_xdp_empty",
+            Hook::Tc => "bench_tc_empty",
         };
-        for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
-            empty.attach(link, hook)?;
+        match self.program(name)? {
+            Program::Xdp(empty) => {
+                empty.attach(link, XdpMode::Driver)?;
+            }
+            Program::SchedClassifier(empty) => {
+                for hook in [TcAttachType::Ingress, TcAttachType::Egress] {
+                    empty.attach(link, hook)?;
+                }
+            }
+            _ => anyhow::bail!("{name} is for neither hook"),
         }
         Ok(())
     }
 
-    /// From now on frames are those of these flows, sent to this interface.
-    pub(crate) fn set_flows(&mut self, flows: Flows, out_ifindex: u32) -> Result<()> {
-        Ok(self.variation.set(0, flows.variation(out_ifindex), 0)?)
+    /// From now on frames are those of these flows.
+    pub(crate) fn set_flows(&mut self, flows: Flows) -> Result<()> {
+        self.set_traffic(flows, 0, 0)
+    }
+
+    /// From now on frames are those of these flows, sent to this interface, one each `pace_ns`, or as
+    /// fast as it goes.
+    pub(crate) fn set_traffic(&mut self, flows: Flows, ifindex: u32, pace_ns: u64) -> Result<()> {
+        let mut variation = flows.variation();
+        variation[OUT_IFINDEX] = ifindex.into();
+        variation[PACE_NS] = pace_ns;
+        // The first at once.
+        variation[DUE_NS] = 0;
+        Ok(self.variation.set(0, variation, 0)?)
     }
 
     /// Frames that were varied since [`Self::set_flows`].
     pub(crate) fn runs(&self) -> Result<u64> {
         Ok(self.variation.get(&0, 0)?[RUNS])
+    }
+
+    /// Nanoseconds that the generator has waited since [`Self::set_flows`], awake.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "less than 2^52 ns, which are 52 days"
+    )]
+    pub(crate) fn waited_ns(&self) -> Result<f64> {
+        Ok(self.variation.get(&0, 0)?[WAITED_NS] as f64)
     }
 
     /// Sets the program that varied frames go to.

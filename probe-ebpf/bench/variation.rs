@@ -3,7 +3,7 @@
 //! Compiled twice, into the programs and into the benchmark, so that the two cannot disagree.
 
 /// The one value of the map `VARIATION`, by the `*` positions of this module.
-pub(crate) type Variation = [u64; 5];
+pub(crate) type Variation = [u64; 8];
 
 /// Position: state of the random numbers (32 bits, not 0), or the number of the next flow.
 pub(crate) const STATE: usize = 0;
@@ -15,3 +15,9 @@ pub(crate) const IN_TURN: usize = 2;
 pub(crate) const OUT_IFINDEX: usize = 3;
 /// Position: runs so far.
 pub(crate) const RUNS: usize = 4;
+/// Position: nanoseconds between two frames of the generator; 0: as fast as it goes.
+pub(crate) const PACE_NS: usize = 5;
+/// Position: when the next frames are due, in nanoseconds of the monotonic clock.
+pub(crate) const DUE_NS: usize = 6;
+/// Position: nanoseconds that the generator has waited so far.
+pub(crate) const WAITED_NS: usize = 7;

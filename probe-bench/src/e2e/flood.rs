@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::{
-    generator::{Generator, Sent, Until},
+    generator::{Generator, Pace, Sent, Until},
     probes::signed_sum,
 };
 use crate::{
@@ -74,10 +74,10 @@ pub(crate) fn run(seconds: f64, max_flows: u64, common: &Common, facts: &Facts) 
             calm.send(
                 Flows::InTurn(CALM_FLOWS.into()),
                 Until::Seconds(seconds),
-                CALM_RATE,
+                Pace::Bursts(CALM_RATE),
             )
         });
-        let flooded = flood.send(Flows::InTurn(1 << 32), Until::Seconds(seconds), 0);
+        let flooded = flood.send(Flows::InTurn(1 << 32), Until::Seconds(seconds), Pace::Full);
         let ordinary = ordinary.join();
         is_over.store(true, Ordering::Relaxed);
         let samples = watcher.join();

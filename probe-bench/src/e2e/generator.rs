@@ -1,8 +1,11 @@
-//! The generator: frames of many flows into the monitored link, at a steady rate.
+//! The generator: frames of many flows into the monitored link.
 //!
-//! XDP programs with live frames send what they redirect, about a million frames a second from one
-//! CPU, which also takes them in at the other end of the veth: all that the kernel does for a frame,
-//! hooks included, is in the time of the generator's thread.
+//! XDP programs with live frames send what they redirect, more than a million frames a second from
+//! one CPU, which also takes them in at the other end of the veth: all that the kernel does for a
+//! frame, hooks included, is in the time of the generator's thread.
+//!
+//! The kernel comes back from such a run after three grace periods, some 24 ms, in which the CPU
+//! sleeps. So a steady stream is one run, in which the program itself waits for the time of a frame.
 
 use std::{
     path::Path,
@@ -22,8 +25,8 @@ use crate::{
 
 /// Between two bursts.
 const PERIOD: Duration = Duration::from_millis(4);
-/// Frames between two looks at the clock, at full rate.
-const FULL_BURST: u32 = 1 << 14;
+/// Frames of a burst at full rate, about a second's.
+const FULL_BURST: u32 = 1 << 20;
 
 /// Sends frames out of the peer's end of the link.
 pub(crate) struct Generator<'a> {
@@ -39,8 +42,19 @@ pub(crate) struct Generator<'a> {
 pub(crate) struct Sent {
     pub(crate) packets: u64,
     pub(crate) seconds: f64,
-    /// CPU time of the generator, with all that the kernel did for its frames.
+    /// CPU time of the generator, with all that the kernel did for its frames, without waiting.
     pub(crate) cpu_ns: f64,
+}
+
+/// How fast.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// As fast as it goes.
+    Full,
+    /// So many frames a second, at least 100,000: the CPU is awake all the time.
+    Steady(u32),
+    /// So many frames a second, in bursts: the CPU sleeps in between.
+    Bursts(u32),
 }
 
 /// When to stop.
@@ -71,9 +85,14 @@ impl<'a> Generator<'a> {
         })
     }
 
-    /// Sends frames of these flows, at so many a second; 0: as fast as it goes.
-    pub(crate) fn send(&mut self, flows: Flows, until: Until, rate: u32) -> Result<Sent> {
-        self.programs.set_flows(flows, self.out_ifindex)?;
+    /// Sends frames of these flows.
+    pub(crate) fn send(&mut self, flows: Flows, until: Until, pace: Pace) -> Result<Sent> {
+        let pace_ns = match pace {
+            Pace::Steady(rate) => 1_000_000_000 / u64::from(rate),
+            Pace::Full | Pace::Bursts(_) => 0,
+        };
+        self.programs
+            .set_traffic(flows, self.out_ifindex, pace_ns)?;
         let namespace = &self.lab.peer;
         let program = self.programs.program("bench_generate")?;
         let frame = &self.frame;
@@ -82,7 +101,7 @@ impl<'a> Generator<'a> {
             let began = Instant::now();
             let before = cpu_time_ns();
             let mut packets = 0;
-            while let Some(burst) = next_burst(until, rate, packets, began.elapsed()) {
+            while let Some(burst) = next_burst(until, pace, packets, began.elapsed()) {
                 if burst == 0 {
                     thread::sleep(PERIOD);
                     continue;
@@ -98,6 +117,7 @@ impl<'a> Generator<'a> {
         })?;
         // What the program itself counted: the kernel may run it a few times more.
         sent.packets = self.programs.runs()?;
+        sent.cpu_ns -= self.programs.waited_ns()?;
         Ok(sent)
     }
 
@@ -111,26 +131,34 @@ impl<'a> Generator<'a> {
     }
 }
 
-/// Frames that are due now; `None` at the end.
+/// Frames of the next burst; `None` at the end.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "positive and small"
 )]
-fn next_burst(until: Until, rate: u32, sent: u64, elapsed: Duration) -> Option<u32> {
+fn next_burst(until: Until, pace: Pace, sent: u64, elapsed: Duration) -> Option<u32> {
     let left = match until {
         Until::Packets(packets) => packets.checked_sub(sent).filter(|left| *left > 0)?,
         Until::Seconds(seconds) if elapsed.as_secs_f64() >= seconds => return None,
         Until::Seconds(_) => u64::MAX,
     };
-    if rate == 0 {
-        return Some(left.min(FULL_BURST.into()) as u32);
-    }
-    // Ahead by a period, so that the sleep after it is in time.
-    let due = ((elapsed + PERIOD).as_secs_f64() * f64::from(rate)) as u64;
-    // After a pause that somebody else took, no more than twice the usual at a time.
-    let most = (2.0 * PERIOD.as_secs_f64() * f64::from(rate)) as u64;
-    Some(due.saturating_sub(sent).min(left).min(most.max(1)) as u32)
+    let most = match pace {
+        Pace::Full => FULL_BURST.into(),
+        Pace::Steady(rate) => match until {
+            Until::Packets(_) => u64::MAX,
+            Until::Seconds(seconds) => (seconds * f64::from(rate)) as u64,
+        },
+        // What is due after the next pause, but after one that somebody else took no more than twice
+        // the usual.
+        Pace::Bursts(rate) => {
+            let due = |time: Duration| (time.as_secs_f64() * f64::from(rate)) as u64;
+            due(elapsed + PERIOD)
+                .saturating_sub(sent)
+                .min(due(2 * PERIOD).max(1))
+        }
+    };
+    Some(left.min(most).min(u32::MAX.into()) as u32)
 }
 
 /// Binds the calling thread to a CPU, where there are several.

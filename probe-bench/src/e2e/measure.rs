@@ -5,7 +5,7 @@ use std::{thread, time::Duration};
 use anyhow::Result;
 
 use super::{
-    generator::{Generator, Until},
+    generator::{Generator, Pace, Until},
     probes::{Kind, Running, Told, start},
 };
 use crate::{
@@ -93,11 +93,12 @@ impl Traffic {
             Running::None => Duration::ZERO,
             _ => AFTERMATH,
         };
-        generator.send(self.flows, Until::Seconds(WARM_UP_S), self.rate)?;
+        let pace = Pace::Steady(self.rate);
+        generator.send(self.flows, Until::Seconds(WARM_UP_S), pace)?;
         thread::sleep(aftermath);
         let packets = (self.seconds * f64::from(self.rate)) as u64;
         let (own, kernel) = (probe.cpu_ns(), kernel_threads_ns());
-        let sent = generator.send(self.flows, Until::Packets(packets), self.rate)?;
+        let sent = generator.send(self.flows, Until::Packets(packets), pace)?;
         thread::sleep(aftermath);
         let own = probe.cpu_ns() - own;
         let kernel = kernel_threads_ns().saturating_sub(kernel);

@@ -19,7 +19,7 @@ use crate::{
     lab::{LINK, Lab, enter},
     metrics::{labelled_sum, sum},
     process::{cpu_ns, family, rss_bytes},
-    programs::Programs,
+    programs::{Hook, Programs},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,10 +31,10 @@ const CPU: &str = "1";
 pub(crate) enum Kind {
     /// Nobody watches: so it shows the noise of what the others cost.
     None,
-    /// An empty program at both TC hooks: what any program there costs.
-    Empty,
+    /// An empty program: what any program at the hook costs.
+    Empty(Hook),
     /// Ours.
-    Probe,
+    Probe(Hook),
     Softflowd,
     Nfpcapd,
     Pmacctd,
@@ -46,8 +46,10 @@ impl Kind {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::None => "none",
-            Self::Empty => "empty program",
-            Self::Probe => "probe",
+            Self::Empty(Hook::Tc) => "empty-tc",
+            Self::Empty(Hook::Xdp) => "empty-xdp",
+            Self::Probe(Hook::Tc) => "probe-tc",
+            Self::Probe(Hook::Xdp) => "probe-xdp",
             Self::Softflowd => "softflowd",
             Self::Nfpcapd => "nfpcapd",
             Self::Pmacctd => "pmacctd",
@@ -58,14 +60,14 @@ impl Kind {
     /// Whether it can run here. Debian's packages: softflowd, nfdump (since 1.7), pmacct.
     pub(crate) fn is_here(&self) -> bool {
         match self {
-            Self::None | Self::Empty | Self::Probe | Self::Other(..) => true,
+            Self::None | Self::Empty(_) | Self::Probe(_) | Self::Other(..) => true,
             Self::Softflowd | Self::Nfpcapd | Self::Pmacctd => find_program(self.name()).is_some(),
         }
     }
 
     /// Whether we are compared with it.
     pub(crate) fn is_peer(&self) -> bool {
-        !matches!(self, Self::None | Self::Empty | Self::Probe)
+        !matches!(self, Self::None | Self::Empty(_) | Self::Probe(_))
     }
 
     /// `NAME=command line`.
@@ -116,14 +118,18 @@ impl Drop for Peer {
 pub(crate) fn start(kind: &Kind, lab: &Lab, common: &Common, capture: &str) -> Result<Running> {
     match kind {
         Kind::None => Ok(Running::None),
-        Kind::Empty => {
+        Kind::Empty(hook) => {
             let mut programs = Box::new(Programs::load(&common.programs, 1)?);
-            enter(&lab.host, || programs.attach_empty(LINK))?;
+            enter(&lab.host, || programs.attach_empty(*hook, LINK))?;
             Ok(Running::Empty(programs))
         }
-        Kind::Probe => {
+        Kind::Probe(hook) => {
+            let hook = match hook {
+                Hook::Tc => "tc",
+                Hook::Xdp => "xdp-native",
+            };
             let configuration = format!(
-                "interfaces: {{ {LINK}: {{}} }}\ncapture: {capture}\n\
+                "interfaces: {{ {LINK}: {{ hook: {hook} }} }}\ncapture: {capture}\n\
                  rotation: {{ interval: 1h }}\nlogging: {{ level: error }}\n"
             );
             let mut command = pinned(lab, common.agent.as_os_str());
@@ -184,7 +190,7 @@ fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
             command = pinned(lab, "sh".as_ref());
             command.args(["-c", &format!("exec {}", line.replace("{iface}", LINK))]);
         }
-        Kind::None | Kind::Empty | Kind::Probe => bail!("{} is no peer", kind.name()),
+        Kind::None | Kind::Empty(_) | Kind::Probe(_) => bail!("{} is no peer", kind.name()),
     }
     Ok(command)
 }

@@ -6,14 +6,15 @@ use crate::programs::Flows;
 #[derive(Clone, Copy)]
 pub(crate) struct Input {
     pub(crate) name: &'static str,
-    pub(crate) frame: fn() -> Vec<u8>,
+    /// From a source port.
+    pub(crate) frame: fn(u16) -> Vec<u8>,
     /// `None`: one flow, the frame as it is.
     pub(crate) flows: Option<Flows>,
     /// Part of the short form.
     pub(crate) is_short: bool,
 }
 
-const fn input(name: &'static str, frame: fn() -> Vec<u8>, flows: Option<Flows>) -> Input {
+const fn input(name: &'static str, frame: fn(u16) -> Vec<u8>, flows: Option<Flows>) -> Input {
     Input {
         name,
         frame,
@@ -28,6 +29,10 @@ const fn short(input: Input) -> Input {
         ..input
     }
 }
+
+/// Source port in the first round; each round has another, since what a flow costs depends a little
+/// on where its entry lies.
+pub(crate) const FIRST_PORT: u16 = 20_000;
 
 /// Name of the input that the targets are about.
 pub(crate) const HOT: &str = "one IPv4/TCP flow";
@@ -66,9 +71,9 @@ fn ethernet(tags: &[u8], ether_type: [u8; 2], packet: &[u8]) -> Vec<u8> {
 }
 
 /// To a port that is no common service, so that nothing is aggregated away.
-fn tcp() -> Vec<u8> {
+fn tcp(port: u16) -> Vec<u8> {
     let mut segment = vec![0; 20 + PAYLOAD_LEN];
-    segment[..2].copy_from_slice(&20_000_u16.to_be_bytes());
+    segment[..2].copy_from_slice(&port.to_be_bytes());
     segment[2..4].copy_from_slice(&10_007_u16.to_be_bytes());
     segment[12] = 0x50;
     segment[13] = 0x10;
@@ -76,8 +81,8 @@ fn tcp() -> Vec<u8> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "short packets")]
-fn ipv4_packet(options: &[u8]) -> Vec<u8> {
-    let payload = tcp();
+fn ipv4_packet(port: u16, options: &[u8]) -> Vec<u8> {
+    let payload = tcp(port);
     let header_len = 20 + options.len();
     let mut packet = vec![0; 20];
     packet[0] = 0x40 | (header_len / 4) as u8;
@@ -92,8 +97,8 @@ fn ipv4_packet(options: &[u8]) -> Vec<u8> {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "short packets")]
-fn ipv6_packet(first_header: u8, extensions: &[u8]) -> Vec<u8> {
-    let payload = tcp();
+fn ipv6_packet(port: u16, first_header: u8, extensions: &[u8]) -> Vec<u8> {
+    let payload = tcp(port);
     let mut packet = vec![0; 40];
     packet[0] = 0x60;
     packet[4..6].copy_from_slice(&((extensions.len() + payload.len()) as u16).to_be_bytes());
@@ -108,28 +113,28 @@ fn ipv6_packet(first_header: u8, extensions: &[u8]) -> Vec<u8> {
     packet
 }
 
-pub(crate) fn ipv4() -> Vec<u8> {
-    ethernet(&[], IPV4, &ipv4_packet(&[]))
+pub(crate) fn ipv4(port: u16) -> Vec<u8> {
+    ethernet(&[], IPV4, &ipv4_packet(port, &[]))
 }
 
-fn ipv6() -> Vec<u8> {
-    ethernet(&[], IPV6, &ipv6_packet(TCP, &[]))
+fn ipv6(port: u16) -> Vec<u8> {
+    ethernet(&[], IPV6, &ipv6_packet(port, TCP, &[]))
 }
 
-fn qinq() -> Vec<u8> {
+fn qinq(port: u16) -> Vec<u8> {
     let tags = [0x88, 0xa8, 0, 7, 0x81, 0, 0, 5];
-    ethernet(&tags, IPV4, &ipv4_packet(&[]))
+    ethernet(&tags, IPV4, &ipv4_packet(port, &[]))
 }
 
 /// Router alert (RFC 2113) and a time stamp's worth of no-operations.
-fn ipv4_options() -> Vec<u8> {
+fn ipv4_options(port: u16) -> Vec<u8> {
     let options = [0x94, 4, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0];
-    ethernet(&[], IPV4, &ipv4_packet(&options))
+    ethernet(&[], IPV4, &ipv4_packet(port, &options))
 }
 
 /// Hop-by-hop and destination options of 8 octets each.
-fn ipv6_extensions() -> Vec<u8> {
+fn ipv6_extensions(port: u16) -> Vec<u8> {
     let pad = [0, 1, 4, 0, 0, 0, 0];
     let extensions = [&[DESTINATION_OPTIONS], &pad[..], &[TCP], &pad[..]].concat();
-    ethernet(&[], IPV6, &ipv6_packet(HOP_BY_HOP, &extensions))
+    ethernet(&[], IPV6, &ipv6_packet(port, HOP_BY_HOP, &extensions))
 }

@@ -13,7 +13,7 @@ use probe_agent::{
 };
 use probe_common::control::programs;
 
-use super::frames::Input;
+use super::frames::{FIRST_PORT, Input};
 use crate::{
     programs::{Flows, Hook, Programs, handle, time_per_run},
     stats::median,
@@ -124,6 +124,7 @@ fn configuration(capture: &str) -> Result<Config> {
 /// All subjects for one hook and input.
 pub(crate) struct Bed {
     hook: Hook,
+    input: &'static Input,
     frame: Vec<u8>,
     flows: Option<Flows>,
     bench: Programs,
@@ -132,14 +133,15 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    pub(crate) fn new(object: &Path, hook: Hook, input: &Input) -> Result<Self> {
+    pub(crate) fn new(object: &Path, hook: Hook, input: &'static Input) -> Result<Self> {
         let flows = match input.flows {
             Some(Flows::Random(flows)) => flows,
             _ => FEW,
         };
         let mut bed = Self {
             hook,
-            frame: (input.frame)(),
+            input,
+            frame: (input.frame)(FIRST_PORT),
             flows: input.flows,
             bench: Programs::load(object, flows)?,
             loaded: [
@@ -149,14 +151,19 @@ impl Bed {
         };
         if input.flows.is_some() {
             // All flows are there before the first measurement.
-            bed.bench.set_flows(Flows::InTurn(flows.into()), 0)?;
+            bed.bench.set_flows(Flows::InTurn(flows.into()))?;
             bed.aim(Some(Subject::HashMap))?;
             bed.run(flows)?;
             if let Some(flows) = input.flows {
-                bed.bench.set_flows(flows, 0)?;
+                bed.bench.set_flows(flows)?;
             }
         }
         Ok(bed)
+    }
+
+    /// From now on one flow is another one. (Random flows have ports of their own.)
+    pub(crate) fn begin_round(&mut self, round: u16) {
+        self.frame = (self.input.frame)(FIRST_PORT + round);
     }
 
     /// ns of a run of the subject, with whatever a test run costs.
