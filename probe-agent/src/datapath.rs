@@ -6,6 +6,7 @@
 pub mod attach;
 pub mod bank;
 pub mod cache;
+pub mod cache_parts;
 pub mod counters;
 pub mod cpus;
 pub mod expedite;

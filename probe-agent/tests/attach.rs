@@ -16,10 +16,11 @@ use std::{
 use probe_agent::{
     config::{Hook, InterfaceConfig},
     datapath::{
-        attach, detach_leftovers,
+        attach,
+        cache_parts::CacheParts,
+        detach_leftovers,
         link::{self, Link},
-        load::LoadOptions,
-        load::Object,
+        load::{LoadOptions, Object},
     },
     source::{Interface, Source, ebpf::EbpfSource},
 };
@@ -113,7 +114,7 @@ const OUR_FILTER: &str = "pref 1 handle 0x70720001";
 
 const OPTIONS: LoadOptions = LoadOptions {
     ring_buffer_bytes: 1 << 16,
-    cache_slots: 0,
+    cache: CacheParts::NONE,
     interfaces: 4,
 };
 

@@ -8,6 +8,7 @@
 
 use probe_agent::{
     datapath::{
+        cache_parts::CacheParts,
         load::LoadOptions,
         test_run::{TEST_IFINDEX, TestFrame},
     },
@@ -355,7 +356,7 @@ fn frames_on_an_unknown_interface_are_counted_as_unclaimed() {
     let mut source = EbpfSource::with_options(LoadOptions {
         ring_buffer_bytes: 1 << 16,
         interfaces: 1,
-        cache_slots: 0,
+        cache: CacheParts::NONE,
     })
     .unwrap();
     let frame = tcp4_frame(6);

@@ -1,15 +1,16 @@
 //! Coalescing: which packets of a flow make one record.
 //!
-//! The programs keep a cache of open records, one [area](crate::control::area)
-//! per CPU and bank. A record is added to the one
-//! in its place if that [takes](Coalesce::absorb) it; else the record that was there goes to the
-//! ring, and the other one takes its place. What is left in the area of a closed bank the agent takes
-//! out itself.
+//! The programs keep a cache of open records, one [area](crate::control::area) per CPU and bank. An
+//! area has a front, small enough to be at hand, and a back with room for many flows. A record is
+//! added to the one in its place of the front if that [takes](Coalesce::absorb) it; else it goes to
+//! the back, and of eight that do so one takes the place in the front, and who was there goes to the
+//! back in its stead. In the back, too, a record is added to the one in its place or takes it, and
+//! who was there goes to the ring. What is left in the areas of a closed bank the agent takes out
+//! itself.
 //!
-//! In front of each area is a short row of [pending](PENDING) records. A packet is added to the last
-//! of them, or becomes the next; a full row goes to the cache as a whole. So packets of one flow in a
-//! row meet one place that is always at hand, and those of many flows wait for the memory of their
-//! places together, not one after the other.
+//! Between front and back is a short row of [pending](PENDING) records; a full row goes to the back
+//! as a whole, so that they wait for the memory of their places together, not one after the other.
+//! Where there are many CPUs and so few flows for each, the front is all.
 
 mod pending;
 
@@ -49,11 +50,8 @@ const FACTORS: [u64; 5] = [
     0x4528_21e6_38d0_1377,
 ];
 
-/// Entries of a map of dirty bits for areas of so many slots: words of 64 bits.
-#[inline(always)]
-pub const fn dirty_words(slots: u32) -> u32 {
-    slots.div_ceil(u64::BITS)
-}
+/// Bits of [`Coalesce::quick_hash`]: the highest ones of a product, to which all of a key comes up.
+pub const QUICK_BITS: u32 = 12;
 
 /// A record that packets can be added to.
 pub trait Coalesce: Copy {
@@ -73,7 +71,16 @@ pub trait Coalesce: Copy {
     #[must_use]
     fn in_memory(&self) -> Self;
 
-    /// A number of which any bits choose the place in an area.
+    /// Whether it must not overtake an older record of its flow: it may be one that does not take
+    /// it.
+    fn must_follow(&self) -> bool;
+
+    /// A number of [`QUICK_BITS`] bits, of which any low ones choose the place in the front. With as
+    /// few instructions as will do, since each packet waits for it: those that meet by it part in the
+    /// back.
+    fn quick_hash(&self) -> u32;
+
+    /// A number of which any bits choose the place in the back.
     fn hash(&self) -> u32;
 
     /// Adds the packets of another record, which came later, if they belong into this one: they are
@@ -82,6 +89,13 @@ pub trait Coalesce: Copy {
     /// packets does not overflow. The auxiliary byte stays that of the first packet. Says whether
     /// they were added; a vacant entry takes none.
     fn absorb(&mut self, other: &Self) -> bool;
+
+    /// The same where the other record is of TCP or UDP packets.
+    fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool;
+
+    /// The same where all is of one flow that is the same in a mask of the last word, and in the rest.
+    #[doc(hidden)]
+    fn absorb_if_same(&mut self, other: &Self, mask: u64) -> bool;
 }
 
 macro_rules! coalesce {
@@ -108,6 +122,29 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
+            fn must_follow(&self) -> bool {
+                self.tcp_flags & TCP_SYN != 0
+            }
+
+            #[inline(always)]
+            fn quick_hash(&self) -> u32 {
+                let words: &[u64; $words] = transmute_ref!(self);
+                let last = words[$words - 1] & KEY_AND_NOTES ^ u64::from(self.ifindex);
+                let mut mixed = 0;
+                let mut word = FIRST_KEY_WORD;
+                while word < $words - 1 {
+                    mixed ^= words[word];
+                    word += 1;
+                }
+                // In IPv6 the ends of an address and the ports would lie on each other.
+                let product = match $words {
+                    5 => (mixed ^ last).wrapping_mul(FACTORS[0]),
+                    _ => mixed.wrapping_mul(FACTORS[1]) ^ last.wrapping_mul(FACTORS[0]),
+                };
+                (product >> (u64::BITS - QUICK_BITS)) as u32
+            }
+
+            #[inline(always)]
             fn hash(&self) -> u32 {
                 let words: &[u64; $words] = transmute_ref!(self);
                 let last = words[$words - 1] & KEY_AND_NOTES;
@@ -125,16 +162,28 @@ macro_rules! coalesce {
 
             #[inline(always)]
             fn absorb(&mut self, other: &Self) -> bool {
+                // The first flags of TCP may differ; what is neither TCP nor ICMP has 0 there.
+                self.absorb_if_same(
+                    other,
+                    match other.key.ip_protocol {
+                        TCP => KEY_AND_NOTES,
+                        _ => KEY_AUX_AND_NOTES,
+                    },
+                )
+            }
+
+            #[inline(always)]
+            fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool {
+                self.absorb_if_same(other, KEY_AND_NOTES)
+            }
+
+            #[inline(always)]
+            fn absorb_if_same(&mut self, other: &Self, mask: u64) -> bool {
                 let (last, first_flags) = (other.last_or_fragment_id, self.aux);
                 let words: &mut [u64; $words] = transmute_mut!(self);
                 let others: &[u64; $words] = transmute_ref!(other);
                 // Each word is read once and written once: in the program every instruction counts.
                 let tail = words[$words - 1];
-                // The first flags of TCP may differ; what is neither TCP nor ICMP has 0 there.
-                let mask = match other.key.ip_protocol {
-                    TCP => KEY_AND_NOTES,
-                    _ => KEY_AUX_AND_NOTES,
-                };
                 let mut differing = (tail ^ others[$words - 1]) & mask;
                 let mut word = FIRST_KEY_WORD;
                 while word < $words - 1 {
@@ -179,7 +228,7 @@ const fn keeps_handshake(first: u8, flags: u8, aux: u8) -> bool {
 mod tests {
     use zerocopy::FromZeros;
 
-    use super::{Coalesce, dirty_words};
+    use super::Coalesce;
     use crate::{
         ephash::{EpHash, EpHashV4, EpHashV6},
         ports::{ICMP, ICMPV6, TCP, UDP},
@@ -384,29 +433,39 @@ mod tests {
         assert!(key::<4>(UDP).into_record(head(0)).is_coalescible());
     }
 
-    #[test]
-    fn neighbouring_flows_spread_over_the_slots() {
-        const SLOTS: usize = 4096;
-        let mut used = [0_u8; SLOTS];
-        for host in 0..16_u8 {
+    /// How many flows lie in each of 4,096 slots, of 16 hosts' 256 ports each.
+    fn neighbours<const N: usize>(
+        hash: fn(&<EpHash<N> as IntoRecord>::Record) -> u32,
+    ) -> [u16; 4096]
+    where
+        EpHash<N>: IntoRecord,
+    {
+        let mut used = [0; 4096];
+        for host in 0..16 {
             for port in 0..256_u16 {
-                let mut key = key::<4>(UDP);
-                key.dst_addr[3] = host;
+                let mut key = key::<N>(UDP);
+                key.dst_addr[N - 1] = host;
                 key.src_port = port.to_be_bytes();
-                used[key.into_record(head(0)).hash() as usize % SLOTS] += 1;
+                used[hash(&key.into_record(head(0))) as usize % 4096] += 1;
             }
         }
-        let mut vacant = 0;
-        for flows in used {
-            vacant += usize::from(flows == 0);
-        }
-        // 1/e of them by chance.
-        assert!(vacant < SLOTS * 45 / 100, "{vacant} slots are vacant");
-        assert!(used.iter().all(|it| *it < 12));
+        used
     }
 
     #[test]
-    fn a_dirty_bit_for_each_slot() {
-        assert_eq!([1, 64, 65, 4096].map(dirty_words), [1, 1, 2, 64]);
+    fn neighbouring_flows_spread_over_the_slots() {
+        let all: [fn() -> [u16; 4096]; 4] = [
+            || neighbours::<4>(Coalesce::hash),
+            || neighbours::<16>(Coalesce::hash),
+            || neighbours::<4>(Coalesce::quick_hash),
+            || neighbours::<16>(Coalesce::quick_hash),
+        ];
+        for used in all {
+            let used = used();
+            let vacant = used.iter().filter(|it| **it == 0).count();
+            // 1/e of them by chance.
+            assert!(vacant < 4096 * 45 / 100, "{vacant} slots are vacant");
+            assert!(used.iter().all(|it| *it < 12));
+        }
     }
 }

@@ -24,13 +24,14 @@ pub mod maps {
     /// Array of [`super::Counters`] in shared memory: for each [`super::area`] as many as
     /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Array of [`crate::record::RecordV4`] in shared memory: open records, as many for each
-    /// [`super::area`] as [`super::globals::CACHE_SLOTS`] says.
+    /// Array of [`crate::record::RecordV4`] in shared memory: open records. For each
+    /// [`super::area`] [`super::globals::BACK_SLOTS`], and behind these for each
+    /// [`super::globals::FRONT_SLOTS`].
     pub const CACHE_V4: &str = "CACHE_V4";
     /// The same of [`crate::record::RecordV6`].
     pub const CACHE_V6: &str = "CACHE_V6";
-    /// Array of `u64` in shared memory: for each area [`crate::coalesce::dirty_words`], with a bit
-    /// for each entry of [`CACHE_V4`] that holds packets.
+    /// Array of `u64` in shared memory: a bit for each entry of [`CACHE_V4`], set if it holds
+    /// packets.
     pub const DIRTY_V4: &str = "DIRTY_V4";
     /// The same for [`CACHE_V6`].
     pub const DIRTY_V6: &str = "DIRTY_V6";
@@ -60,8 +61,12 @@ pub mod maps {
 
 /// Constants of the programs that the agent sets before it loads them.
 pub mod globals {
-    /// `u32`: slots of each area of the cache, a power of two, or 0 for no cache.
-    pub const CACHE_SLOTS: &str = "CACHE_SLOTS";
+    /// `u32`: slots of the front of each area of the cache, a power of two, or 0 for no cache.
+    pub const FRONT_SLOTS: &str = "FRONT_SLOTS";
+    /// `u32`: slots of its back, a power of two, or 0 for none.
+    pub const BACK_SLOTS: &str = "BACK_SLOTS";
+    /// `u32`: position of the first front, behind all backs.
+    pub const FRONTS: &str = "FRONTS";
     /// `u32`: bytes in the ring at which its reader is woken.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
     /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.

@@ -1,10 +1,8 @@
 //! Where records grow: packets are added to the open record of their flow, and a record that makes
 //! room for another leaves through the ring. See [`probe_common::coalesce`].
 
-use core::hint::black_box;
-
 use probe_common::{
-    coalesce::{Coalesce, Pending, dirty_words},
+    coalesce::{Coalesce, Pending},
     control::{area, counters_index},
     record::RecordHead,
 };
@@ -15,7 +13,10 @@ use crate::maps::{self, Cached};
 /// must stay alone. It has been counted as recorded.
 #[inline(always)]
 pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
-    put_with::<K>(area, record, |record, rare| rare(area, &record.in_memory()));
+    let absorb = K::Record::absorb_tcp_or_udp;
+    put_with::<K>(area, record, absorb, |record, rare| {
+        rare(area, &record.in_memory());
+    });
 }
 
 /// [`put`] where speed matters less than what the verifier has to walk through: behind the general
@@ -23,7 +24,9 @@ pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
 /// stack together, and kernels count each function with a multiple of 32.
 #[inline(never)]
 pub(crate) fn put_apart<K: Cached>(area: u32, record: &K::Record) {
-    put_with::<K>(area, record, |record, rare| rare(area, record));
+    put_with::<K>(area, record, K::Record::absorb, |record, rare| {
+        rare(area, record);
+    });
 }
 
 /// What happens to few records.
@@ -34,44 +37,54 @@ type Rare<R> = fn(u32, &R);
 fn put_with<K: Cached>(
     area: u32,
     record: &K::Record,
+    absorb: impl Fn(&mut K::Record, &K::Record) -> bool,
     rarely: impl Fn(&K::Record, Rare<K::Record>),
 ) {
-    if row::<K>(area, record).is_some_and(|row| row.add_to_last(record)) {
+    let front_slots = maps::front_slots();
+    if front_slots == 0 || !record.is_coalescible() {
+        rarely(record, |_, record| push::<K>(record));
         return;
     }
-    // Looked up once more: else the registers that are for this path would be missing on the other.
-    let Some(row) = row::<K>(black_box(area), record) else {
+    let index = front_index(area, record, front_slots);
+    // None on a CPU that was added after the start, which has no area.
+    let Some(entry) = K::entry(index) else {
         rarely(record, |_, record| push::<K>(record));
         return;
     };
-    // The moment of those counts, and it is taken when they come to the cache: none is in the row.
-    if record.is_told_by_order() {
+    if absorb(entry, record) {
+        return;
+    }
+    if maps::back_slots() == 0 || record.is_told_by_order() {
         rarely(record, take_in_apart::<K>);
         return;
     }
-    if !row.append(record) {
-        take_in_row::<K>(area, row);
-        row.restart(record);
+    if entry.is_vacant() {
+        mark_dirty::<K>(index);
+        *entry = *record;
+        return;
+    }
+    let Some(row) = K::pending(area) else {
+        rarely(record, |_, record| push::<K>(record));
+        return;
+    };
+    if row.is_almost_full() || record.must_follow() {
+        // It takes the place, and who was there goes to the back.
+        if row.append(entry) {
+            take_in_row::<K>(area, row);
+        }
+        *entry = *record;
+    } else {
+        row.append(record);
     }
 }
 
-/// The row that a record belongs into. `None` if it must stay alone, and on a CPU that was added
-/// after the start, which has no area.
-#[inline(always)]
-fn row<K: Cached>(area: u32, record: &K::Record) -> Option<&'static mut K::Pending> {
-    if maps::cache_slots() == 0 || !record.is_coalescible() {
-        return None;
-    }
-    K::pending(area)
-}
-
-/// Takes a full row of pending records into the cache. Not inlined: it is long, and rare enough.
+/// Takes a full row of pending records into the back. Not inlined: it is long, and rare enough.
 #[inline(never)]
 fn take_in_row<K: Cached>(area: u32, row: &K::Pending) {
     let (_, records) = row.parts();
     // Loads that do not depend on each other, which the CPU waits for together.
     for record in records {
-        K::touch(index(area, record));
+        K::touch(back_index(area, record));
     }
     for record in records {
         take_in::<K>(area, record);
@@ -84,23 +97,28 @@ fn take_in_apart<K: Cached>(area: u32, record: &K::Record) {
     take_in::<K>(area, record);
 }
 
+/// Position of a record in the front. The fronts of all areas lie behind all backs, so that of an
+/// area that there is no room for lies behind the end.
 #[inline(always)]
-fn slot<R: Coalesce>(record: &R) -> u32 {
-    record.hash() & (maps::cache_slots() - 1)
+fn front_index<R: Coalesce>(area: u32, record: &R, slots: u32) -> u32 {
+    maps::fronts() + area * slots + (record.quick_hash() & slots.wrapping_sub(1))
 }
 
-/// Position of a record in the cache.
+/// Position of a record in the back, if the area has a front.
 #[inline(always)]
-fn index<R: Coalesce>(area: u32, record: &R) -> u32 {
-    area * maps::cache_slots() + slot(record)
+fn back_index<R: Coalesce>(area: u32, record: &R) -> u32 {
+    let slots = maps::back_slots();
+    area * slots + (record.hash() & slots.wrapping_sub(1))
 }
 
-/// Adds a record to the open one of its flow, or opens it in the place of another, which leaves.
+/// Adds a record to the open one of its flow in the back, or in the front if that is all, or opens it
+/// in the place of another, which leaves.
 #[inline(always)]
 fn take_in<K: Cached>(area: u32, record: &K::Record) {
-    let slots = maps::cache_slots();
-    let slot = slot(record);
-    let index = area * slots + slot;
+    let index = match maps::back_slots() {
+        0 => front_index(area, record, maps::front_slots()),
+        _ => back_index(area, record),
+    };
     let Some(entry) = K::entry(index) else {
         push::<K>(record);
         return;
@@ -109,13 +127,19 @@ fn take_in<K: Cached>(area: u32, record: &K::Record) {
         return;
     }
     if entry.is_vacant() {
-        if let Some(word) = K::dirty(area * dirty_words(slots) + slot / u64::BITS) {
-            *word |= 1 << (slot % u64::BITS);
-        }
+        mark_dirty::<K>(index);
     } else {
         push::<K>(entry);
     }
     open::<K>(entry, record, index);
+}
+
+/// Says that the entry at a position holds packets.
+#[inline(always)]
+fn mark_dirty<K: Cached>(index: u32) {
+    if let Some(word) = K::dirty(index / u64::BITS) {
+        *word |= 1 << (index % u64::BITS);
+    }
 }
 
 /// Opens a record. Only where nothing but who spoke first tells the direction of a flow, the moment

@@ -82,9 +82,19 @@ macro_rules! constant {
 }
 
 constant!(
-    /// [`probe_common::control::globals::CACHE_SLOTS`].
-    cache_slots,
-    CACHE_SLOTS
+    /// [`probe_common::control::globals::FRONT_SLOTS`].
+    front_slots,
+    FRONT_SLOTS
+);
+constant!(
+    /// [`probe_common::control::globals::BACK_SLOTS`].
+    back_slots,
+    BACK_SLOTS
+);
+constant!(
+    /// [`probe_common::control::globals::FRONTS`].
+    fronts,
+    FRONTS
 );
 constant!(
     /// [`probe_common::control::globals::WAKE_BYTES`].
@@ -192,7 +202,7 @@ pub(crate) fn unclaimed() -> Option<&'static mut Tally> {
 
 /// A family of flow keys with its cache of open records.
 pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
-    /// Its row of pending records.
+    /// Its row of pending records between front and back.
     type Pending: Pending<Record = Self::Record> + 'static;
 
     /// All but the key of a record.
@@ -201,7 +211,7 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
     /// The entry at a position of the cache. The caller lets go of it before it asks again.
     fn entry(index: u32) -> Option<&'static mut Self::Record>;
 
-    /// The row in front of an area. The caller lets go of it before it asks again.
+    /// The row of an area. The caller lets go of it before it asks again.
     fn pending(area: u32) -> Option<&'static mut Self::Pending>;
 
     /// Reads the entry at a position, so that its memory is on its way to the CPU.

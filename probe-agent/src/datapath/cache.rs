@@ -1,7 +1,7 @@
 //! The open records that the programs keep, of a bank that is closed: read, cleared and handed over
 //! by the drain thread.
 
-use std::sync::atomic::Ordering;
+use std::{ops::Range, sync::atomic::Ordering};
 
 use probe_common::{
     coalesce::{Coalesce as _, Pending, PendingV4, PendingV6},
@@ -12,6 +12,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{
     DatapathError,
+    cache_parts::CacheParts,
     load::Object,
     shared_array::{Entries, SharedArray},
 };
@@ -30,9 +31,9 @@ pub struct CacheReader {
 }
 
 impl CacheReader {
-    /// Takes the maps from the object, whose areas have so many slots. `None` if there are none.
-    pub fn new(object: &Object, slots: u32) -> Result<Option<Self>, DatapathError> {
-        if slots == 0 {
+    /// Takes the maps from the object, whose areas have these parts. `None` if there are none.
+    pub fn new(object: &Object, parts: CacheParts) -> Result<Option<Self>, DatapathError> {
+        if parts.front() == 0 {
             return Ok(None);
         }
         Ok(Some(Self {
@@ -44,7 +45,7 @@ impl CacheReader {
                     maps::OPENED_V4,
                     maps::DIRTY_V4,
                 ],
-                slots,
+                parts,
             )?,
             v6: Family::new(
                 object,
@@ -54,7 +55,7 @@ impl CacheReader {
                     maps::OPENED_V6,
                     maps::DIRTY_V6,
                 ],
-                slots,
+                parts,
             )?,
         }))
     }
@@ -79,7 +80,7 @@ impl CacheReader {
 /// The cache of one IP version.
 #[derive(Debug)]
 struct Family<P: Pending> {
-    slots: usize,
+    parts: CacheParts,
     records: SharedArray<P::Record>,
     pending: Entries<P>,
     opened: SharedArray<u64>,
@@ -100,12 +101,12 @@ where
     fn new(
         object: &Object,
         [records, pending, opened, dirty]: [&'static str; 4],
-        slots: u32,
+        parts: CacheParts,
     ) -> Result<Self, DatapathError> {
         let dirty = SharedArray::<u64>::new(object, dirty)?;
         let pending = SharedArray::<P>::new(object, pending)?;
         Ok(Self {
-            slots: slots as usize,
+            parts,
             records: SharedArray::new(object, records)?,
             pending: pending.map(0..pending.len())?,
             opened: SharedArray::new(object, opened)?,
@@ -121,15 +122,26 @@ where
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
-        let cpus = self.records.len() / self.slots / BANKS as usize;
+        let areas = self.records.len() / self.parts.slots() as usize;
+        let cpus = areas / BANKS as usize;
+        let [front, back] = [self.parts.front(), self.parts.back()].map(|slots| slots as usize);
         let mut records = 0;
         let mut result = Ok(());
         for cpu in (0..).take(cpus) {
-            result = self.take_area(area(cpu, bank) as usize, &mut |batch| {
+            let area = area(cpu, bank) as usize;
+            let fronts = areas * back;
+            // What is older comes first.
+            let mut on_batch = |batch: &mut Vec<P::Record>| {
                 records += batch.len();
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
-            });
+            };
+            result = self.take_slots(area * back..(area + 1) * back, &mut on_batch);
+            if result.is_ok() {
+                self.take_row(area);
+                let front = fronts + area * front..fronts + (area + 1) * front;
+                result = self.take_slots(front, &mut on_batch);
+            }
             if result.is_err() {
                 break;
             }
@@ -145,20 +157,23 @@ where
         result.map(|()| records)
     }
 
-    fn take_area(
-        &mut self,
-        area: usize,
-        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
-    ) -> Result<(), DatapathError> {
+    /// Takes what waits in the row of an area into the batch.
+    fn take_row(&mut self, area: usize) {
         if let Some(pending) = self.pending.load(area) {
-            self.batch.extend(pending.waiting());
+            self.batch.extend_from_slice(pending.waiting());
             self.pending.clear(area);
         }
-        let words = self.slots.div_ceil(64);
-        let slots = area * self.slots..(area + 1) * self.slots;
+    }
+
+    /// Takes the records of one part of an area.
+    fn take_slots(
+        &mut self,
+        slots: Range<usize>,
+        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
+    ) -> Result<(), DatapathError> {
         let mut mapped: Option<(Entries<P::Record>, Entries<u64>)> = None;
-        for word in 0..words {
-            let Some([dirty]) = self.dirty.words(area * words + word) else {
+        for first in slots.clone().step_by(64) {
+            let Some([dirty]) = self.dirty.words(first / 64) else {
                 break;
             };
             let mut bits = dirty.load(Ordering::Relaxed);
@@ -174,7 +189,7 @@ where
             };
             dirty.store(0, Ordering::Relaxed);
             while bits != 0 {
-                let slot = word * 64 + bits.trailing_zeros() as usize;
+                let slot = first - slots.start + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 let record = records.load(slot).filter(|record| !record.is_vacant());
                 records.clear(slot);

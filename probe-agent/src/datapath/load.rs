@@ -9,14 +9,12 @@ use aya::{
     util::KernelVersion,
 };
 use caps::{CapSet, Capability};
-use probe_common::{
-    coalesce::dirty_words,
-    control::{MAX_INTERFACES, area, counters_entries, globals, maps},
-};
+use probe_common::control::{MAX_INTERFACES, area, counters_entries, globals, maps};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
     DatapathError,
+    cache_parts::CacheParts,
     cpus::{self, CpusError},
     test_run::TestRunError,
 };
@@ -41,9 +39,6 @@ const CAPABILITIES: [Capability; 3] = [
 
 /// The reader of the ring is woken when a quarter is full: the rest holds what comes until it runs.
 const WAKE_AT_PART: u32 = 4;
-
-/// The most slots of an area of the cache.
-pub const MAX_CACHE_SLOTS: u32 = 1 << 20;
 
 /// CPUs that there are places for: counters on all that may come, since none may go uncounted, and
 /// caches on those that are there.
@@ -70,17 +65,16 @@ pub struct LoadOptions {
     /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
     /// bytes per CPU.
     pub interfaces: u32,
-    /// Records that the programs keep open for each CPU, bank and IP version; rounded up to a power
-    /// of two. Each takes 120 bytes for both IP versions. 0: each packet becomes a record.
-    pub cache_slots: u32,
+    /// Records that the programs keep open for each CPU, bank and IP version.
+    pub cache: CacheParts,
 }
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
     pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 10] {
         let areas = area(cpus.present, 0);
-        let slots = (areas * self.cache_slots()).max(1);
-        let words = (areas * dirty_words(self.cache_slots())).max(1);
+        let slots = (areas * self.cache.slots()).max(1);
+        let words = slots.div_ceil(u64::BITS);
         [
             (maps::RECORDS, self.ring_buffer_bytes),
             (
@@ -96,14 +90,6 @@ impl LoadOptions {
             (maps::OPENED_V4, slots),
             (maps::OPENED_V6, slots),
         ]
-    }
-
-    /// Slots of each area of the cache: a power of two, or 0.
-    pub(crate) fn cache_slots(self) -> u32 {
-        match self.cache_slots {
-            0 => 0,
-            slots => slots.min(MAX_CACHE_SLOTS).next_power_of_two(),
-        }
     }
 
     /// Interface slots.
@@ -211,13 +197,18 @@ impl Object {
             .verifier_log_level(VerifierLogLevel::DEBUG)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
-        let (cache_slots, counters_per_area) = (options.cache_slots(), options.counters_per_area());
+        let [front, back] = [options.cache.front(), options.cache.back()];
+        let cpus = Cpus::of_host()?;
+        let fronts = area(cpus.present, 0) * back;
+        let counters_per_area = options.counters_per_area();
         let wake_bytes = options.ring_buffer_bytes / WAKE_AT_PART;
         loader
-            .override_global(globals::CACHE_SLOTS, &cache_slots, true)
+            .override_global(globals::FRONT_SLOTS, &front, true)
+            .override_global(globals::BACK_SLOTS, &back, true)
+            .override_global(globals::FRONTS, &fronts, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true)
             .override_global(globals::COUNTERS_PER_AREA, &counters_per_area, true);
-        for (map, entries) in options.map_entries(Cpus::of_host()?) {
+        for (map, entries) in options.map_entries(cpus) {
             loader.map_max_entries(map, entries);
         }
         let ebpf = loader.load(object).map_err(explain)?;

@@ -15,7 +15,7 @@ use probe_common::{
     record::{Record, RecordV4},
 };
 
-use super::{DatapathError, cache::CacheReader, load::Object};
+use super::{DatapathError, cache::CacheReader, cache_parts::CacheParts, load::Object};
 use crate::source::{Drained, RecordStream, Records, SourceError, Waker};
 
 mod fill;
@@ -66,8 +66,8 @@ impl Handed {
 }
 
 impl RingStream {
-    /// Takes ring and cache from the object, which was loaded with so many cache slots.
-    pub fn new(object: &mut Object, cache_slots: u32) -> Result<Self, DatapathError> {
+    /// Takes ring and cache from the object, which was loaded with such a cache.
+    pub fn new(object: &mut Object, cache: CacheParts) -> Result<Self, DatapathError> {
         let Map::RingBuf(map) = object.take_map(maps::RECORDS)? else {
             return Err(DatapathError::NoMap { map: maps::RECORDS });
         };
@@ -81,7 +81,7 @@ impl RingStream {
             _map: map,
             capacity: bytes / (HEADER_BYTES + size_of::<RecordV4>()),
             undecodable: Arc::default(),
-            cache: CacheReader::new(object, cache_slots)?,
+            cache: CacheReader::new(object, cache)?,
             fill: Arc::default(),
             handed: Arc::default(),
         })

@@ -11,6 +11,7 @@ use zerocopy::IntoBytes;
 use super::SelftestError;
 use crate::{
     datapath::{
+        cache_parts::CacheParts,
         jiffies,
         load::LoadOptions,
         test_run::{TEST_IFINDEX, TestFrame},
@@ -79,17 +80,21 @@ pub struct Bench {
     pub last_run: Duration,
 }
 
-/// Loads an object as it runs in production. The bench does without the cache, since it compares
-/// packet by packet; the verifier has to see it all the same.
-pub fn load_with_cache(object: Option<&[u8]>) -> Result<EbpfSource, SelftestError> {
-    load(object, 1024)
+/// Loads an object as it runs in production, where the cache has two parts or, on many CPUs, one.
+/// The bench does without, since it compares packet by packet; the verifier has to see both all the
+/// same.
+pub fn load_with_cache(object: Option<&[u8]>) -> Result<[EbpfSource; 2], SelftestError> {
+    Ok([
+        load(object, CacheParts::new(1024, 1024))?,
+        load(object, CacheParts::new(1024, 0))?,
+    ])
 }
 
-fn load(object: Option<&[u8]>, cache_slots: u32) -> Result<EbpfSource, SelftestError> {
+fn load(object: Option<&[u8]>, cache: CacheParts) -> Result<EbpfSource, SelftestError> {
     let options = LoadOptions {
         ring_buffer_bytes: 1 << 16,
         interfaces: 4,
-        cache_slots,
+        cache,
     };
     Ok(match object {
         Some(object) => EbpfSource::with_object(object, options)?,
@@ -100,7 +105,7 @@ fn load(object: Option<&[u8]>, cache_slots: u32) -> Result<EbpfSource, SelftestE
 impl Bench {
     /// Loads an object, by default the embedded one.
     pub fn load(object: Option<&[u8]>, ignore_vlans: bool) -> Result<Self, SelftestError> {
-        let mut source = load(object, 0)?;
+        let mut source = load(object, CacheParts::NONE)?;
         let claimed = source.claim(TEST_IFINDEX, ignore_vlans)?;
         let stream = claimed.and_then(|()| source.take_streams().pop());
         Ok(Self {

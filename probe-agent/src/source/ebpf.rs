@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,10 +9,7 @@ use std::{
     time::Instant,
 };
 
-use probe_common::{
-    control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally},
-    record::{RecordV4, RecordV6},
-};
+use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
 
 use super::{
     Attachment, BankCounters, Costs, HookState, Interface, LinkState, RecordStream, Source,
@@ -25,6 +21,7 @@ use crate::{
         DatapathError,
         attach::{self, Attached},
         bank::BankSwitch,
+        cache_parts::CacheParts,
         counters::KernelCounters,
         cpus, detach_leftovers, expedite, footprint, jiffies,
         link::{self, LinkQuestions},
@@ -97,7 +94,7 @@ impl EbpfSource {
     }
 
     fn with_loaded(mut object: Object, options: LoadOptions) -> Result<Self, LoadError> {
-        let stream = RingStream::new(&mut object, options.cache_slots())?;
+        let stream = RingStream::new(&mut object, options.cache)?;
         Ok(Self {
             captured: HashMap::new(),
             slots: Slots::new(&mut object, options.interfaces)?,
@@ -345,30 +342,16 @@ pub fn load_options(config: &Config) -> LoadOptions {
     LoadOptions {
         ring_buffer_bytes: config.capture.ring_buffer_bytes,
         interfaces: slots_for(config),
-        cache_slots: cache_slots(config.capture.cache_slots),
+        cache: cache_parts(config.capture.cache_slots),
     }
 }
 
-/// Memory that the cache takes at most, where there are not very many CPUs.
-const CACHE_BUDGET_BYTES: usize = 32 << 20;
-
-/// Slots per CPU that are worth having, and those after which more make little difference.
-const AUTO_CACHE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
-
-/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions.
-const CACHE_SLOT_BYTES: usize =
-    2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>());
-
-fn cache_slots(slots: CacheSlots) -> u32 {
-    let cpus = match slots {
-        CacheSlots::PerCpu(slots) => return slots,
-        // Loading says what is wrong.
-        CacheSlots::Auto => cpus::present().unwrap_or(1),
-    };
-    let (least, most) = AUTO_CACHE_SLOTS.into_inner();
-    let affordable = CACHE_BUDGET_BYTES / CACHE_SLOT_BYTES / cpus.max(1) as usize;
-    let power_of_two = affordable.checked_ilog2().map_or(0, |log2| 1_u32 << log2);
-    power_of_two.clamp(least, most)
+fn cache_parts(slots: CacheSlots) -> CacheParts {
+    match slots {
+        CacheSlots::PerCpu(slots) => CacheParts::of(slots),
+        // Where they cannot be counted, loading says what is wrong.
+        CacheSlots::Auto => CacheParts::affordable(cpus::present().unwrap_or(1)),
+    }
 }
 
 /// Slots that a configuration may need. Named interfaces are counted, with room for those that a

@@ -4,7 +4,7 @@ use std::{process::Command, sync::Arc};
 
 use probe_agent::{
     config::{Hook, InterfaceConfig},
-    datapath::load::LoadOptions,
+    datapath::{cache_parts::CacheParts, load::LoadOptions},
     source::{Interface, Source, ebpf::EbpfSource},
 };
 
@@ -155,7 +155,7 @@ impl Foreign {
     fn load(namespace: &Namespace) -> Self {
         let options = LoadOptions {
             ring_buffer_bytes: 1 << 16,
-            cache_slots: 0,
+            cache: CacheParts::NONE,
             interfaces: 1,
         };
         let mut source = EbpfSource::with_options(options).expect("it can be loaded");

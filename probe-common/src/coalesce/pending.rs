@@ -1,4 +1,4 @@
-//! The row of records in front of an area of the cache. See [`super`].
+//! The row of records between front and back of an area of the cache. See [`super`].
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -8,21 +8,20 @@ use crate::{
     wire_type,
 };
 
-/// Records that wait to be taken into an area of the cache: about as many as a CPU fetches from
+/// Records that wait to be taken into the back of an area of the cache: about as many as a CPU fetches from
 /// memory at once. A power of two.
 pub const PENDING: usize = 8;
 
 macro_rules! pending {
     ($name:ident, $record:ty, size = $size:expr) => {
-        /// The row in front of an area of the cache.
+        /// The row of an area of the cache.
         #[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout)]
         #[repr(C)]
         pub struct $name {
             /// The records.
             pub records: [$record; PENDING],
-            /// Position of the last record. Behind it are records that have been taken into the cache
-            /// before.
-            pub last: u64,
+            /// How many of them wait; behind them are records that went on before.
+            pub len: u64,
         }
 
         wire_type!($name, size = $size);
@@ -32,12 +31,12 @@ macro_rules! pending {
 
             #[inline(always)]
             fn parts(&self) -> (u64, &[$record; PENDING]) {
-                (self.last, &self.records)
+                (self.len, &self.records)
             }
 
             #[inline(always)]
             fn parts_mut(&mut self) -> (&mut u64, &mut [$record; PENDING]) {
-                (&mut self.last, &mut self.records)
+                (&mut self.len, &mut self.records)
             }
         }
     };
@@ -48,53 +47,36 @@ pub trait Pending: Sized {
     /// What waits in it.
     type Record: Coalesce;
 
-    /// Position of the last record, and all of them.
+    /// How many records wait, and all places.
     fn parts(&self) -> (u64, &[Self::Record; PENDING]);
 
     /// The same to change.
     fn parts_mut(&mut self) -> (&mut u64, &mut [Self::Record; PENDING]);
 
-    /// Adds a record to the last one, if that takes it.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
-    fn add_to_last(&mut self, record: &Self::Record) -> bool {
-        let (last, records) = self.parts_mut();
-        // The remainder is how the verifier knows that it is in bounds, here and below.
-        records[*last as usize % PENDING].absorb(record)
-    }
-
-    /// Adds a record behind the last one. `false` if the row is full: then [`Self::restart`] follows,
-    /// once all records have been taken into the cache.
+    /// Adds a record. `true` if the row is full with it: then it begins anew, and all its records
+    /// have to be taken into the back before another one is added.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
     fn append(&mut self, record: &Self::Record) -> bool {
-        let (last, records) = self.parts_mut();
-        let mut next = *last as usize % PENDING;
-        if !records[next].is_vacant() {
-            next = (next + 1) % PENDING;
-            if next == 0 {
-                return false;
-            }
-        }
-        records[next] = *record;
-        *last = next as u64;
-        true
+        let (len, records) = self.parts_mut();
+        // The remainder is how the verifier knows that it is in bounds.
+        let place = *len as usize % PENDING;
+        records[place] = *record;
+        *len = (place + 1) as u64 % PENDING as u64;
+        place + 1 == PENDING
     }
 
-    /// Begins anew with a record.
+    /// Whether the next record fills it up.
     #[inline(always)]
-    fn restart(&mut self, record: &Self::Record) {
-        let (last, records) = self.parts_mut();
-        records[0] = *record;
-        *last = 0;
+    fn is_almost_full(&self) -> bool {
+        self.parts().0 == PENDING as u64 - 1
     }
 
     /// The records that wait.
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
-    fn waiting(&self) -> impl Iterator<Item = &Self::Record> {
-        let (last, records) = self.parts();
-        let count = last as usize % PENDING + 1;
-        records.iter().take(count).filter(|it| !it.is_vacant())
+    fn waiting(&self) -> &[Self::Record] {
+        let (len, records) = self.parts();
+        &records[..len as usize % PENDING]
     }
 }
 
@@ -132,26 +114,22 @@ mod tests {
     }
 
     #[test]
-    fn a_row_takes_the_packets_of_its_last_record_and_a_number_of_others() {
-        let add = |row: &mut PendingV4, flow| {
-            let record = record(flow);
-            row.add_to_last(&record) || row.append(&record)
-        };
+    fn a_row_that_is_full_begins_anew() {
         let mut row = PendingV4::new_zeroed();
-        assert_eq!(row.waiting().count(), 0);
-        for flow in (1..).take(PENDING) {
-            assert!(add(&mut row, flow) && add(&mut row, flow));
+        let waiting = |row: &PendingV4| -> Vec<u8> {
+            row.waiting().iter().map(|it| it.key.src_addr[0]).collect()
+        };
+        for turn in [0, 10] {
+            for flow in 1..8 {
+                assert!(!row.is_almost_full());
+                assert!(!row.append(&record(turn + flow)));
+                assert_eq!(waiting(&row).len(), usize::from(flow));
+            }
+            assert!(row.is_almost_full());
+            assert_eq!(waiting(&row)[0], turn + 1);
+            assert!(row.append(&record(turn + 8)), "full");
+            assert_eq!(waiting(&row), [], "all of them go on");
+            assert_eq!(row.records[PENDING - 1].key.src_addr[0], turn + 8);
         }
-        assert!(!add(&mut row, 0), "full");
-        assert!(add(&mut row, 8), "but for the last flow");
-        assert_eq!(row.waiting().map(|it| it.packets).sum::<u32>(), 17);
-        assert_eq!(row.waiting().count(), PENDING);
-        row.restart(&record(9));
-        assert!(add(&mut row, 9) && add(&mut row, 1));
-        let waiting: Vec<_> = row
-            .waiting()
-            .map(|it| (it.key.src_addr[0], it.packets))
-            .collect();
-        assert_eq!(waiting, [(9, 2), (1, 1)], "not those that went on");
     }
 }

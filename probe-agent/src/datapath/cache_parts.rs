@@ -1,0 +1,135 @@
+//! How large the cache of open records is: see [`probe_common::coalesce`].
+
+use std::ops::RangeInclusive;
+
+use probe_common::{
+    coalesce::QUICK_BITS,
+    record::{RecordV4, RecordV6},
+};
+
+/// The least slots of an area of the cache: CPUs must not have a word of dirty bits in common.
+const MIN_CACHE_SLOTS: u32 = u64::BITS;
+
+/// The most slots of an area of the cache.
+pub const MAX_CACHE_SLOTS: u32 = 1 << 20;
+
+/// The most slots of a front: 160 KiB of IPv4 records, which a CPU has at hand. Were it
+/// larger, memory that is far away would lie in the way of each packet.
+const MAX_FRONT_SLOTS: u32 = 1 << QUICK_BITS;
+
+/// Memory that is worth it, where there are not very many CPUs.
+const BUDGET_BYTES: u64 = 40 << 20;
+
+/// Slots per CPU that are worth having, and those after which more make little difference.
+const AFFORDABLE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
+
+/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions.
+const SLOT_BYTES: u64 =
+    2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>()) as u64;
+
+/// Slots of the two parts of each area of the cache, each of which takes 120 bytes for both IP
+/// versions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CacheParts {
+    front: u32,
+    back: u32,
+}
+
+impl CacheParts {
+    /// No cache: each packet becomes a record.
+    pub const NONE: Self = Self { front: 0, back: 0 };
+
+    /// A front, where each packet is looked for, and a back for what the front has no place for, or
+    /// none. Numbers that are not 0 are rounded up to a power of two.
+    pub fn new(front: u32, back: u32) -> Self {
+        let round_up = |slots: u32, most: u32| match slots {
+            0 => 0,
+            slots => slots.clamp(MIN_CACHE_SLOTS, most).next_power_of_two(),
+        };
+        match round_up(front, MAX_FRONT_SLOTS) {
+            0 => Self::NONE,
+            front => Self {
+                front,
+                back: round_up(back, MAX_CACHE_SLOTS),
+            },
+        }
+    }
+
+    /// What is best with so many slots: few are only a front.
+    pub fn of(slots: u32) -> Self {
+        if slots <= MAX_FRONT_SLOTS {
+            Self::new(slots, 0)
+        } else {
+            Self::new(MAX_FRONT_SLOTS, slots)
+        }
+    }
+
+    /// As many as are affordable on so many CPUs, over which flows are spread, too.
+    pub fn affordable(cpus: u32) -> Self {
+        let (least, most) = AFFORDABLE_SLOTS.into_inner();
+        let mut slots = most;
+        while slots > least && Self::of(slots).bytes(cpus) > BUDGET_BYTES {
+            slots /= 2;
+        }
+        Self::of(slots)
+    }
+
+    /// Memory on so many CPUs: both banks and IP versions.
+    fn bytes(self, cpus: u32) -> u64 {
+        u64::from(self.slots()) * SLOT_BYTES * u64::from(cpus)
+    }
+
+    /// Slots of the front, a power of two, or 0 for no cache.
+    pub(crate) const fn front(self) -> u32 {
+        self.front
+    }
+
+    /// Slots of the back, a power of two, or 0 for none.
+    pub(crate) const fn back(self) -> u32 {
+        self.back
+    }
+
+    /// Both together.
+    pub(crate) const fn slots(self) -> u32 {
+        self.front + self.back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUDGET_BYTES, CacheParts, MAX_CACHE_SLOTS};
+
+    fn parts(slots: u32) -> [u32; 2] {
+        let parts = CacheParts::of(slots);
+        [parts.front(), parts.back()]
+    }
+
+    #[test]
+    fn few_slots_are_a_front_and_many_have_one_besides() {
+        assert_eq!(parts(0), [0, 0]);
+        assert_eq!(
+            parts(1),
+            [64, 0],
+            "CPUs have no word of dirty bits in common"
+        );
+        assert_eq!(parts(4096), [4096, 0]);
+        assert_eq!(parts(8192), [4096, 8192]);
+        assert_eq!(parts(u32::MAX), [4096, MAX_CACHE_SLOTS]);
+    }
+
+    #[test]
+    fn the_budget_is_enough_for_up_to_170_cpus() {
+        for cpus in 1..=170 {
+            let bytes = CacheParts::affordable(cpus).bytes(cpus);
+            assert!(bytes <= BUDGET_BYTES, "{cpus}: {bytes}");
+        }
+        let affordable = |cpus| {
+            let parts = CacheParts::affordable(cpus);
+            [parts.front(), parts.back()]
+        };
+        assert_eq!(affordable(2), [4096, 65536]);
+        assert_eq!(affordable(8), [4096, 16384]);
+        assert_eq!(affordable(32), [4096, 0]);
+        assert_eq!(affordable(512), [1024, 0]);
+    }
+}
