@@ -31,6 +31,9 @@ const CALM: &str = "calm0";
 const CALM_FLOWS: u32 = 100;
 const CALM_RATE: u32 = 2000;
 
+/// Packets a second in the short form.
+const SHORT_RATE: u32 = 200_000;
+
 /// What a flush and a writeout take for a moment, whatever the number of flows: a small log looks
 /// small beside it.
 const BUFFERS_MIB: f64 = 8.0;
@@ -77,7 +80,13 @@ pub(crate) fn run(seconds: f64, max_flows: u64, common: &Common, facts: &Facts) 
                 Pace::Bursts(CALM_RATE),
             )
         });
-        let flooded = flood.send(Flows::InTurn(1 << 32), Until::Seconds(seconds), Pace::Full);
+        // A debug build of the agent does not keep up with all that a CPU sends.
+        let pace = if common.short {
+            Pace::Steady(SHORT_RATE)
+        } else {
+            Pace::Full
+        };
+        let flooded = flood.send(Flows::InTurn(1 << 32), Until::Seconds(seconds), pace);
         let ordinary = ordinary.join();
         is_over.store(true, Ordering::Relaxed);
         let samples = watcher.join();
