@@ -6,7 +6,7 @@
     reason = "a failing unwrap is how a test fails, also in a function of its own"
 )]
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
 use probe_agent::{
     datapath::{
@@ -22,15 +22,19 @@ use probe_agent::{
     },
     source::{BankCounters, Drained, RecordStream, Source as _, ebpf::EbpfSource},
 };
-use probe_common::{
-    coalesce::{Coalesce, PENDING},
-    record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
-};
+use probe_common::record::{IntoRecord as _, Record, RecordHead};
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+#[path = "cache/frames.rs"]
+mod frames;
+#[path = "cache/model.rs"]
+mod model;
 #[path = "support/skip.rs"]
 mod skip;
+
+use frames::{frames, tcp4};
+use model::{Model, Owned, SLOTS, Slots};
 
 /// A frame at a hook.
 type Step = (UnderTest, Vec<u8>);
@@ -93,153 +97,8 @@ impl Programs {
     }
 }
 
-/// A record without its times, of which those of one packet are checked elsewhere.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Owned {
-    V4(RecordV4),
-    V6(RecordV6),
-}
-
-impl Owned {
-    fn of(record: Record<'_>) -> Self {
-        let head = record.head();
-        assert!(
-            !probe_common::record::tick_after(head.first, head.last()),
-            "{record:?}"
-        );
-        let timeless = RecordHead {
-            first: 0,
-            last_or_fragment_id: head.fragment_id(),
-            ..head
-        };
-        match record {
-            Record::V4(record) => Self::V4(record.key.into_record(timeless)),
-            Record::V6(record) => Self::V6(record.key.into_record(timeless)),
-        }
-    }
-
-    fn record(&self) -> Record<'_> {
-        match self {
-            Self::V4(record) => Record::V4(record),
-            Self::V6(record) => Record::V6(record),
-        }
-    }
-}
-
-/// An area of the cache with its rows, as it should be.
-struct Model {
-    v4: Area<RecordV4>,
-    v6: Area<RecordV6>,
-}
-
-impl Model {
-    fn new(slots: Slots) -> Self {
-        Self {
-            v4: Area::new(slots),
-            v6: Area::new(slots),
-        }
-    }
-
-    /// Takes a record of one packet; returns what must leave.
-    fn put(&mut self, record: Owned) -> Vec<Owned> {
-        match record {
-            Owned::V4(record) => owned(self.v4.put(record), Owned::V4),
-            Owned::V6(record) => owned(self.v6.put(record), Owned::V6),
-        }
-    }
-
-    fn open(&self) -> Vec<Owned> {
-        let mut open = owned(self.v4.open(), Owned::V4);
-        open.extend(owned(self.v6.open(), Owned::V6));
-        open
-    }
-}
-
-fn owned<R>(records: Vec<R>, owned: fn(R) -> Owned) -> Vec<Owned> {
-    records.into_iter().map(owned).collect()
-}
-
-/// Slots of front and back.
-type Slots = [u32; 2];
-
-/// Front only, as on many CPUs; both; both, with room for all.
-const SLOTS: [Slots; 3] = [[64, 0], [64, 64], [4096, 8192]];
-
 fn parts([front, back]: Slots) -> CacheParts {
     CacheParts::new(front, back)
-}
-
-struct Area<R> {
-    slots: Slots,
-    front: BTreeMap<u32, R>,
-    /// What waits.
-    row: Vec<R>,
-    back: BTreeMap<u32, R>,
-}
-
-impl<R: Coalesce> Area<R> {
-    fn new(slots: Slots) -> Self {
-        Self {
-            slots,
-            front: BTreeMap::new(),
-            row: Vec::new(),
-            back: BTreeMap::new(),
-        }
-    }
-
-    /// Takes a record of one packet; returns what must leave.
-    fn put(&mut self, record: R) -> Vec<R> {
-        if !record.is_coalescible() {
-            return vec![record];
-        }
-        let [front, back] = self.slots;
-        if back == 0 {
-            let slot = record.quick_hash() % front;
-            return take_in(&mut self.front, slot, record).into_iter().collect();
-        }
-        if record.is_told_by_order() {
-            return self.take_into_back(record).into_iter().collect();
-        }
-        let slot = record.quick_hash() % front;
-        let Some(open) = self.front.get_mut(&slot) else {
-            self.front.insert(slot, record);
-            return Vec::new();
-        };
-        if open.absorb(&record) {
-            return Vec::new();
-        }
-        let takes_the_place = self.row.len() == PENDING - 1 || record.must_follow();
-        let aside = if takes_the_place {
-            std::mem::replace(open, record)
-        } else {
-            record
-        };
-        self.row.push(aside);
-        if self.row.len() < PENDING {
-            return Vec::new();
-        }
-        let full = std::mem::take(&mut self.row);
-        let left = full.into_iter().filter_map(|it| self.take_into_back(it));
-        left.collect()
-    }
-
-    fn take_into_back(&mut self, record: R) -> Option<R> {
-        let slot = record.hash() % self.slots[1];
-        take_in(&mut self.back, slot, record)
-    }
-
-    fn open(&self) -> Vec<R> {
-        let open = self.back.values().chain(&self.row);
-        open.chain(self.front.values()).copied().collect()
-    }
-}
-
-/// Adds a record to the one in a slot, or puts it there; returns what was there before.
-fn take_in<R: Coalesce>(open: &mut BTreeMap<u32, R>, slot: u32, record: R) -> Option<R> {
-    if open.get_mut(&slot).is_some_and(|open| open.absorb(&record)) {
-        return None;
-    }
-    open.insert(slot, record)
 }
 
 fn as_bytes(owned: &Owned) -> Vec<u8> {
@@ -267,74 +126,6 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
         Record::V4(record) => Owned::V4(record.key.into_record(placed)),
         Record::V6(record) => Owned::V6(record.key.into_record(placed)),
     })
-}
-
-/// Frames of some flows of each protocol in both directions. With `riddles`, also of clients that
-/// answer and servers that ask: then the direction of a flow depends on who is heard first.
-fn frames(riddles: bool) -> Vec<Vec<u8>> {
-    let mut frames = Vec::new();
-    for host in 0..3 {
-        for (flags, is_riddle) in [(0x02, false), (0x12, true)] {
-            for is_reply in [false, true] {
-                if riddles || is_riddle == is_reply {
-                    frames.push(tcp4(host, flags, is_reply));
-                }
-            }
-        }
-        for flags in [0x10, 0x18, 0x11, 0x04, 0] {
-            frames.push(tcp4(host, flags, false));
-            frames.push(tcp4(host, flags, true));
-        }
-        for (icmp_type, is_reply) in [(8, false), (0, true), (3, true)] {
-            let is_reply = is_reply && !riddles;
-            frames.push(ip4(host, is_reply, 1, &[icmp_type, 0, 0, 0, 0, 1, 0, 1]));
-        }
-        let query = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
-        frames.push(ip4(host, false, 17, &query));
-        frames.push(ip4(host, true, 17, &[0, 53, 0x9c, 0x40, 0, 8, 0, 0]));
-        frames.push(ip4(host, false, 6, &query));
-        frames.push(ip6(host, 17, &query));
-        frames.push(ip6(host, 58, &[128, 0, 0, 0, 0, 1, 0, 1]));
-        frames.extend(riddles.then(|| ip6(host, 58, &[129, 0, 0, 0, 0, 1, 0, 1])));
-        for fragment in [[0x20, 0], [0x20, 1], [0, 2]] {
-            let mut frame = ip4(host, false, 17, &query);
-            frame[20..22].copy_from_slice(&fragment);
-            frames.push(frame);
-        }
-    }
-    frames
-}
-
-fn tcp4(host: u8, flags: u8, is_reply: bool) -> Vec<u8> {
-    let (client, server) = ([0x9c, 0x40], [0x01, 0xbb]);
-    let (src, dst) = if is_reply {
-        (server, client)
-    } else {
-        (client, server)
-    };
-    let rest = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0, 0, 0, 0, 0, 0];
-    ip4(host, is_reply, 6, &[&src, &dst, &rest[..]].concat())
-}
-
-fn ip4(host: u8, is_reply: bool, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
-    frame.extend([0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
-    let ends = [[198, 18, 0, host], [198, 18, 1, 1]];
-    frame.extend(ends[usize::from(is_reply)]);
-    frame.extend(ends[usize::from(!is_reply)]);
-    frame.extend(payload);
-    frame
-}
-
-fn ip6(host: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd];
-    frame.extend([0x60, 0, 0, 0, high, low, protocol, 64]);
-    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, host]);
-    frame.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
-    frame.extend(payload);
-    frame
 }
 
 /// Random walks over the frames and over the hooks for Ethernet frames.

@@ -108,10 +108,7 @@ impl Programs {
     /// Attaches the empty program to a link of this namespace, until this is dropped: in the driver, or
     /// to both hooks of TC.
     pub(crate) fn attach_empty(&mut self, hook: Hook, link: &str) -> Result<()> {
-        let name = match hook {
-            Hook::Xdp => "bench_xdp_empty",
-            Hook::Tc => "bench_tc_empty",
-        };
+        let name = hook.programs().empty;
         match self.program(name)? {
             Program::Xdp(empty) => {
                 empty.attach(link, XdpMode::Driver)?;
@@ -142,12 +139,12 @@ impl Programs {
         Ok(self.variation.set(0, variation, 0)?)
     }
 
-    /// Frames that were varied since [`Self::set_flows`].
+    /// Frames that were varied since [`Self::set_traffic`].
     pub(crate) fn runs(&self) -> Result<u64> {
         Ok(self.variation.get(&0, 0)?[RUNS])
     }
 
-    /// Nanoseconds that the generator has waited since [`Self::set_flows`], awake.
+    /// Nanoseconds that the generator has waited since [`Self::set_traffic`], awake.
     #[expect(
         clippy::cast_precision_loss,
         reason = "less than 2^52 ns, which are 52 days"

@@ -125,11 +125,11 @@ where
         let areas = self.records.len() / self.parts.slots() as usize;
         let cpus = areas / BANKS as usize;
         let [front, back] = [self.parts.front(), self.parts.back()].map(|slots| slots as usize);
+        let fronts = areas * back;
         let mut records = 0;
         let mut result = Ok(());
         for cpu in (0..).take(cpus) {
             let area = area(cpu, bank) as usize;
-            let fronts = areas * back;
             // What is older comes first.
             let mut on_batch = |batch: &mut Vec<P::Record>| {
                 records += batch.len();
@@ -139,8 +139,8 @@ where
             result = self.take_slots(area * back..(area + 1) * back, &mut on_batch);
             if result.is_ok() {
                 self.take_row(area);
-                let front = fronts + area * front..fronts + (area + 1) * front;
-                result = self.take_slots(front, &mut on_batch);
+                let slots = fronts + area * front..fronts + (area + 1) * front;
+                result = self.take_slots(slots, &mut on_batch);
             }
             if result.is_err() {
                 break;

@@ -11,10 +11,10 @@ use probe_common::{
 const MIN_CACHE_SLOTS: u32 = u64::BITS;
 
 /// The most slots of an area of the cache.
-pub const MAX_CACHE_SLOTS: u32 = 1 << 20;
+const MAX_CACHE_SLOTS: u32 = 1 << 20;
 
-/// The most slots of a front: 160 KiB of IPv4 records, which a CPU has at hand. Were it
-/// larger, memory that is far away would lie in the way of each packet.
+/// The most slots of a front: 160 KiB of IPv4 records, which a CPU has at hand. Were it larger, memory
+/// that is far away would lie in the way of each packet.
 const MAX_FRONT_SLOTS: u32 = 1 << QUICK_BITS;
 
 /// Memory that is worth it, where there are not very many CPUs.
@@ -40,7 +40,7 @@ impl CacheParts {
     pub const NONE: Self = Self { front: 0, back: 0 };
 
     /// A front, where each packet is looked for, and a back for what the front has no place for, or
-    /// none. Numbers that are not 0 are rounded up to a power of two.
+    /// none. Numbers that are not 0 are rounded up to a power of two of at least 64.
     pub fn new(front: u32, back: u32) -> Self {
         let round_up = |slots: u32, most: u32| match slots {
             0 => 0,

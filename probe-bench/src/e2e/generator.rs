@@ -4,7 +4,7 @@
 //! one CPU, which also takes them in at the other end of the veth: all that the kernel does for a
 //! frame, hooks included, is in the time of the generator's thread.
 //!
-//! The kernel comes back from such a run after three grace periods, some 24 ms, in which the CPU
+//! The kernel comes back from such a run after some 24 ms (three grace periods, by the time), in which the CPU
 //! sleeps. So a steady stream is one run, in which the program itself waits for the time of a frame.
 
 use std::{

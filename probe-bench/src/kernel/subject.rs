@@ -56,7 +56,7 @@ impl Hook {
         }
     }
 
-    fn programs(self) -> HookPrograms {
+    pub(crate) fn programs(self) -> HookPrograms {
         match self {
             Self::Xdp => HookPrograms {
                 probe: programs::XDP_INGRESS,
@@ -74,9 +74,10 @@ impl Hook {
     }
 }
 
-struct HookPrograms {
+/// Names of the programs for a hook.
+pub(crate) struct HookPrograms {
     probe: &'static str,
-    empty: &'static str,
+    pub(crate) empty: &'static str,
     vary: &'static str,
     hash: &'static str,
 }
