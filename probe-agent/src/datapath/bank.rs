@@ -27,14 +27,14 @@ impl BankSwitch {
     }
 
     /// Makes the other bank the active one and returns the closed one. On return the closed bank's
-    /// counters are final, and a reader of the ring meets all its records before the first that is
-    /// not yet complete.
+    /// counters are final, and the reader meets all its records in each ring before the first that
+    /// is not yet complete there.
     ///
-    /// Two grace periods, since the ring is read in the order in which records were begun. The
-    /// first ends all runs of the closed bank, so all its records are begun and complete. In front
-    /// of them may be one that a run of the new bank has begun and not completed (its CPU may have
-    /// been taken away by the hypervisor), which holds up the reader. The second period ends those
-    /// runs too.
+    /// Two grace periods, since a ring is read in the order in which its records were begun. The
+    /// first ends all runs of the closed bank, so all its records are begun and complete, in
+    /// whatever ring. In front of them may be one that a run of the new bank has begun and not
+    /// completed (its CPU may have been taken away by the hypervisor), which holds up the reader
+    /// of that ring. The second period ends those runs too.
     pub fn switch(&mut self) -> Result<u8, DatapathError> {
         let closed = self.active;
         let active = 1 - closed;

@@ -1,4 +1,4 @@
-//! The ring: records from the programs to one drain thread, which also empties the cache.
+//! The rings: records from the programs to one drain thread, which also empties the cache.
 
 use std::{
     os::fd::AsFd as _,
@@ -10,37 +10,33 @@ use std::{
 };
 
 use aya::maps::{Map, MapData, MapError};
-use probe_common::{
-    control::maps,
-    record::{Record, RecordV4},
-};
+use probe_common::{control::maps, record::Record};
 
 use super::{DatapathError, cache::CacheReader, cache_parts::CacheParts, load::Object};
 use crate::source::{Drained, RecordStream, Records, SourceError, Waker};
 
 mod fill;
 mod reader;
+mod readers;
 mod wait;
 
 pub use fill::Fill;
-use reader::{HEADER_BYTES, Reader};
+use readers::Readers;
 use wait::Wait;
 
-/// The longest that records lie in the ring before somebody looks. Long, since each look costs some
+/// The longest that records lie in a ring before somebody looks. Long, since each look costs some
 /// 50 us of a CPU in a virtual machine; a ring that fills up wakes its reader before, and so does
 /// whoever asks for flows.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A pass that found less than this part of the ring is followed by a rest.
+/// A pass that found less than this part of what the rings hold is followed by a rest.
 const WORTH_ANOTHER_PASS: usize = 64;
 
-/// Reading end of the ring.
+/// Reading end of all rings.
 pub struct RingStream {
-    reader: Reader,
-    /// Keeps the map, whose end the reader has mapped.
-    _map: MapData,
-    /// The most entries that the ring holds at a time.
-    capacity: usize,
+    readers: Readers,
+    /// Keeps the maps, whose ends the readers have mapped.
+    _maps: Vec<MapData>,
     undecodable: Arc<AtomicU64>,
     cache: Option<CacheReader>,
     fill: Arc<Fill>,
@@ -66,20 +62,22 @@ impl Handed {
 }
 
 impl RingStream {
-    /// Takes ring and cache from the object, which was loaded with such a cache.
+    /// Takes rings and cache from the object, which was loaded with such a cache.
     pub fn new(object: &mut Object, cache: CacheParts) -> Result<Self, DatapathError> {
-        let Map::RingBuf(map) = object.take_map(maps::RECORDS)? else {
-            return Err(DatapathError::NoMap { map: maps::RECORDS });
+        let name = maps::RECORDS;
+        let Map::RingBuf(first) = object.take_map(name)? else {
+            return Err(DatapathError::NoMap { map: name });
         };
-        let info = map.info().map_err(DatapathError::read(maps::RECORDS))?;
+        let info = first.info().map_err(DatapathError::read(name))?;
         let bytes = info.max_entries() as usize;
-        let reader = Reader::new(map.fd().as_fd(), bytes)
-            .map_err(|error| DatapathError::map_memory(maps::RECORDS)(MapError::IoError(error)))?;
+        let maps = vec![first];
+        let fds = || maps.iter().map(|map| map.fd().as_fd());
+        let readers = Readers::new(fds(), bytes)
+            .map_err(|error| DatapathError::map_memory(name)(MapError::IoError(error)))?;
         Ok(Self {
-            wait: Wait::new(map.fd())?,
-            reader,
-            _map: map,
-            capacity: bytes / (HEADER_BYTES + size_of::<RecordV4>()),
+            wait: Wait::new(fds())?,
+            readers,
+            _maps: maps,
             undecodable: Arc::default(),
             cache: CacheReader::new(object, cache)?,
             fill: Arc::default(),
@@ -87,7 +85,7 @@ impl RingStream {
         })
     }
 
-    /// How full it was.
+    /// How full they were.
     pub fn fill(&self) -> Arc<Fill> {
         Arc::clone(&self.fill)
     }
@@ -104,25 +102,16 @@ impl RingStream {
 }
 
 impl RecordStream for RingStream {
-    /// Entries are read in the order in which they were begun; one that a CPU has not completed
-    /// ends the call (see [`BankSwitch::switch`](super::bank::BankSwitch::switch)). As many
-    /// entries as the ring can hold include all that were there at the call, whatever the traffic.
+    /// One pass over all rings, which hands over what they held at the call: see
+    /// [`Readers::pass`].
     fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
-        let mut records = 0;
-        let mut passed = 0;
-        while passed < self.capacity {
-            let batch = self.reader.next_batch(handle);
-            if batch.entries == 0 {
-                break;
-            }
-            passed += batch.entries;
-            records += batch.records;
-            if batch.undecodable > 0 {
-                self.undecodable
-                    .fetch_add(batch.undecodable as u64, Ordering::Relaxed);
-            }
+        let pass = self.readers.pass(handle);
+        if pass.undecodable > 0 {
+            self.undecodable
+                .fetch_add(pass.undecodable as u64, Ordering::Relaxed);
         }
-        self.fill.on_pass(passed, self.capacity, Instant::now());
+        self.fill.on_pass(pass.fill, Instant::now());
+        let records = pass.records;
         if records == 0 {
             return Ok(Drained::Idle);
         }
@@ -133,7 +122,7 @@ impl RecordStream for RingStream {
     }
 
     fn rest(&mut self, records: usize) {
-        if records < self.capacity / WORTH_ANOTHER_PASS {
+        if records < self.readers.capacity() / WORTH_ANOTHER_PASS {
             self.wait.wait(LOOK_EVERY);
         }
     }

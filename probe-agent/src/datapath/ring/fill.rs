@@ -1,6 +1,6 @@
-//! How full the ring was: the most that one pass of its reader found, of late.
+//! How full the fullest ring was: the most that their reader found in one of them, of late.
 //!
-//! A look at the ring at a scrape would miss the peaks. Kept by time and not since the last reader,
+//! A look at the rings at a scrape would miss the peaks. Kept by time and not since the last reader,
 //! so that any number of readers see the same.
 
 use std::time::{Duration, Instant};
@@ -34,18 +34,11 @@ impl Peaks {
 }
 
 impl Fill {
-    /// A pass found so many of the entries that the ring can hold.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "numbers of entries, far below 2^52"
-    )]
-    pub(super) fn on_pass(&self, entries: usize, capacity: usize, now: Instant) {
-        if entries == 0 || capacity == 0 {
-            return;
-        }
+    /// A pass found this share of a ring filled, and no other more.
+    pub(super) fn on_pass(&self, share: f64, now: Instant) {
         let mut peaks = self.0.lock();
         peaks.advance(now);
-        peaks.current = peaks.current.max(entries as f64 / capacity as f64);
+        peaks.current = peaks.current.max(share);
     }
 
     /// The largest share, 0 to 1, that was found in the last half minute or a little longer.
@@ -67,10 +60,10 @@ mod tests {
         let (fill, start) = (Fill::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
         let peak = |seconds| (fill.peak(after(seconds)) * 100.0).round();
-        fill.on_pass(25, 100, start);
-        fill.on_pass(10, 100, after(1));
+        fill.on_pass(0.25, start);
+        fill.on_pass(0.1, after(1));
         assert!((peak(2) - 25.0).abs() < 1e-9 && (peak(2) - 25.0).abs() < 1e-9);
-        fill.on_pass(5, 100, after(31));
+        fill.on_pass(0.05, after(31));
         assert!((peak(32) - 25.0).abs() < 1e-9, "of the window before");
         assert!((peak(62) - 5.0).abs() < 1e-9);
         assert!(peak(200).abs() < 1e-9);

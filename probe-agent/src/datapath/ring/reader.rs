@@ -43,7 +43,7 @@ pub(super) struct Reader {
 }
 
 /// What a batch came to.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Batch {
     /// Entries that were given back.
     pub(super) entries: usize,
@@ -51,6 +51,8 @@ pub(super) struct Batch {
     pub(super) records: usize,
     /// Entries that were no records of this build.
     pub(super) undecodable: usize,
+    /// Share of the ring that was filled, 0 to 1.
+    pub(super) fill: f64,
 }
 
 impl Reader {
@@ -73,10 +75,13 @@ impl Reader {
     pub(super) fn next_batch(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Batch {
         let vacant = RecordV4::new_zeroed();
         let mut records = [Record::V4(&vacant); BATCH];
-        let mut batch = Batch::default();
         let mut position = self.given_back().load(Ordering::Relaxed);
         // Pairs with the release of a program that begins an entry: its header is there.
         let end = self.begun().load(Ordering::Acquire);
+        let mut batch = Batch {
+            fill: self.share(end.wrapping_sub(position)),
+            ..Batch::default()
+        };
         while position != end && batch.entries < BATCH {
             let Some((entry, length)) = self.entry(position) else {
                 break;
@@ -120,6 +125,12 @@ impl Reader {
         let bytes = unsafe { self.written.bytes(start..start + length) }?;
         let taken = (HEADER_BYTES + length).next_multiple_of(WORD_BYTES) as u64;
         Some(((header & DISCARDED == 0).then_some(bytes), taken))
+    }
+
+    /// What share of the data so many bytes are.
+    #[expect(clippy::cast_precision_loss, reason = "sizes far below 2^52")]
+    fn share(&self, bytes: u64) -> f64 {
+        bytes as f64 / self.bytes as f64
     }
 
     /// Where a position lies in the data.

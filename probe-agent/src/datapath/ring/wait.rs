@@ -1,4 +1,4 @@
-//! Waiting for the ring: until it fills up, somebody calls, or the time is over.
+//! Waiting for the rings: until one fills up, somebody calls, or the time is over.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -26,22 +26,35 @@ use crate::{datapath::DatapathError, source::Waker};
 pub(super) struct Wait {
     epoll: OwnedFd,
     calls: Arc<OwnedFd>,
+    /// What it sleeps on: the rings, and the calls.
+    sources: usize,
 }
 
 impl Wait {
-    pub(super) fn new(ring: impl AsFd) -> Result<Self, DatapathError> {
-        Self::open(ring).map_err(|source| DatapathError::Wait(source.into()))
+    pub(super) fn new<Ring: AsFd>(
+        rings: impl IntoIterator<Item = Ring>,
+    ) -> Result<Self, DatapathError> {
+        Self::open(rings).map_err(|source| DatapathError::Wait(source.into()))
     }
 
-    fn open(ring: impl AsFd) -> io::Result<Self> {
+    fn open<Ring: AsFd>(rings: impl IntoIterator<Item = Ring>) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let calls = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let edges = EventFlags::IN | EventFlags::ET;
-        epoll::add(&epoll, ring, EventData::new_u64(0), edges)?;
-        epoll::add(&epoll, &calls, EventData::new_u64(1), edges)?;
+        // Which of them it was does not matter: whoever wakes up looks at all.
+        let mut sources = 0;
+        let mut add = |source: &dyn AsFd| {
+            sources += 1;
+            epoll::add(&epoll, source, EventData::new_u64(0), edges)
+        };
+        for ring in rings {
+            add(&ring)?;
+        }
+        add(&calls)?;
         Ok(Self {
             epoll,
             calls: Arc::new(calls),
+            sources,
         })
     }
 
@@ -49,13 +62,14 @@ impl Wait {
     /// long.
     pub(super) fn wait(&self, at_most: Duration) {
         let timeout = at_most.try_into().ok();
-        let mut events = Vec::with_capacity(2);
+        // Room for all: one that is left over would wake the next wait.
+        let mut events = Vec::with_capacity(self.sources);
         match epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             // Nothing that is open for as long as this can fail; were it otherwise, the reader must
             // not spin.
             Err(error) => {
-                tracing::error!(%error, "cannot wait for the ring");
+                tracing::error!(%error, "cannot wait for the rings");
                 std::thread::sleep(at_most);
             }
         }
@@ -81,7 +95,7 @@ mod tests {
     #[test]
     fn a_call_before_the_wait_is_not_lost_and_wakes_once() {
         let ring = eventfd(0, EventfdFlags::empty()).unwrap();
-        let wait = Wait::new(&ring).unwrap();
+        let wait = Wait::new([&ring]).unwrap();
         wait.waker().wake();
         let begin = Instant::now();
         wait.wait(Duration::from_secs(20));
@@ -89,5 +103,30 @@ mod tests {
         let begin = Instant::now();
         wait.wait(Duration::from_millis(20));
         assert!(begin.elapsed() >= Duration::from_millis(20), "by nobody");
+    }
+
+    #[test]
+    fn each_ring_wakes_and_all_at_once_wake_once() {
+        let ring = || eventfd(0, EventfdFlags::NONBLOCK).unwrap();
+        let rings = [ring(), ring(), ring(), ring()];
+        let wait = Wait::new(&rings).unwrap();
+        let wake = |ring| rustix::io::write(ring, &1_u64.to_ne_bytes()).unwrap();
+        let sleeps_for = |at_most| {
+            let begin = Instant::now();
+            wait.wait(Duration::from_millis(at_most));
+            begin.elapsed()
+        };
+        for ring in &rings {
+            wake(ring);
+            assert!(sleeps_for(20_000) < Duration::from_secs(10), "woken");
+        }
+        for ring in &rings {
+            wake(ring);
+        }
+        assert!(sleeps_for(20_000) < Duration::from_secs(10), "woken by all");
+        assert!(
+            sleeps_for(20) >= Duration::from_millis(20),
+            "nothing is left"
+        );
     }
 }
