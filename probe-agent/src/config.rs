@@ -99,7 +99,7 @@ pub struct Autodetection {
 /// Capture settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CaptureConfig {
-    /// Size of the ring between kernel and agent; a power of two of at least 64 KiB.
+    /// Size of the rings between kernel and agent, all together; a power of two of at least 64 KiB.
     pub ring_buffer_bytes: u32,
     /// Records that the programs keep open.
     pub cache_slots: CacheSlots,

@@ -19,6 +19,7 @@ mod mapping;
 pub mod netlink;
 pub mod promisc;
 pub mod ring;
+pub mod ring_parts;
 pub mod shared_array;
 pub mod slots;
 pub mod survey;

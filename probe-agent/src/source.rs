@@ -102,7 +102,7 @@ pub struct Costs {
     pub maps: Vec<(String, u64)>,
     /// Records that have come out of the kernel, by the way they took.
     pub records: Records,
-    /// Largest share of the ring that was found filled lately, 0 to 1; `None` without a ring.
+    /// Largest share of a ring that was found filled lately, 0 to 1; `None` without rings.
     pub ring_fill: Option<f64>,
     /// How long it takes from a record being submitted to its being counted, at the last look.
     pub drain_lag: Option<Duration>,
@@ -111,7 +111,7 @@ pub struct Costs {
 /// Records that the agent was handed, of however many packets each.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Records {
-    /// Through the ring: displaced by another flow, or never open.
+    /// Through the rings: displaced by another flow, or never open.
     pub ring: u64,
     /// From the cache, when its bank was closed.
     pub cache: u64,

@@ -21,6 +21,7 @@ use probe_agent::{
         detach_leftovers,
         link::{self, Link},
         load::{LoadOptions, Object},
+        ring_parts::RingParts,
     },
     source::{Interface, Source, ebpf::EbpfSource},
 };
@@ -113,7 +114,7 @@ fn load() -> EbpfSource {
 const OUR_FILTER: &str = "pref 1 handle 0x70720001";
 
 const OPTIONS: LoadOptions = LoadOptions {
-    ring_buffer_bytes: 1 << 16,
+    rings: RingParts::one(1 << 16),
     cache: CacheParts::NONE,
     interfaces: 4,
 };

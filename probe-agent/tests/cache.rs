@@ -12,6 +12,7 @@ use probe_agent::{
     datapath::{
         cache_parts::CacheParts,
         load::LoadOptions,
+        ring_parts::RingParts,
         test_run::{TEST_IFINDEX, TestFrame},
     },
     flow::FlowRow,
@@ -51,7 +52,7 @@ impl Programs {
         one.set(0);
         sched_setaffinity(None, &one).unwrap();
         let mut source = EbpfSource::with_options(LoadOptions {
-            ring_buffer_bytes,
+            rings: RingParts::one(ring_buffer_bytes),
             interfaces: 4,
             cache,
         })

@@ -10,6 +10,7 @@ use probe_agent::{
     datapath::{
         cache_parts::CacheParts,
         load::LoadOptions,
+        ring_parts::RingParts,
         test_run::{TEST_IFINDEX, TestFrame},
     },
     selftest::{
@@ -354,7 +355,7 @@ fn frames_on_an_unknown_interface_are_counted_as_unclaimed() {
         return;
     }
     let mut source = EbpfSource::with_options(LoadOptions {
-        ring_buffer_bytes: 1 << 16,
+        rings: RingParts::one(1 << 16),
         interfaces: 1,
         cache: CacheParts::NONE,
     })

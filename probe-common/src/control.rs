@@ -19,8 +19,11 @@ pub const DIRECTIONS: u32 = 2;
 
 /// Names of the maps in the object.
 pub mod maps {
-    /// `BPF_MAP_TYPE_RINGBUF` of [`crate::record`] entries.
+    /// `BPF_MAP_TYPE_RINGBUF` of [`crate::record`] entries: ring 0, of the CPUs whose number has no
+    /// bit of [`super::globals::RING_MASK`], and of all records whose order counts.
     pub const RECORDS: &str = "RECORDS";
+    /// Array of maps like [`RECORDS`], of the same size: the rings from 1 on. Nothing is at 0.
+    pub const FURTHER_RECORDS: &str = "FURTHER_RECORDS";
     /// Array of [`super::Counters`] in shared memory: for each [`super::area`] as many as
     /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
@@ -67,7 +70,10 @@ pub mod globals {
     pub const BACK_SLOTS: &str = "BACK_SLOTS";
     /// `u32`: position of the first front, behind all backs.
     pub const FRONTS: &str = "FRONTS";
-    /// `u32`: bytes in the ring at which its reader is woken.
+    /// `u32`: bits of a CPU's number that say which ring it has: one less than the number of rings,
+    /// a power of two.
+    pub const RING_MASK: &str = "RING_MASK";
+    /// `u32`: bytes in a ring at which its reader is woken.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
     /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.
     pub const COUNTERS_PER_AREA: &str = "COUNTERS_PER_AREA";

@@ -7,9 +7,9 @@ use core::sync::atomic::AtomicU64;
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     btf_maps::{self, ArrayOfMaps},
-    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns},
+    helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns, bpf_ringbuf_query},
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray},
 };
 use probe_common::{
     coalesce::{Coalesce, Pending, PendingV4, PendingV6},
@@ -20,11 +20,17 @@ use probe_common::{
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of RECORDS, COUNTERS, CACHE_*, PENDING_*, DIRTY_* and OPENED_* are set by the agent
+// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, DIRTY_* and OPENED_* are set by the agent
 // before they are made.
 
-#[map]
-static RECORDS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+/// A ring of records of either family; its size is that of the smallest one.
+type Ring = btf_maps::RingBuf<(), { 64 << 10 }>;
+
+#[btf_map]
+static RECORDS: Ring = Ring::new();
+
+#[btf_map]
+static FURTHER_RECORDS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 #[map]
 static COUNTERS: Array<Counters> =
@@ -95,6 +101,11 @@ constant!(
     /// [`probe_common::control::globals::FRONTS`].
     fronts,
     FRONTS
+);
+constant!(
+    /// [`probe_common::control::globals::RING_MASK`].
+    ring_mask,
+    RING_MASK
 );
 constant!(
     /// [`probe_common::control::globals::WAKE_BYTES`].
@@ -281,20 +292,46 @@ cached!(
     EpHashV6, PendingV6, CACHE_V6, PENDING_V6, DIRTY_V6, OPENED_V6
 );
 
-/// Pushes a record into the ring. `false` if it is full.
+/// The ring for a record: that of this CPU, since CPUs that push side by side would wait for each
+/// other at one.
 ///
-/// Its reader looks often enough by itself; it is woken when the ring has filled up to a mark, by
+/// Records whose order counts have ring 0, on whatever CPU, since nothing tells in which order
+/// those of two rings were pushed: where who spoke first is all that tells the direction of a
+/// flow, and fragments, the first of which names the ports of the later ones.
+#[inline(always)]
+fn ring_for<R: Coalesce>(record: &R) -> &'static Ring {
+    let mask = ring_mask();
+    if mask == 0 || record.is_told_by_order() || !record.is_coalescible() {
+        return &RECORDS;
+    }
+    match cpu() & mask {
+        0 => &RECORDS,
+        ring => FURTHER_RECORDS.get(ring).unwrap_or(&RECORDS),
+    }
+}
+
+/// Bytes in a ring that have not been given back.
+#[inline(always)]
+fn waiting_bytes(ring: &'static Ring) -> u64 {
+    let ring = core::ptr::from_ref(ring).cast_mut().cast();
+    // SAFETY: the reference is to a map of the object, or was returned by the kernel's lookup of a
+    // map in a map; either is what the helper takes as a ring.
+    unsafe { bpf_ringbuf_query(ring, u64::from(BPF_RB_AVAIL_DATA)) }
+}
+
+/// Pushes a record into its ring. `false` if that is full.
+///
+/// The reader looks often enough by itself; it is woken when a ring has filled up to a mark, by
 /// those who pass the mark and not by those behind it: a wake-up is an interrupt, and whoever reads
 /// a ring that is fuller is awake.
 #[inline(always)]
 pub(crate) fn push<K: Cached>(record: &K::Record) -> bool {
-    let Some(mut entry) = RECORDS.reserve::<K::Record>(0) else {
+    let ring = ring_for(record);
+    let Some(mut entry) = ring.reserve_untyped::<K::Record>(0) else {
         return false;
     };
     entry.write(*record);
-    let above_mark = RECORDS
-        .query(u64::from(BPF_RB_AVAIL_DATA))
-        .wrapping_sub(u64::from(wake_bytes()));
+    let above_mark = waiting_bytes(ring).wrapping_sub(u64::from(wake_bytes()));
     let flags = if above_mark < MARK_WIDTH {
         BPF_RB_FORCE_WAKEUP
     } else {

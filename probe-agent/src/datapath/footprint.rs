@@ -4,6 +4,7 @@
 //! few hundred bytes of each map's own structure.
 
 use aya_obj::{Map, Object, generated::bpf_map_type};
+use probe_common::control::maps;
 
 use super::{
     cpus::CpusError,
@@ -23,11 +24,11 @@ const POINTER_BYTES: u64 = 8;
 pub struct MapMemory {
     /// Name in the object.
     pub map: String,
-    /// Entries; of the ring: bytes.
+    /// Entries; of a ring: bytes; of the array of further rings: how many there are with the first.
     pub entries: u32,
     /// Bytes on each CPU, if the map has a copy per CPU.
     pub bytes_per_cpu: Option<u64>,
-    /// Bytes altogether.
+    /// Bytes altogether; of an array of maps with these.
     pub bytes: u64,
 }
 
@@ -36,6 +37,8 @@ pub struct MapMemory {
 pub struct Footprint {
     /// CPUs that the kernel keeps copies for: all that could ever be plugged in.
     pub cpus: u32,
+    /// Rings that the programs fill.
+    pub rings: u32,
     /// The maps, largest first.
     pub maps: Vec<MapMemory>,
 }
@@ -64,17 +67,27 @@ pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
     let cpus = host.possible;
     let object = Object::parse(OBJECT)?;
     let sized = options.map_entries(host);
-    let mut maps: Vec<_> = object
+    let rings = options.rings();
+    let further_rings = u64::from(rings.number() - 1) * ring(rings.bytes().into());
+    let mut memories: Vec<_> = object
         .maps
         .iter()
         .map(|(name, map)| {
             let entries = sized.iter().find(|(sized, _)| sized == name);
             let entries = entries.map_or_else(|| map.max_entries(), |(_, entries)| *entries);
-            memory(name, map, entries, cpus)
+            let mut memory = memory(name, map, entries, cpus);
+            if name == maps::FURTHER_RECORDS {
+                memory.bytes += further_rings;
+            }
+            memory
         })
         .collect();
-    maps.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.map.cmp(&b.map)));
-    Ok(Footprint { cpus, maps })
+    memories.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.map.cmp(&b.map)));
+    Ok(Footprint {
+        cpus,
+        rings: rings.number(),
+        maps: memories,
+    })
 }
 
 fn memory(name: &str, map: &Map, entries: u32, cpus: u32) -> MapMemory {
@@ -116,4 +129,38 @@ fn ring(bytes: u64) -> u64 {
     let data = bytes.next_power_of_two().max(page);
     let table = (RING_META_PAGES + 2 * data / page) * POINTER_BYTES;
     data + RING_META_PAGES * page + table
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_common::control::maps;
+
+    use super::of_embedded;
+    use crate::datapath::{cache_parts::CacheParts, load::LoadOptions, ring_parts::RingParts};
+
+    #[test]
+    fn several_rings_take_little_more_than_one() {
+        let bytes = |rings| {
+            let options = LoadOptions {
+                rings,
+                interfaces: 1,
+                cache: CacheParts::NONE,
+            };
+            let footprint = of_embedded(options).expect("an object, and CPUs");
+            let rings = footprint.maps.iter();
+            let rings =
+                rings.filter(|it| [maps::RECORDS, maps::FURTHER_RECORDS].contains(&&*it.map));
+            (footprint.rings, rings.map(|it| it.bytes).sum::<u64>())
+        };
+        let (number, one) = bytes(RingParts::one(8 << 20));
+        assert_eq!(number, 1);
+        assert!((8 << 20..9 << 20).contains(&one), "{one}");
+        let (number, eight) = bytes(RingParts::new(8, 1 << 20));
+        assert_eq!(number, 8);
+        // Three pages more for each.
+        assert!(
+            (one + 7 * 3 * 4096..one + (1 << 20)).contains(&eight),
+            "{eight}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Map, MapError},
+    maps::{Map, MapData, MapError},
     programs::{Program, ProgramError},
     util::KernelVersion,
 };
@@ -14,6 +14,8 @@ use super::{
     DatapathError,
     cache_parts::CacheParts,
     cpus::{self, CpusError},
+    ring::further,
+    ring_parts::RingParts,
     test_run::TestRunError,
 };
 use crate::source::ProgramCost;
@@ -26,7 +28,11 @@ pub use permission::{can_load, capabilities, raise_memlock_limit};
 /// The object that is part of this binary.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("PROBE_BPF_OBJECT_PATH"));
 
-/// The reader of the ring is woken when a quarter is full: the rest holds what comes until it runs.
+/// Rings in an array must be as large as its prototype before 5.10 (commit 134fede4eecf), which is
+/// fixed in the object.
+const RINGS_OF_ANY_SIZE_KERNEL: KernelVersion = KernelVersion::new(5, 10, 0);
+
+/// The reader is woken when a quarter of a ring is full: the rest holds what comes until it runs.
 const WAKE_AT_PART: u32 = 4;
 
 /// CPUs that there are places for: counters on all that may come, since none may go uncounted, and
@@ -49,8 +55,8 @@ impl Cpus {
 /// Sizes that are fixed when the object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
-    /// Bytes of the ring; rounded up to a power of two of at least one page.
-    pub ring_buffer_bytes: u32,
+    /// Rings for records. Before 5.10 all of them are one.
+    pub rings: RingParts,
     /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
     /// bytes per CPU.
     pub interfaces: u32,
@@ -60,12 +66,13 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 10] {
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 11] {
         let areas = area(cpus.present, 0);
         let slots = (areas * self.cache.slots()).max(1);
         let words = slots.div_ceil(u64::BITS);
         [
-            (maps::RECORDS, self.ring_buffer_bytes),
+            (maps::RECORDS, self.rings().bytes()),
+            (maps::FURTHER_RECORDS, self.rings().number()),
             (
                 maps::COUNTERS,
                 area(cpus.possible, 0) * self.counters_per_area(),
@@ -79,6 +86,14 @@ impl LoadOptions {
             (maps::OPENED_V4, slots),
             (maps::OPENED_V6, slots),
         ]
+    }
+
+    /// Rings as this kernel takes them.
+    pub(super) fn rings(self) -> RingParts {
+        if kernel_version() < RINGS_OF_ANY_SIZE_KERNEL {
+            return self.rings.joined();
+        }
+        self.rings
     }
 
     /// Interface slots.
@@ -168,6 +183,8 @@ pub enum LoadError {
 #[derive(Debug)]
 pub struct Object {
     ebpf: Ebpf,
+    /// The rings from 1 on, until somebody reads them.
+    further_rings: Vec<MapData>,
 }
 
 impl Object {
@@ -190,18 +207,31 @@ impl Object {
         let cpus = Cpus::of_host()?;
         let fronts = area(cpus.present, 0) * back;
         let counters_per_area = options.counters_per_area();
-        let wake_bytes = options.ring_buffer_bytes / WAKE_AT_PART;
+        let rings = options.rings();
+        let (ring_mask, wake_bytes) = (rings.mask(), rings.bytes() / WAKE_AT_PART);
         loader
             .override_global(globals::FRONT_SLOTS, &front, true)
             .override_global(globals::BACK_SLOTS, &back, true)
             .override_global(globals::FRONTS, &fronts, true)
+            .override_global(globals::RING_MASK, &ring_mask, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true)
             .override_global(globals::COUNTERS_PER_AREA, &counters_per_area, true);
         for (map, entries) in options.map_entries(cpus) {
             loader.map_max_entries(map, entries);
         }
-        let ebpf = loader.load(object).map_err(explain)?;
-        Ok(Self { ebpf })
+        let mut ebpf = loader.load(object).map_err(explain)?;
+        let map = maps::FURTHER_RECORDS;
+        let outer = ebpf.map_mut(map).ok_or(DatapathError::NoMap { map })?;
+        let further_rings = further::make(outer, rings).map_err(explain)?;
+        Ok(Self {
+            ebpf,
+            further_rings,
+        })
+    }
+
+    /// Takes the rings from 1 on.
+    pub(super) fn take_further_rings(&mut self) -> Vec<MapData> {
+        std::mem::take(&mut self.further_rings)
     }
 
     /// Takes a map out of the object.

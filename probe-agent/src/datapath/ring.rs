@@ -16,6 +16,7 @@ use super::{DatapathError, cache::CacheReader, cache_parts::CacheParts, load::Ob
 use crate::source::{Drained, RecordStream, Records, SourceError, Waker};
 
 mod fill;
+pub(super) mod further;
 mod reader;
 mod readers;
 mod wait;
@@ -70,7 +71,8 @@ impl RingStream {
         };
         let info = first.info().map_err(DatapathError::read(name))?;
         let bytes = info.max_entries() as usize;
-        let maps = vec![first];
+        let mut maps = vec![first];
+        maps.extend(object.take_further_rings());
         let fds = || maps.iter().map(|map| map.fd().as_fd());
         let readers = Readers::new(fds(), bytes)
             .map_err(|error| DatapathError::map_memory(name)(MapError::IoError(error)))?;

@@ -190,7 +190,7 @@ pub(super) const UNDECODABLE_RECORDS: Definition = Definition::new(
     "probe_undecodable_records_total",
     &[],
     "records",
-    "Entries of the ring that were no records. Anything but 0 is a defect of the agent.",
+    "Entries of the rings that were no records. Anything but 0 is a defect of the agent.",
 );
 pub(super) const ROTATION_DURATION: Definition = Definition::new(
     Histogram,
@@ -273,8 +273,8 @@ pub(super) const RING_FILL: Definition = Definition::new(
     "probe_ring_fill_ratio",
     &[],
     "ratio, 0 to 1",
-    "Largest share of the ring that was found filled in the last 30 to 60 seconds. Near 1, \
-     packets are lost.",
+    "Largest share of a ring that was found filled in the last 30 to 60 seconds: of the fullest, \
+     where CPUs have rings of their own. Near 1, packets are lost.",
 );
 pub(super) const DRAIN_LAG: Definition = Definition::new(
     Gauge,
@@ -282,7 +282,7 @@ pub(super) const DRAIN_LAG: Definition = Definition::new(
     &[],
     "seconds",
     "How long the slowest drain thread took, at the last look (once a second), to hand over \
-     what lay in its ring.",
+     what lay in its rings.",
 );
 pub(super) const PROCESS_CPU: Definition = Definition::new(
     Counter,

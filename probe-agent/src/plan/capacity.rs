@@ -13,6 +13,8 @@ pub struct Memory {
     pub cpus: u32,
     /// Interfaces that there is room for.
     pub interfaces: u32,
+    /// Rings, one for each CPU or group of CPUs.
+    pub rings: u32,
     /// The maps, largest first.
     pub maps: Vec<MapPlan>,
 }
@@ -22,11 +24,11 @@ pub struct Memory {
 pub struct MapPlan {
     /// Name in the object.
     pub name: String,
-    /// Entries; of the ring: bytes.
+    /// Entries; of a ring: bytes; of the array of further rings: how many there are with the first.
     pub entries: u32,
     /// Bytes on each CPU, if the map has a copy per CPU.
     pub bytes_per_cpu: Option<u64>,
-    /// Bytes altogether.
+    /// Bytes altogether; of an array of maps with these.
     pub bytes: u64,
 }
 
@@ -42,6 +44,7 @@ impl Memory {
             bytes: footprint.bytes(),
             cpus: footprint.cpus,
             interfaces: load_options(config).interfaces,
+            rings: footprint.rings,
             maps: maps.collect(),
         }
     }

@@ -60,6 +60,7 @@ fn plan(yaml: &str, links: Vec<SurveyedLink>, host: Host) -> Plan {
     };
     let footprint = Footprint {
         cpus: 2,
+        rings: 2,
         maps: vec![MapMemory {
             map: "RECORDS".to_owned(),
             entries: 1 << 20,
@@ -241,6 +242,7 @@ fn lines_fit_the_terminal_and_nothing_controls_it() {
         "{plain}"
     );
     assert!(!plain.contains(['\x1b', '\x07']), "{plain}");
+    assert!(plain.contains(" on 2 CPUs with 2 rings"), "{plain}");
     assert!(plain.contains("xdp-native: xdp_pass (program 7), held by ?bell (42)"));
     assert!(plain.ends_with("not everything that is wanted can be attached\n"));
     let narrow = text(TableStyle {

@@ -279,8 +279,12 @@ fn memory(memory: &Memory) -> String {
             None => format!("{} {}", map.name, size(map.bytes)),
         })
         .collect();
+    let rings = match memory.rings {
+        1 => "1 ring".to_owned(),
+        more => format!("{more} rings"),
+    };
     format!(
-        "{} for {} interfaces on {} CPUs: {}",
+        "{} for {} interfaces on {} CPUs with {rings}: {}",
         size(memory.bytes),
         memory.interfaces,
         memory.cpus,

@@ -14,6 +14,7 @@ use crate::{
         cache_parts::CacheParts,
         jiffies,
         load::LoadOptions,
+        ring_parts::RingParts,
         test_run::{TEST_IFINDEX, TestFrame},
     },
     source::{Drained, RecordStream, Source, ebpf::EbpfSource},
@@ -80,19 +81,22 @@ pub struct Bench {
     pub last_run: Duration,
 }
 
-/// Loads an object as it runs in production, where the cache has two parts or, on many CPUs, one.
-/// The bench does without, since it compares packet by packet; the verifier has to see both all the
-/// same.
+/// Loads an object as it runs in production, where the cache has two parts or, on many CPUs, one,
+/// and where there are several rings or, on a single CPU, one. The bench does without cache, since
+/// it compares packet by packet; the verifier has to see all of it all the same.
 pub fn load_with_cache(object: Option<&[u8]>) -> Result<[EbpfSource; 2], SelftestError> {
     Ok([
-        load(object, CacheParts::new(1024, 1024))?,
-        load(object, CacheParts::new(1024, 0))?,
+        load(object, CacheParts::new(1024, 1024), ONE_RING)?,
+        load(object, CacheParts::new(1024, 0), SEVERAL_RINGS)?,
     ])
 }
 
-fn load(object: Option<&[u8]>, cache: CacheParts) -> Result<EbpfSource, SelftestError> {
+const ONE_RING: u32 = 1;
+const SEVERAL_RINGS: u32 = 4;
+
+fn load(object: Option<&[u8]>, cache: CacheParts, rings: u32) -> Result<EbpfSource, SelftestError> {
     let options = LoadOptions {
-        ring_buffer_bytes: 1 << 16,
+        rings: RingParts::new(rings, 1 << 16),
         interfaces: 4,
         cache,
     };
@@ -105,7 +109,7 @@ fn load(object: Option<&[u8]>, cache: CacheParts) -> Result<EbpfSource, Selftest
 impl Bench {
     /// Loads an object, by default the embedded one.
     pub fn load(object: Option<&[u8]>, ignore_vlans: bool) -> Result<Self, SelftestError> {
-        let mut source = load(object, CacheParts::NONE)?;
+        let mut source = load(object, CacheParts::NONE, SEVERAL_RINGS)?;
         let claimed = source.claim(TEST_IFINDEX, ignore_vlans)?;
         let stream = claimed.and_then(|()| source.take_streams().pop());
         Ok(Self {

@@ -28,6 +28,7 @@ use crate::{
         load::{LoadError, LoadOptions, Object},
         promisc::Promiscuous,
         ring::{Fill, Handed, RingStream},
+        ring_parts::RingParts,
         slots::Slots,
     },
     ticks::TickClock,
@@ -340,10 +341,15 @@ fn map_bytes(options: LoadOptions) -> Vec<(String, u64)> {
 /// Sizes that a configuration asks for.
 pub fn load_options(config: &Config) -> LoadOptions {
     LoadOptions {
-        ring_buffer_bytes: config.capture.ring_buffer_bytes,
+        rings: ring_parts(config.capture.ring_buffer_bytes),
         interfaces: slots_for(config),
         cache: cache_parts(config.capture.cache_slots),
     }
+}
+
+/// Who cannot count the CPUs learns of it when the object is loaded.
+fn ring_parts(bytes: u32) -> RingParts {
+    RingParts::of(bytes, cpus::present().unwrap_or(1))
 }
 
 fn cache_parts(slots: CacheSlots) -> CacheParts {

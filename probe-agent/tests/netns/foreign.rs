@@ -4,7 +4,7 @@ use std::{process::Command, sync::Arc};
 
 use probe_agent::{
     config::{Hook, InterfaceConfig},
-    datapath::{cache_parts::CacheParts, load::LoadOptions},
+    datapath::{cache_parts::CacheParts, load::LoadOptions, ring_parts::RingParts},
     source::{Interface, Source, ebpf::EbpfSource},
 };
 
@@ -154,7 +154,7 @@ struct Foreign {
 impl Foreign {
     fn load(namespace: &Namespace) -> Self {
         let options = LoadOptions {
-            ring_buffer_bytes: 1 << 16,
+            rings: RingParts::one(1 << 16),
             cache: CacheParts::NONE,
             interfaces: 1,
         };

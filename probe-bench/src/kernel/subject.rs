@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use probe_agent::{
     config::Config,
-    datapath::test_run::TEST_IFINDEX,
+    datapath::{cpus, load::LoadOptions, ring_parts::RingParts, test_run::TEST_IFINDEX},
     source::{
         Drained, RecordStream, Source,
         ebpf::{EbpfSource, load_options},
@@ -19,8 +19,9 @@ use crate::{
     stats::median,
 };
 
-/// Runs between two looks at the ring, which must hold what they leave.
-const CHUNK: u32 = 100_000;
+/// Runs between two looks at the rings: that of the CPU must hold what they leave.
+pub(super) const CHUNK: u32 = 100_000;
+pub(super) const RING_BYTES: u32 = 8 << 20;
 const CHUNKS: usize = 3;
 /// Flows of a hash map that is not under measurement.
 const FEW: u32 = 1024;
@@ -76,22 +77,29 @@ impl Hook {
 
 /// Names of the programs for a hook.
 pub(crate) struct HookPrograms {
-    probe: &'static str,
+    pub(super) probe: &'static str,
     pub(crate) empty: &'static str,
-    vary: &'static str,
+    pub(super) vary: &'static str,
     hash: &'static str,
 }
 
 /// The agent's programs with a configuration, and their rings.
-struct Loaded {
-    source: EbpfSource,
+pub(super) struct Loaded {
+    pub(super) source: EbpfSource,
     streams: Vec<Box<dyn RecordStream>>,
 }
 
 impl Loaded {
     fn new(capture: &str) -> Result<Self> {
+        Self::with_rings(capture, RingParts::new(cpus::present()?, RING_BYTES))
+    }
+
+    pub(super) fn with_rings(capture: &str, rings: RingParts) -> Result<Self> {
         let config = configuration(capture)?;
-        let mut source = EbpfSource::with_options(load_options(&config))?;
+        let mut source = EbpfSource::with_options(LoadOptions {
+            rings,
+            ..load_options(&config)
+        })?;
         if source.claim(TEST_IFINDEX, false)?.is_none() {
             bail!("the programs have no room for an interface");
         }
@@ -100,16 +108,30 @@ impl Loaded {
     }
 
     /// Empties the rings.
-    fn drain(&mut self) -> Result<()> {
+    pub(super) fn drain(&mut self) -> Result<()> {
         for stream in &mut self.streams {
             while stream.drain(&mut |_| ())? != Drained::Idle {}
+        }
+        Ok(())
+    }
+
+    /// Fails if the programs did not do what their time was taken for.
+    pub(super) fn check(&self) -> Result<()> {
+        let [bank, _] = self.source.counters(TEST_IFINDEX)?;
+        let ingress = bank[0];
+        if ingress.seen.packets == 0 || ingress.ring_full.packets != 0 {
+            bail!(
+                "the programs saw {} packets, and the ring was full for {}",
+                ingress.seen.packets,
+                ingress.ring_full.packets
+            );
         }
         Ok(())
     }
 }
 
 /// The `capture` section that sends a record for each packet.
-const WITHOUT_CACHE: &str = "{ cache_slots: 0 }";
+pub(super) const WITHOUT_CACHE: &str = "{ cache_slots: 0 }";
 
 /// Whether this agent has a cache that can be switched off. Without one, the first two subjects
 /// are the same.
@@ -233,17 +255,8 @@ impl Bed {
 
     /// Fails if a program did not do what its time was taken for.
     pub(crate) fn check(&mut self) -> Result<()> {
-        for loaded in &mut self.loaded {
-            let counters = loaded.source.counters(TEST_IFINDEX)?;
-            let [bank, _] = counters;
-            let ingress = bank[0];
-            if ingress.seen.packets == 0 || ingress.ring_full.packets != 0 {
-                bail!(
-                    "the programs saw {} packets, and the ring was full for {}",
-                    ingress.seen.packets,
-                    ingress.ring_full.packets
-                );
-            }
+        for loaded in &self.loaded {
+            loaded.check()?;
         }
         self.bench
             .runs()

@@ -39,7 +39,7 @@ pub struct StatusReport {
     pub interfaces: BTreeMap<String, InterfaceStatus>,
     /// Packets on interfaces that are not captured, but met our programs.
     pub unclaimed_packets: u64,
-    /// Entries of the ring that were no records. Anything but 0 is a defect.
+    /// Entries of the rings that were no records. Anything but 0 is a defect.
     pub undecodable_records: u64,
     /// What waits for the sinks and what became of it, by name of the sink.
     pub sinks: BTreeMap<String, SinkStatus>,

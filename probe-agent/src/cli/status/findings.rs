@@ -49,7 +49,7 @@ pub(in crate::cli) fn of(now: &StatusReport, earlier: Option<&StatusReport>) -> 
     }
     if now.undecodable_records > 0 {
         findings.push(trouble(format!(
-            "{} entries of the ring were no records: a defect of the agent, please report it",
+            "{} entries of the rings were no records: a defect of the agent, please report it",
             now.undecodable_records
         )));
     }
