@@ -5,6 +5,7 @@
 //! an empty program behind is what is taken off.
 
 mod frames;
+mod side_by_side;
 mod subject;
 
 use anyhow::Result;
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// Rounds, each of which measures everything once.
     #[arg(long)]
     rounds: Option<usize>,
+    /// Instead: two CPUs at once, each packet a new flow, into one ring or each into its own.
+    #[arg(long)]
+    side_by_side: bool,
 }
 
 /// ns above an empty program, one value per round, of each subject.
@@ -52,6 +56,9 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     command::require(&[])?;
     let rounds = args.rounds.unwrap_or(if common.short { 5 } else { 15 });
     let facts = Facts::gather();
+    if args.side_by_side {
+        return side_by_side::run(&facts, common, rounds);
+    }
     let mut rows = Vec::new();
     for hook in [Hook::Xdp, Hook::Tc] {
         for input in INPUTS
