@@ -4,15 +4,16 @@
 //! area has a front, small enough to be at hand, and a back with room for many flows. A record is
 //! added to the one in its place of the front if that [takes](Coalesce::absorb) it; else it goes to
 //! the back, and of eight that do so one takes the place in the front, and who was there goes to the
-//! back in its stead. In the back, too, a record is added to the one in its place or takes it, and
-//! who was there goes to the ring. What is left in the areas of a closed bank the agent takes out
-//! itself.
+//! back in its stead. In the back a record has the choice of the [places of a set](tags): it is added to
+//! the record of its flow, or takes a vacant place or that of another, which goes to the ring. What is
+//! left in the areas of a closed bank the agent takes out itself.
 //!
 //! Between front and back is a short row of [pending](PENDING) records; a full row goes to the back
 //! as a whole, so that they wait for the memory of their places together, not one after the other.
 //! Where there are many CPUs and so few flows for each, the front is all.
 
 mod pending;
+pub mod tags;
 
 use core::hint::black_box;
 
@@ -80,7 +81,8 @@ pub trait Coalesce: Copy {
     /// back.
     fn quick_hash(&self) -> u32;
 
-    /// A number of which any bits choose the place in the back.
+    /// A number of which the low bits choose the set in the back, and the highest ones are its
+    /// [tag](tags::tag) there.
     fn hash(&self) -> u32;
 
     /// Adds the packets of another record, which came later, if they belong into this one: they are

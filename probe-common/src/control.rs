@@ -33,11 +33,16 @@ pub mod maps {
     pub const CACHE_V4: &str = "CACHE_V4";
     /// The same of [`crate::record::RecordV6`].
     pub const CACHE_V6: &str = "CACHE_V6";
-    /// Array of `u64` in shared memory: a bit for each entry of [`CACHE_V4`], set if it holds
-    /// packets.
+    /// Array of `u64` in shared memory: a bit for each entry of the fronts of [`CACHE_V4`], set if it
+    /// holds packets.
     pub const DIRTY_V4: &str = "DIRTY_V4";
     /// The same for [`CACHE_V6`].
     pub const DIRTY_V6: &str = "DIRTY_V6";
+    /// Array of [`crate::coalesce::tags::Tags`] in shared memory: one for each
+    /// [`crate::coalesce::tags::WAYS`] entries of the backs of [`CACHE_V4`].
+    pub const TAGS_V4: &str = "TAGS_V4";
+    /// The same for [`CACHE_V6`].
+    pub const TAGS_V6: &str = "TAGS_V6";
     /// Array of [`crate::coalesce::PendingV4`] in shared memory, one for each area of [`CACHE_V4`].
     pub const PENDING_V4: &str = "PENDING_V4";
     /// The same of [`crate::coalesce::PendingV6`].

@@ -2,7 +2,10 @@
 //! room for another leaves through the ring. See [`probe_common::coalesce`].
 
 use probe_common::{
-    coalesce::{Coalesce, Pending},
+    coalesce::{
+        Coalesce, Pending,
+        tags::{Found, Tags, WAYS},
+    },
     control::{area, counters_index},
     record::RecordHead,
 };
@@ -45,9 +48,9 @@ fn put_with<K: Cached>(
         rarely(record, |_, record| push::<K>(record));
         return;
     }
-    let index = front_index(area, record, front_slots);
+    let place = front_place(area, record, front_slots);
     // None on a CPU that was added after the start, which has no area.
-    let Some(entry) = K::entry(index) else {
+    let Some(entry) = K::entry(maps::fronts() + place) else {
         rarely(record, |_, record| push::<K>(record));
         return;
     };
@@ -61,7 +64,7 @@ fn put_with<K: Cached>(
         return;
     }
     if entry.is_vacant() {
-        mark_dirty::<K>(index);
+        mark_dirty::<K>(place);
         *entry = *record;
         return;
     }
@@ -82,65 +85,86 @@ fn put_with<K: Cached>(
 
 /// Takes a full row of pending records into the back. Not inlined: it is long, and rare enough.
 #[inline(never)]
-fn take_in_row<K: Cached>(area: u32, row: &K::Pending) {
-    let (_, records) = row.parts();
+fn take_in_row<K: Cached>(area: u32, row: &mut K::Pending) {
+    let (records, places) = row.all();
     // Loads that do not depend on each other, which the CPU waits for together.
-    for record in records {
-        K::touch(back_index(area, record));
+    for (record, place) in records.iter().zip(&mut *places) {
+        *place = claim_place::<K>(area, record);
+        K::touch(*place);
     }
-    for record in records {
-        take_in::<K>(area, record);
+    for (record, place) in records.iter().zip(&*places) {
+        take_in::<K>(*place, record);
     }
 }
 
-/// [`take_in`], not inlined.
+/// Takes in a record that does not go by the row, in a function of its own.
 #[inline(never)]
 fn take_in_apart<K: Cached>(area: u32, record: &K::Record) {
-    take_in::<K>(area, record);
-}
-
-/// Position of a record in the front. The fronts of all areas lie behind all backs, so that of an
-/// area that there is no room for lies behind the end.
-#[inline(always)]
-fn front_index<R: Coalesce>(area: u32, record: &R, slots: u32) -> u32 {
-    maps::fronts() + area * slots + (record.quick_hash() & slots.wrapping_sub(1))
-}
-
-/// Position of a record in the back, if the area has a front.
-#[inline(always)]
-fn back_index<R: Coalesce>(area: u32, record: &R) -> u32 {
-    let slots = maps::back_slots();
-    area * slots + (record.hash() & slots.wrapping_sub(1))
-}
-
-/// Adds a record to the open one of its flow in the back, or in the front if that is all, or opens it
-/// in the place of another, which leaves.
-#[inline(always)]
-fn take_in<K: Cached>(area: u32, record: &K::Record) {
-    let index = match maps::back_slots() {
-        0 => front_index(area, record, maps::front_slots()),
-        _ => back_index(area, record),
-    };
-    let Some(entry) = K::entry(index) else {
-        push::<K>(record);
-        return;
-    };
-    if entry.absorb(record) {
+    if maps::back_slots() != 0 {
+        take_in::<K>(claim_place::<K>(area, record), record);
         return;
     }
-    if entry.is_vacant() {
-        mark_dirty::<K>(index);
-    } else {
+    let place = front_place(area, record, maps::front_slots());
+    if take_in::<K>(maps::fronts() + place, record) {
+        mark_dirty::<K>(place);
+    }
+}
+
+/// Place of a record among all fronts, which lie behind all backs: that of an area that there is no
+/// room for lies behind the end.
+#[inline(always)]
+fn front_place<R: Coalesce>(area: u32, record: &R, slots: u32) -> u32 {
+    area * slots + (record.quick_hash() & slots.wrapping_sub(1))
+}
+
+/// Set of the back for a hash, if the area has a front.
+#[inline(always)]
+fn set(area: u32, hash: u32) -> u32 {
+    let sets = maps::back_slots() / WAYS;
+    area * sets + (hash & sets.wrapping_sub(1))
+}
+
+/// Position of a place in the back for a record, which must be taken in there before any other that
+/// claims one later. Behind the end if there is none.
+#[inline(always)]
+fn claim_place<K: Cached>(area: u32, record: &K::Record) -> u32 {
+    let hash = record.hash();
+    let set = set(area, hash);
+    let Some(word) = K::tags(set) else {
+        return u32::MAX;
+    };
+    let tags = Tags(*word);
+    let place = tags.place(hash);
+    if place.found != Found::Same {
+        *word = tags.with(place.way, hash).0;
+    }
+    set * WAYS + place.way
+}
+
+/// Adds a record to the open one in its place, or opens it there instead of another, which leaves.
+/// Says whether the place was vacant.
+#[inline(always)]
+fn take_in<K: Cached>(index: u32, record: &K::Record) -> bool {
+    let Some(entry) = K::entry(index) else {
+        push::<K>(record);
+        return false;
+    };
+    if entry.absorb(record) {
+        return false;
+    }
+    let is_vacant = entry.is_vacant();
+    if !is_vacant {
         push::<K>(entry);
     }
     open::<K>(entry, record, index);
+    is_vacant
 }
 
-/// Says that the entry at a position holds packets.
+/// Says that a place of the fronts holds packets.
 #[inline(always)]
-fn mark_dirty<K: Cached>(index: u32) {
-    if let Some(word) = K::dirty(index / u64::BITS) {
-        *word |= 1 << (index % u64::BITS);
+fn mark_dirty<K: Cached>(place: u32) {
+    if let Some(word) = K::dirty(place / u64::BITS) {
+        *word |= 1 << (place % u64::BITS);
     }
 }
 

@@ -20,8 +20,8 @@ use probe_common::{
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, DIRTY_* and OPENED_* are set by the agent
-// before they are made.
+// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, TAGS_*, DIRTY_* and OPENED_* are set by the
+// agent before they are made.
 
 /// A ring of records of either family; its size is that of the smallest one.
 type Ring = btf_maps::RingBuf<(), { 64 << 10 }>;
@@ -47,6 +47,12 @@ static PENDING_V4: Array<PendingV4> = Array::with_max_entries(1, BPF_F_MMAPABLE)
 
 #[map]
 static PENDING_V6: Array<PendingV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static TAGS_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static TAGS_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static DIRTY_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -228,6 +234,9 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
     /// Reads the entry at a position, so that its memory is on its way to the CPU.
     fn touch(index: u32);
 
+    /// The tags of a set.
+    fn tags(set: u32) -> Option<&'static mut u64>;
+
     /// The dirty bits at a position.
     fn dirty(index: u32) -> Option<&'static mut u64>;
 
@@ -236,7 +245,7 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
 }
 
 macro_rules! cached {
-    ($key:ty, $row:ty, $entries:ident, $pending:ident, $dirty:ident, $opened:ident) => {
+    ($key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $dirty:ident, $opened:ident) => {
         impl Cached for $key {
             type Pending = $row;
 
@@ -269,6 +278,13 @@ macro_rules! cached {
             }
 
             #[inline(always)]
+            fn tags(set: u32) -> Option<&'static mut u64> {
+                let word = $tags.get_ptr_mut(set)?;
+                // SAFETY: as in `entry`.
+                Some(unsafe { &mut *word })
+            }
+
+            #[inline(always)]
             fn dirty(index: u32) -> Option<&'static mut u64> {
                 let word = $dirty.get_ptr_mut(index)?;
                 // SAFETY: as in `entry`.
@@ -286,10 +302,10 @@ macro_rules! cached {
 }
 
 cached!(
-    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, DIRTY_V4, OPENED_V4
+    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, TAGS_V4, DIRTY_V4, OPENED_V4
 );
 cached!(
-    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, DIRTY_V6, OPENED_V6
+    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, TAGS_V6, DIRTY_V6, OPENED_V6
 );
 
 /// The ring for a record: that of this CPU, since CPUs that push side by side would wait for each

@@ -4,7 +4,7 @@
 use std::{ops::Range, sync::atomic::Ordering};
 
 use probe_common::{
-    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6},
+    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6, tags::WAYS},
     control::{BANKS, area, maps},
     record::{AsRecord, Record},
 };
@@ -43,6 +43,7 @@ impl CacheReader {
                     maps::CACHE_V4,
                     maps::PENDING_V4,
                     maps::OPENED_V4,
+                    maps::TAGS_V4,
                     maps::DIRTY_V4,
                 ],
                 parts,
@@ -53,6 +54,7 @@ impl CacheReader {
                     maps::CACHE_V6,
                     maps::PENDING_V6,
                     maps::OPENED_V6,
+                    maps::TAGS_V6,
                     maps::DIRTY_V6,
                 ],
                 parts,
@@ -84,6 +86,9 @@ struct Family<P: Pending> {
     records: SharedArray<P::Record>,
     pending: Entries<P>,
     opened: SharedArray<u64>,
+    /// Which entries of the backs hold records.
+    tags: Entries<u64>,
+    /// Which entries of the fronts do.
     dirty: Entries<u64>,
     /// Records in any order, up to a batch of them.
     batch: Vec<P::Record>,
@@ -100,16 +105,18 @@ where
 {
     fn new(
         object: &Object,
-        [records, pending, opened, dirty]: [&'static str; 4],
+        [records, pending, opened, tags, dirty]: [&'static str; 5],
         parts: CacheParts,
     ) -> Result<Self, DatapathError> {
-        let dirty = SharedArray::<u64>::new(object, dirty)?;
+        let [tags, dirty] = [tags, dirty].map(|name| SharedArray::<u64>::new(object, name));
+        let (tags, dirty) = (tags?, dirty?);
         let pending = SharedArray::<P>::new(object, pending)?;
         Ok(Self {
             parts,
             records: SharedArray::new(object, records)?,
             pending: pending.map(0..pending.len())?,
             opened: SharedArray::new(object, opened)?,
+            tags: tags.map(0..tags.len())?,
             dirty: dirty.map(0..dirty.len())?,
             batch: Vec::with_capacity(BATCH),
             ordered: Vec::new(),
@@ -136,11 +143,11 @@ where
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             };
-            result = self.take_slots(area * back..(area + 1) * back, &mut on_batch);
+            result = self.take_back(area * back..(area + 1) * back, &mut on_batch);
             if result.is_ok() {
                 self.take_row(area);
-                let slots = fronts + area * front..fronts + (area + 1) * front;
-                result = self.take_slots(slots, &mut on_batch);
+                let places = area * front..(area + 1) * front;
+                result = self.take_front(fronts, places, &mut on_batch);
             }
             if result.is_err() {
                 break;
@@ -165,49 +172,113 @@ where
         }
     }
 
-    /// Takes the records of one part of an area.
-    fn take_slots(
+    /// Takes the records of the back of an area, which has these entries.
+    fn take_back(
         &mut self,
-        slots: Range<usize>,
-        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
+        entries: Range<usize>,
+        on_batch: OnBatch<'_, P::Record>,
     ) -> Result<(), DatapathError> {
-        let mut mapped: Option<(Entries<P::Record>, Entries<u64>)> = None;
-        for first in slots.clone().step_by(64) {
-            let Some([dirty]) = self.dirty.words(first / 64) else {
-                break;
-            };
-            let mut bits = dirty.load(Ordering::Relaxed);
-            if bits == 0 {
-                continue;
-            }
-            let (records, opened) = match &mapped {
-                Some(mapped) => mapped,
-                None => mapped.insert((
-                    self.records.map(slots.clone())?,
-                    self.opened.map(slots.clone())?,
-                )),
-            };
-            dirty.store(0, Ordering::Relaxed);
-            while bits != 0 {
-                let slot = first - slots.start + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                let record = records.load(slot).filter(|record| !record.is_vacant());
-                records.clear(slot);
-                match record {
-                    Some(record) if record.is_told_by_order() => {
-                        let opened = opened.load(slot).unwrap_or_default();
-                        self.ordered.push((opened, record));
-                    }
-                    Some(record) => self.batch.push(record),
-                    None => {}
-                }
-                if self.batch.len() >= BATCH {
-                    on_batch(&mut self.batch);
+        let ways = WAYS as usize;
+        let words = entries.start / ways..entries.end / ways;
+        let Some(mapped) = self.map(entries, &self.tags, words.clone())? else {
+            return Ok(());
+        };
+        for set in words.clone() {
+            for tag in take_word(&self.tags, set).to_le_bytes().iter().enumerate() {
+                if let (way, 1..) = tag {
+                    self.take(&mapped, (set - words.start) * ways + way);
                 }
             }
+            self.poll_batch(on_batch);
         }
         on_batch(&mut self.batch);
         Ok(())
+    }
+
+    /// Takes the records of the front of an area, which has these places among the fronts.
+    fn take_front(
+        &mut self,
+        fronts: usize,
+        places: Range<usize>,
+        on_batch: OnBatch<'_, P::Record>,
+    ) -> Result<(), DatapathError> {
+        let words = places.start / 64..places.end / 64;
+        let entries = fronts + places.start..fronts + places.end;
+        let Some(mapped) = self.map(entries, &self.dirty, words.clone())? else {
+            return Ok(());
+        };
+        for word in words.clone() {
+            let mut bits = take_word(&self.dirty, word);
+            while bits != 0 {
+                self.take(
+                    &mapped,
+                    (word - words.start) * 64 + bits.trailing_zeros() as usize,
+                );
+                bits &= bits - 1;
+            }
+            self.poll_batch(on_batch);
+        }
+        on_batch(&mut self.batch);
+        Ok(())
+    }
+
+    /// Maps these entries, if any of the words says that they hold something.
+    fn map(
+        &self,
+        entries: Range<usize>,
+        words: &Entries<u64>,
+        mut all: Range<usize>,
+    ) -> Result<Option<Mapped<P::Record>>, DatapathError> {
+        let holds =
+            |word| matches!(words.words(word), Some([word]) if word.load(Ordering::Relaxed) != 0);
+        if !all.any(holds) {
+            return Ok(None);
+        }
+        Ok(Some(Mapped {
+            records: self.records.map(entries.clone())?,
+            opened: self.opened.map(entries)?,
+        }))
+    }
+
+    /// Takes the record of an entry.
+    fn take(&mut self, mapped: &Mapped<P::Record>, entry: usize) {
+        let record = mapped.records.load(entry);
+        mapped.records.clear(entry);
+        match record.filter(|record| !record.is_vacant()) {
+            Some(record) if record.is_told_by_order() => {
+                let opened = mapped.opened.load(entry).unwrap_or_default();
+                self.ordered.push((opened, record));
+            }
+            Some(record) => self.batch.push(record),
+            None => {}
+        }
+    }
+
+    fn poll_batch(&mut self, on_batch: OnBatch<'_, P::Record>) {
+        if self.batch.len() >= BATCH {
+            on_batch(&mut self.batch);
+        }
+    }
+}
+
+/// Takes a batch of records, which it leaves empty.
+type OnBatch<'a, R> = &'a mut dyn FnMut(&mut Vec<R>);
+
+/// Entries that are mapped.
+struct Mapped<R> {
+    records: Entries<R>,
+    opened: Entries<u64>,
+}
+
+/// Reads a word and sets it to 0.
+fn take_word(words: &Entries<u64>, index: usize) -> u64 {
+    match words.words(index) {
+        Some([word]) => {
+            let value = word.load(Ordering::Relaxed);
+            word.store(0, Ordering::Relaxed);
+            value
+        }
+        _ => 0,
     }
 }
 

@@ -23,7 +23,8 @@ const BUDGET_BYTES: u64 = 40 << 20;
 /// Slots per CPU that are worth having, and those after which more make little difference.
 const AFFORDABLE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
 
-/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions.
+/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions. (Its tag or
+/// dirty bit is no matter.)
 const SLOT_BYTES: u64 =
     2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>()) as u64;
 

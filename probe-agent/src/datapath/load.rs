@@ -8,7 +8,10 @@ use aya::{
     programs::{Program, ProgramError},
     util::KernelVersion,
 };
-use probe_common::control::{MAX_INTERFACES, area, counters_entries, globals, maps};
+use probe_common::{
+    coalesce::tags::WAYS,
+    control::{MAX_INTERFACES, area, counters_entries, globals, maps},
+};
 
 use super::{
     DatapathError,
@@ -66,10 +69,11 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 11] {
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 13] {
         let areas = area(cpus.present, 0);
         let slots = (areas * self.cache.slots()).max(1);
-        let words = slots.div_ceil(u64::BITS);
+        let sets = (areas * self.cache.back() / WAYS).max(1);
+        let words = (areas * self.cache.front()).div_ceil(u64::BITS).max(1);
         [
             (maps::RECORDS, self.rings().bytes()),
             (maps::FURTHER_RECORDS, self.rings().number()),
@@ -81,6 +85,8 @@ impl LoadOptions {
             (maps::CACHE_V6, slots),
             (maps::PENDING_V4, areas.max(1)),
             (maps::PENDING_V6, areas.max(1)),
+            (maps::TAGS_V4, sets),
+            (maps::TAGS_V6, sets),
             (maps::DIRTY_V4, words),
             (maps::DIRTY_V6, words),
             (maps::OPENED_V4, slots),

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use probe_common::{
-    coalesce::{Coalesce, PENDING},
+    coalesce::{
+        Coalesce, PENDING,
+        tags::{Found, Tags, WAYS},
+    },
     record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
 };
 
@@ -84,6 +87,7 @@ struct Area<R> {
     front: BTreeMap<u32, R>,
     /// What waits.
     row: Vec<R>,
+    tags: BTreeMap<u32, Tags>,
     back: BTreeMap<u32, R>,
 }
 
@@ -93,6 +97,7 @@ impl<R: Coalesce> Area<R> {
             slots,
             front: BTreeMap::new(),
             row: Vec::new(),
+            tags: BTreeMap::new(),
             back: BTreeMap::new(),
         }
     }
@@ -134,7 +139,13 @@ impl<R: Coalesce> Area<R> {
     }
 
     fn take_into_back(&mut self, record: R) -> Option<R> {
-        let slot = record.hash() % self.slots[1];
+        let hash = record.hash();
+        let set = hash % (self.slots[1] / WAYS);
+        let tags = self.tags.entry(set).or_default();
+        let place = tags.place(hash);
+        *tags = tags.with(place.way, hash);
+        let slot = set * WAYS + place.way;
+        assert_eq!(place.found == Found::Vacant, !self.back.contains_key(&slot));
         take_in(&mut self.back, slot, record)
     }
 

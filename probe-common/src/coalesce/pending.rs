@@ -22,6 +22,9 @@ macro_rules! pending {
             pub records: [$record; PENDING],
             /// How many of them wait; behind them are records that went on before.
             pub len: u64,
+            /// Their places in the back, while they are taken in there: kept here, since the stack has no
+            /// room.
+            pub places: [u32; PENDING],
         }
 
         wire_type!($name, size = $size);
@@ -38,6 +41,11 @@ macro_rules! pending {
             fn parts_mut(&mut self) -> (&mut u64, &mut [$record; PENDING]) {
                 (&mut self.len, &mut self.records)
             }
+
+            #[inline(always)]
+            fn all(&mut self) -> (&[$record; PENDING], &mut [u32; PENDING]) {
+                (&self.records, &mut self.places)
+            }
         }
     };
 }
@@ -52,6 +60,9 @@ pub trait Pending: Sized {
 
     /// The same to change.
     fn parts_mut(&mut self) -> (&mut u64, &mut [Self::Record; PENDING]);
+
+    /// The records of a full row, and room for the place of each.
+    fn all(&mut self) -> (&[Self::Record; PENDING], &mut [u32; PENDING]);
 
     /// Adds a record. `true` if the row is full with it: then it begins anew, and all its records
     /// have to be taken into the back before another one is added.
@@ -80,8 +91,8 @@ pub trait Pending: Sized {
     }
 }
 
-pending!(PendingV4, RecordV4, size = 328);
-pending!(PendingV6, RecordV6, size = 520);
+pending!(PendingV4, RecordV4, size = 360);
+pending!(PendingV6, RecordV6, size = 552);
 
 #[cfg(test)]
 mod tests {
