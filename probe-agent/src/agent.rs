@@ -156,6 +156,7 @@ pub fn bind_with_file(
     }));
     let options = manager_options(&config, &metrics, &writeout);
     let flow_budget = options.flow_budget.clone();
+    let may_expedite = options.expedite.may_hold();
     let manager = Arc::new(Manager::new(source, options)?);
     let mut reconciler = Reconciler::new(manager.clone(), selector);
     // Before the first look: what changes after it is an event.
@@ -163,7 +164,7 @@ pub fn bind_with_file(
     let link_events = LinkEvents::subscribe()
         .inspect_err(|error| tracing::warn!(%error, "no events about links: looking at them every few seconds"))
         .ok();
-    let starting = config.capture.expedite_attach.then(Signals::new);
+    let starting = may_expedite.then(Signals::new);
     let starting = starting.transpose()?.map(exit_while_starting);
     let starting = starting.map(|starting| runtime.spawn(starting));
     drop(inside_runtime);

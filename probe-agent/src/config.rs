@@ -111,9 +111,21 @@ pub struct CaptureConfig {
     pub max_flows: usize,
     /// Flows over all interfaces before new ones are folded, likewise.
     pub max_flows_total: usize,
-    /// Expedites grace periods of RCU, for the whole machine, while many interfaces are attached or
-    /// detached.
-    pub expedite_attach: bool,
+    /// Whether grace periods of RCU are expedited, for the whole machine, while many interfaces are
+    /// attached or detached.
+    pub expedite_attach: ExpediteAttach,
+}
+
+/// Whether the kernel is hurried while many interfaces are attached or detached.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ExpediteAttach {
+    /// Where the owner of the host does not evidently mind, and where it can be done.
+    #[default]
+    Auto,
+    /// Always; where it cannot be done that is a warning.
+    Always,
+    /// Never, and without a word about how long it takes.
+    Never,
 }
 
 /// Size of the cache of open records in the kernel.

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
-    ApiConfig, Autodetection, CacheSlots, CaptureConfig, Config, LocalBuffersConfig, LogFormat,
-    LoggingConfig, ReloadConfig, Retention, RotationConfig, SinkConfig,
+    ApiConfig, Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach,
+    LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, Retention, RotationConfig,
+    SinkConfig,
 };
 
 impl Default for Config {
@@ -67,7 +68,7 @@ impl Default for CaptureConfig {
             port_aggregation: true,
             max_flows: 1_000_000,
             max_flows_total: 4_000_000,
-            expedite_attach: false,
+            expedite_attach: ExpediteAttach::Auto,
         }
     }
 }

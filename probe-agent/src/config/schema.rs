@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use probe_common::control::MAX_INTERFACES;
 
 use super::{
-    Autodetection, CacheSlots, CaptureConfig, Config, Hook, InterfaceConfig, LocalBuffersConfig,
-    LogFormat, LoggingConfig, ReloadConfig, RotationConfig,
+    Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, Hook, InterfaceConfig,
+    LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, RotationConfig,
     interfaces::parse_rule,
     section::{Collector, Section, entries, join},
     tree::{Node, Value},
@@ -191,6 +191,15 @@ fn cache_slots(value: &Value) -> Result<CacheSlots, String> {
     }
 }
 
+fn expedite_attach(value: &Value) -> Result<ExpediteAttach, String> {
+    match value {
+        Value::Text(text) if text == "auto" => Ok(ExpediteAttach::Auto),
+        Value::Bool(true) => Ok(ExpediteAttach::Always),
+        Value::Bool(false) => Ok(ExpediteAttach::Never),
+        _ => Err(format!("must be auto, true or false, found {value}")),
+    }
+}
+
 fn capture(node: &Node, problems: &mut Collector) -> CaptureConfig {
     let section = Section::open(node, "capture", "capture", problems);
     let default = CaptureConfig::default();
@@ -215,7 +224,7 @@ fn capture(node: &Node, problems: &mut Collector) -> CaptureConfig {
             .read("max_flows_total", problems, integer(1..=1_000_000_000))
             .unwrap_or(default.max_flows_total),
         expedite_attach: section
-            .read("expedite_attach", problems, boolean)
+            .read("expedite_attach", problems, expedite_attach)
             .unwrap_or(default.expedite_attach),
     }
 }

@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ApiConfig, ApiKey, Autodetection, CacheSlots, CaptureConfig, Config, Hook, InterfaceConfig,
-    KeySource, LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, Retention,
-    RotationConfig, SinkConfig, TlsConfig,
+    ApiConfig, ApiKey, Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, Hook,
+    InterfaceConfig, KeySource, LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig,
+    Retention, RotationConfig, SinkConfig, TlsConfig,
     value::{duration_text, size_text},
 };
 
@@ -139,6 +139,11 @@ impl Settings {
         self.add("capture.port_aggregation", port_aggregation);
         self.add("capture.max_flows", max_flows);
         self.add("capture.max_flows_total", max_flows_total);
+        let expedite_attach = match expedite_attach {
+            ExpediteAttach::Auto => "auto",
+            ExpediteAttach::Always => "true",
+            ExpediteAttach::Never => "false",
+        };
         self.add("capture.expedite_attach", expedite_attach);
         self.rotation(rotation);
         for (position, sink) in writeout.iter().enumerate() {
@@ -258,7 +263,7 @@ mod tests {
         let after = config(
             "interfaces: { eth0: { hook: tc }, eth2: {} }\n\
              rotation: { interval: 60s }\n\
-             capture: { ring_buffer: 32MiB }\n\
+             capture: { ring_buffer: 32MiB, expedite_attach: false }\n\
              writeout: []\n\
              api: { addr: none }\n",
         );
@@ -276,6 +281,7 @@ mod tests {
             told,
             [
                 "api.addr unix:/run/probe/probe.sock none restart",
+                "capture.expedite_attach auto false restart",
                 "capture.ring_buffer 8MiB 32MiB restart",
                 "interfaces.eth0.hook auto tc live",
                 "interfaces.eth1.disable false - live",

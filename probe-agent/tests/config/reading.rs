@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use probe_agent::config::{
-    ApiKey, CacheSlots, Config, Hook, InterfaceConfig, KeySource, LogFormat, Retention, Role,
-    SinkConfig,
+    ApiKey, CacheSlots, Config, ExpediteAttach, Hook, InterfaceConfig, KeySource, LogFormat,
+    Retention, Role, SinkConfig,
 };
 
 use super::GOOD;
@@ -15,7 +15,7 @@ fn all_settings_are_read() {
 interfaces:
   eth0: { hook: xdp-native, promisc: true, ignore_vlans: true, disable: false }
   "/^enp.*/":
-capture: { ring_buffer: 1MiB, port_aggregation: false, max_flows: 5, max_flows_total: 4 }
+capture: { ring_buffer: 1MiB, port_aggregation: false, max_flows: 5, max_flows_total: 4, expedite_attach: true }
 rotation: { interval: 90s, local_buffers: { num: 2, size_limit: 8KiB } }
 writeout:
   - { type: parquet, path: /a/ }
@@ -36,6 +36,7 @@ logging: { level: trace, format: json }
     assert!(!config.capture.port_aggregation);
     assert_eq!(config.capture.max_flows, 5);
     assert_eq!(config.capture.max_flows_total, 4);
+    assert_eq!(config.capture.expedite_attach, ExpediteAttach::Always);
     assert_eq!(config.rotation.interval, Duration::from_secs(90));
     assert_eq!(config.rotation.local_buffers.num, 2);
     assert_eq!(config.rotation.local_buffers.size_limit_bytes, 8192);
@@ -78,7 +79,7 @@ interfaces:                      # name, or /regex/
   eth0: { hook: auto, promisc: false, ignore_vlans: false, disable: false }
   "/^enp.*/": {}
 autodetection: { enabled: false, exclude: [lo, "/^veth/"] }     # instead of interfaces
-capture:  { ring_buffer: 8MiB, cache_slots: 4096, flush_interval: 5s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000, expedite_attach: false }
+capture:  { ring_buffer: 8MiB, cache_slots: 4096, flush_interval: 5s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000, expedite_attach: auto }
 rotation: { interval: 300s, local_buffers: { num: 1, size_limit: 64MiB } }
 writeout:
   - { type: parquet, path: /var/lib/probe/flows, retention: { max_age: 90d, max_size: 20GiB } }

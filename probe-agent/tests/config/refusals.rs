@@ -21,6 +21,11 @@ use super::{GOOD, problems};
     "capture: { cache_slots: many }\n",
     "2:25: capture.cache_slots: must be auto, 0, or a power of two up to 1048576, found `many`"
 )]
+#[case::never_expedited("capture: { expedite_attach: false }\n", "")]
+#[case::expedited_now_and_then(
+    "capture: { expedite_attach: sometimes }\n",
+    "2:29: capture.expedite_attach: must be auto, true or false, found `sometimes`"
+)]
 #[case::flush_interval(
     "capture: { flush_interval: 5m }\n",
     "2:28: capture.flush_interval: must be whole seconds from 1s to 1m, found `5m`"

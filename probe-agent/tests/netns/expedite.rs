@@ -24,13 +24,16 @@ use super::{
     skip,
 };
 
-const SETTING: &str = "/sys/kernel/rcu_expedited";
+mod unit;
 
-const UNIT: &str = include_str!("../../../deploy/systemd/probe-agent.service");
-const DROP_IN: &str = include_str!("../../../deploy/systemd/expedite.conf");
+const SETTING: &str = "/sys/kernel/rcu_expedited";
+const ISOLATED: &str = "/sys/devices/system/cpu/isolated";
 
 /// As many as leave time to look at the setting, and to kill in the middle.
 const PAIRS: usize = 30;
+
+/// All of them.
+const LINKS: &str = "{ '/^c/': {} }";
 
 /// What the agent writes, less the number of its process.
 const MARK: u32 = 1_800_000_000;
@@ -52,8 +55,12 @@ impl Setting {
         let before = fs::read_to_string(SETTING).ok()?;
         let normal = fs::read_to_string("/sys/kernel/rcu_normal").ok()?;
         let is_default = before.trim() == "0" && normal.trim() == "0";
+        let isolated = fs::read_to_string(ISOLATED).is_ok_and(|cpus| !cpus.trim().is_empty());
+        let is_default = is_default && !isolated;
         if !is_default {
-            skip::not_in_this_kernel("rcu_expedited and rcu_normal at 0, where this can be tried");
+            skip::not_in_this_kernel(
+                "rcu_expedited and rcu_normal at 0, and no isolated CPUs, where this can be tried",
+            );
         }
         is_default.then_some(Self {
             before,
@@ -80,9 +87,9 @@ fn lab_with_links() -> Lab {
     lab
 }
 
-fn installation(expedite: bool) -> Installation {
+fn installation(expedite: &str) -> Installation {
     let capture = format!("{{ expedite_attach: {expedite} }}");
-    Installation::with_capture("{ '/^c/': {} }", "1d", &capture)
+    Installation::with_capture(LINKS, "1d", &capture)
 }
 
 /// Everything but 0 that the setting is while `body` runs.
@@ -114,22 +121,40 @@ fn expedited_while_many_are_attached_and_detached_and_not_afterwards() {
         return;
     };
     let lab = lab_with_links();
-    let slow = installation(false);
+    let slow = installation("false");
     let (seen, status) = seen_during(|| slow.start(&lab.host).terminate());
-    assert_eq!((seen, status.code()), (Vec::new(), Some(0)), "the default");
+    assert_eq!((seen, status.code()), (Vec::new(), Some(0)), "unwanted");
 
-    let fast = installation(true);
-    let (seen, agent) = seen_during(|| fast.start(&lab.host));
-    assert_eq!(seen, [MARK + agent.id()], "while it attaches");
-    assert_eq!(Setting::read(), 0, "when it is ready");
-    let id = agent.id();
-    let (seen, status) = seen_during(|| agent.terminate());
-    assert_eq!(
-        (seen, status.code()),
-        (vec![MARK + id], Some(0)),
-        "at the end"
-    );
-    assert_eq!(Setting::read(), 0);
+    let by_default = Installation::new(LINKS, "1d");
+    for fast in [by_default, installation("true")] {
+        let (seen, agent) = seen_during(|| fast.start(&lab.host));
+        assert_eq!(seen, [MARK + agent.id()], "while it attaches");
+        assert_eq!(Setting::read(), 0, "when it is ready");
+        let id = agent.id();
+        let (seen, status) = seen_during(|| agent.terminate());
+        assert_eq!(
+            (seen, status.code()),
+            (vec![MARK + id], Some(0)),
+            "at the end"
+        );
+        assert_eq!(Setting::read(), 0);
+    }
+}
+
+/// Few interfaces take no time worth it.
+#[test]
+fn few_interfaces_leave_the_machine_alone() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let Some(_setting) = Setting::take() else {
+        return;
+    };
+    let lab = lab_with_links();
+    let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
+    let (seen, status) = seen_during(|| few.start(&lab.host).terminate());
+    assert_eq!((seen, status.code()), (Vec::new(), Some(0)));
+    assert_eq!(few.log().matches("capture started").count(), 10);
 }
 
 /// Starts an agent and kills it in the middle of attaching.
@@ -158,7 +183,7 @@ fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
         return;
     };
     let lab = lab_with_links();
-    let fast = installation(true);
+    let fast = installation("true");
     kill_while_attaching(&fast, &lab);
     let told = run(lab.host.command(BINARY).arg("detach"));
     assert_eq!(Setting::read(), 0);
@@ -171,7 +196,7 @@ fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
 
     kill_while_attaching(&fast, &lab);
     // Also one that would not set it.
-    let slow = installation(false);
+    let slow = installation("false");
     let agent = slow.start(&lab.host);
     assert_eq!(Setting::read(), 0);
     assert!(
@@ -192,7 +217,7 @@ fn a_signal_while_attaching_puts_it_back() {
         return;
     };
     let lab = lab_with_links();
-    let fast = installation(true);
+    let fast = installation("true");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut agent = fast.spawn(&lab.host, &[], Path::new(BINARY));
         wait_for_mark(MARK + agent.id(), &mut agent);
@@ -202,63 +227,30 @@ fn a_signal_while_attaching_puts_it_back() {
     }
 }
 
-/// The commands of a setting of the drop-in, as the shell gets them.
-fn drop_in(name: &str) -> String {
-    let prefix = format!("{name}=-+/bin/sh -c '");
-    let mut lines = DROP_IN.lines();
-    let command = lines.find_map(|line| line.strip_prefix(&prefix)?.strip_suffix('\''));
-    command.expect("one command").to_owned()
+/// Runs an agent in a mount namespace that the script has prepared. What it logged, and that the
+/// setting was left alone.
+fn without_hurry(installation: &Installation, lab: &Lab, prepare: &str) -> String {
+    let script = format!("{prepare} && exec \"$@\"");
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+    let (seen, mut agent) = seen_during(|| {
+        let agent = installation.spawn(&lab.host, &wrapper, Path::new(BINARY));
+        eventually("it is ready", || {
+            installation.log().contains("serving the API").then_some(())
+        });
+        agent
+    });
+    let log = installation.log();
+    assert_eq!(log.matches("capture started").count(), 2 * PAIRS, "{log}");
+    let (seen_at_end, status) = seen_during(|| {
+        agent.signal(Signal::TERM);
+        agent.wait("it ends")
+    });
+    assert_eq!(status.code(), Some(0));
+    assert_eq!((seen, seen_at_end), (Vec::new(), Vec::new()));
+    installation.log()
 }
 
-#[test]
-fn the_drop_in_puts_back_what_it_set_and_leaves_what_others_did() {
-    if !skip::kernel_or_skip(&["sh", "grep"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
-        return;
-    };
-    let setting_after = |name| {
-        // It fails where it does nothing, which the dash in front makes good.
-        let mut shell = Command::new("sh");
-        let status = shell.args(["-c", &drop_in(name)]).status();
-        status.expect("the shell runs");
-        Setting::read()
-    };
-    for (set, put_back) in [
-        ("ExecStartPre", "ExecStartPost"),
-        ("ExecStartPre", "ExecStopPost"),
-        ("ExecStop", "ExecStopPost"),
-    ] {
-        assert_eq!((setting_after(set), setting_after(put_back)), (2, 0));
-        fs::write(SETTING, "1").expect("root may");
-        assert_eq!((setting_after(set), setting_after(put_back)), (1, 1));
-        fs::write(SETTING, "0").expect("root may");
-    }
-}
-
-#[test]
-fn systemd_understands_the_drop_in() {
-    if !skip::kernel_or_skip(&["systemd-analyze"]) {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let unit = folder.path().join("probe-agent.service");
-    let drop_ins = folder.path().join("probe-agent.service.d");
-    fs::create_dir(&drop_ins).expect("a folder");
-    // It looks for the programs.
-    let installed = UNIT.replace("/usr/local/bin/probe-agent", BINARY);
-    fs::write(&unit, installed).expect("written");
-    fs::write(drop_ins.join("expedite.conf"), DROP_IN).expect("written");
-    let mut analyze = Command::new("systemd-analyze");
-    let output = analyze.arg("verify").arg(&unit).output();
-    let output = output.expect("systemd-analyze runs");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
-    assert!(!told.contains("expedite.conf"), "{told}");
-}
-
-/// Without the right to write there the agent goes on, and says so with the remedy.
+/// Without the right to write there the agent goes on, and says so if it was asked for it.
 #[test]
 fn what_cannot_be_written_is_told_once() {
     if !skip::kernel_or_skip(&["ip", "unshare", "mount"]) {
@@ -268,25 +260,31 @@ fn what_cannot_be_written_is_told_once() {
         return;
     };
     let lab = lab_with_links();
-    let fast = installation(true);
-    let script = "mount -o remount,bind,ro /sys && exec \"$@\"";
-    let wrapper = ["unshare", "--mount", "sh", "-c", script, "sh"];
-    let (seen, mut agent) = seen_during(|| {
-        let agent = fast.spawn(&lab.host, &wrapper, Path::new(BINARY));
-        eventually("it is ready", || {
-            fast.log().contains("serving the API").then_some(())
-        });
-        agent
-    });
-    assert!(seen.is_empty(), "{seen:?}");
-    assert_eq!(fast.log().matches("capture started").count(), 2 * PAIRS);
-    agent.signal(Signal::TERM);
-    assert_eq!(agent.wait("it ends").code(), Some(0));
-    let log = fast.log();
-    assert_eq!(
-        log.matches("attaching and detaching go on slowly").count(),
-        1,
-        "{log}"
-    );
-    assert!(log.contains("deploy/systemd/expedite.conf"), "{log}");
+    let read_only = "mount -o remount,bind,ro /sys";
+    let log = without_hurry(&installation("true"), &lab, read_only);
+    let told = log.matches("attaching and detaching go on slowly").count();
+    assert_eq!(told, 1, "{log}");
+    let remedy = "deploy/systemd/expedite.conf";
+    assert!(log.contains(remedy), "{log}");
+
+    let log = without_hurry(&installation("auto"), &lab, read_only);
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+/// On a host with isolated CPUs, as far as the agent can see.
+#[test]
+fn isolated_cpus_are_left_in_peace_by_default() {
+    if !skip::kernel_or_skip(&["ip", "unshare", "mount"]) {
+        return;
+    }
+    let Some(_setting) = Setting::take() else {
+        return;
+    };
+    let lab = lab_with_links();
+    let by_default = Installation::new(LINKS, "1d");
+    let list = by_default.path().join("isolated");
+    fs::write(&list, "1\n").expect("written");
+    let isolated = format!("mount --bind {} {ISOLATED}", list.display());
+    let log = without_hurry(&by_default, &lab, &isolated);
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
