@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod connect;
 mod detach;
+mod expedite;
 mod flows;
 mod man;
 mod plan;
@@ -26,6 +27,7 @@ mod version;
 
 use check::CheckArgs;
 use completions::CompletionsArgs;
+use expedite::ExpediteArgs;
 use flows::FlowsArgs;
 use man::ManArgs;
 use plan::PlanArgs;
@@ -89,6 +91,7 @@ enum Command {
     Completions(CompletionsArgs),
     /// Undo what an agent that was killed has left: filters (kernels before 6.6), expedited RCU
     Detach,
+    Expedite(ExpediteArgs),
     Flows(FlowsArgs),
     Man(ManArgs),
     Plan(PlanArgs),
@@ -110,6 +113,7 @@ impl Cli {
             Command::Completions(args) => completions::run(&args),
             Command::Flows(args) => connect::outcome(flows::run(&args)),
             Command::Detach => detach::run(),
+            Command::Expedite(args) => expedite::run(&args),
             Command::Man(args) => man::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Reload(args) => connect::outcome(reload::run(&args)),

@@ -75,7 +75,7 @@ impl Obstacle {
             }
             Self::Setting(_) => {
                 "it takes root and a writable /sys; under systemd \
-                 deploy/systemd/expedite.conf does it for starts and stops"
+                 deploy/systemd/probe-agent.service does it for starts and stops"
             }
         }
     }

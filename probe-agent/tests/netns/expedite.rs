@@ -264,7 +264,7 @@ fn what_cannot_be_written_is_told_once() {
     let log = without_hurry(&installation("true"), &lab, read_only);
     let told = log.matches("attaching and detaching go on slowly").count();
     assert_eq!(told, 1, "{log}");
-    let remedy = "deploy/systemd/expedite.conf";
+    let remedy = "deploy/systemd/probe-agent.service";
     assert!(log.contains(remedy), "{log}");
 
     let log = without_hurry(&installation("auto"), &lab, read_only);

@@ -161,7 +161,10 @@ fn what_cannot_be_written_goes_on_slowly_and_is_no_fault_of_auto() {
         told.contains("rcu_expedited: Operation not permitted"),
         "{told}"
     );
-    assert!(told.contains("deploy/systemd/expedite.conf"), "{told}");
+    assert!(
+        told.contains("deploy/systemd/probe-agent.service"),
+        "{told}"
+    );
     assert_eq!(batches[1].advice(SLOW), None, "once");
 
     let always = Expedite::at(kernel.path(), Always);

@@ -1,67 +1,127 @@
 //! What systemd does for an agent that may not.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, ExitStatus},
+};
 
 use super::{
-    super::{agent::BINARY, skip},
-    SETTING, Setting,
+    super::{
+        agent::{BINARY, Installation},
+        lab::Lab,
+        skip,
+    },
+    LINKS, SETTING, Setting, installation, lab_with_links,
 };
 
 const UNIT: &str = include_str!("../../../../deploy/systemd/probe-agent.service");
-const DROP_IN: &str = include_str!("../../../../deploy/systemd/expedite.conf");
+const INSTALLED: &str = "/usr/local/bin/probe-agent";
 
-/// The commands of a setting of the drop-in, as the shell gets them.
-fn drop_in(name: &str) -> String {
-    let prefix = format!("{name}=-+/bin/sh -c '");
-    let mut lines = DROP_IN.lines();
-    let command = lines.find_map(|line| line.strip_prefix(&prefix)?.strip_suffix('\''));
-    command.expect("one command").to_owned()
+/// What the unit has the command write; to the kernel the same as 1.
+const OF_SERVICE: u32 = 2;
+
+/// The only command of a setting of the unit that has full rights, and may fail.
+fn words(setting: &str) -> Vec<&'static str> {
+    let prefix = format!("{setting}=-+{INSTALLED} ");
+    let mut lines = UNIT.lines().filter_map(|line| line.strip_prefix(&prefix));
+    let command = lines.next().expect("a command");
+    assert_eq!(lines.next(), None);
+    command.split(' ').collect()
+}
+
+/// Runs such a command: how it ended, and how the setting is then.
+fn after(setting: &str, installation: &Installation, lab: &Lab) -> (ExitStatus, u32) {
+    let config = installation.path().join("probe.yaml");
+    let config = config.to_str().expect("a path");
+    let words = words(setting).into_iter().map(|word| match word {
+        "/etc/probe/probe.yaml" => config,
+        word => word,
+    });
+    let mut command = lab.host.command(BINARY);
+    let status = command.args(words).status().expect("it runs");
+    (status, Setting::read())
 }
 
 #[test]
-fn the_drop_in_puts_back_what_it_set_and_leaves_what_others_did() {
-    if !skip::kernel_or_skip(&["sh", "grep"]) {
+fn the_unit_puts_back_what_it_set_and_leaves_what_others_did() {
+    if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
     let Some(_setting) = Setting::take() else {
         return;
     };
-    let setting_after = |name| {
-        // It fails where it does nothing, which the dash in front makes good.
-        let mut shell = Command::new("sh");
-        let status = shell.args(["-c", &drop_in(name)]).status();
-        status.expect("the shell runs");
-        Setting::read()
+    let lab = lab_with_links();
+    let by_default = Installation::new(LINKS, "1d");
+    let after = |setting| {
+        let (status, value) = after(setting, &by_default, &lab);
+        assert!(status.success(), "{setting}");
+        value
     };
     for (set, put_back) in [
         ("ExecStartPre", "ExecStartPost"),
         ("ExecStartPre", "ExecStopPost"),
         ("ExecStop", "ExecStopPost"),
     ] {
-        assert_eq!((setting_after(set), setting_after(put_back)), (2, 0));
+        assert_eq!((after(set), after(put_back)), (OF_SERVICE, 0));
         fs::write(SETTING, "1").expect("root may");
-        assert_eq!((setting_after(set), setting_after(put_back)), (1, 1));
+        assert_eq!((after(set), after(put_back)), (1, 1));
         fs::write(SETTING, "0").expect("root may");
     }
 }
 
 #[test]
-fn systemd_understands_the_drop_in() {
+fn the_unit_does_nothing_for_few_interfaces_or_where_it_is_not_wanted() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let Some(_setting) = Setting::take() else {
+        return;
+    };
+    let lab = lab_with_links();
+    let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
+    for unwanted in [few, installation("false")] {
+        let (status, value) = after("ExecStartPre", &unwanted, &lab);
+        assert_eq!((status.code(), value), (Some(0), 0));
+    }
+    let broken = Installation::empty();
+    broken.configure("captur: {}\n");
+    let (status, value) = after("ExecStartPre", &broken, &lab);
+    assert_eq!((status.code(), value), (Some(2), 0));
+}
+
+#[test]
+fn an_agent_leaves_what_the_unit_has_set() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let Some(_setting) = Setting::take() else {
+        return;
+    };
+    let lab = lab_with_links();
+    let by_default = Installation::new(LINKS, "1d");
+    after("ExecStartPre", &by_default, &lab);
+    let agent = by_default.start(&lab.host);
+    assert_eq!(Setting::read(), OF_SERVICE);
+    assert_eq!(after("ExecStartPost", &by_default, &lab).1, 0);
+    after("ExecStop", &by_default, &lab);
+    assert_eq!(agent.terminate().code(), Some(0));
+    assert_eq!(Setting::read(), OF_SERVICE);
+    assert_eq!(after("ExecStopPost", &by_default, &lab).1, 0);
+}
+
+#[test]
+fn systemd_understands_the_unit() {
     if !skip::kernel_or_skip(&["systemd-analyze"]) {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
     let unit = folder.path().join("probe-agent.service");
-    let drop_ins = folder.path().join("probe-agent.service.d");
-    fs::create_dir(&drop_ins).expect("a folder");
     // It looks for the programs.
-    let installed = UNIT.replace("/usr/local/bin/probe-agent", BINARY);
-    fs::write(&unit, installed).expect("written");
-    fs::write(drop_ins.join("expedite.conf"), DROP_IN).expect("written");
+    fs::write(&unit, UNIT.replace(INSTALLED, BINARY)).expect("written");
     let mut analyze = Command::new("systemd-analyze");
     let output = analyze.arg("verify").arg(&unit).output();
     let output = output.expect("systemd-analyze runs");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}");
-    assert!(!told.contains("expedite.conf"), "{told}");
+    assert!(!told.contains("probe-agent.service"), "{told}");
 }

@@ -1,0 +1,65 @@
+//! `probe-agent expedite`: what an agent that is not root cannot do for itself.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::bail;
+use clap::Args;
+
+use super::{EXIT_CONFIG, print};
+use crate::{
+    config::{Config, InterfaceSelector},
+    datapath::expedite::{self, Expedite, MANY, Obstacle},
+    links,
+};
+
+/// Expedite grace periods of RCU around the start or the stop of a service
+///
+/// For service managers, as root: an agent that is root does it itself. Sets
+/// /sys/kernel/rcu_expedited as capture.expedite_attach says, if 16 or more links are to be
+/// captured, and leaves it so until `--end`. What others have set is left alone.
+#[derive(Args, Debug)]
+pub(super) struct ExpediteArgs {
+    /// Configuration file (YAML)
+    #[arg(short, long, value_name = "FILE", required_unless_present = "end")]
+    config: Option<PathBuf>,
+    /// Put back what this command has set before
+    #[arg(long, conflicts_with = "config")]
+    end: bool,
+}
+
+/// Says in a line what was done, or why nothing.
+pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
+    let Some(path) = &args.config else {
+        return end();
+    };
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let selector = InterfaceSelector::new(&config).map_err(anyhow::Error::msg)?;
+    let interfaces = links::select(&selector, &links::list()?).wanted.len();
+    let text = match Expedite::new(config.capture.expedite_attach).begin(interfaces) {
+        Ok(true) => format!("{interfaces} interfaces: grace periods of RCU are expedited\n"),
+        Ok(false) if interfaces < MANY => format!("{interfaces} interfaces: nothing to do\n"),
+        Ok(false) => "nothing to do: somebody has set it, or it is not wanted\n".to_owned(),
+        Err(obstacle @ Obstacle::Objection(_)) => {
+            format!("not done: {obstacle} ({})\n", obstacle.remedy())
+        }
+        Err(obstacle) => bail!("{obstacle}: {}", obstacle.remedy()),
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn end() -> anyhow::Result<ExitCode> {
+    let text = if expedite::end()? {
+        "grace periods of RCU are as before\n"
+    } else {
+        "nothing to put back\n"
+    };
+    print(text)?;
+    Ok(ExitCode::SUCCESS)
+}
