@@ -3,7 +3,7 @@
 //! The programs keep a cache of open records, one [area](crate::control::area) per CPU and bank. An
 //! area has a front, small enough to be at hand, and a back with room for many flows. A record is
 //! added to the one in its place of the front if that [takes](Coalesce::absorb) it; else it goes to
-//! the back, and of eight that do so one takes the place in the front, and who was there goes to the
+//! the back, and of sixteen that do so one takes the place in the front, and who was there goes to the
 //! back in its stead. In the back a record has the choice of the [places of a set](tags): it is added to
 //! the record of its flow, or takes a vacant place or that of another, which goes to the ring. What is
 //! left in the areas of a closed bank the agent takes out itself.
@@ -51,8 +51,22 @@ const FACTORS: [u64; 5] = [
     0x4528_21e6_38d0_1377,
 ];
 
-/// Bits of [`Coalesce::quick_hash`]: the highest ones of a product, to which all of a key comes up.
+/// Bits of [`Coalesce::quick_hash`] for the place in the front: the highest ones of a product, to which
+/// all of a key comes up.
 pub const QUICK_BITS: u32 = 12;
+
+/// The place in a front by a [`Coalesce::quick_hash`], and by the number of its slots, which is a power
+/// of two, less one.
+#[inline(always)]
+pub const fn quick_place(quick_hash: u32, mask: u32) -> u32 {
+    quick_hash >> (u32::BITS - QUICK_BITS) & mask
+}
+
+/// The tag there, by the bits below. Never 0.
+#[inline(always)]
+pub const fn quick_tag(quick_hash: u32) -> u8 {
+    tags::tag(quick_hash << QUICK_BITS)
+}
 
 /// A record that packets can be added to.
 pub trait Coalesce: Copy {
@@ -76,9 +90,8 @@ pub trait Coalesce: Copy {
     /// it.
     fn must_follow(&self) -> bool;
 
-    /// A number of [`QUICK_BITS`] bits, of which any low ones choose the place in the front. With as
-    /// few instructions as will do, since each packet waits for it: those that meet by it part in the
-    /// back.
+    /// A number for the front, with as few instructions as will do, since each packet waits for it:
+    /// those that meet by it part in the back. See [`quick_place`] and [`quick_tag`].
     fn quick_hash(&self) -> u32;
 
     /// A number of which the low bits choose the set in the back, and the highest ones are its
@@ -143,7 +156,7 @@ macro_rules! coalesce {
                     5 => (mixed ^ last).wrapping_mul(FACTORS[0]),
                     _ => mixed.wrapping_mul(FACTORS[1]) ^ last.wrapping_mul(FACTORS[0]),
                 };
-                (product >> (u64::BITS - QUICK_BITS)) as u32
+                (product >> 32) as u32
             }
 
             #[inline(always)]
@@ -230,7 +243,7 @@ const fn keeps_handshake(first: u8, flags: u8, aux: u8) -> bool {
 mod tests {
     use zerocopy::FromZeros;
 
-    use super::Coalesce;
+    use super::{Coalesce, quick_place};
     use crate::{
         ephash::{EpHash, EpHashV4, EpHashV6},
         ports::{ICMP, ICMPV6, TCP, UDP},
@@ -459,8 +472,8 @@ mod tests {
         let all: [fn() -> [u16; 4096]; 4] = [
             || neighbours::<4>(Coalesce::hash),
             || neighbours::<16>(Coalesce::hash),
-            || neighbours::<4>(Coalesce::quick_hash),
-            || neighbours::<16>(Coalesce::quick_hash),
+            || neighbours::<4>(|record| quick_place(record.quick_hash(), 4095)),
+            || neighbours::<16>(|record| quick_place(record.quick_hash(), 4095)),
         ];
         for used in all {
             let used = used();

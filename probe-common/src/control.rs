@@ -3,7 +3,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::{parse::ParseError, wire_type};
+use crate::{
+    coalesce::{Coalesce, PENDING, quick_place},
+    parse::ParseError,
+    wire_type,
+};
 
 /// Interfaces that one loaded object serves at most.
 pub const MAX_INTERFACES: u32 = 1024;
@@ -24,7 +28,7 @@ pub mod maps {
     pub const RECORDS: &str = "RECORDS";
     /// Array of maps like [`RECORDS`], of the same size: the rings from 1 on. Nothing is at 0.
     pub const FURTHER_RECORDS: &str = "FURTHER_RECORDS";
-    /// Array of [`super::Counters`] in shared memory: for each [`super::area`] as many as
+    /// Array of [`super::Station`] in shared memory: for each [`super::area`] as many as
     /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of [`crate::record::RecordV4`] in shared memory: open records. For each
@@ -33,13 +37,9 @@ pub mod maps {
     pub const CACHE_V4: &str = "CACHE_V4";
     /// The same of [`crate::record::RecordV6`].
     pub const CACHE_V6: &str = "CACHE_V6";
-    /// Array of `u64` in shared memory: a bit for each entry of the fronts of [`CACHE_V4`], set if it
-    /// holds packets.
-    pub const DIRTY_V4: &str = "DIRTY_V4";
-    /// The same for [`CACHE_V6`].
-    pub const DIRTY_V6: &str = "DIRTY_V6";
     /// Array of [`crate::coalesce::tags::Tags`] in shared memory: one for each
-    /// [`crate::coalesce::tags::WAYS`] entries of the backs of [`CACHE_V4`].
+    /// [`crate::coalesce::tags::WAYS`] entries of [`CACHE_V4`]. It says which of them hold packets, and
+    /// which do not hold those of a flow.
     pub const TAGS_V4: &str = "TAGS_V4";
     /// The same for [`CACHE_V6`].
     pub const TAGS_V6: &str = "TAGS_V6";
@@ -198,9 +198,88 @@ pub struct Counters {
     pub further_segments: u64,
 }
 
+/// What an area has for an interface and direction.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Station {
+    /// What happened to packets.
+    pub counters: Counters,
+    /// A note of the programs for themselves: how many packets will have been seen when this is over,
+    /// see [`Self::is_crowded`].
+    pub crowded_until: u64,
+    /// Where the front of the area is, the same in all of its stations: found here with the counters, it
+    /// need not be computed for each packet.
+    pub front: Front,
+}
+
+/// Where the front of an area lies in [`maps::CACHE_V4`] and [`maps::CACHE_V6`].
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Front {
+    /// Position of its first slot; behind the end if there is none.
+    pub start: u32,
+    /// The number of its slots, which is a power of two, less one.
+    pub mask: u32,
+}
+
+impl Front {
+    /// That of an area, with [`globals::FRONTS`] and [`globals::FRONT_SLOTS`].
+    #[inline(always)]
+    pub const fn of(area: u32, fronts: u32, slots: u32) -> Self {
+        match slots {
+            0 => Self {
+                start: u32::MAX,
+                mask: 0,
+            },
+            slots => Self {
+                start: fronts + area * slots,
+                mask: slots - 1,
+            },
+        }
+    }
+
+    /// The position of a record.
+    #[inline(always)]
+    pub fn index(self, record: &impl Coalesce) -> u32 {
+        self.start
+            .wrapping_add(quick_place(record.quick_hash(), self.mask))
+    }
+}
+
+/// Packets for which a full [row](crate::coalesce::PENDING) tells: with fewer from one to the next,
+/// most miss the front.
+const CROWDED_BY_ROW: u64 = 2 * PENDING as u64;
+
+impl Station {
+    /// Whether most packets miss the front of the cache, as far as is known. Then they are better off
+    /// to ask for its [tags](crate::coalesce::tags) first. Asked for each packet, so it has to be cheap.
+    #[inline(always)]
+    pub const fn is_crowded(&self) -> bool {
+        self.counters.seen.packets < self.crowded_until
+    }
+
+    /// The last one of the packets seen has filled the row. The second time that this comes quickly
+    /// makes a crowd.
+    #[inline(always)]
+    pub const fn on_full_row(&mut self) {
+        let seen = self.counters.seen.packets;
+        self.crowded_until = if seen <= self.crowded_until + CROWDED_BY_ROW {
+            seen + CROWDED_BY_ROW
+        } else {
+            seen
+        };
+    }
+}
+
 wire_type!(Tally, size = 16);
 wire_type!(Slot, size = 8);
 wire_type!(Counters, size = 152);
+wire_type!(Front, size = 8);
+wire_type!(Station, size = 168);
 
 impl Tally {
     /// Adds packets and bytes.
@@ -264,7 +343,8 @@ impl core::ops::AddAssign for Counters {
 #[cfg(test)]
 mod tests {
     use super::{
-        BANKS, Counters, DIRECTIONS, MAX_INTERFACES, area, counters_entries, counters_index,
+        BANKS, Counters, DIRECTIONS, Front, MAX_INTERFACES, PENDING, Station, area,
+        counters_entries, counters_index,
     };
 
     #[test]
@@ -285,6 +365,32 @@ mod tests {
             }
         }
         assert_eq!(DIRECTIONS, 2);
+    }
+
+    #[test]
+    fn it_is_crowded_where_rows_fill_up_quickly() {
+        let row = PENDING as u64;
+        let mut station = Station::default();
+        let mut see = |packets| {
+            let seen = &mut station.counters.seen.packets;
+            *seen += packets;
+            let was_crowded = station.is_crowded();
+            station.on_full_row();
+            was_crowded
+        };
+        see(1000);
+        assert!(!see(8 * row), "one packet in eight misses the front");
+        assert!(!see(row), "it was the first quick one");
+        assert!(see(row) && see(row), "all miss it");
+        assert!(!see(8 * row) && !see(8 * row));
+    }
+
+    #[test]
+    fn fronts_lie_one_behind_the_other() {
+        let starts = [0, 1, 2].map(|area| Front::of(area, 1000, 64).start);
+        assert_eq!(starts, [1000, 1064, 1128]);
+        assert_eq!(Front::of(1, 1000, 64).mask, 63);
+        assert_eq!(Front::of(1, 1000, 0).start, u32::MAX, "there is none");
     }
 
     #[test]

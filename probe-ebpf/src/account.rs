@@ -4,7 +4,7 @@
 //! parse errors.
 
 use probe_common::{
-    control::{Counters, SLOT_IGNORE_VLANS, Slot, Tally, area, counters_index},
+    control::{Counters, SLOT_IGNORE_VLANS, Slot, Station, Tally, area, counters_index},
     ephash::EpHash,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
@@ -33,14 +33,14 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     };
     let area = area(maps::cpu(), maps::active_bank());
     let index = counters_index(u32::from(slot.slot), direction);
-    let Some(counters) = maps::counters(area, index) else {
+    let Some(station) = maps::station(area, index) else {
         on_unclaimed(frame);
         return;
     };
     if is_filtered(frame, slot) {
         let whole = whole(frame);
-        counters.see(whole.packets, whole.bytes);
-        counters.filtered += whole;
+        station.counters.see(whole.packets, whole.bytes);
+        station.counters.filtered += whole;
         return;
     }
     let head = RecordHead {
@@ -53,11 +53,11 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     if frame.segmentation().size == 0 {
         let headers = SegmentHeaders::default();
         if let Some(observation) = frame.parse_plain_ipv4() {
-            on_packet(frame, area, counters, head, headers, &observation);
+            on_packet(frame, area, station, head, headers, &observation);
             return;
         }
         if let Some(observation) = frame.parse_plain_ipv6() {
-            on_packet(frame, area, counters, head, headers, &observation);
+            on_packet(frame, area, station, head, headers, &observation);
             return;
         }
     }
@@ -65,14 +65,14 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let headers = frame.segment_headers();
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
-            let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put_apart::<EpHash<4>>(area, &record);
+            let record = on_observation(frame, &mut station.counters, head, headers, &observation);
+            cache::put::<EpHash<4>>(area, &record);
         }
         Ok(Packet::V6(observation)) => {
-            let record = on_observation(frame, counters, head, headers, &observation);
-            cache::put_apart::<EpHash<16>>(area, &record);
+            let record = on_observation(frame, &mut station.counters, head, headers, &observation);
+            cache::put::<EpHash<16>>(area, &record);
         }
-        Err(error) => on_parse_error(frame, counters, error),
+        Err(error) => on_parse_error(frame, &mut station.counters, error),
     }
 }
 
@@ -87,15 +87,15 @@ fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
 fn on_packet<F: Frame, const N: usize>(
     frame: &F,
     area: u32,
-    counters: &mut Counters,
+    station: &mut Station,
     head: RecordHead,
     headers: SegmentHeaders,
     observation: &Observation<EpHash<N>>,
 ) where
     EpHash<N>: Cached,
 {
-    let record = on_observation(frame, counters, head, headers, observation);
-    cache::put::<EpHash<N>>(area, &record);
+    let record = on_observation(frame, &mut station.counters, head, headers, observation);
+    cache::put_plain::<EpHash<N>>(area, &record, station);
 }
 
 /// Counts a packet and makes its record.

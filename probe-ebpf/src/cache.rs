@@ -3,84 +3,123 @@
 
 use probe_common::{
     coalesce::{
-        Coalesce, Pending,
-        tags::{Found, Tags, WAYS},
+        Coalesce, PENDING, Pending, quick_tag,
+        tags::{Found, Tags, WAYS, tag},
     },
-    control::{area, counters_index},
+    control::{Front, Station, area, counters_index},
     record::RecordHead,
 };
 
 use crate::maps::{self, Cached};
 
-/// Adds a record of one packet to the open record of its flow, or opens one, or pushes it if it
-/// must stay alone. It has been counted as recorded.
+/// [`put`] of a TCP or UDP packet, where each instruction counts: adds it to the record of its flow in
+/// the front, or else to the row, unless there is more to think of.
 #[inline(always)]
-pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
-    let absorb = K::Record::absorb_tcp_or_udp;
-    put_with::<K>(area, record, absorb, |record, rare| {
-        rare(area, &record.in_memory());
-    });
+pub(crate) fn put_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) {
+    if !add_plain::<K>(area, record, station) {
+        put::<K>(area, &record.in_memory());
+    }
 }
 
-/// [`put`] where speed matters less than what the verifier has to walk through: behind the general
-/// parser, whose many outcomes meet here. All that calls each other from the hook on has 512 octets of
-/// stack together, and kernels count each function with a multiple of 32.
-#[inline(never)]
-pub(crate) fn put_apart<K: Cached>(area: u32, record: &K::Record) {
-    put_with::<K>(area, record, K::Record::absorb, |record, rare| {
-        rare(area, record);
-    });
-}
-
-/// What happens to few records.
-type Rare<R> = fn(u32, &R);
-
-/// `rarely` does what few records need, which takes them by reference.
+/// Says whether the record was added.
 #[inline(always)]
-fn put_with<K: Cached>(
-    area: u32,
-    record: &K::Record,
-    absorb: impl Fn(&mut K::Record, &K::Record) -> bool,
-    rarely: impl Fn(&K::Record, Rare<K::Record>),
-) {
-    let front_slots = maps::front_slots();
-    if front_slots == 0 || !record.is_coalescible() {
-        rarely(record, |_, record| push::<K>(record));
-        return;
+fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
+    if !record.is_coalescible() {
+        return false;
     }
-    let place = front_place(area, record, front_slots);
-    // None on a CPU that was added after the start, which has no area.
-    let Some(entry) = K::entry(maps::fronts() + place) else {
-        rarely(record, |_, record| push::<K>(record));
-        return;
-    };
-    if absorb(entry, record) {
-        return;
+    let index = station.front.index(record);
+    if !(station.is_crowded() && is_other::<K>(index, record)) {
+        let Some(entry) = K::entry(index) else {
+            return false;
+        };
+        if entry.absorb_tcp_or_udp(record) {
+            return true;
+        }
+        if entry.is_vacant() {
+            return false;
+        }
     }
-    // It looks once more where the front is all. To take what was found along would cost the hot path
-    // above registers: two to five instructions more for each packet.
     if maps::back_slots() == 0 || record.is_told_by_order() {
-        rarely(record, take_in_apart::<K>);
-        return;
-    }
-    if entry.is_vacant() {
-        mark_dirty::<K>(place);
-        *entry = *record;
-        return;
+        return false;
     }
     let Some(row) = K::pending(area) else {
-        rarely(record, |_, record| push::<K>(record));
-        return;
+        return false;
     };
     if row.is_almost_full() || record.must_follow() {
-        // It takes the place, and who was there goes to the back.
+        return false;
+    }
+    row.append(record);
+    true
+}
+
+/// Adds a record of one packet to the open record of its flow, or opens one, or pushes it if it
+/// must stay alone. It has been counted as recorded.
+///
+/// Not inlined, for the verifier: the many outcomes of the general parser meet here. All that calls
+/// each other from the hook on has 512 octets of stack together, and kernels count each function with
+/// a multiple of 32.
+#[inline(never)]
+pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
+    let front_slots = maps::front_slots();
+    if front_slots == 0 || !record.is_coalescible() {
+        push::<K>(record);
+        return;
+    }
+    let index = Front::of(area, maps::fronts(), front_slots).index(record);
+    if maps::back_slots() == 0 {
+        take_in::<K>(index, record);
+        set_tag::<K>(index, record);
+        return;
+    }
+    if record.is_told_by_order() {
+        take_in::<K>(claim_place::<K>(area, record), record);
+        return;
+    }
+    put_in_front::<K>(area, index, record);
+}
+
+/// Adds a record to the one in its place of the front, or takes the place, or goes to the row.
+#[inline(always)]
+fn put_in_front<K: Cached>(area: u32, index: u32, record: &K::Record) {
+    // None on a CPU that was added after the start, which has no area.
+    let Some(row) = K::pending(area) else {
+        push::<K>(record);
+        return;
+    };
+    let takes_the_place = row.is_almost_full() || record.must_follow();
+    if is_other::<K>(index, record) && !takes_the_place {
+        row.append(record);
+        return;
+    }
+    let Some(entry) = K::entry(index) else {
+        push::<K>(record);
+        return;
+    };
+    if entry.absorb(record) {
+        return;
+    }
+    if !entry.is_vacant() {
+        if !takes_the_place {
+            row.append(record);
+            return;
+        }
+        // Who was there goes to the back.
         if row.append(entry) {
             take_in_row::<K>(area, row);
         }
-        *entry = *record;
-    } else {
-        row.append(record);
     }
+    set_tag::<K>(index, record);
+    *entry = *record;
+}
+
+/// Whether a place of the front holds a record that is not of the same flow, by its tag.
+#[inline(always)]
+fn is_other<K: Cached>(index: u32, record: &K::Record) -> bool {
+    let Some(tags) = K::tags(index / WAYS) else {
+        return false;
+    };
+    let tag = Tags(*tags).of(index % WAYS);
+    tag != 0 && tag != quick_tag(record.quick_hash())
 }
 
 /// Takes a full row of pending records into the back. Not inlined: it is long, and rare enough.
@@ -95,33 +134,9 @@ fn take_in_row<K: Cached>(area: u32, row: &mut K::Pending) {
     for (record, place) in records.iter().zip(&*places) {
         take_in::<K>(*place, record);
     }
-}
-
-/// Takes in a record that does not go by the row, in a function of its own.
-#[inline(never)]
-fn take_in_apart<K: Cached>(area: u32, record: &K::Record) {
-    if maps::back_slots() != 0 {
-        take_in::<K>(claim_place::<K>(area, record), record);
-        return;
+    if let Some(station) = station_of(K::head(&records[PENDING - 1])) {
+        station.on_full_row();
     }
-    let place = front_place(area, record, maps::front_slots());
-    if take_in::<K>(maps::fronts() + place, record) {
-        mark_dirty::<K>(place);
-    }
-}
-
-/// Place of a record among all fronts, which lie behind all backs: that of an area that there is no
-/// room for lies behind the end.
-#[inline(always)]
-fn front_place<R: Coalesce>(area: u32, record: &R, slots: u32) -> u32 {
-    area * slots + (record.quick_hash() & slots.wrapping_sub(1))
-}
-
-/// Set of the back for a hash, if the area has a front.
-#[inline(always)]
-fn set(area: u32, hash: u32) -> u32 {
-    let sets = maps::back_slots() / WAYS;
-    area * sets + (hash & sets.wrapping_sub(1))
 }
 
 /// Position of a place in the back for a record, which must be taken in there before any other that
@@ -129,42 +144,41 @@ fn set(area: u32, hash: u32) -> u32 {
 #[inline(always)]
 fn claim_place<K: Cached>(area: u32, record: &K::Record) -> u32 {
     let hash = record.hash();
-    let set = set(area, hash);
+    let sets = maps::back_slots() / WAYS;
+    let set = area * sets + (hash & sets.wrapping_sub(1));
     let Some(word) = K::tags(set) else {
         return u32::MAX;
     };
     let tags = Tags(*word);
     let place = tags.place(hash);
     if place.found != Found::Same {
-        *word = tags.with(place.way, hash).0;
+        *word = tags.with(place.way, tag(hash)).0;
     }
     set * WAYS + place.way
 }
 
 /// Adds a record to the open one in its place, or opens it there instead of another, which leaves.
-/// Says whether the place was vacant.
 #[inline(always)]
-fn take_in<K: Cached>(index: u32, record: &K::Record) -> bool {
+fn take_in<K: Cached>(index: u32, record: &K::Record) {
     let Some(entry) = K::entry(index) else {
         push::<K>(record);
-        return false;
+        return;
     };
     if entry.absorb(record) {
-        return false;
+        return;
     }
-    let is_vacant = entry.is_vacant();
-    if !is_vacant {
+    if !entry.is_vacant() {
         push::<K>(entry);
     }
     open::<K>(entry, record, index);
-    is_vacant
 }
 
-/// Says that a place of the fronts holds packets.
+/// Says that a place of the front holds a record of this flow.
 #[inline(always)]
-fn mark_dirty<K: Cached>(place: u32) {
-    if let Some(word) = K::dirty(place / u64::BITS) {
-        *word |= 1 << (place % u64::BITS);
+fn set_tag<K: Cached>(index: u32, record: &K::Record) {
+    if let Some(word) = K::tags(index / WAYS) {
+        let tag = quick_tag(record.quick_hash());
+        *word = Tags(*word).with(index % WAYS, tag).0;
     }
 }
 
@@ -191,11 +205,17 @@ fn push<K: Cached>(record: &K::Record) {
 
 #[inline(always)]
 fn on_ring_full(lost: RecordHead) {
-    // The interface may be another one than that of the packet at hand.
-    if let Some(slot) = maps::slot(lost.ifindex) {
-        let index = counters_index(u32::from(slot.slot), lost.direction());
-        if let Some(counters) = maps::counters(area(maps::cpu(), lost.bank().into()), index) {
-            counters.ring_full.add(u64::from(lost.packets), lost.octets);
-        }
+    if let Some(station) = station_of(lost) {
+        let lost_packets = u64::from(lost.packets);
+        station.counters.ring_full.add(lost_packets, lost.octets);
     }
+}
+
+/// Where the packets of a record of this CPU were counted. The interface may be another one than that
+/// of the packet at hand.
+#[inline(always)]
+fn station_of(record: RecordHead) -> Option<&'static mut Station> {
+    let slot = maps::slot(record.ifindex)?;
+    let index = counters_index(u32::from(slot.slot), record.direction());
+    maps::station(area(maps::cpu(), record.bank().into()), index)
 }

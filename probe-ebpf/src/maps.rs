@@ -14,14 +14,14 @@ use aya_ebpf::{
 use probe_common::{
     coalesce::{Coalesce, Pending, PendingV4, PendingV6},
     control::{
-        BANKS, Counters, MAX_INTERFACES, SLOT_ENTRIES, Slot, Tally, counters_entries, slot_index,
+        BANKS, MAX_INTERFACES, SLOT_ENTRIES, Slot, Station, Tally, counters_entries, slot_index,
     },
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, TAGS_*, DIRTY_* and OPENED_* are set by the
-// agent before they are made.
+// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, TAGS_* and OPENED_* are set by the agent
+// before they are made.
 
 /// A ring of records of either family; its size is that of the smallest one.
 type Ring = btf_maps::RingBuf<(), { 64 << 10 }>;
@@ -33,7 +33,7 @@ static RECORDS: Ring = Ring::new();
 static FURTHER_RECORDS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 #[map]
-static COUNTERS: Array<Counters> =
+static COUNTERS: Array<Station> =
     Array::with_max_entries(BANKS * counters_entries(MAX_INTERFACES), BPF_F_MMAPABLE);
 
 #[map]
@@ -53,12 +53,6 @@ static TAGS_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static TAGS_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-#[map]
-static DIRTY_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-#[map]
-static DIRTY_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static OPENED_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -196,24 +190,24 @@ pub(crate) fn active_bank() -> u32 {
     bank as u32
 }
 
-/// The counters at a position of [`probe_common::control::counters_index`] in an area of this CPU.
-/// The caller lets go of them before it asks again.
+/// What an area of this CPU has at a position of [`probe_common::control::counters_index`]. The caller
+/// lets go of it before it asks again.
 #[inline(always)]
-pub(crate) fn counters(area: u32, index: u32) -> Option<&'static mut Counters> {
-    let counters = COUNTERS.get_ptr_mut(area * counters_per_area() + index)?;
-    // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for
-    // `Counters` until the program ends, and no other reference to them is in use. The value
-    // belongs to this CPU, and a run is not interrupted by another run on it: all hooks run with
-    // bottom halves disabled. The agent writes it only before the interface is attached, and what
-    // it reads meanwhile it reads word by word.
-    Some(unsafe { &mut *counters })
+pub(crate) fn station(area: u32, index: u32) -> Option<&'static mut Station> {
+    let station = COUNTERS.get_ptr_mut(area * counters_per_area() + index)?;
+    // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for a
+    // `Station` until the program ends, and no other reference to it is in use. The value belongs to
+    // this CPU, and a run is not interrupted by another run on it: all hooks run with bottom halves
+    // disabled. The agent writes it only before the interface is attached, and what it reads
+    // meanwhile it reads word by word.
+    Some(unsafe { &mut *station })
 }
 
 /// Packets on interfaces without slot, of this CPU.
 #[inline(always)]
 pub(crate) fn unclaimed() -> Option<&'static mut Tally> {
     let tally = UNCLAIMED.get_ptr_mut(0)?;
-    // SAFETY: as in `counters`.
+    // SAFETY: as in `station`.
     Some(unsafe { &mut *tally })
 }
 
@@ -231,21 +225,19 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
     /// The row of an area. The caller lets go of it before it asks again.
     fn pending(area: u32) -> Option<&'static mut Self::Pending>;
 
-    /// Reads the entry at a position, so that its memory is on its way to the CPU.
+    /// Reads both ends of the entry at a position, so that its memory, which may be two lines of the
+    /// CPU's cache, is on its way to the CPU.
     fn touch(index: u32);
 
-    /// The tags of a set.
-    fn tags(set: u32) -> Option<&'static mut u64>;
-
-    /// The dirty bits at a position.
-    fn dirty(index: u32) -> Option<&'static mut u64>;
+    /// The word of tags at a position.
+    fn tags(word: u32) -> Option<&'static mut u64>;
 
     /// When the entry at a position was opened.
     fn opened(index: u32) -> Option<&'static mut u64>;
 }
 
 macro_rules! cached {
-    ($key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $dirty:ident, $opened:ident) => {
+    ($key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $opened:ident) => {
         impl Cached for $key {
             type Pending = $row;
 
@@ -257,7 +249,7 @@ macro_rules! cached {
             #[inline(always)]
             fn entry(index: u32) -> Option<&'static mut Self::Record> {
                 let entry = $entries.get_ptr_mut(index)?;
-                // SAFETY: as in `counters`: the area belongs to this CPU, and the agent reads and
+                // SAFETY: as in `station`: the area belongs to this CPU, and the agent reads and
                 // writes only the areas of a bank that no program uses any more.
                 Some(unsafe { &mut *entry })
             }
@@ -273,20 +265,16 @@ macro_rules! cached {
             fn touch(index: u32) {
                 if let Some(entry) = $entries.get_ptr(index) {
                     // SAFETY: as in `entry`. Volatile, since nobody needs what is read.
-                    unsafe { (&raw const (*entry).octets).read_volatile() };
+                    unsafe {
+                        (&raw const (*entry).octets).read_volatile();
+                        (&raw const (*entry).notes).read_volatile();
+                    }
                 }
             }
 
             #[inline(always)]
-            fn tags(set: u32) -> Option<&'static mut u64> {
-                let word = $tags.get_ptr_mut(set)?;
-                // SAFETY: as in `entry`.
-                Some(unsafe { &mut *word })
-            }
-
-            #[inline(always)]
-            fn dirty(index: u32) -> Option<&'static mut u64> {
-                let word = $dirty.get_ptr_mut(index)?;
+            fn tags(word: u32) -> Option<&'static mut u64> {
+                let word = $tags.get_ptr_mut(word)?;
                 // SAFETY: as in `entry`.
                 Some(unsafe { &mut *word })
             }
@@ -302,10 +290,10 @@ macro_rules! cached {
 }
 
 cached!(
-    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, TAGS_V4, DIRTY_V4, OPENED_V4
+    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, TAGS_V4, OPENED_V4
 );
 cached!(
-    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, TAGS_V6, DIRTY_V6, OPENED_V6
+    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, TAGS_V6, OPENED_V6
 );
 
 /// The ring for a record: that of this CPU, since CPUs that push side by side would wait for each

@@ -44,7 +44,6 @@ impl CacheReader {
                     maps::PENDING_V4,
                     maps::OPENED_V4,
                     maps::TAGS_V4,
-                    maps::DIRTY_V4,
                 ],
                 parts,
             )?,
@@ -55,7 +54,6 @@ impl CacheReader {
                     maps::PENDING_V6,
                     maps::OPENED_V6,
                     maps::TAGS_V6,
-                    maps::DIRTY_V6,
                 ],
                 parts,
             )?,
@@ -86,10 +84,8 @@ struct Family<P: Pending> {
     records: SharedArray<P::Record>,
     pending: Entries<P>,
     opened: SharedArray<u64>,
-    /// Which entries of the backs hold records.
+    /// Which entries hold records.
     tags: Entries<u64>,
-    /// Which entries of the fronts do.
-    dirty: Entries<u64>,
     /// Records in any order, up to a batch of them.
     batch: Vec<P::Record>,
     /// Those that go by the order, with the moment that each was opened.
@@ -105,11 +101,10 @@ where
 {
     fn new(
         object: &Object,
-        [records, pending, opened, tags, dirty]: [&'static str; 5],
+        [records, pending, opened, tags]: [&'static str; 4],
         parts: CacheParts,
     ) -> Result<Self, DatapathError> {
-        let [tags, dirty] = [tags, dirty].map(|name| SharedArray::<u64>::new(object, name));
-        let (tags, dirty) = (tags?, dirty?);
+        let tags = SharedArray::<u64>::new(object, tags)?;
         let pending = SharedArray::<P>::new(object, pending)?;
         Ok(Self {
             parts,
@@ -117,7 +112,6 @@ where
             pending: pending.map(0..pending.len())?,
             opened: SharedArray::new(object, opened)?,
             tags: tags.map(0..tags.len())?,
-            dirty: dirty.map(0..dirty.len())?,
             batch: Vec::with_capacity(BATCH),
             ordered: Vec::new(),
         })
@@ -143,11 +137,11 @@ where
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             };
-            result = self.take_back(area * back..(area + 1) * back, &mut on_batch);
+            result = self.take_slots(area * back..(area + 1) * back, &mut on_batch);
             if result.is_ok() {
                 self.take_row(area);
-                let places = area * front..(area + 1) * front;
-                result = self.take_front(fronts, places, &mut on_batch);
+                let slots = fronts + area * front..fronts + (area + 1) * front;
+                result = self.take_slots(slots, &mut on_batch);
             }
             if result.is_err() {
                 break;
@@ -172,72 +166,44 @@ where
         }
     }
 
-    /// Takes the records of the back of an area, which has these entries.
-    fn take_back(
+    /// Takes the records of one part of an area.
+    fn take_slots(
         &mut self,
-        entries: Range<usize>,
-        on_batch: OnBatch<'_, P::Record>,
+        slots: Range<usize>,
+        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
     ) -> Result<(), DatapathError> {
-        let ways = WAYS as usize;
-        let words = entries.start / ways..entries.end / ways;
-        let Some(mapped) = self.map(entries, &self.tags, words.clone())? else {
-            return Ok(());
-        };
-        for set in words.clone() {
-            for tag in take_word(&self.tags, set).to_le_bytes().iter().enumerate() {
-                if let (way, 1..) = tag {
-                    self.take(&mapped, (set - words.start) * ways + way);
+        let mut mapped: Option<Mapped<P::Record>> = None;
+        for first in slots.clone().step_by(WAYS as usize) {
+            let Some([tags]) = self.tags.words(first / WAYS as usize) else {
+                break;
+            };
+            let octets = tags.load(Ordering::Relaxed).to_le_bytes();
+            if octets == [0; _] {
+                continue;
+            }
+            let mapped = match &mapped {
+                Some(mapped) => mapped,
+                None => mapped.insert(self.map(slots.clone())?),
+            };
+            tags.store(0, Ordering::Relaxed);
+            for (slot, tag) in (first - slots.start..).zip(octets) {
+                if tag != 0 {
+                    self.take(mapped, slot);
                 }
             }
-            self.poll_batch(on_batch);
-        }
-        on_batch(&mut self.batch);
-        Ok(())
-    }
-
-    /// Takes the records of the front of an area, which has these places among the fronts.
-    fn take_front(
-        &mut self,
-        fronts: usize,
-        places: Range<usize>,
-        on_batch: OnBatch<'_, P::Record>,
-    ) -> Result<(), DatapathError> {
-        let words = places.start / 64..places.end / 64;
-        let entries = fronts + places.start..fronts + places.end;
-        let Some(mapped) = self.map(entries, &self.dirty, words.clone())? else {
-            return Ok(());
-        };
-        for word in words.clone() {
-            let mut bits = take_word(&self.dirty, word);
-            while bits != 0 {
-                self.take(
-                    &mapped,
-                    (word - words.start) * 64 + bits.trailing_zeros() as usize,
-                );
-                bits &= bits - 1;
+            if self.batch.len() >= BATCH {
+                on_batch(&mut self.batch);
             }
-            self.poll_batch(on_batch);
         }
         on_batch(&mut self.batch);
         Ok(())
     }
 
-    /// Maps these entries, if any of the words says that they hold something.
-    fn map(
-        &self,
-        entries: Range<usize>,
-        words: &Entries<u64>,
-        mut all: Range<usize>,
-    ) -> Result<Option<Mapped<P::Record>>, DatapathError> {
-        let holds =
-            |word| matches!(words.words(word), Some([word]) if word.load(Ordering::Relaxed) != 0);
-        if !all.any(holds) {
-            return Ok(None);
-        }
-        Ok(Some(Mapped {
-            records: self.records.map(entries.clone())?,
-            opened: self.opened.map(entries)?,
-        }))
+    fn map(&self, slots: Range<usize>) -> Result<Mapped<P::Record>, DatapathError> {
+        Ok(Mapped {
+            records: self.records.map(slots.clone())?,
+            opened: self.opened.map(slots)?,
+        })
     }
 
     /// Takes the record of an entry.
@@ -253,33 +219,12 @@ where
             None => {}
         }
     }
-
-    fn poll_batch(&mut self, on_batch: OnBatch<'_, P::Record>) {
-        if self.batch.len() >= BATCH {
-            on_batch(&mut self.batch);
-        }
-    }
 }
-
-/// Takes a batch of records, which it leaves empty.
-type OnBatch<'a, R> = &'a mut dyn FnMut(&mut Vec<R>);
 
 /// Entries that are mapped.
 struct Mapped<R> {
     records: Entries<R>,
     opened: Entries<u64>,
-}
-
-/// Reads a word and sets it to 0.
-fn take_word(words: &Entries<u64>, index: usize) -> u64 {
-    match words.words(index) {
-        Some([word]) => {
-            let value = word.load(Ordering::Relaxed);
-            word.store(0, Ordering::Relaxed);
-            value
-        }
-        _ => 0,
-    }
 }
 
 /// Hands over records in batches.

@@ -7,8 +7,8 @@ use probe_common::{
     record::{RecordV4, RecordV6},
 };
 
-/// The least slots of an area of the cache: CPUs must not have a word of dirty bits in common.
-const MIN_CACHE_SLOTS: u32 = u64::BITS;
+/// The least slots of an area of the cache: CPUs must not have a line of tags in common.
+const MIN_CACHE_SLOTS: u32 = 64;
 
 /// The most slots of an area of the cache.
 const MAX_CACHE_SLOTS: u32 = 1 << 20;
@@ -23,8 +23,8 @@ const BUDGET_BYTES: u64 = 40 << 20;
 /// Slots per CPU that are worth having, and those after which more make little difference.
 const AFFORDABLE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
 
-/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions. (Its tag or
-/// dirty bit is no matter.)
+/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions. (Its tag is no
+/// matter.)
 const SLOT_BYTES: u64 =
     2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>()) as u64;
 
@@ -108,11 +108,7 @@ mod tests {
     #[test]
     fn few_slots_are_a_front_and_many_have_one_besides() {
         assert_eq!(parts(0), [0, 0]);
-        assert_eq!(
-            parts(1),
-            [64, 0],
-            "CPUs have no word of dirty bits in common"
-        );
+        assert_eq!(parts(1), [64, 0], "CPUs have no line of tags in common");
         assert_eq!(parts(4096), [4096, 0]);
         assert_eq!(parts(8192), [4096, 8192]);
         assert_eq!(parts(u32::MAX), [4096, MAX_CACHE_SLOTS]);

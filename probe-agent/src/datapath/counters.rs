@@ -2,7 +2,7 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use probe_common::{
-    control::{Counters, Tally, area, counters_entries, counters_index, maps},
+    control::{Front, Station, Tally, area, counters_entries, counters_index, maps},
     record::{EGRESS, INGRESS},
 };
 
@@ -19,32 +19,40 @@ const POSITIONS: [(u32, u8); 4] = [(0, INGRESS), (0, EGRESS), (1, INGRESS), (1, 
 /// The programs' counter maps.
 pub struct KernelCounters {
     /// Of all CPUs, one after the other.
-    counters: Entries<Counters>,
+    stations: Entries<Station>,
     /// One for each CPU and bank.
     areas: usize,
     per_area: usize,
+    /// Where each area has its front.
+    fronts: Vec<Front>,
     unclaimed: PerCpuArray<MapData, Tally>,
 }
 
 impl KernelCounters {
     /// Takes the maps from the object, which was loaded for so many interfaces.
     pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
-        let counters = SharedArray::new(object, maps::COUNTERS)?;
+        let stations = SharedArray::new(object, maps::COUNTERS)?;
         let per_area = counters_entries(interfaces) as usize;
+        let areas = stations.len() / per_area;
         Ok(Self {
-            areas: counters.len() / per_area,
+            areas,
             per_area,
-            counters: counters.map(0..counters.len())?,
+            fronts: (0..).take(areas).map(|area| object.front(area)).collect(),
+            stations: stations.map(0..stations.len())?,
             unclaimed: PerCpuArray::try_from(object.take_map(maps::UNCLAIMED)?)
                 .map_err(DatapathError::read(maps::UNCLAIMED))?,
         })
     }
 
-    /// Sets the counters of a slot to 0, which no interface uses.
-    pub fn clear_slot(&self, slot: u16) {
+    /// Makes a slot ready that no interface uses: with counters of 0.
+    pub fn prepare_slot(&self, slot: u16) {
         for (bank, direction) in POSITIONS {
             for index in self.indices(bank, slot, direction) {
-                self.counters.clear(index);
+                let station = Station {
+                    front: self.fronts[index / self.per_area],
+                    ..Station::default()
+                };
+                self.stations.store(index, &station);
             }
         }
     }
@@ -55,8 +63,8 @@ impl KernelCounters {
         for (bank, direction) in POSITIONS {
             let sum = &mut banks[bank as usize][usize::from(direction)];
             let indices = self.indices(bank, slot, direction);
-            for counters in indices.filter_map(|index| self.counters.load(index)) {
-                *sum += counters;
+            for station in indices.filter_map(|index| self.stations.load(index)) {
+                *sum += station.counters;
             }
         }
         banks

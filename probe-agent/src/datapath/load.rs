@@ -10,7 +10,7 @@ use aya::{
 };
 use probe_common::{
     coalesce::tags::WAYS,
-    control::{MAX_INTERFACES, area, counters_entries, globals, maps},
+    control::{Front, MAX_INTERFACES, area, counters_entries, globals, maps},
 };
 
 use super::{
@@ -60,7 +60,7 @@ impl Cpus {
 pub struct LoadOptions {
     /// Rings for records. Before 5.10 all of them are one.
     pub rings: RingParts,
-    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 608
+    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 672
     /// bytes per CPU.
     pub interfaces: u32,
     /// Records that the programs keep open for each CPU, bank and IP version.
@@ -69,11 +69,10 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 13] {
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 11] {
         let areas = area(cpus.present, 0);
         let slots = (areas * self.cache.slots()).max(1);
-        let sets = (areas * self.cache.back() / WAYS).max(1);
-        let words = (areas * self.cache.front()).div_ceil(u64::BITS).max(1);
+        let words = slots.div_ceil(WAYS);
         [
             (maps::RECORDS, self.rings().bytes()),
             (maps::FURTHER_RECORDS, self.rings().number()),
@@ -85,10 +84,8 @@ impl LoadOptions {
             (maps::CACHE_V6, slots),
             (maps::PENDING_V4, areas.max(1)),
             (maps::PENDING_V6, areas.max(1)),
-            (maps::TAGS_V4, sets),
-            (maps::TAGS_V6, sets),
-            (maps::DIRTY_V4, words),
-            (maps::DIRTY_V6, words),
+            (maps::TAGS_V4, words),
+            (maps::TAGS_V6, words),
             (maps::OPENED_V4, slots),
             (maps::OPENED_V6, slots),
         ]
@@ -191,6 +188,9 @@ pub struct Object {
     ebpf: Ebpf,
     /// The rings from 1 on, until somebody reads them.
     further_rings: Vec<MapData>,
+    cache: CacheParts,
+    /// Position of the first front of the cache.
+    fronts: u32,
 }
 
 impl Object {
@@ -232,12 +232,19 @@ impl Object {
         Ok(Self {
             ebpf,
             further_rings,
+            cache: options.cache,
+            fronts,
         })
     }
 
     /// Takes the rings from 1 on.
     pub(super) fn take_further_rings(&mut self) -> Vec<MapData> {
         std::mem::take(&mut self.further_rings)
+    }
+
+    /// Where an area of the cache has its front.
+    pub(super) const fn front(&self, area: u32) -> Front {
+        Front::of(area, self.fronts, self.cache.front())
     }
 
     /// Takes a map out of the object.

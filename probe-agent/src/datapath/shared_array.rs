@@ -111,6 +111,14 @@ impl<T: FromBytes + IntoBytes + Immutable> Entries<T> {
         Some(value)
     }
 
+    /// Writes an entry word by word.
+    pub fn store(&self, index: usize, value: &T) {
+        let bytes = value.as_bytes().as_chunks().0;
+        for (word, bytes) in self.words(index).unwrap_or_default().iter().zip(bytes) {
+            word.store(u64::from_ne_bytes(*bytes), Ordering::Relaxed);
+        }
+    }
+
     /// Sets all words of an entry to 0.
     #[inline]
     pub fn clear(&self, index: usize) {

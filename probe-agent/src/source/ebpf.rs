@@ -128,7 +128,7 @@ impl EbpfSource {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);
         };
-        self.counters.clear_slot(slot);
+        self.counters.prepare_slot(slot);
         let published = self.slots.publish(Slot {
             ifindex,
             slot,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use probe_common::{
     coalesce::{
-        Coalesce, PENDING,
-        tags::{Found, Tags, WAYS},
+        Coalesce, PENDING, quick_place,
+        tags::{Found, Tags, WAYS, tag},
     },
     record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
 };
@@ -109,13 +109,13 @@ impl<R: Coalesce> Area<R> {
         }
         let [front, back] = self.slots;
         if back == 0 {
-            let slot = record.quick_hash() % front;
+            let slot = quick_place(record.quick_hash(), front - 1);
             return take_in(&mut self.front, slot, record).into_iter().collect();
         }
         if record.is_told_by_order() {
             return self.take_into_back(record).into_iter().collect();
         }
-        let slot = record.quick_hash() % front;
+        let slot = quick_place(record.quick_hash(), front - 1);
         let Some(open) = self.front.get_mut(&slot) else {
             self.front.insert(slot, record);
             return Vec::new();
@@ -143,7 +143,7 @@ impl<R: Coalesce> Area<R> {
         let set = hash % (self.slots[1] / WAYS);
         let tags = self.tags.entry(set).or_default();
         let place = tags.place(hash);
-        *tags = tags.with(place.way, hash);
+        *tags = tags.with(place.way, tag(hash));
         let slot = set * WAYS + place.way;
         assert_eq!(place.found == Found::Vacant, !self.back.contains_key(&slot));
         take_in(&mut self.back, slot, record)

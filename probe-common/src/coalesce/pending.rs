@@ -8,9 +8,9 @@ use crate::{
     wire_type,
 };
 
-/// Records that wait to be taken into the back of an area of the cache: about as many as a CPU fetches from
-/// memory at once. A power of two.
-pub const PENDING: usize = 8;
+/// Records that wait to be taken into the back of an area of the cache: with two lines of memory for some
+/// of them about as many as a CPU fetches at once. A power of two.
+pub const PENDING: usize = 16;
 
 macro_rules! pending {
     ($name:ident, $record:ty, size = $size:expr) => {
@@ -91,8 +91,8 @@ pub trait Pending: Sized {
     }
 }
 
-pending!(PendingV4, RecordV4, size = 360);
-pending!(PendingV6, RecordV6, size = 552);
+pending!(PendingV4, RecordV4, size = 712);
+pending!(PendingV6, RecordV6, size = 1096);
 
 #[cfg(test)]
 mod tests {
@@ -130,17 +130,18 @@ mod tests {
         let waiting = |row: &PendingV4| -> Vec<u8> {
             row.waiting().iter().map(|it| it.key.src_addr[0]).collect()
         };
-        for turn in [0, 10] {
-            for flow in 1..8 {
+        let full = u8::try_from(PENDING).expect("few");
+        for turn in [0, 100] {
+            for flow in 1..full {
                 assert!(!row.is_almost_full());
                 assert!(!row.append(&record(turn + flow)));
                 assert_eq!(waiting(&row).len(), usize::from(flow));
             }
             assert!(row.is_almost_full());
             assert_eq!(waiting(&row)[0], turn + 1);
-            assert!(row.append(&record(turn + 8)), "full");
+            assert!(row.append(&record(turn + full)), "full");
             assert_eq!(waiting(&row), [], "all of them go on");
-            assert_eq!(row.records[PENDING - 1].key.src_addr[0], turn + 8);
+            assert_eq!(row.records[PENDING - 1].key.src_addr[0], turn + full);
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Where a record lies in the back of an area of the cache: in one of the [`WAYS`] places of its set.
+//! What lies where in the cache, in a small: a word for each [`WAYS`] places, with an octet for each, the
+//! tag of the record that lies there, or 0. So one load from memory that is at hand spares those from
+//! memory that is far away.
 //!
-//! A set has one word, with an octet for each place: the tag of the record that lies there, or 0. So
-//! one small load tells the place, and only that is fetched from memory that is far away. No two
-//! places of a set have the same tag: a record that meets its tag is added to what lies there, or
-//! takes its place. So a flow never has two records in a set.
+//! In the back of an area they are a set, and a record may lie in any of the places. No two have the
+//! same tag: a record that meets its tag is added to what lies there, or takes its place. So a flow
+//! never has two records in a set.
 
 /// Places of a set: the octets of a word.
 pub const WAYS: u32 = u64::BITS / u8::BITS;
@@ -76,12 +77,19 @@ impl Tags {
         }
     }
 
-    /// With a record of this hash in a place.
+    /// With a tag for a place.
     #[inline(always)]
     #[must_use]
-    pub const fn with(self, way: u32, hash: u32) -> Self {
+    pub const fn with(self, way: u32, tag: u8) -> Self {
         let shift = way % WAYS * u8::BITS;
-        Self(self.0 & !(0xff << shift) | (tag(hash) as u64) << shift)
+        Self(self.0 & !(0xff << shift) | (tag as u64) << shift)
+    }
+
+    /// The tag of a place, or 0.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest octet")]
+    pub const fn of(self, way: u32) -> u8 {
+        (self.0 >> (way % WAYS * u8::BITS)) as u8
     }
 }
 
@@ -150,11 +158,12 @@ mod tests {
                 (place.way, place.found),
                 (u32::from(octet) - 1, Found::Vacant)
             );
-            tags = tags.with(place.way, hash(octet));
+            tags = tags.with(place.way, octet);
+            assert_eq!(tags.of(place.way), octet);
             assert_eq!(tags.place(hash(octet)).found, Found::Same);
         }
         assert_eq!(tags.0, 0x0807_0605_0403_0201);
-        assert_eq!(tags.with(2, hash(9)).0, 0x0807_0605_0409_0201);
+        assert_eq!(tags.with(2, 9).0, 0x0807_0605_0409_0201);
     }
 
     #[test]
@@ -166,7 +175,7 @@ mod tests {
             let Place { way, found } = tags.place(hash);
             if found == Found::Other {
                 taken[way as usize] += 1;
-                tags = tags.with(way, hash);
+                tags = tags.with(way, tag(hash));
             }
         }
         assert!(taken.iter().all(|it| (700..1300).contains(it)), "{taken:?}");
