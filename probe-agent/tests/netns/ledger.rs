@@ -76,7 +76,8 @@ fn a_local_buffer_that_is_too_small() {
     let (lab, mix) = (quiet_lab(), Mix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
     let rotation = "1s, local_buffers: { num: 1, size_limit: 4KiB }";
-    let installation = Installation::new(&interfaces, rotation);
+    // Without the cache, which would keep the records back.
+    let installation = Installation::with_capture(&interfaces, rotation, "{ cache_slots: 0 }");
     let agent = installation.start(&lab.host);
     // Until the first buffer has overflowed, at the first rotation or one of the next.
     let sender = Sender::start(&lab, &mix.frames, FOR_EVER, Duration::ZERO);
