@@ -62,7 +62,7 @@ impl Default for CaptureConfig {
     fn default() -> Self {
         Self {
             // Mapped twice (so that records never wrap), which the kernel counts as memory of ours.
-            ring_buffer_bytes: 8 << 20,
+            ring_buffer_bytes: 16 << 20,
             cache_slots: CacheSlots::Auto,
             flush_interval: Duration::from_secs(5),
             port_aggregation: true,

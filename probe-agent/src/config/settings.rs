@@ -282,7 +282,7 @@ mod tests {
             [
                 "api.addr unix:/run/probe/probe.sock none restart",
                 "capture.expedite_attach auto false restart",
-                "capture.ring_buffer 8MiB 32MiB restart",
+                "capture.ring_buffer 16MiB 32MiB restart",
                 "interfaces.eth0.hook auto tc live",
                 "interfaces.eth1.disable false - live",
                 "interfaces.eth1.hook auto - live",

@@ -79,7 +79,7 @@ interfaces:                      # name, or /regex/
   eth0: { hook: auto, promisc: false, ignore_vlans: false, disable: false }
   "/^enp.*/": {}
 autodetection: { enabled: false, exclude: [lo, "/^veth/"] }     # instead of interfaces
-capture:  { ring_buffer: 8MiB, cache_slots: 4096, flush_interval: 5s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000, expedite_attach: auto }
+capture:  { ring_buffer: 16MiB, cache_slots: 4096, flush_interval: 5s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000, expedite_attach: auto }
 rotation: { interval: 300s, local_buffers: { num: 1, size_limit: 64MiB } }
 writeout:
   - { type: parquet, path: /var/lib/probe/flows, retention: { max_age: 90d, max_size: 20GiB } }
