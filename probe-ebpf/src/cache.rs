@@ -21,6 +21,15 @@ pub(crate) fn put_plain<K: Cached>(area: u32, record: &K::Record, station: &Stat
     }
 }
 
+/// [`put_in_place`], and what comes of it. Not in there, for the verifier: here the many ways through
+/// it have become two.
+#[inline(always)]
+pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
+    if put_in_place::<K>(area, record) {
+        take_in_row::<K>(area);
+    }
+}
+
 /// Says whether the record was added.
 #[inline(always)]
 fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
@@ -53,63 +62,66 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
 }
 
 /// Adds a record of one packet to the open record of its flow, or opens one, or pushes it if it
-/// must stay alone. It has been counted as recorded.
+/// must stay alone. It has been counted as recorded. Says whether the row is full and has to be
+/// [taken in](take_in_row).
 ///
 /// Not inlined, for the verifier: the many outcomes of the general parser meet here. All that calls
 /// each other from the hook on has 512 octets of stack together, and kernels count each function with
 /// a multiple of 32.
 #[inline(never)]
-pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
+fn put_in_place<K: Cached>(area: u32, record: &K::Record) -> bool {
     let front_slots = maps::front_slots();
     if front_slots == 0 || !record.is_coalescible() {
         push::<K>(record);
-        return;
+        return false;
     }
     let index = Front::of(area, maps::fronts(), front_slots).index(record);
     if maps::back_slots() == 0 {
         take_in::<K>(index, record);
         set_tag::<K>(index, record);
-        return;
+        return false;
     }
     if record.is_told_by_order() {
         take_in::<K>(claim_place::<K>(area, record), record);
-        return;
+        return false;
     }
-    put_in_front::<K>(area, index, record);
+    put_in_front::<K>(area, index, record)
 }
 
-/// Adds a record to the one in its place of the front, or takes the place, or goes to the row.
+/// Adds a record to the one in its place of the front, or takes the place, or goes to the row. Says
+/// whether that is full.
 #[inline(always)]
-fn put_in_front<K: Cached>(area: u32, index: u32, record: &K::Record) {
+fn put_in_front<K: Cached>(area: u32, index: u32, record: &K::Record) -> bool {
     // None on a CPU that was added after the start, which has no area.
     let Some(row) = K::pending(area) else {
         push::<K>(record);
-        return;
+        return false;
     };
-    let takes_the_place = row.is_almost_full() || record.must_follow();
-    if is_other::<K>(index, record) && !takes_the_place {
+    let is_last = row.is_almost_full();
+    let takes_the_place = is_last || record.must_follow();
+    if !takes_the_place && is_other::<K>(index, record) {
         row.append(record);
-        return;
+        return false;
     }
     let Some(entry) = K::entry(index) else {
         push::<K>(record);
-        return;
+        return false;
     };
     if entry.absorb(record) {
-        return;
+        return false;
     }
-    if !entry.is_vacant() {
+    let is_vacant = entry.is_vacant();
+    if !is_vacant {
         if !takes_the_place {
             row.append(record);
-            return;
+            return false;
         }
         // Who was there goes to the back.
-        if row.append(entry) {
-            take_in_row::<K>(area, row);
-        }
+        row.append(entry);
     }
     set_tag::<K>(index, record);
     *entry = *record;
+    is_last && !is_vacant
 }
 
 /// Whether a place of the front holds a record that is not of the same flow, by its tag.
@@ -124,7 +136,10 @@ fn is_other<K: Cached>(index: u32, record: &K::Record) -> bool {
 
 /// Takes a full row of pending records into the back. Not inlined: it is long, and rare enough.
 #[inline(never)]
-fn take_in_row<K: Cached>(area: u32, row: &mut K::Pending) {
+fn take_in_row<K: Cached>(area: u32) {
+    let Some(row) = K::pending(area) else {
+        return;
+    };
     let (records, places) = row.all();
     // Loads that do not depend on each other, which the CPU waits for together.
     for (record, place) in records.iter().zip(&mut *places) {

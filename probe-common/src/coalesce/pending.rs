@@ -64,17 +64,16 @@ pub trait Pending: Sized {
     /// The records of a full row, and room for the place of each.
     fn all(&mut self) -> (&[Self::Record; PENDING], &mut [u32; PENDING]);
 
-    /// Adds a record. `true` if the row is full with it: then it begins anew, and all its records
-    /// have to be taken into the back before another one is added.
+    /// Adds a record. If the row was [almost full](Self::is_almost_full) it begins anew, and all its
+    /// records have to be taken into the back before another one is added.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
-    fn append(&mut self, record: &Self::Record) -> bool {
+    fn append(&mut self, record: &Self::Record) {
         let (len, records) = self.parts_mut();
         // The remainder is how the verifier knows that it is in bounds.
         let place = *len as usize % PENDING;
         records[place] = *record;
         *len = (place + 1) as u64 % PENDING as u64;
-        place + 1 == PENDING
     }
 
     /// Whether the next record fills it up.
@@ -134,12 +133,12 @@ mod tests {
         for turn in [0, 100] {
             for flow in 1..full {
                 assert!(!row.is_almost_full());
-                assert!(!row.append(&record(turn + flow)));
+                row.append(&record(turn + flow));
                 assert_eq!(waiting(&row).len(), usize::from(flow));
             }
             assert!(row.is_almost_full());
             assert_eq!(waiting(&row)[0], turn + 1);
-            assert!(row.append(&record(turn + full)), "full");
+            row.append(&record(turn + full));
             assert_eq!(waiting(&row), [], "all of them go on");
             assert_eq!(row.records[PENDING - 1].key.src_addr[0], turn + full);
         }
