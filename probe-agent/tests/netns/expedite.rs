@@ -87,6 +87,15 @@ fn lab_with_links() -> Lab {
     lab
 }
 
+/// The setting and a lab, where this can be tried.
+#[track_caller]
+fn prepare() -> Option<(Setting, Lab)> {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return None;
+    }
+    Some((Setting::take()?, lab_with_links()))
+}
+
 fn installation(expedite: &str) -> Installation {
     let capture = format!("{{ expedite_attach: {expedite} }}");
     Installation::with_capture(LINKS, "1d", &capture)
@@ -114,13 +123,9 @@ fn seen_during<T>(body: impl FnOnce() -> T) -> (Vec<u32>, T) {
 
 #[test]
 fn expedited_while_many_are_attached_and_detached_and_not_afterwards() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let slow = installation("false");
     let (seen, status) = seen_during(|| slow.start(&lab.host).terminate());
     assert_eq!((seen, status.code()), (Vec::new(), Some(0)), "unwanted");
@@ -144,13 +149,9 @@ fn expedited_while_many_are_attached_and_detached_and_not_afterwards() {
 /// Few interfaces take no time worth it.
 #[test]
 fn few_interfaces_leave_the_machine_alone() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
     let (seen, status) = seen_during(|| few.start(&lab.host).terminate());
     assert_eq!((seen, status.code()), (Vec::new(), Some(0)));
@@ -176,13 +177,9 @@ fn wait_for_mark(mark: u32, agent: &mut Process) {
 
 #[test]
 fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let fast = installation("true");
     kill_while_attaching(&fast, &lab);
     let told = run(lab.host.command(BINARY).arg("detach"));
@@ -210,13 +207,9 @@ fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
 /// Ctrl-C while it starts, before it would drain.
 #[test]
 fn a_signal_while_attaching_puts_it_back() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let fast = installation("true");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let mut agent = fast.spawn(&lab.host, &[], Path::new(BINARY));

@@ -11,7 +11,7 @@ use super::{
         lab::Lab,
         skip,
     },
-    LINKS, SETTING, Setting, installation, lab_with_links,
+    LINKS, SETTING, Setting, installation, prepare,
 };
 
 const UNIT: &str = include_str!("../../../../deploy/systemd/probe-agent.service");
@@ -44,13 +44,9 @@ fn after(setting: &str, installation: &Installation, lab: &Lab) -> (ExitStatus, 
 
 #[test]
 fn the_unit_puts_back_what_it_set_and_leaves_what_others_did() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let by_default = Installation::new(LINKS, "1d");
     let after = |setting| {
         let (status, value) = after(setting, &by_default, &lab);
@@ -71,13 +67,9 @@ fn the_unit_puts_back_what_it_set_and_leaves_what_others_did() {
 
 #[test]
 fn the_unit_does_nothing_for_few_interfaces_or_where_it_is_not_wanted() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
     for unwanted in [few, installation("false")] {
         let (status, value) = after("ExecStartPre", &unwanted, &lab);
@@ -91,13 +83,9 @@ fn the_unit_does_nothing_for_few_interfaces_or_where_it_is_not_wanted() {
 
 #[test]
 fn an_agent_leaves_what_the_unit_has_set() {
-    if !skip::kernel_or_skip(&["ip"]) {
-        return;
-    }
-    let Some(_setting) = Setting::take() else {
+    let Some((_setting, lab)) = prepare() else {
         return;
     };
-    let lab = lab_with_links();
     let by_default = Installation::new(LINKS, "1d");
     after("ExecStartPre", &by_default, &lab);
     let agent = by_default.start(&lab.host);
