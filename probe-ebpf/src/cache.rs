@@ -82,7 +82,7 @@ fn put_in_place<K: Cached>(area: u32, record: &K::Record) -> bool {
         return false;
     }
     if record.is_told_by_order() {
-        take_in::<K>(claim_place::<K>(area, record), record);
+        take_in::<K>(claim_place::<K>(area, record.hash()), record);
         return false;
     }
     put_in_front::<K>(area, index, record)
@@ -141,9 +141,18 @@ fn take_in_row<K: Cached>(area: u32) {
         return;
     };
     let (records, places) = row.all();
-    // Loads that do not depend on each other, which the CPU waits for together.
+    // A pass for each step: those that touch memory do little else, so that the CPU asks for all of it
+    // before it waits for the first. With the work in between it would come to a few of the records.
     for (record, place) in records.iter().zip(&mut *places) {
-        *place = claim_place::<K>(area, record);
+        *place = record.hash();
+    }
+    for hash in &*places {
+        K::touch_tags(set_of(area, *hash));
+    }
+    for place in &mut *places {
+        *place = claim_place::<K>(area, *place);
+    }
+    for place in &*places {
         K::touch(*place);
     }
     for (record, place) in records.iter().zip(&*places) {
@@ -154,13 +163,18 @@ fn take_in_row<K: Cached>(area: u32) {
     }
 }
 
-/// Position of a place in the back for a record, which must be taken in there before any other that
-/// claims one later. Behind the end if there is none.
+/// Position in the back of the set for a [hash](Coalesce::hash).
 #[inline(always)]
-fn claim_place<K: Cached>(area: u32, record: &K::Record) -> u32 {
-    let hash = record.hash();
+fn set_of(area: u32, hash: u32) -> u32 {
     let sets = maps::back_slots() / WAYS;
-    let set = area * sets + (hash & sets.wrapping_sub(1));
+    area * sets + (hash & sets.wrapping_sub(1))
+}
+
+/// Position of a place in the back for a record with this hash, which must be taken in there before any
+/// other that claims one later. Behind the end if there is none.
+#[inline(always)]
+fn claim_place<K: Cached>(area: u32, hash: u32) -> u32 {
+    let set = set_of(area, hash);
     let Some(word) = K::tags(set) else {
         return u32::MAX;
     };

@@ -229,6 +229,9 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
     /// CPU's cache, is on its way to the CPU.
     fn touch(index: u32);
 
+    /// Reads the word of tags at a position, so that it is on its way to the CPU.
+    fn touch_tags(word: u32);
+
     /// The word of tags at a position.
     fn tags(word: u32) -> Option<&'static mut u64>;
 
@@ -269,6 +272,14 @@ macro_rules! cached {
                         (&raw const (*entry).octets).read_volatile();
                         (&raw const (*entry).notes).read_volatile();
                     }
+                }
+            }
+
+            #[inline(always)]
+            fn touch_tags(word: u32) {
+                if let Some(word) = $tags.get_ptr(word) {
+                    // SAFETY: as in `touch`.
+                    unsafe { word.read_volatile() };
                 }
             }
 

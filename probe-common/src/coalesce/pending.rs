@@ -22,8 +22,8 @@ macro_rules! pending {
             pub records: [$record; PENDING],
             /// How many of them wait; behind them are records that went on before.
             pub len: u64,
-            /// Their places in the back, while they are taken in there: kept here, since the stack has no
-            /// room.
+            /// Their hashes and then their places in the back, while they are taken in there: kept here,
+            /// since the stack has no room.
             pub places: [u32; PENDING],
         }
 
