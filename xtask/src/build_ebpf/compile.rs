@@ -14,9 +14,12 @@ pub(super) const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
 
 /// Flags of the compiler, but for the remapped paths. The architecture is that of `pt_regs`, which
-/// no program here reads; naming one keeps the host's out of the bytes.
-pub(super) const RUSTFLAGS: [&str; 4] = [
+/// no program here reads; naming one keeps the host's out of the bytes. The instruction set is that of
+/// kernel 5.1 and newer: with instructions of 32 bits, without which halves of words are shifted there
+/// and back.
+pub(super) const RUSTFLAGS: [&str; 5] = [
     "-Clinker=bpf-linker",
+    "-Ctarget-cpu=v3",
     "-Cdebuginfo=2",
     "-Clink-arg=--btf",
     "--cfg=bpf_target_arch=\"x86_64\"",
