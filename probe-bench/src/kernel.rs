@@ -8,6 +8,8 @@ mod frames;
 mod side_by_side;
 mod subject;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -19,9 +21,13 @@ use crate::{
     Common, command,
     facts::Facts,
     programs::{Flows, Hook},
+    quiet::Quiet,
     report::{self, Table, Verdict},
     stats::{median, ratios},
 };
+
+/// How long the measurements of a row may wait for neighbours and be taken again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a hot IPv4/TCP flow may cost, in ns, and over one ring record per packet.
 const HOT_NS: f64 = 10.0;
@@ -59,6 +65,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     if args.side_by_side {
         return side_by_side::run(&facts, common, rounds);
     }
+    let mut quiet = Quiet::new();
     let mut rows = Vec::new();
     for hook in [Hook::Xdp, Hook::Tc] {
         for input in INPUTS
@@ -66,28 +73,39 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
             .filter(|input| !common.short || input.is_short)
         {
             eprintln!(":: {}, {}", hook.name(), input.name);
-            rows.push(measure(common, hook, input, rounds)?);
+            quiet.set_patience(PATIENCE);
+            rows.push(measure(common, &mut quiet, hook, input, rounds)?);
         }
     }
     print(&facts, rounds, &rows);
-    let numbers =
-        json!({ "rounds": rounds, "results": rows.iter().map(Row::json).collect::<Vec<_>>() });
+    println!("{quiet}\n");
+    let numbers = json!({
+        "rounds": rounds,
+        "neighbours": quiet.json(),
+        "results": rows.iter().map(Row::json).collect::<Vec<_>>(),
+    });
     report::finish(common, &facts, "kernel", numbers, &verdicts(common, &rows))
 }
 
-fn measure(common: &Common, hook: Hook, input: &'static Input, rounds: usize) -> Result<Row> {
+fn measure(
+    common: &Common,
+    quiet: &mut Quiet,
+    hook: Hook,
+    input: &'static Input,
+    rounds: usize,
+) -> Result<Row> {
     let mut bed = Bed::new(&common.programs, hook, input)?;
     let mut values = Values::default();
     for (round, port) in (0..rounds).zip(0..) {
         bed.begin_round(port);
         // Before and after, so that a machine that gets slower meanwhile does not show.
-        let before = bed.baseline()?;
+        let before = bed.baseline(quiet)?;
         let mut taken = [0.0; Subject::ALL.len()];
         for turn in 0..Subject::ALL.len() {
             let index = (turn + round) % Subject::ALL.len();
-            taken[index] = bed.time(Subject::ALL[index])?;
+            taken[index] = bed.time(quiet, Subject::ALL[index])?;
         }
-        let empty = f64::midpoint(before, bed.baseline()?);
+        let empty = f64::midpoint(before, bed.baseline(quiet)?);
         for (values, taken) in values.iter_mut().zip(taken) {
             values.push(taken - empty);
         }

@@ -16,6 +16,7 @@ mod lab;
 mod metrics;
 mod process;
 mod programs;
+mod quiet;
 mod random;
 mod report;
 mod rotation;

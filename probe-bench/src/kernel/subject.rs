@@ -16,6 +16,7 @@ use probe_common::control::programs;
 use super::frames::{FIRST_PORT, Input};
 use crate::{
     programs::{Flows, Hook, Programs, handle, time_per_run},
+    quiet::Quiet,
     stats::median,
 };
 
@@ -190,30 +191,33 @@ impl Bed {
     }
 
     /// ns of a run of the subject, with whatever a test run costs.
-    pub(crate) fn time(&mut self, subject: Subject) -> Result<f64> {
+    pub(crate) fn time(&mut self, quiet: &mut Quiet, subject: Subject) -> Result<f64> {
         self.aim(Some(subject))?;
-        self.median_run(Some(subject))
+        self.median_run(quiet, Some(subject))
     }
 
     /// ns of a run of an empty program.
-    pub(crate) fn baseline(&mut self) -> Result<f64> {
+    pub(crate) fn baseline(&mut self, quiet: &mut Quiet) -> Result<f64> {
         self.aim(None)?;
-        self.median_run(None)
+        self.median_run(quiet, None)
     }
 
-    fn median_run(&mut self, subject: Option<Subject>) -> Result<f64> {
-        let mut times = Vec::new();
+    fn median_run(&mut self, quiet: &mut Quiet, subject: Option<Subject>) -> Result<f64> {
         // The first fills caches, and is for nothing.
-        for chunk in 0..=CHUNKS {
-            let time = self.run_subject(subject, CHUNK)?;
-            if chunk > 0 {
-                times.push(time);
-            }
-            for loaded in &mut self.loaded {
-                loaded.drain()?;
-            }
+        self.run_chunk(subject)?;
+        let mut times = Vec::new();
+        for _ in 0..CHUNKS {
+            times.push(quiet.measure(|| self.run_chunk(subject))?);
         }
         Ok(median(&times))
+    }
+
+    fn run_chunk(&mut self, subject: Option<Subject>) -> Result<f64> {
+        let time = self.run_subject(subject, CHUNK)?;
+        for loaded in &mut self.loaded {
+            loaded.drain()?;
+        }
+        Ok(time)
     }
 
     /// Sets the program that varied frames go on to; `None`: the empty one.
