@@ -50,8 +50,8 @@ const BATCH: usize = 64;
 
 /// Records that are timed at once: milliseconds, in which neighbours may leave the core alone.
 const CHUNK: usize = 100_000;
-/// How long all measurements together may wait for that and be taken again.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the measurements of a round may wait for that and be taken again.
+const PATIENCE: Duration = Duration::from_secs(7);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -94,10 +94,10 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
         }
     }
     let mut quiet = Quiet::new();
-    if !common.short {
-        quiet.set_patience(PATIENCE);
-    }
     for round in 0..rounds {
+        if !common.short {
+            quiet.set_patience(PATIENCE);
+        }
         for turn in 0..rows.len() {
             let index = (turn + round) % rows.len();
             rows[index].measure(&mut quiet)?;

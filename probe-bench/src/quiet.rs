@@ -97,7 +97,7 @@ impl fmt::Display for Quiet {
         } = self;
         write!(
             f,
-            "of {taken} measurements {in_company} were taken while somebody else had a part of the core, and {again} \
+            "Of {taken} measurements {in_company} were taken while somebody else had a part of the core, and {again} \
              were thrown away for that"
         )
     }
