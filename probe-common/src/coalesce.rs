@@ -1,12 +1,13 @@
 //! Coalescing: which packets of a flow make one record.
 //!
 //! The programs keep a cache of open records, one [area](crate::control::area) per CPU and bank. An
-//! area has a front, small enough to be at hand, and a back with room for many flows. A record is
-//! added to the one in its place of the front if that [takes](Coalesce::absorb) it; else it goes to
-//! the back, and of sixteen that do so one takes the place in the front, and who was there goes to the
-//! back in its stead. In the back a record has the choice of the [places of a set](tags): it is added to
-//! the record of its flow, or takes a vacant place or that of another, which goes to the ring. What is
-//! left in the areas of a closed bank the agent takes out itself.
+//! area has a front, small enough to be at hand, and a back with room for many flows. In either a record
+//! has the choice of the [places of a set](tags), and is added to the record of its flow if that
+//! [takes](Coalesce::absorb) it. In the front it has a home among them, which is looked at first, and
+//! lies elsewhere only where that was taken. What finds all places of the front taken goes to the
+//! back, and of sixteen that do so one takes its home in the front, and who was there goes to the back in
+//! its stead. In the back it takes a vacant place or that of another, which goes to the ring. What is left
+//! in the areas of a closed bank the agent takes out itself.
 //!
 //! Between front and back is a short row of [pending](PENDING) records; a full row goes to the back
 //! as a whole, so that they wait for the memory of their places together, not one after the other.

@@ -25,7 +25,15 @@ pub(crate) fn put_plain<K: Cached>(area: u32, record: &K::Record, station: &Stat
 /// it have become two.
 #[inline(always)]
 pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
-    if put_in_place::<K>(area, record) {
+    // None on a CPU that was added after the start, which has no area.
+    let Some(row) = K::pending(area) else {
+        push::<K>(record);
+        return;
+    };
+    // Handed on in the row and not by reference: of what lies in maps the verifier knows nothing, so all
+    // ways that lead here are one to it.
+    *row.next() = *record;
+    if put_in_place::<K>(area) {
         take_in_row::<K>(area);
     }
 }
@@ -36,17 +44,25 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
     if !record.is_coalescible() {
         return false;
     }
-    let index = station.front.index(record);
-    if !(station.is_crowded() && is_other::<K>(index, record)) {
-        let Some(entry) = K::entry(index) else {
+    let home = station.front.index(record);
+    if !station.is_crowded() {
+        let Some(entry) = K::entry(home) else {
             return false;
         };
         if entry.absorb_tcp_or_udp(record) {
             return true;
         }
-        if entry.is_vacant() {
-            return false;
-        }
+    }
+    let Some(tags) = K::tags(home / WAYS) else {
+        return false;
+    };
+    let tags = Tags(*tags);
+    if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
+        let entry = K::entry(home / WAYS * WAYS + way);
+        return entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record));
+    }
+    if !tags.is_full() {
+        return false;
     }
     if maps::back_slots() == 0 || record.is_told_by_order() {
         return false;
@@ -61,21 +77,26 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
     true
 }
 
-/// Adds a record of one packet to the open record of its flow, or opens one, or pushes it if it
-/// must stay alone. It has been counted as recorded. Says whether the row is full and has to be
+/// Adds the next record of the row, of one packet, to the open record of its flow, or opens one, or pushes
+/// it if it must stay alone. It has been counted as recorded. Says whether the row is full and has to be
 /// [taken in](take_in_row).
 ///
 /// Not inlined, for the verifier: the many outcomes of the general parser meet here. All that calls
 /// each other from the hook on has 512 octets of stack together, and kernels count each function with
 /// a multiple of 32.
 #[inline(never)]
-fn put_in_place<K: Cached>(area: u32, record: &K::Record) -> bool {
+fn put_in_place<K: Cached>(area: u32) -> bool {
+    let Some(row) = K::pending(area) else {
+        return false;
+    };
     let front_slots = maps::front_slots();
+    let record = &*row.next();
     if front_slots == 0 || !record.is_coalescible() {
         push::<K>(record);
         return false;
     }
-    let index = Front::of(area, maps::fronts(), front_slots).index(record);
+    let home = Front::of(area, maps::fronts(), front_slots).index(record);
+    let index = place_in_front::<K>(home, record);
     if maps::back_slots() == 0 {
         take_in::<K>(index, record);
         set_tag::<K>(index, record);
@@ -85,43 +106,46 @@ fn put_in_place<K: Cached>(area: u32, record: &K::Record) -> bool {
         take_in::<K>(claim_place::<K>(area, record.hash()), record);
         return false;
     }
-    put_in_front::<K>(area, index, record)
+    put_in_front::<K>(index, row)
 }
 
-/// Adds a record to the one in its place of the front, or takes the place, or goes to the row. Says
-/// whether that is full.
+/// Adds the next record of the row to the one in its place of the front, or takes the place, or leaves
+/// it in the row. Says whether that is full.
 #[inline(always)]
-fn put_in_front<K: Cached>(area: u32, index: u32, record: &K::Record) -> bool {
-    // None on a CPU that was added after the start, which has no area.
-    let Some(row) = K::pending(area) else {
-        push::<K>(record);
-        return false;
-    };
+fn put_in_front<K: Cached>(index: u32, row: &mut K::Pending) -> bool {
     let is_last = row.is_almost_full();
+    let record = row.next();
     let takes_the_place = is_last || record.must_follow();
-    if !takes_the_place && is_other::<K>(index, record) {
-        row.append(record);
-        return false;
-    }
-    let Some(entry) = K::entry(index) else {
-        push::<K>(record);
-        return false;
-    };
-    if entry.absorb(record) {
-        return false;
-    }
-    let is_vacant = entry.is_vacant();
-    if !is_vacant {
-        if !takes_the_place {
-            row.append(record);
+    if takes_the_place || !is_other::<K>(index, record) {
+        let Some(entry) = K::entry(index) else {
+            push::<K>(record);
+            return false;
+        };
+        if entry.absorb(record) {
             return false;
         }
-        // Who was there goes to the back.
-        row.append(entry);
+        let is_vacant = entry.is_vacant();
+        if is_vacant || takes_the_place {
+            set_tag::<K>(index, record);
+            // Who was there goes to the back.
+            core::mem::swap(entry, record);
+        }
+        if is_vacant {
+            return false;
+        }
     }
-    set_tag::<K>(index, record);
-    *entry = *record;
-    is_last && !is_vacant
+    row.append_next();
+    is_last
+}
+
+/// The place of a record in its set of the front, by the tags there and its home.
+#[inline(always)]
+fn place_in_front<K: Cached>(home: u32, record: &K::Record) -> u32 {
+    let Some(tags) = K::tags(home / WAYS) else {
+        return home;
+    };
+    let tag = quick_tag(record.quick_hash());
+    home / WAYS * WAYS + Tags(*tags).way_from_home(home % WAYS, tag)
 }
 
 /// Whether a place of the front holds a record that is not of the same flow, by its tag.

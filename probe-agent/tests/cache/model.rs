@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use probe_common::{
     coalesce::{
-        Coalesce, PENDING, quick_place,
+        Coalesce, PENDING, quick_place, quick_tag,
         tags::{Found, Tags, WAYS, tag},
     },
     record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
@@ -107,15 +107,13 @@ impl<R: Coalesce> Area<R> {
         if !record.is_coalescible() {
             return vec![record];
         }
-        let [front, back] = self.slots;
-        if back == 0 {
-            let slot = quick_place(record.quick_hash(), front - 1);
+        let slot = self.place_in_front(&record);
+        if self.slots[1] == 0 {
             return take_in(&mut self.front, slot, record).into_iter().collect();
         }
         if record.is_told_by_order() {
             return self.take_into_back(record).into_iter().collect();
         }
-        let slot = quick_place(record.quick_hash(), front - 1);
         let Some(open) = self.front.get_mut(&slot) else {
             self.front.insert(slot, record);
             return Vec::new();
@@ -136,6 +134,21 @@ impl<R: Coalesce> Area<R> {
         let full = std::mem::take(&mut self.row);
         let left = full.into_iter().filter_map(|it| self.take_into_back(it));
         left.collect()
+    }
+
+    /// Where its tag is, or its home, or another vacant one of the set, or its home all the same.
+    fn place_in_front(&self, record: &R) -> u32 {
+        let home = quick_place(record.quick_hash(), self.slots[0] - 1);
+        let tag_of = |record: &R| quick_tag(record.quick_hash());
+        let first = home / WAYS * WAYS;
+        let set = || [home].into_iter().chain(first..first + WAYS);
+        let has_tag = |slot: &u32| {
+            let open = self.front.get(slot);
+            open.is_some_and(|open| tag_of(open) == tag_of(record))
+        };
+        let vacant = |slot: &u32| !self.front.contains_key(slot);
+        let slot = set().find(has_tag).or_else(|| set().find(vacant));
+        slot.unwrap_or(home)
     }
 
     fn take_into_back(&mut self, record: R) -> Option<R> {

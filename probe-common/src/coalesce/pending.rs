@@ -76,6 +76,21 @@ pub trait Pending: Sized {
         *len = (place + 1) as u64 % PENDING as u64;
     }
 
+    /// The place of the next record, which waits there as soon as [`Self::append_next`] says so.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
+    fn next(&mut self) -> &mut Self::Record {
+        let (len, records) = self.parts_mut();
+        &mut records[*len as usize % PENDING]
+    }
+
+    /// [`Self::append`] for what is in the [place](Self::next) of the next record.
+    #[inline(always)]
+    fn append_next(&mut self) {
+        let (len, _) = self.parts_mut();
+        *len = (*len + 1) % PENDING as u64;
+    }
+
     /// Whether the next record fills it up.
     #[inline(always)]
     fn is_almost_full(&self) -> bool {
@@ -121,6 +136,19 @@ mod tests {
             ifindex: 7,
             ..RecordHead::default()
         })
+    }
+
+    #[test]
+    fn what_is_put_in_the_next_place_waits_once_it_is_appended() {
+        let mut row = PendingV4::new_zeroed();
+        for flow in 0..16 {
+            *row.next() = record(flow);
+            assert_eq!(row.waiting().len(), usize::from(flow));
+            row.append_next();
+        }
+        assert!(row.waiting().is_empty(), "all of a full row go on");
+        let (records, _) = row.all();
+        assert!((0..).zip(records).all(|(flow, it)| *it == record(flow)));
     }
 
     #[test]

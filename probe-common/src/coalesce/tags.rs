@@ -2,9 +2,9 @@
 //! tag of the record that lies there, or 0. So one load from memory that is at hand spares those from
 //! memory that is far away.
 //!
-//! In the back of an area they are a set, and a record may lie in any of the places. No two have the
-//! same tag: a record that meets its tag is added to what lies there, or takes its place. So a flow
-//! never has two records in a set.
+//! They are a set, and a record may lie in any of the places. No two have the same tag: a record that
+//! meets its tag is added to what lies there, or takes its place. So a flow never has two records in a
+//! set.
 
 /// Places of a set: the octets of a word.
 pub const WAYS: u32 = u64::BITS / u8::BITS;
@@ -77,6 +77,37 @@ impl Tags {
         }
     }
 
+    /// The place of a tag, if it has one.
+    #[inline(always)]
+    pub const fn find(self, tag: u8) -> Option<u32> {
+        match octets_of_zero(self.0 ^ (tag as u64 * ONES)) {
+            0 => None,
+            same => Some(first_octet(same)),
+        }
+    }
+
+    /// Whether all places are taken.
+    #[inline(always)]
+    pub const fn is_full(self) -> bool {
+        octets_of_zero(self.0) == 0
+    }
+
+    /// The place for a record that is at home in one of them: where its tag is, else its home if that is
+    /// vacant, else another that is, else its home.
+    ///
+    /// Without a branch: the verifier would go on from each of them.
+    #[inline(always)]
+    #[must_use]
+    pub const fn way_from_home(self, home: u32, tag: u8) -> u32 {
+        let at_home = 0x80 << (home % WAYS * u8::BITS);
+        let same = octets_of_zero(self.0 ^ (tag as u64 * ONES));
+        let vacant = octets_of_zero(self.0);
+        let vacant_at_home = at_home & ones_if_zero(self.of(home) as u64);
+        let any_vacant = vacant | at_home & ones_if_zero(vacant);
+        let untagged = vacant_at_home | any_vacant & ones_if_zero(vacant_at_home);
+        first_octet(same | untagged & ones_if_zero(same))
+    }
+
     /// With a tag for a place.
     #[inline(always)]
     #[must_use]
@@ -97,6 +128,12 @@ impl Tags {
 #[inline(always)]
 const fn octets_of_zero(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHEST
+}
+
+/// All ones for 0, else 0.
+#[inline(always)]
+const fn ones_if_zero(word: u64) -> u64 {
+    ((word | word.wrapping_neg()) >> 63).wrapping_sub(1)
 }
 
 /// The number of the first octet whose highest bit is set. (There is no instruction for that.)
@@ -130,6 +167,36 @@ mod tests {
         let way = |wanted| (0..).zip(octets).find(|(_, it)| *it == wanted);
         let same = way(tag).map(|(way, _)| (way, Found::Same));
         same.or_else(|| way(0).map(|(way, _)| (way, Found::Vacant)))
+    }
+
+    #[test]
+    fn a_record_of_the_front_lies_where_its_tag_is_or_at_home_or_where_there_is_room() {
+        let mut octets = [0; 8];
+        let mut state = 1_u32;
+        for _ in 0..100_000 {
+            for octet in &mut octets {
+                // Of few values, so that all that can be is found.
+                state = state.wrapping_mul(0x0019_660d).wrapping_add(0x3c6e_f35f);
+                *octet = [0, 0, 1, 2, 0x7f, 0x80, 0x81, 0xff][(state >> 29) as usize];
+            }
+            let tags = Tags(u64::from_le_bytes(octets));
+            assert_eq!(tags.is_full(), !octets.contains(&0), "{octets:?}");
+            for tag in [1, 2, 3, 0x7f, 0x80, 0xff] {
+                let home = state >> 8 & 7;
+                let same = (0..).zip(octets).find(|(_, it)| *it == tag);
+                assert_eq!(tags.find(tag), same.map(|it| it.0), "{octets:?} {tag}");
+                let way = match expected(octets, tag) {
+                    Some((way, Found::Same)) => way,
+                    Some((way, _)) if octets[home as usize] != 0 => way,
+                    _ => home,
+                };
+                assert_eq!(
+                    tags.way_from_home(home, tag),
+                    way,
+                    "{octets:?} {tag} {home}"
+                );
+            }
+        }
     }
 
     #[test]
