@@ -37,8 +37,8 @@ pub(crate) struct Args {
     /// Length of one measurement.
     #[arg(long)]
     seconds: Option<f64>,
-    /// Packets a second, at least 100,000, for all the same: what the slowest can take without loss.
-    #[arg(long, default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(100_000..))]
+    /// Packets a second, at least 100,000, for all the same: what the best peer takes without loss.
+    #[arg(long, default_value_t = 500_000, value_parser = clap::value_parser!(u32).range(100_000..))]
     rate: u32,
     /// Numbers of random flows.
     #[arg(long, value_delimiter = ',')]
@@ -109,6 +109,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
                 flows: Flows::Random(row.flows),
                 rate: args.rate,
                 seconds,
+                share: 1.0,
             };
             let measured = measure(common, &row.kind, &args.capture, traffic)?;
             row.measured.push(measured);
@@ -157,8 +158,7 @@ impl Row {
 
     /// What it costs above nobody, in each round.
     fn costs(&self) -> Vec<f64> {
-        let costs = self.measured.iter().map(|it| it.with.cpu - it.cpu_without);
-        costs.collect()
+        self.measured.iter().map(|it| it.above_none).collect()
     }
 
     fn cost(&self) -> f64 {
@@ -169,6 +169,11 @@ impl Row {
     fn cost_with_middle_half(&self) -> String {
         let (low, high) = middle_half(&self.costs());
         format!("{:.1} ({low:.0}–{high:.0})", self.cost())
+    }
+
+    /// Rounds in which the core was hardly ever the generator's alone.
+    fn in_company(&self) -> usize {
+        self.measured.iter().filter(|it| !it.is_alone).count()
     }
 
     /// Packets of all rounds that it says it has lost.
@@ -200,9 +205,9 @@ impl Row {
         json!({
             "flows": self.flows,
             "probe": self.kind.name(),
-            "cpu_ns_per_packet": values(|it| it.with.cpu),
-            "cpu_ns_per_packet_without": values(|it| it.cpu_without),
-            "own_ns_per_packet": values(|it| it.with.own),
+            "cpu_ns_per_packet_above_none": values(|it| it.above_none),
+            "in_company": self.in_company(),
+            "own_ns_per_packet": values(|it| it.own),
             "rss_mib": values(|it| it.rss_mib),
             "ns_above_none": self.cost(),
             "received": self.received(),
@@ -270,7 +275,7 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
         table.row([
             format!("{}, {}", row.flows, row.kind.name()),
             row.cost_with_middle_half(),
-            format!("{:.1}", row.median(|it| it.with.own)),
+            format!("{:.1}", row.median(|it| it.own)),
             best.map_or("–".to_owned(), |best| format!("{:.3}", row.cost() / best)),
             format!("{:.0}", row.median(|it| it.rss_mib)),
             row.received().to_string(),
@@ -279,4 +284,9 @@ fn print(args: &Args, facts: &Facts, rounds: usize, seconds: f64, rows: &[Row]) 
         ]);
     }
     table.print();
+    let all: usize = rows.iter().map(|row| row.measured.len()).sum();
+    let in_company: usize = rows.iter().map(Row::in_company).sum();
+    println!(
+        "Of {all} measurements {in_company} were taken while somebody else had a part of the core."
+    );
 }

@@ -1,5 +1,7 @@
 //! The eBPF programs of the benchmarks, loaded.
 
+mod generated;
+
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
@@ -14,9 +16,11 @@ use aya::{
 use rustix::time::{ClockId, clock_gettime};
 
 #[path = "../../probe-ebpf/bench/variation.rs"]
+#[expect(dead_code, reason = "some positions are the programs' own")]
 mod variation;
 
-use variation::{DUE_NS, FLOWS, IN_TURN, OUT_IFINDEX, PACE_NS, RUNS, STATE, Variation, WAITED_NS};
+pub(crate) use generated::Generated;
+use variation::{FLOWS, IN_TURN, OUT_IFINDEX, PACE_NS, STATE, Variation, Work};
 
 /// Which flows the frames belong to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,6 +52,7 @@ impl Flows {
 pub(crate) struct Programs {
     ebpf: Ebpf,
     variation: Array<MapData, Variation>,
+    work: Array<MapData, Work>,
     targets: [ProgramArray<MapData>; 2],
 }
 
@@ -79,6 +84,7 @@ impl Programs {
                 .with_context(|| format!("no map {name}"))
         };
         let variation = Array::try_from(map("VARIATION")?)?;
+        let work = Array::try_from(map("WORK")?)?;
         let targets = [
             ProgramArray::try_from(map("XDP_TARGET")?)?,
             ProgramArray::try_from(map("TC_TARGET")?)?,
@@ -86,6 +92,7 @@ impl Programs {
         Ok(Self {
             ebpf,
             variation,
+            work,
             targets,
         })
     }
@@ -134,23 +141,15 @@ impl Programs {
         let mut variation = flows.variation();
         variation[OUT_IFINDEX] = ifindex.into();
         variation[PACE_NS] = pace_ns;
-        // The first at once.
-        variation[DUE_NS] = 0;
-        Ok(self.variation.set(0, variation, 0)?)
+        generated::begin(&mut variation);
+        self.variation.set(0, variation, 0)?;
+        Ok(self.work.set(0, [0; size_of::<Work>() / 8], 0)?)
     }
 
-    /// Frames that were varied since [`Self::set_traffic`].
-    pub(crate) fn runs(&self) -> Result<u64> {
-        Ok(self.variation.get(&0, 0)?[RUNS])
-    }
-
-    /// Nanoseconds that the generator has waited since [`Self::set_traffic`], awake.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "less than 2^52 ns, which are 52 days"
-    )]
-    pub(crate) fn waited_ns(&self) -> Result<f64> {
-        Ok(self.variation.get(&0, 0)?[WAITED_NS] as f64)
+    /// What the programs have counted since [`Self::set_traffic`].
+    pub(crate) fn generated(&self) -> Result<Generated> {
+        let (counted, work) = (self.variation.get(&0, 0)?, self.work.get(&0, 0)?);
+        Ok(Generated::new(&counted, &work))
     }
 
     /// Sets the program that varied frames go to.

@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod flows;
+mod generate;
 #[path = "../src"]
 mod shared {
     #[expect(
@@ -78,7 +79,7 @@ fn bench_tc_hash(ctx: TcContext) -> i32 {
 /// Sends each frame, as one of another flow, out of an interface: a generator, with live frames.
 #[xdp]
 fn bench_generate(ctx: XdpContext) -> u32 {
-    vary::send(ctx)
+    generate::send(ctx)
 }
 
 #[panic_handler]

@@ -3,7 +3,7 @@
 //! Compiled twice, into the programs and into the benchmark, so that the two cannot disagree.
 
 /// The one value of the map `VARIATION`, by the `*` positions of this module.
-pub(crate) type Variation = [u64; 8];
+pub(crate) type Variation = [u64; 11];
 
 /// Position: state of the random numbers (32 bits, not 0), or the number of the next flow.
 pub(crate) const STATE: usize = 0;
@@ -21,3 +21,18 @@ pub(crate) const PACE_NS: usize = 5;
 pub(crate) const DUE_NS: usize = 6;
 /// Position: nanoseconds that the generator has waited so far.
 pub(crate) const WAITED_NS: usize = 7;
+/// Position: what the generator's arithmetic takes with the core alone, in 1/256 ns; 0 if that is not
+/// known. Userspace hands the value of the run before to the next.
+pub(crate) const USUAL: usize = 8;
+/// Position: when the generator's last wait ended, in nanoseconds.
+pub(crate) const LEFT_NS: usize = 9;
+/// Position: looks in a row at which the generator had its core alone.
+pub(crate) const ALONE: usize = 10;
+
+/// Frames between two waits of the generator: those that the kernel sends, and receives, in one go.
+pub(crate) const FRAMES_PER_WAIT: u64 = 64;
+/// The one value of the map `WORK`: how often the generator, with its core alone, went how long between
+/// two waits, in steps of [`WORK_STEP_NS`]; the last counts all that is longer.
+pub(crate) type Work = [u64; 1024];
+/// Nanoseconds of a step.
+pub(crate) const WORK_STEP_NS: u64 = 128;

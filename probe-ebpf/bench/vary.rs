@@ -10,16 +10,12 @@
 )]
 
 use aya_ebpf::{
-    bindings::xdp_action::XDP_ABORTED,
-    helpers::{bpf_ktime_get_ns, bpf_redirect},
     macros::map,
     maps::{Array, ProgramArray},
     programs::{TcContext, XdpContext},
 };
 
-use crate::variation::{
-    DUE_NS, FLOWS, IN_TURN, OUT_IFINDEX, PACE_NS, RUNS, STATE, Variation, WAITED_NS,
-};
+use crate::variation::{FLOWS, IN_TURN, RUNS, STATE, Variation};
 
 /// Where an IPv4 packet without options has its source address, behind an Ethernet header.
 const SOURCE: usize = 14 + 12;
@@ -36,7 +32,7 @@ static XDP_TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 static TC_TARGET: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
 #[inline(always)]
-fn variation() -> Option<&'static mut Variation> {
+pub(crate) fn variation() -> Option<&'static mut Variation> {
     let variation = VARIATION.get_ptr_mut(0)?;
     // SAFETY: the pointer was just returned by the kernel's lookup. One program at a time runs, on
     // one CPU; userspace writes the value only between runs.
@@ -99,7 +95,7 @@ fn vary(data: u32, data_end: u32) {
 }
 
 #[inline(always)]
-fn xdp(ctx: &XdpContext) {
+pub(crate) fn xdp(ctx: &XdpContext) {
     // SAFETY: the pointer is the program's context, which the kernel keeps readable.
     let (data, data_end) = unsafe { ((*ctx.ctx).data, (*ctx.ctx).data_end) };
     vary(data, data_end);
@@ -126,52 +122,4 @@ pub(crate) fn continue_tc(ctx: TcContext) {
     tc(&ctx);
     // SAFETY: nothing here has to be dropped.
     unsafe { TC_TARGET.tail_call(&ctx, 0) }
-}
-
-/// Frames between two looks at the clock.
-const FRAMES_PER_LOOK: u64 = 16;
-/// Looks in a row at most, some 25 ns each: the verifier walks through all of them.
-const LOOKS: u32 = 1 << 13;
-/// What the generator may be late before it gives up catching up.
-const MAX_DELAY_NS: u64 = 1_000_000;
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: the helper takes nothing and reads a clock.
-    unsafe { bpf_ktime_get_ns() }
-}
-
-/// Waits until the frame is due. Awake, and in the program: the kernel takes 24 ms to come back from
-/// a test run, in which the CPU would sleep and its caches go.
-#[inline(always)]
-fn wait(variation: &mut Variation) {
-    let pace = variation[PACE_NS];
-    if pace == 0 || !variation[RUNS].is_multiple_of(FRAMES_PER_LOOK) {
-        return;
-    }
-    let began = now_ns();
-    let due = variation[DUE_NS];
-    let mut now = began;
-    for _ in 0..LOOKS {
-        if now >= due {
-            break;
-        }
-        now = now_ns();
-    }
-    variation[WAITED_NS] += now - began;
-    variation[DUE_NS] = due.max(now.saturating_sub(MAX_DELAY_NS)) + pace * FRAMES_PER_LOOK;
-}
-
-/// Varies the frame, and gives the verdict that sends it out when it is due.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "both have 32 bits")]
-pub(crate) fn send(ctx: XdpContext) -> u32 {
-    xdp(&ctx);
-    let Some(variation) = variation() else {
-        return XDP_ABORTED;
-    };
-    wait(variation);
-    // SAFETY: the helper takes no pointers.
-    let verdict = unsafe { bpf_redirect(variation[OUT_IFINDEX] as u32, 0) };
-    verdict.cast_unsigned() as u32
 }

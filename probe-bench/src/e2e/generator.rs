@@ -25,6 +25,9 @@ use crate::{
 
 /// Between two bursts.
 const PERIOD: Duration = Duration::from_millis(4);
+/// A steady stream, in seconds: each has other pages for its frames, and some pages are 20 ns a packet
+/// faster than others, so a measurement has several.
+const STREAM_S: f64 = 0.25;
 /// Frames of a burst at full rate, about a second's.
 const FULL_BURST: u32 = 1 << 20;
 
@@ -44,6 +47,10 @@ pub(crate) struct Sent {
     pub(crate) seconds: f64,
     /// CPU time of the generator, with all that the kernel did for its frames, without waiting.
     pub(crate) cpu_ns: f64,
+    /// The same for one packet, while the core was ours alone.
+    pub(crate) alone_ns: Option<f64>,
+    /// Share of the packets that were sent then.
+    pub(crate) alone_share: f64,
 }
 
 /// How fast.
@@ -113,11 +120,15 @@ impl<'a> Generator<'a> {
                 packets,
                 seconds: began.elapsed().as_secs_f64(),
                 cpu_ns: cpu_time_ns() - before,
+                ..Sent::default()
             })
         })?;
         // What the program itself counted: the kernel may run it a few times more.
-        sent.packets = self.programs.runs()?;
-        sent.cpu_ns -= self.programs.waited_ns()?;
+        let generated = self.programs.generated()?;
+        sent.packets = generated.packets;
+        sent.cpu_ns -= generated.waited_ns;
+        sent.alone_ns = generated.alone_ns;
+        sent.alone_share = generated.alone_share;
         Ok(sent)
     }
 
@@ -145,10 +156,7 @@ fn next_burst(until: Until, pace: Pace, sent: u64, elapsed: Duration) -> Option<
     };
     let most = match pace {
         Pace::Full => FULL_BURST.into(),
-        Pace::Steady(rate) => match until {
-            Until::Packets(_) => u64::MAX,
-            Until::Seconds(seconds) => (seconds * f64::from(rate)) as u64,
-        },
+        Pace::Steady(rate) => (STREAM_S * f64::from(rate)) as u64,
         // What is due after the next pause, but after one that somebody else took no more than twice
         // the usual.
         Pace::Bursts(rate) => {

@@ -86,6 +86,19 @@ pub(crate) struct Told {
     pub(crate) residue: Option<i64>,
 }
 
+impl std::ops::Add for Told {
+    type Output = Self;
+
+    /// Of two runs.
+    fn add(self, other: Self) -> Self {
+        Self {
+            seen: self.seen.zip(other.seen).map(|(one, other)| one + other),
+            lost: self.lost.zip(other.lost).map(|(one, other)| one + other),
+            residue: (self.residue.zip(other.residue)).map(|(one, other)| one + other),
+        }
+    }
+}
+
 /// A running probe. Stopped when dropped.
 pub(crate) enum Running {
     None,

@@ -263,7 +263,7 @@ impl Bed {
             loaded.check()?;
         }
         self.bench
-            .runs()
+            .generated()
             .context("the number of varied frames")
             .map(drop)
     }
