@@ -33,7 +33,7 @@ pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
     // Handed on in the row and not by reference: of what lies in maps the verifier knows nothing, so all
     // ways that lead here are one to it.
     *row.next() = *record;
-    if put_in_place::<K>(area) {
+    if put_in_place::<K>(area, row) {
         take_in_row::<K>(area);
     }
 }
@@ -85,10 +85,7 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
 /// each other from the hook on has 512 octets of stack together, and kernels count each function with
 /// a multiple of 32.
 #[inline(never)]
-fn put_in_place<K: Cached>(area: u32) -> bool {
-    let Some(row) = K::pending(area) else {
-        return false;
-    };
+fn put_in_place<K: Cached>(area: u32, row: &mut K::Pending) -> bool {
     let front_slots = maps::front_slots();
     let record = &*row.next();
     if front_slots == 0 || !record.is_coalescible() {
@@ -96,6 +93,9 @@ fn put_in_place<K: Cached>(area: u32) -> bool {
         return false;
     }
     let home = Front::of(area, maps::fronts(), front_slots).index(record);
+    if K::entry(home).is_some_and(|entry| entry.absorb(record)) {
+        return false;
+    }
     let index = place_in_front::<K>(home, record);
     if maps::back_slots() == 0 {
         take_in::<K>(index, record);

@@ -43,7 +43,7 @@ impl Generated {
     }
 }
 
-/// Mean of what took less than twice the median: in the rest, somebody else had the CPU.
+/// Mean of what took less than twice the median: in the rest, most likely somebody else had the CPU.
 #[expect(clippy::cast_precision_loss, reason = "less than 2^52")]
 fn mean_step(work: &Work) -> Option<f64> {
     let all: u64 = work.iter().sum();

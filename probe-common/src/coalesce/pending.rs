@@ -20,7 +20,7 @@ macro_rules! pending {
         pub struct $name {
             /// The records.
             pub records: [$record; PENDING],
-            /// How many of them wait; behind them are records that went on before.
+            /// How many of them wait; behind them is what is on its way elsewhere, or has gone.
             pub len: u64,
             /// Their hashes and then their places in the back, while they are taken in there: kept here,
             /// since the stack has no room.
@@ -67,13 +67,9 @@ pub trait Pending: Sized {
     /// Adds a record. If the row was [almost full](Self::is_almost_full) it begins anew, and all its
     /// records have to be taken into the back before another one is added.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
     fn append(&mut self, record: &Self::Record) {
-        let (len, records) = self.parts_mut();
-        // The remainder is how the verifier knows that it is in bounds.
-        let place = *len as usize % PENDING;
-        records[place] = *record;
-        *len = (place + 1) as u64 % PENDING as u64;
+        *self.next() = *record;
+        self.append_next();
     }
 
     /// The place of the next record, which waits there as soon as [`Self::append_next`] says so.
@@ -81,6 +77,7 @@ pub trait Pending: Sized {
     #[expect(clippy::cast_possible_truncation, reason = "it is less than PENDING")]
     fn next(&mut self) -> &mut Self::Record {
         let (len, records) = self.parts_mut();
+        // The remainder is how the verifier knows that it is in bounds.
         &mut records[*len as usize % PENDING]
     }
 

@@ -57,10 +57,9 @@ impl Tags {
     /// and the same until the set changes.
     #[inline(always)]
     pub const fn place(self, hash: u32) -> Place {
-        let same = octets_of_zero(self.0 ^ (tag(hash) as u64 * ONES));
-        if same != 0 {
+        if let Some(way) = self.find(tag(hash)) {
             return Place {
-                way: first_octet(same),
+                way,
                 found: Found::Same,
             };
         }
@@ -94,18 +93,14 @@ impl Tags {
 
     /// The place for a record that is at home in one of them: where its tag is, else its home if that is
     /// vacant, else another that is, else its home.
-    ///
-    /// Without a branch: the verifier would go on from each of them.
     #[inline(always)]
     #[must_use]
     pub const fn way_from_home(self, home: u32, tag: u8) -> u32 {
-        let at_home = 0x80 << (home % WAYS * u8::BITS);
-        let same = octets_of_zero(self.0 ^ (tag as u64 * ONES));
-        let vacant = octets_of_zero(self.0);
-        let vacant_at_home = at_home & ones_if_zero(self.of(home) as u64);
-        let any_vacant = vacant | at_home & ones_if_zero(vacant);
-        let untagged = vacant_at_home | any_vacant & ones_if_zero(vacant_at_home);
-        first_octet(same | untagged & ones_if_zero(same))
+        match self.find(tag) {
+            Some(way) => way,
+            None if self.of(home) == 0 || self.is_full() => home,
+            None => first_octet(octets_of_zero(self.0)),
+        }
     }
 
     /// With a tag for a place.
@@ -128,12 +123,6 @@ impl Tags {
 #[inline(always)]
 const fn octets_of_zero(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHEST
-}
-
-/// All ones for 0, else 0.
-#[inline(always)]
-const fn ones_if_zero(word: u64) -> u64 {
-    ((word | word.wrapping_neg()) >> 63).wrapping_sub(1)
 }
 
 /// The number of the first octet whose highest bit is set. (There is no instruction for that.)
