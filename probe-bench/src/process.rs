@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 
+/// How the kernel names a map that a process has mapped.
+const BPF_MAPPING: &str = "anon_inode:bpf-map";
+
 /// Resident memory in bytes.
 pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
     status_bytes(pid, "VmRSS:")
@@ -12,6 +15,26 @@ pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
 /// Resident memory of its own, in bytes: mapped rings, of which more and more is touched, aside.
 pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
     status_bytes(pid, "RssAnon:")
+}
+
+/// Resident memory that is also that of the kernel's maps, in bytes: what of them the process has
+/// mapped.
+pub(crate) fn mapped_bpf_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/smaps");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let mut is_of_bpf = false;
+    let mut kib = 0;
+    for line in text.lines() {
+        match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["Rss:", resident, "kB"] if is_of_bpf => kib += resident.parse::<u64>()?,
+            // A mapping begins with its addresses, and has its name behind four more columns.
+            [range, _, _, _, _, ref name @ ..] if range.contains('-') => {
+                is_of_bpf = name.first().is_some_and(|it| it.starts_with(BPF_MAPPING));
+            }
+            _ => {}
+        }
+    }
+    Ok(kib << 10)
 }
 
 fn status_bytes(pid: u32, key: &str) -> Result<u64> {

@@ -19,7 +19,7 @@ use crate::{
     command::{require, run as execute},
     facts::Facts,
     lab::ip,
-    process::{bpf_bytes, cpu_ns, rss_bytes},
+    process::{bpf_bytes, cpu_ns, mapped_bpf_bytes, rss_bytes},
     report::{self, Table, Verdict},
 };
 
@@ -50,6 +50,8 @@ struct Row {
     /// From its start until the agent is ready.
     start_s: f64,
     rss_mib: f64,
+    /// Of that, what is in the maps, too.
+    mapped_mib: f64,
     /// Maps and programs.
     kernel_mib: f64,
     /// CPU of the idle agent, of one CPU, in per cent.
@@ -87,7 +89,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     let judged = |row: &&Row| row.interfaces == TARGET_AT && row.expedite_attach == DEFAULT;
     for row in rows.iter().filter(judged) {
         let name = format!("{TARGET_AT} interfaces");
-        let memory = row.rss_mib + row.kernel_mib;
+        let memory = row.rss_mib - row.mapped_mib + row.kernel_mib;
         verdicts.push(Verdict::at_most(
             format!("{name}, s to start"),
             row.start_s,
@@ -119,7 +121,7 @@ fn measure(common: &Common, count: u32, expedite_attach: &'static str) -> Result
     let before = cpu_ns(pid);
     thread::sleep(idle);
     let idle_ns = cpu_ns(pid) - before;
-    let (rss, kernel) = (rss_bytes(pid)?, bpf_bytes(pid));
+    let (rss, mapped, kernel) = (rss_bytes(pid)?, mapped_bpf_bytes(pid)?, bpf_bytes(pid));
     let began = Instant::now();
     agent.stop()?;
     Ok(Row {
@@ -127,6 +129,7 @@ fn measure(common: &Common, count: u32, expedite_attach: &'static str) -> Result
         expedite_attach,
         start_s,
         rss_mib: mib(rss),
+        mapped_mib: mib(mapped),
         kernel_mib: mib(kernel),
         idle_percent: Duration::from_nanos(idle_ns).as_secs_f64() / idle.as_secs_f64() * 100.0,
         stop_s: began.elapsed().as_secs_f64(),
@@ -182,6 +185,7 @@ impl Row {
             "expedite_attach": self.expedite_attach,
             "start_s": self.start_s,
             "rss_mib": self.rss_mib,
+            "mapped_mib": self.mapped_mib,
             "kernel_mib": self.kernel_mib,
             "idle_percent": self.idle_percent,
             "stop_s": self.stop_s,
@@ -197,6 +201,7 @@ fn print(facts: &Facts, rows: &[Row]) {
         "expedite_attach",
         "start, s",
         "RSS, MiB",
+        "of it maps, MiB",
         "maps and programs, MiB",
         "idle, % of a CPU",
         "stop, s",
@@ -207,6 +212,7 @@ fn print(facts: &Facts, rows: &[Row]) {
             row.expedite_attach.to_owned(),
             format!("{:.2}", row.start_s),
             format!("{:.1}", row.rss_mib),
+            format!("{:.1}", row.mapped_mib),
             format!("{:.1}", row.kernel_mib),
             format!("{:.2}", row.idle_percent),
             format!("{:.2}", row.stop_s),
