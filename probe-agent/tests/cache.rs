@@ -252,7 +252,7 @@ fn what_the_ring_cannot_take_is_lost_where_it_was_counted() {
     if !skip::kernel_or_skip(&[]) {
         return;
     }
-    for slots in [[64, 0], [64, 64]] {
+    for slots in [[64, 0], [64, 128]] {
         lose_records(&mut Programs::load(parts(slots), 1 << 16));
     }
 }

@@ -5,7 +5,7 @@
 //! has the choice of the [places of a set](tags), and is added to the record of its flow if that
 //! [takes](Coalesce::absorb) it. In the front it has a home among them, which is looked at first, and
 //! lies elsewhere only where that was taken. What finds all places of the front taken goes to the
-//! back, and of sixteen that do so one takes its home in the front, and who was there goes to the back in
+//! back, and of 32 that do so one takes its home in the front, and who was there goes to the back in
 //! its stead. In the back it takes a vacant place or that of another, which goes to the ring. What is left
 //! in the areas of a closed bank the agent takes out itself.
 //!
@@ -71,6 +71,10 @@ pub const fn quick_tag(quick_hash: u32) -> u8 {
 
 /// A record that packets can be added to.
 pub trait Coalesce: Copy {
+    /// Which part of [`BACK_SLOTS`](crate::control::globals::BACK_SLOTS) a back has: all or half of
+    /// them. Of IPv6 there are fewer flows where there is IPv4, and its records are larger.
+    const BACK_PART: u32;
+
     /// Whether it may stay open for more packets.
     fn is_coalescible(&self) -> bool;
 
@@ -115,8 +119,10 @@ pub trait Coalesce: Copy {
 }
 
 macro_rules! coalesce {
-    ($record:ty, words = $words:literal) => {
+    ($record:ty, words = $words:literal, back_part = $back_part:literal) => {
         impl Coalesce for $record {
+            const BACK_PART: u32 = $back_part;
+
             #[inline(always)]
             fn is_coalescible(&self) -> bool {
                 self.notes & NEVER_COALESCED == 0
@@ -228,8 +234,8 @@ const COUNTS_WORD: usize = 1;
 /// The key starts at an offset of 24 bytes.
 const FIRST_KEY_WORD: usize = 3;
 
-coalesce!(RecordV4, words = 5);
-coalesce!(RecordV6, words = 8);
+coalesce!(RecordV4, words = 5, back_part = 1);
+coalesce!(RecordV6, words = 8, back_part = 2);
 
 /// A SYN (or SYN+ACK) is only added to a record whose first packet was the same, so that each says
 /// by the auxiliary byte of a record who opened the connection. So a record with a SYN among its

@@ -32,8 +32,7 @@ pub mod maps {
     /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
     pub const COUNTERS: &str = "COUNTERS";
     /// Array of [`crate::record::RecordV4`] in shared memory: open records. For each
-    /// [`super::area`] [`super::globals::BACK_SLOTS`], and behind these for each
-    /// [`super::globals::FRONT_SLOTS`].
+    /// [`super::area`] [`super::globals::FRONT_SLOTS`], and behind these for each a back.
     pub const CACHE_V4: &str = "CACHE_V4";
     /// The same of [`crate::record::RecordV6`].
     pub const CACHE_V6: &str = "CACHE_V6";
@@ -71,10 +70,11 @@ pub mod maps {
 pub mod globals {
     /// `u32`: slots of the front of each area of the cache, a power of two, or 0 for no cache.
     pub const FRONT_SLOTS: &str = "FRONT_SLOTS";
-    /// `u32`: slots of its back, a power of two, or 0 for none.
+    /// `u32`: slots of its back, a power of two, or 0 for none; IPv6 has a
+    /// [part](crate::coalesce::Coalesce::BACK_PART) of them.
     pub const BACK_SLOTS: &str = "BACK_SLOTS";
-    /// `u32`: position of the first front, behind all backs.
-    pub const FRONTS: &str = "FRONTS";
+    /// `u32`: position of the first back, behind all fronts.
+    pub const BACKS: &str = "BACKS";
     /// `u32`: bits of a CPU's number that say which ring it has: one less than the number of rings,
     /// a power of two.
     pub const RING_MASK: &str = "RING_MASK";
@@ -227,16 +227,16 @@ pub struct Front {
 }
 
 impl Front {
-    /// That of an area, with [`globals::FRONTS`] and [`globals::FRONT_SLOTS`].
+    /// That of an area, with [`globals::FRONT_SLOTS`].
     #[inline(always)]
-    pub const fn of(area: u32, fronts: u32, slots: u32) -> Self {
+    pub const fn of(area: u32, slots: u32) -> Self {
         match slots {
             0 => Self {
                 start: u32::MAX,
                 mask: 0,
             },
             slots => Self {
-                start: fronts + area * slots,
+                start: area * slots,
                 mask: slots - 1,
             },
         }
@@ -387,10 +387,10 @@ mod tests {
 
     #[test]
     fn fronts_lie_one_behind_the_other() {
-        let starts = [0, 1, 2].map(|area| Front::of(area, 1000, 64).start);
-        assert_eq!(starts, [1000, 1064, 1128]);
-        assert_eq!(Front::of(1, 1000, 64).mask, 63);
-        assert_eq!(Front::of(1, 1000, 0).start, u32::MAX, "there is none");
+        let starts = [0, 1, 2].map(|area| Front::of(area, 64).start);
+        assert_eq!(starts, [0, 64, 128]);
+        assert_eq!(Front::of(1, 64).mask, 63);
+        assert_eq!(Front::of(1, 0).start, u32::MAX, "there is none");
     }
 
     #[test]

@@ -98,9 +98,9 @@ constant!(
     BACK_SLOTS
 );
 constant!(
-    /// [`probe_common::control::globals::FRONTS`].
-    fronts,
-    FRONTS
+    /// [`probe_common::control::globals::BACKS`].
+    backs,
+    BACKS
 );
 constant!(
     /// [`probe_common::control::globals::RING_MASK`].

@@ -123,10 +123,11 @@ where
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
-        let areas = self.records.len() / self.parts.slots() as usize;
+        let areas = self.records.len() / self.parts.slots::<P::Record>() as usize;
         let cpus = areas / BANKS as usize;
-        let [front, back] = [self.parts.front(), self.parts.back()].map(|slots| slots as usize);
-        let fronts = areas * back;
+        let front = self.parts.front() as usize;
+        let back = self.parts.back::<P::Record>() as usize;
+        let backs = areas * front;
         let mut records = 0;
         let mut result = Ok(());
         for cpu in (0..).take(cpus) {
@@ -137,11 +138,10 @@ where
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             };
-            result = self.take_slots(area * back..(area + 1) * back, &mut on_batch);
+            result = self.take_slots(of_area(area, backs, back), &mut on_batch);
             if result.is_ok() {
                 self.take_row(area);
-                let slots = fronts + area * front..fronts + (area + 1) * front;
-                result = self.take_slots(slots, &mut on_batch);
+                result = self.take_slots(of_area(area, 0, front), &mut on_batch);
             }
             if result.is_err() {
                 break;
@@ -219,6 +219,11 @@ where
             None => {}
         }
     }
+}
+
+/// The slots of an area where each has so many, from a position on.
+const fn of_area(area: usize, from: usize, slots: usize) -> Range<usize> {
+    from + area * slots..from + (area + 1) * slots
 }
 
 /// Entries that are mapped.

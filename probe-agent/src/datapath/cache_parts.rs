@@ -3,12 +3,16 @@
 use std::ops::RangeInclusive;
 
 use probe_common::{
-    coalesce::QUICK_BITS,
+    coalesce::{Coalesce, QUICK_BITS},
+    control::BANKS,
     record::{RecordV4, RecordV6},
 };
 
-/// The least slots of an area of the cache: CPUs must not have a line of tags in common.
-const MIN_CACHE_SLOTS: u32 = 64;
+/// The least slots of a front: CPUs must not have a line of tags in common.
+const MIN_FRONT_SLOTS: u32 = 64;
+
+/// The least slots of a back, for the same reason: IPv6 has a part of them.
+const MIN_BACK_SLOTS: u32 = MIN_FRONT_SLOTS * RecordV6::BACK_PART;
 
 /// The most slots of an area of the cache.
 const MAX_CACHE_SLOTS: u32 = 1 << 20;
@@ -18,18 +22,12 @@ const MAX_CACHE_SLOTS: u32 = 1 << 20;
 const MAX_FRONT_SLOTS: u32 = 1 << QUICK_BITS;
 
 /// Memory that is worth it, where there are not very many CPUs.
-const BUDGET_BYTES: u64 = 40 << 20;
+const BUDGET_BYTES: u64 = 50 << 20;
 
 /// Slots per CPU that are worth having, and those after which more make little difference.
-const AFFORDABLE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 16;
+const AFFORDABLE_SLOTS: RangeInclusive<u32> = 1 << 10..=1 << 17;
 
-/// Bytes of a slot on one CPU, with the moment it was opened: both banks and IP versions. (Its tag is no
-/// matter.)
-const SLOT_BYTES: u64 =
-    2 * (size_of::<RecordV4>() + size_of::<RecordV6>() + 2 * size_of::<u64>()) as u64;
-
-/// Slots of the two parts of each area of the cache, each of which takes 120 bytes for both IP
-/// versions.
+/// Slots of the two parts of each area of the cache.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CacheParts {
     front: u32,
@@ -41,17 +39,17 @@ impl CacheParts {
     pub const NONE: Self = Self { front: 0, back: 0 };
 
     /// A front, where each packet is looked for, and a back for what the front has no place for, or
-    /// none. Numbers that are not 0 are rounded up to a power of two of at least 64.
+    /// none. Numbers that are not 0 are rounded up to a power of two, of at least 64 and 128.
     pub fn new(front: u32, back: u32) -> Self {
-        let round_up = |slots: u32, most: u32| match slots {
+        let round_up = |slots: u32, least: u32, most: u32| match slots {
             0 => 0,
-            slots => slots.clamp(MIN_CACHE_SLOTS, most).next_power_of_two(),
+            slots => slots.clamp(least, most).next_power_of_two(),
         };
-        match round_up(front, MAX_FRONT_SLOTS) {
+        match round_up(front, MIN_FRONT_SLOTS, MAX_FRONT_SLOTS) {
             0 => Self::NONE,
             front => Self {
                 front,
-                back: round_up(back, MAX_CACHE_SLOTS),
+                back: round_up(back, MIN_BACK_SLOTS, MAX_CACHE_SLOTS),
             },
         }
     }
@@ -77,7 +75,13 @@ impl CacheParts {
 
     /// Memory on so many CPUs: both banks and IP versions.
     fn bytes(self, cpus: u32) -> u64 {
-        u64::from(self.slots()) * SLOT_BYTES * u64::from(cpus)
+        let area = self.area_bytes::<RecordV4>() + self.area_bytes::<RecordV6>();
+        area * u64::from(BANKS) * u64::from(cpus)
+    }
+
+    /// Memory of an area, with the moments that records were opened. (Tags are no matter.)
+    fn area_bytes<R: Coalesce>(self) -> u64 {
+        u64::from(self.slots::<R>()) * (size_of::<R>() + size_of::<u64>()) as u64
     }
 
     /// Slots of the front, a power of two, or 0 for no cache.
@@ -85,24 +89,26 @@ impl CacheParts {
         self.front
     }
 
-    /// Slots of the back, a power of two, or 0 for none.
-    pub(crate) const fn back(self) -> u32 {
-        self.back
+    /// Slots of the back for the records of an IP version, a power of two, or 0 for none.
+    pub(crate) const fn back<R: Coalesce>(self) -> u32 {
+        self.back / R::BACK_PART
     }
 
     /// Both together.
-    pub(crate) const fn slots(self) -> u32 {
-        self.front + self.back
+    pub(crate) const fn slots<R: Coalesce>(self) -> u32 {
+        self.front + self.back::<R>()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use probe_common::record::{RecordV4, RecordV6};
+
     use super::{BUDGET_BYTES, CacheParts, MAX_CACHE_SLOTS};
 
     fn parts(slots: u32) -> [u32; 2] {
         let parts = CacheParts::of(slots);
-        [parts.front(), parts.back()]
+        [parts.front(), parts.back::<RecordV4>()]
     }
 
     #[test]
@@ -115,17 +121,25 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_enough_for_up_to_170_cpus() {
-        for cpus in 1..=170 {
+    fn ipv6_has_half_a_back() {
+        let parts = CacheParts::new(64, 1);
+        assert_eq!(parts.back::<RecordV4>(), 128);
+        assert_eq!(parts.back::<RecordV6>(), 64, "a line of tags for each CPU");
+        assert_eq!(parts.slots::<RecordV6>(), 128);
+    }
+
+    #[test]
+    fn the_budget_is_enough_for_up_to_200_cpus() {
+        for cpus in 1..=200 {
             let bytes = CacheParts::affordable(cpus).bytes(cpus);
             assert!(bytes <= BUDGET_BYTES, "{cpus}: {bytes}");
         }
         let affordable = |cpus| {
             let parts = CacheParts::affordable(cpus);
-            [parts.front(), parts.back()]
+            [parts.front(), parts.back::<RecordV4>()]
         };
-        assert_eq!(affordable(2), [4096, 65536]);
-        assert_eq!(affordable(8), [4096, 16384]);
+        assert_eq!(affordable(2), [4096, 131_072]);
+        assert_eq!(affordable(8), [4096, 32768]);
         assert_eq!(affordable(32), [4096, 0]);
         assert_eq!(affordable(512), [1024, 0]);
     }

@@ -11,6 +11,7 @@ use aya::{
 use probe_common::{
     coalesce::tags::WAYS,
     control::{Front, MAX_INTERFACES, area, counters_entries, globals, maps},
+    record::{RecordV4, RecordV6},
 };
 
 use super::{
@@ -71,8 +72,8 @@ impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
     pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 11] {
         let areas = area(cpus.present, 0);
-        let slots = (areas * self.cache.slots()).max(1);
-        let words = slots.div_ceil(WAYS);
+        let slots_v4 = (areas * self.cache.slots::<RecordV4>()).max(1);
+        let slots_v6 = (areas * self.cache.slots::<RecordV6>()).max(1);
         [
             (maps::RECORDS, self.rings().bytes()),
             (maps::FURTHER_RECORDS, self.rings().number()),
@@ -80,14 +81,14 @@ impl LoadOptions {
                 maps::COUNTERS,
                 area(cpus.possible, 0) * self.counters_per_area(),
             ),
-            (maps::CACHE_V4, slots),
-            (maps::CACHE_V6, slots),
+            (maps::CACHE_V4, slots_v4),
+            (maps::CACHE_V6, slots_v6),
             (maps::PENDING_V4, areas.max(1)),
             (maps::PENDING_V6, areas.max(1)),
-            (maps::TAGS_V4, words),
-            (maps::TAGS_V6, words),
-            (maps::OPENED_V4, slots),
-            (maps::OPENED_V6, slots),
+            (maps::TAGS_V4, slots_v4.div_ceil(WAYS)),
+            (maps::TAGS_V6, slots_v6.div_ceil(WAYS)),
+            (maps::OPENED_V4, slots_v4),
+            (maps::OPENED_V6, slots_v6),
         ]
     }
 
@@ -189,8 +190,6 @@ pub struct Object {
     /// The rings from 1 on, until somebody reads them.
     further_rings: Vec<MapData>,
     cache: CacheParts,
-    /// Position of the first front of the cache.
-    fronts: u32,
 }
 
 impl Object {
@@ -209,16 +208,17 @@ impl Object {
             .verifier_log_level(VerifierLogLevel::DEBUG)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
-        let [front, back] = [options.cache.front(), options.cache.back()];
+        let front = options.cache.front();
+        let back = options.cache.back::<RecordV4>();
         let cpus = Cpus::of_host()?;
-        let fronts = area(cpus.present, 0) * back;
+        let backs = area(cpus.present, 0) * front;
         let counters_per_area = options.counters_per_area();
         let rings = options.rings();
         let (ring_mask, wake_bytes) = (rings.mask(), rings.bytes() / WAKE_AT_PART);
         loader
             .override_global(globals::FRONT_SLOTS, &front, true)
             .override_global(globals::BACK_SLOTS, &back, true)
-            .override_global(globals::FRONTS, &fronts, true)
+            .override_global(globals::BACKS, &backs, true)
             .override_global(globals::RING_MASK, &ring_mask, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true)
             .override_global(globals::COUNTERS_PER_AREA, &counters_per_area, true);
@@ -233,7 +233,6 @@ impl Object {
             ebpf,
             further_rings,
             cache: options.cache,
-            fronts,
         })
     }
 
@@ -244,7 +243,7 @@ impl Object {
 
     /// Where an area of the cache has its front.
     pub(super) const fn front(&self, area: u32) -> Front {
-        Front::of(area, self.fronts, self.cache.front())
+        Front::of(area, self.cache.front())
     }
 
     /// Takes a map out of the object.

@@ -33,6 +33,8 @@ pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
             frames.push(frame);
         }
     }
+    // More flows than a small front has places for.
+    frames.extend((3..123).map(|host| tcp4(host, 0x10, false)));
     frames
 }
 

@@ -80,7 +80,7 @@ fn owned<R>(records: Vec<R>, owned: fn(R) -> Owned) -> Vec<Owned> {
 pub(crate) type Slots = [u32; 2];
 
 /// Front only, as on many CPUs; both; both, with room for all.
-pub(crate) const SLOTS: [Slots; 3] = [[64, 0], [64, 64], [4096, 8192]];
+pub(crate) const SLOTS: [Slots; 3] = [[64, 0], [64, 128], [4096, 8192]];
 
 struct Area<R> {
     slots: Slots,
@@ -153,7 +153,7 @@ impl<R: Coalesce> Area<R> {
 
     fn take_into_back(&mut self, record: R) -> Option<R> {
         let hash = record.hash();
-        let set = hash % (self.slots[1] / WAYS);
+        let set = hash % (self.slots[1] / R::BACK_PART / WAYS);
         let tags = self.tags.entry(set).or_default();
         let place = tags.place(hash);
         *tags = tags.with(place.way, tag(hash));

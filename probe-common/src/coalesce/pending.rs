@@ -8,9 +8,10 @@ use crate::{
     wire_type,
 };
 
-/// Records that wait to be taken into the back of an area of the cache: with two lines of memory for some
-/// of them about as many as a CPU fetches at once. A power of two.
-pub const PENDING: usize = 16;
+/// Records that wait to be taken into the back of an area of the cache, so that they wait for memory
+/// together. A power of two. Twice as many would save more, but the verifier walks through them one by
+/// one.
+pub const PENDING: usize = 32;
 
 macro_rules! pending {
     ($name:ident, $record:ty, size = $size:expr) => {
@@ -102,8 +103,8 @@ pub trait Pending: Sized {
     }
 }
 
-pending!(PendingV4, RecordV4, size = 712);
-pending!(PendingV6, RecordV6, size = 1096);
+pending!(PendingV4, RecordV4, size = 1416);
+pending!(PendingV6, RecordV6, size = 2184);
 
 #[cfg(test)]
 mod tests {
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_put_in_the_next_place_waits_once_it_is_appended() {
         let mut row = PendingV4::new_zeroed();
-        for flow in 0..16 {
+        for flow in 0..u8::try_from(PENDING).expect("few") {
             *row.next() = record(flow);
             assert_eq!(row.waiting().len(), usize::from(flow));
             row.append_next();
