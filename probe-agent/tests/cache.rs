@@ -133,7 +133,7 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
 fn steps(riddles: bool) -> impl Strategy<Value = Vec<Step>> {
     let frames = frames(riddles);
     let step = (any::<Index>(), 0..4_usize);
-    prop::collection::vec(step, 1..300).prop_map(move |steps| {
+    prop::collection::vec(step, 1..600).prop_map(move |steps| {
         steps
             .into_iter()
             .map(|(frame, program)| (PROGRAMS[program], frame.get(&frames).clone()))
@@ -157,9 +157,9 @@ fn the_cache_does_what_its_model_does() {
         return;
     }
     for slots in SLOTS {
-        let state = RefCell::new((Programs::load(parts(slots), 1 << 20), 0_u8, 0, 0));
+        let state = RefCell::new((Programs::load(parts(slots), 1 << 20), 0_u8, [0; 3]));
         let checked = runner().run(&steps(true), |steps| {
-            let (programs, active, displaced, kept) = &mut *state.borrow_mut();
+            let (programs, active, [displaced, kept, full_rows]) = &mut *state.borrow_mut();
             let mut model = Model::new(slots);
             for step in &steps {
                 programs.run(step);
@@ -174,14 +174,18 @@ fn the_cache_does_what_its_model_does() {
             prop_assert_eq!(programs.open(1 - *active), []);
             let open = programs.open(*active);
             *kept += open.len();
+            *full_rows += model.full_rows();
             prop_assert_eq!(sorted(open), sorted(model.open()));
             prop_assert_eq!(programs.open(*active), [], "taken out");
             *active = 1 - *active;
             Ok(())
         });
         checked.unwrap_or_else(|error| panic!("{slots:?} slots: {error}"));
-        let (_, _, displaced, kept) = state.into_inner();
+        let (_, _, [displaced, kept, full_rows]) = state.into_inner();
         assert!(displaced > 0 && kept > 0, "{slots:?}: {displaced} {kept}");
+        if slots == SLOTS[1] {
+            assert!(full_rows > 16, "some in each case: {full_rows}");
+        }
     }
 }
 

@@ -71,8 +71,8 @@ pub const fn quick_tag(quick_hash: u32) -> u8 {
 
 /// A record that packets can be added to.
 pub trait Coalesce: Copy {
-    /// Which part of [`BACK_SLOTS`](crate::control::globals::BACK_SLOTS) a back has: all or half of
-    /// them. Of IPv6 there are fewer flows where there is IPv4, and its records are larger.
+    /// What [`BACK_SLOTS`](crate::control::globals::BACK_SLOTS) are divided by for a back: 1 or 2. Of
+    /// IPv6 there are fewer flows where there is IPv4, and its records are larger.
     const BACK_PART: u32;
 
     /// Whether it may stay open for more packets.

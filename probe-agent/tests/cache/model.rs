@@ -65,6 +65,11 @@ impl Model {
         }
     }
 
+    /// How many rows have filled up.
+    pub(crate) const fn full_rows(&self) -> usize {
+        self.v4.full_rows + self.v6.full_rows
+    }
+
     pub(crate) fn open(&self) -> Vec<Owned> {
         let mut open = owned(self.v4.open(), Owned::V4);
         open.extend(owned(self.v6.open(), Owned::V6));
@@ -87,6 +92,7 @@ struct Area<R> {
     front: BTreeMap<u32, R>,
     /// What waits.
     row: Vec<R>,
+    full_rows: usize,
     tags: BTreeMap<u32, Tags>,
     back: BTreeMap<u32, R>,
 }
@@ -97,6 +103,7 @@ impl<R: Coalesce> Area<R> {
             slots,
             front: BTreeMap::new(),
             row: Vec::new(),
+            full_rows: 0,
             tags: BTreeMap::new(),
             back: BTreeMap::new(),
         }
@@ -131,6 +138,7 @@ impl<R: Coalesce> Area<R> {
         if self.row.len() < PENDING {
             return Vec::new();
         }
+        self.full_rows += 1;
         let full = std::mem::take(&mut self.row);
         let left = full.into_iter().filter_map(|it| self.take_into_back(it));
         left.collect()
