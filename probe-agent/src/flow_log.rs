@@ -70,17 +70,19 @@ impl FlowLogOptions {
 /// Flows that are fetched at once: more than any processor has fetches under way.
 const AHEAD: usize = 32;
 
-const fn as_v4<'a>(record: &Record<'a>) -> Option<&'a RecordV4> {
+/// A record if it is of IPv4, or else that of IPv6. (An `Option` of a reference would be asked twice.)
+const fn as_v4<'a>(record: &Record<'a>) -> Result<&'a RecordV4, &'a RecordV6> {
     match record {
-        Record::V4(record) => Some(record),
-        Record::V6(_) => None,
+        Record::V4(record) => Ok(record),
+        Record::V6(record) => Err(record),
     }
 }
 
-const fn as_v6<'a>(record: &Record<'a>) -> Option<&'a RecordV6> {
+/// The other way round.
+const fn as_v6<'a>(record: &Record<'a>) -> Result<&'a RecordV6, &'a RecordV4> {
     match record {
-        Record::V6(record) => Some(record),
-        Record::V4(_) => None,
+        Record::V6(record) => Ok(record),
+        Record::V4(record) => Err(record),
     }
 }
 
@@ -149,8 +151,8 @@ impl FlowLog {
     fn handle_run(&mut self, records: &[Record<'_>]) -> usize {
         let Self { v4, v6, shared } = self;
         match records.first() {
-            Some(Record::V4(_)) => v4.handle_run(records.iter().map_while(as_v4), v6.len(), shared),
-            Some(Record::V6(_)) => v6.handle_run(records.iter().map_while(as_v6), v4.len(), shared),
+            Some(Record::V4(_)) => v4.handle_run(records, as_v4, v6.len(), shared),
+            Some(Record::V6(_)) => v6.handle_run(records, as_v6, v4.len(), shared),
             None => 0,
         }
     }

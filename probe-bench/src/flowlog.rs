@@ -12,7 +12,7 @@
     reason = "numbers of records and bytes far below 2^52, and octets cut out of numbers"
 )]
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use anyhow::Result;
 use probe_agent::flow_log::{FlowLog, FlowLogOptions};
@@ -42,22 +42,24 @@ const FLOW_BYTES: f64 = 128.0;
 const FEW: u32 = 1000;
 const MANY: u32 = 1_000_000;
 const FLOWS: [u32; 3] = [FEW, 1 << 16, MANY];
-/// Records of a measurement. They lie in a row, as in the ring.
+/// Records of a measurement.
 const RECORDS: u32 = 2_000_000;
 
 /// Records that are handed over at once.
 const BATCH: usize = 64;
 
-/// Records that are timed at once: milliseconds, in which neighbours may leave the core alone.
+/// Records that are timed at once: milliseconds, in which neighbours may leave the core alone. With IPv6
+/// they are 7 MB in a ring, which has 8 MiB for each of two CPUs unless told otherwise.
 const CHUNK: usize = 100_000;
-/// How long the measurements of a round may wait for that and be taken again.
-const PATIENCE: Duration = Duration::from_secs(7);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rounds, each of which measures everything once.
     #[arg(long)]
     rounds: Option<usize>,
+    /// How long a round may wait until neighbours leave the core alone, and measure again.
+    #[arg(long, value_name = "SECONDS", default_value_t = 7)]
+    patience: u64,
 }
 
 /// One log with its records, and a value for each round.
@@ -72,8 +74,15 @@ struct Row {
 }
 
 enum Input {
-    V4(Vec<RecordV4>),
-    V6(Vec<RecordV6>),
+    V4(Records<RecordV4>),
+    V6(Records<RecordV6>),
+}
+
+/// All records, and the memory from which they are handed over: as programs do, somebody has just
+/// written them there, and it is as large as a ring.
+struct Records<R> {
+    records: Vec<R>,
+    ring: Vec<R>,
 }
 
 pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
@@ -96,7 +105,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
     let mut quiet = Quiet::new();
     for round in 0..rounds {
         if !common.short {
-            quiet.set_patience(PATIENCE);
+            quiet.set_patience(Duration::from_secs(args.patience));
         }
         for turn in 0..rows.len() {
             let index = (turn + round) % rows.len();
@@ -147,19 +156,14 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
 impl Row {
     fn new(version: u8, flows: u32, records: u32) -> Self {
         let mut random = Random::new();
-        let mut draws = (0..records).map(|_| (random.below(flows), random.bits() & 1 != 0));
+        let draws = (0..records).map(|_| (random.below(flows), random.bits() & 1 != 0));
         let mut log = FlowLog::new(FlowLogOptions::default());
         let input = if version == 4 {
             fill::<4>(&mut log, flows);
             Input::V4(draws.map(|(flow, back)| record::<4>(flow, back)).collect())
         } else {
             fill::<16>(&mut log, flows);
-            Input::V6(
-                draws
-                    .by_ref()
-                    .map(|(flow, back)| record::<16>(flow, back))
-                    .collect(),
-            )
+            Input::V6(draws.map(|(flow, back)| record::<16>(flow, back)).collect())
         };
         Self {
             version,
@@ -173,20 +177,18 @@ impl Row {
 
     fn measure(&mut self, quiet: &mut Quiet) -> Result<()> {
         let records = match &self.input {
-            Input::V4(records) => records.len(),
-            Input::V6(records) => records.len(),
+            Input::V4(input) => input.records.len(),
+            Input::V6(input) => input.records.len(),
         };
         let mut ns = 0.0;
         for begin in (0..records).step_by(CHUNK) {
             let chunk = begin..records.min(begin + CHUNK);
             ns += quiet.measure(|| {
                 self.handed_over += chunk.len() as u64;
-                let before = cpu_time_ns();
-                match &self.input {
-                    Input::V4(records) => hand_over(&mut self.log, &records[chunk.clone()]),
-                    Input::V6(records) => hand_over(&mut self.log, &records[chunk.clone()]),
-                }
-                Ok(cpu_time_ns() - before)
+                Ok(match &mut self.input {
+                    Input::V4(input) => input.hand_over(&mut self.log, chunk.clone()),
+                    Input::V6(input) => input.hand_over(&mut self.log, chunk.clone()),
+                })
             })?;
         }
         self.ns.push(ns / records as f64);
@@ -198,15 +200,35 @@ impl Row {
     }
 }
 
-/// Records in the batches in which a drain thread hands them over.
-fn hand_over<R: AsRecord>(log: &mut FlowLog, records: &[R]) {
-    for batch in records.chunks(BATCH) {
-        let mut row = [batch[0].as_record(); BATCH];
-        for (place, record) in row.iter_mut().zip(batch) {
-            *place = record.as_record();
+impl<R> FromIterator<R> for Records<R> {
+    fn from_iter<I: IntoIterator<Item = R>>(records: I) -> Self {
+        Self {
+            records: records.into_iter().collect(),
+            ring: Vec::with_capacity(CHUNK),
         }
-        log.handle_records(&row[..batch.len()]);
     }
+}
+
+impl<R: AsRecord + Clone> Records<R> {
+    /// Hands over some of them, and says in how many ns, without those for writing them.
+    fn hand_over(&mut self, log: &mut FlowLog, range: Range<usize>) -> f64 {
+        self.ring.clear();
+        self.ring.extend_from_slice(&self.records[range]);
+        let before = cpu_time_ns();
+        for batch in self.ring.chunks(BATCH) {
+            hand_over(log, batch);
+        }
+        cpu_time_ns() - before
+    }
+}
+
+/// Records as a drain thread hands them over.
+fn hand_over<R: AsRecord>(log: &mut FlowLog, batch: &[R]) {
+    let mut row = [batch[0].as_record(); BATCH];
+    for (place, record) in row.iter_mut().zip(batch) {
+        *place = record.as_record();
+    }
+    log.handle_records(&row[..batch.len()]);
 }
 
 /// Puts every flow into the log.

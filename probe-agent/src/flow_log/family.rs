@@ -3,7 +3,7 @@
 use probe_common::{
     classify::Direction,
     ephash::EpHash,
-    record::{NOTE_FIRST_FRAGMENT, RecordHead},
+    record::{NOTE_FIRST_FRAGMENT, Record, RecordHead},
 };
 
 use super::{
@@ -71,26 +71,34 @@ where
         self.flows.look_ahead(options.flow_key(record.key()))
     }
 
-    /// Counts [`AHEAD`] records at most. Returns how many they are.
+    /// Counts the records of this IP version up to the first other one, [`AHEAD`] at most. Returns how
+    /// many they are.
     ///
     /// In two passes: the first has no branches that depend on the flows, so that fetches overlap, and
     /// the second finds the flows at hand.
     #[inline(always)]
-    pub(super) fn handle_run<'a, R: FlowRecord<N> + 'a>(
+    pub(super) fn handle_run<'a, R: FlowRecord<N> + 'a, Other>(
         &mut self,
-        records: impl Iterator<Item = &'a R>,
+        records: &'a [Record<'a>],
+        of_this_version: impl Fn(&Record<'a>) -> Result<&'a R, Other>,
         others: usize,
         shared: &mut Shared,
     ) -> usize {
+        let records = &records[..records.len().min(AHEAD)];
+        let mut ahead = [Hashed::default(); AHEAD];
         let mut handled = 0;
-        let mut ahead = [const { None }; AHEAD];
         for (ahead, record) in ahead.iter_mut().zip(records) {
+            let Ok(record) = of_this_version(record) else {
+                break;
+            };
             shared.totals.on_record(&record.head());
-            *ahead = Some((record, self.look_ahead(record, &shared.options)));
+            *ahead = self.look_ahead(record, &shared.options);
             handled += 1;
         }
-        for (record, of) in ahead.iter().map_while(Option::as_ref) {
-            self.handle(of, *record, others, shared);
+        for (of, record) in ahead.iter().zip(&records[..handled]) {
+            if let Ok(record) = of_this_version(record) {
+                self.handle(of, record, others, shared);
+            }
         }
         handled
     }

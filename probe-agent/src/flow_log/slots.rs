@@ -115,9 +115,7 @@ impl<K: PackedKey> Slots<K> {
     /// Begins to fetch the entry of a hash from memory.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        if let Some(slot) = self.table.get(self.home(hash)) {
-            super::prefetch::prefetch(slot);
-        }
+        super::prefetch::prefetch(self.table.as_ptr().wrapping_add(self.home(hash)));
     }
 
     /// The entry of a key, or of its reverse if `either_way`.

@@ -146,10 +146,12 @@ where
 }
 
 /// Whether a packet can say more about the direction than a guess: one with a SYN or of ICMP. Of the
-/// packet alone, since most are neither, while flows of either confidence take turns.
+/// packet alone, since most are neither, while flows of either confidence take turns. Asked for each
+/// record, so protocols 64 and 128 further on pass for ICMP here.
 #[inline(always)]
 const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
-    classify_handshake(head.aux).is_some() || matches!(ip_protocol, ICMP | ICMPV6)
+    const ICMP_BITS: u64 = 1 << ICMP | 1 << ICMPV6;
+    classify_handshake(head.aux).is_some() || ICMP_BITS >> (ip_protocol % 64) & 1 != 0
 }
 
 /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
