@@ -13,6 +13,7 @@ use probe_agent::{
         cache_parts::CacheParts,
         load::LoadOptions,
         ring_parts::RingParts,
+        shared_array::{Entries, SharedArray},
         test_run::{TEST_IFINDEX, TestFrame},
     },
     flow::FlowRow,
@@ -23,7 +24,12 @@ use probe_agent::{
     },
     source::{BankCounters, Drained, RecordStream, Source as _, ebpf::EbpfSource},
 };
-use probe_common::record::{IntoRecord as _, Record, RecordHead};
+use probe_common::{
+    coalesce::{Pending as _, PendingV4, PendingV6},
+    control::{Station, area, counters_entries, counters_index, maps},
+    parse::plain,
+    record::{IntoRecord as _, Record, RecordHead},
+};
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -44,7 +50,12 @@ type Step = (UnderTest, Vec<u8>);
 struct Programs {
     source: EbpfSource,
     stream: Box<dyn RecordStream>,
+    stations: Entries<Station>,
+    rows_v4: Entries<PendingV4>,
+    rows_v6: Entries<PendingV6>,
 }
+
+const INTERFACES: u32 = 4;
 
 impl Programs {
     fn load(cache: CacheParts, ring_buffer_bytes: u32) -> Self {
@@ -53,13 +64,40 @@ impl Programs {
         sched_setaffinity(None, &one).unwrap();
         let mut source = EbpfSource::with_options(LoadOptions {
             rings: RingParts::one(ring_buffer_bytes),
-            interfaces: 4,
+            interfaces: INTERFACES,
             cache,
         })
         .unwrap();
         source.claim(TEST_IFINDEX, false).unwrap().unwrap();
         let stream = source.take_streams().pop().unwrap();
-        Self { source, stream }
+        let object = source.object();
+        let stations = SharedArray::new(object, maps::COUNTERS).unwrap();
+        let rows_v4 = SharedArray::new(object, maps::PENDING_V4).unwrap();
+        let rows_v6 = SharedArray::new(object, maps::PENDING_V6).unwrap();
+        Self {
+            stations: stations.map(0..stations.len()).unwrap(),
+            rows_v4: rows_v4.map(0..rows_v4.len()).unwrap(),
+            rows_v6: rows_v6.map(0..rows_v6.len()).unwrap(),
+            source,
+            stream,
+        }
+    }
+
+    /// Whether the programs will not look into the front for a frame. When they look is told by tests of
+    /// its own; here it is what becomes of the packet.
+    fn goes_by_the_front(&self, (under_test, frame): &Step, bank: u8) -> bool {
+        let area = area(0, bank.into());
+        let in_area = counters_index(0, under_test.direction);
+        let station = (area * counters_entries(INTERFACES) + in_area) as usize;
+        let mut row_v4 = self.rows_v4.load(area as usize).unwrap();
+        let mut row_v6 = self.rows_v6.load(area as usize).unwrap();
+        let frame = frame.as_slice();
+        let in_vain = plain::parse_ipv4(frame).is_some() && row_v4.looks().are_in_vain()
+            || plain::parse_ipv6(frame).is_some() && row_v6.looks().are_in_vain();
+        let mut station = self.stations.load(station).unwrap();
+        // Programs count a packet first.
+        station.counters.see(1, 0);
+        in_vain && station.is_crowded()
     }
 
     fn run(&mut self, (under_test, frame): &Step) {
@@ -157,14 +195,18 @@ fn the_cache_does_what_its_model_does() {
         return;
     }
     for slots in SLOTS {
-        let state = RefCell::new((Programs::load(parts(slots), 1 << 20), 0_u8, [0; 3]));
+        let state = RefCell::new((Programs::load(parts(slots), 1 << 20), 0_u8, [0; 4]));
         let checked = runner().run(&steps(true), |steps| {
-            let (programs, active, [displaced, kept, full_rows]) = &mut *state.borrow_mut();
+            let (programs, active, [displaced, kept, full_rows, by_the_front]) =
+                &mut *state.borrow_mut();
             let mut model = Model::new(slots);
             for step in &steps {
+                let goes_by = programs.goes_by_the_front(step, *active);
+                *by_the_front += usize::from(goes_by);
                 programs.run(step);
                 let record = on_host(step, *active);
-                let leaves = record.map(|record| model.put(record)).unwrap_or_default();
+                let leaves = record.map(|record| model.put(record, goes_by));
+                let leaves = leaves.unwrap_or_default();
                 let left = programs.ring();
                 *displaced += left.len();
                 prop_assert_eq!(left, leaves);
@@ -181,10 +223,11 @@ fn the_cache_does_what_its_model_does() {
             Ok(())
         });
         checked.unwrap_or_else(|error| panic!("{slots:?} slots: {error}"));
-        let (_, _, [displaced, kept, full_rows]) = state.into_inner();
+        let (_, _, [displaced, kept, full_rows, by_the_front]) = state.into_inner();
         assert!(displaced > 0 && kept > 0, "{slots:?}: {displaced} {kept}");
         if slots == SLOTS[1] {
             assert!(full_rows > 16, "some in each case: {full_rows}");
+            assert!(by_the_front > 100, "they looked: {by_the_front}");
         }
     }
 }

@@ -5,12 +5,14 @@
 //! has the choice of the [places of a set](tags), and is added to the record of its flow if that
 //! [takes](Coalesce::absorb) it. In the front it has a home among them, which is looked at first, and
 //! lies elsewhere only where that was taken. What finds all places of the front taken goes to the
-//! back, and of 32 that do so one takes its home in the front, and who was there goes to the back in
+//! back, and of 64 that do so one takes its home in the front, and who was there goes to the back in
 //! its stead. In the back it takes a vacant place or that of another, which goes to the ring. What is left
 //! in the areas of a closed bank the agent takes out itself.
 //!
 //! Between front and back is a short row of [pending](PENDING) records; a full row goes to the back
-//! as a whole, so that they wait for the memory of their places together, not one after the other.
+//! as a whole, so that they wait for the memory of their places together, not one after the other. Where
+//! next to none would be found in the front, packets go to the row at once (see [`Looks`]): so in the back
+//! an older record may join a newer one.
 //! Where there are many CPUs and so few flows for each, the front is all.
 
 mod pending;
@@ -20,7 +22,7 @@ use core::hint::black_box;
 
 use zerocopy::{transmute_mut, transmute_ref};
 
-pub use self::pending::{PENDING, Pending, PendingV4, PendingV6};
+pub use self::pending::{Looks, PENDING, Pending, PendingV4, PendingV6};
 
 use crate::{
     ports::TCP,
@@ -110,7 +112,10 @@ pub trait Coalesce: Copy {
     /// they were added; a vacant entry takes none.
     fn absorb(&mut self, other: &Self) -> bool;
 
-    /// The same where the other record is of TCP or UDP packets.
+    /// The same where either may have come first.
+    fn absorb_in_any_order(&mut self, other: &Self) -> bool;
+
+    /// [`Self::absorb`] where the other record is of TCP or UDP packets.
     fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool;
 
     /// The same where all is of one flow that is the same in a mask of the last word, and in the rest.
@@ -195,6 +200,17 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
+            fn absorb_in_any_order(&mut self, other: &Self) -> bool {
+                let (first, last) = (self.first, self.last_or_fragment_id);
+                let is_absorbed = self.absorb(other);
+                if is_absorbed {
+                    self.first = earlier(first, other.first);
+                    self.last_or_fragment_id = later(last, other.last_or_fragment_id);
+                }
+                is_absorbed
+            }
+
+            #[inline(always)]
             fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool {
                 self.absorb_if_same(other, KEY_AND_NOTES)
             }
@@ -236,6 +252,21 @@ const FIRST_KEY_WORD: usize = 3;
 
 coalesce!(RecordV4, words = 5, back_part = 1);
 coalesce!(RecordV6, words = 8, back_part = 2);
+
+/// The later one of two ticks (see [`tick_after`](crate::record::tick_after)), without a branch: the
+/// verifier would follow both ways for each record of a row.
+#[inline(always)]
+const fn later(tick: u32, other: u32) -> u32 {
+    let by = other.wrapping_sub(tick);
+    let is_before = (by.cast_signed() >> (u32::BITS - 1)).cast_unsigned();
+    tick.wrapping_add(by & !is_before)
+}
+
+/// The earlier one of two ticks.
+#[inline(always)]
+const fn earlier(tick: u32, other: u32) -> u32 {
+    tick.wrapping_add(other).wrapping_sub(later(tick, other))
+}
 
 /// A SYN (or SYN+ACK) is only added to a record whose first packet was the same, so that each says
 /// by the auxiliary byte of a record who opened the connection. So a record with a SYN among its
@@ -324,6 +355,30 @@ mod tests {
         };
         assert!(told([0, 53], [0, 53]) && told([0; 2], [0; 2]));
         assert!(!told([0, 53], [0, 54]));
+    }
+
+    #[test]
+    fn the_first_packet_and_the_last_are_told_by_their_ticks() {
+        for [[first, last], [other_first, other_last], expected] in [
+            [[10, 20], [30, 40], [10, 40]],
+            [[30, 40], [10, 20], [10, 40]],
+            [[10, 40], [20, 30], [10, 40]],
+            [[20, 30], [10, 40], [10, 40]],
+            [[5, 5], [5, 5], [5, 5]],
+            [[2, 3], [u32::MAX - 1, u32::MAX], [u32::MAX - 1, 3]],
+        ] {
+            let record = |first, last| {
+                key::<4>(UDP).into_record(RecordHead {
+                    first,
+                    last_or_fragment_id: last,
+                    ..head(0)
+                })
+            };
+            let mut sum = record(first, last);
+            assert!(sum.absorb_in_any_order(&record(other_first, other_last)));
+            assert_eq!([sum.first, sum.last_or_fragment_id], expected);
+            assert_eq!(sum.packets, 2);
+        }
     }
 
     /// Every byte of the key and the interface and direction tell records apart.

@@ -34,7 +34,7 @@ pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
     // ways that lead here are one to it.
     *row.next() = *record;
     if put_in_place::<K>(area, row) {
-        take_in_row::<K>(area);
+        K::take_in_row(area);
     }
 }
 
@@ -45,7 +45,8 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
         return false;
     }
     let home = station.front.index(record);
-    if !station.is_crowded() {
+    let is_crowded = station.is_crowded();
+    if !is_crowded {
         let Some(entry) = K::entry(home) else {
             return false;
         };
@@ -53,18 +54,23 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
             return true;
         }
     }
-    let Some(tags) = K::tags(home / WAYS) else {
-        return false;
-    };
-    let tags = Tags(*tags);
-    if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
-        let entry = K::entry(home / WAYS * WAYS + way);
-        if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
-            return true;
+    if !(is_crowded && looks_are_in_vain::<K>(area)) {
+        let Some(tags) = K::tags(home / WAYS) else {
+            return false;
+        };
+        let tags = Tags(*tags);
+        if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
+            let entry = K::entry(home / WAYS * WAYS + way);
+            if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
+                if is_crowded && let Some(row) = K::pending(area) {
+                    row.looks().on_found();
+                }
+                return true;
+            }
+            // Another flow's: in a full set, 3 % meet their tag by chance.
+        } else if !tags.is_full() {
+            return false;
         }
-        // Another flow's: in a full set, 3 % meet their tag by chance.
-    } else if !tags.is_full() {
-        return false;
     }
     if maps::back_slots() == 0 || record.is_told_by_order() {
         return false;
@@ -77,6 +83,13 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
     }
     row.append(record);
     true
+}
+
+/// Whether nobody need look into the front of an area, where it is crowded. What overtakes the record of
+/// its flow that lies there joins it in the back, or in the agent.
+#[inline(always)]
+fn looks_are_in_vain<K: Cached>(area: u32) -> bool {
+    K::pending(area).is_some_and(|row| row.looks().are_in_vain())
 }
 
 /// Adds the next record of the row, of one packet, to the open record of its flow, or opens one, or pushes
@@ -160,12 +173,13 @@ fn is_other<K: Cached>(index: u32, record: &K::Record) -> bool {
     tag != 0 && tag != quick_tag(record.quick_hash())
 }
 
-/// Takes a full row of pending records into the back. Not inlined: it is long, and rare enough.
-#[inline(never)]
-fn take_in_row<K: Cached>(area: u32) {
+/// Takes a full row of pending records into the back.
+#[inline(always)]
+pub(crate) fn take_in_row<K: Cached>(area: u32) {
     let Some(row) = K::pending(area) else {
         return;
     };
+    row.looks().on_full_row();
     let (records, places) = row.all();
     // A pass for each step: those that touch memory do little else, so that the CPU asks for all of it
     // before it waits for the first. With the work in between it would come to a few of the records.
@@ -219,7 +233,7 @@ fn take_in<K: Cached>(index: u32, record: &K::Record) {
         push::<K>(record);
         return;
     };
-    if entry.absorb(record) {
+    if entry.absorb_in_any_order(record) {
         return;
     }
     if !entry.is_vacant() {

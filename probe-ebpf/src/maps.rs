@@ -237,10 +237,26 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
 
     /// When the entry at a position was opened.
     fn opened(index: u32) -> Option<&'static mut u64>;
+
+    /// [`cache::take_in_row`](crate::cache::take_in_row) in a global function.
+    fn take_in_row(area: u32);
 }
 
 macro_rules! cached {
-    ($key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $opened:ident) => {
+    (
+        $key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $opened:ident, $take_in_row:ident
+    ) => {
+        /// Global, since it is long and full of loops: the verifier walks through a global function
+        /// once, whatever the number that it is handed, and through others at each call. The kernel
+        /// wants it to return a number. (5.6, commit 51c39bb1d5d1.)
+        // SAFETY: no other function has this name.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $take_in_row(area: u32) -> u32 {
+            crate::cache::take_in_row::<$key>(area);
+            0
+        }
+
         impl Cached for $key {
             type Pending = $row;
 
@@ -296,15 +312,32 @@ macro_rules! cached {
                 // SAFETY: as in `entry`.
                 Some(unsafe { &mut *time })
             }
+
+            #[inline(always)]
+            fn take_in_row(area: u32) {
+                $take_in_row(area);
+            }
         }
     };
 }
 
 cached!(
-    EpHashV4, PendingV4, CACHE_V4, PENDING_V4, TAGS_V4, OPENED_V4
+    EpHashV4,
+    PendingV4,
+    CACHE_V4,
+    PENDING_V4,
+    TAGS_V4,
+    OPENED_V4,
+    take_in_row_v4
 );
 cached!(
-    EpHashV6, PendingV6, CACHE_V6, PENDING_V6, TAGS_V6, OPENED_V6
+    EpHashV6,
+    PendingV6,
+    CACHE_V6,
+    PENDING_V6,
+    TAGS_V6,
+    OPENED_V6,
+    take_in_row_v6
 );
 
 /// The ring for a record: that of this CPU, since CPUs that push side by side would wait for each

@@ -57,11 +57,11 @@ impl Model {
         }
     }
 
-    /// Takes a record of one packet; returns what must leave.
-    pub(crate) fn put(&mut self, record: Owned) -> Vec<Owned> {
+    /// Takes a record of one packet, which need not look into the front; returns what must leave.
+    pub(crate) fn put(&mut self, record: Owned, goes_by_the_front: bool) -> Vec<Owned> {
         match record {
-            Owned::V4(record) => owned(self.v4.put(record), Owned::V4),
-            Owned::V6(record) => owned(self.v6.put(record), Owned::V6),
+            Owned::V4(record) => owned(self.v4.put(record, goes_by_the_front), Owned::V4),
+            Owned::V6(record) => owned(self.v6.put(record, goes_by_the_front), Owned::V6),
         }
     }
 
@@ -109,10 +109,20 @@ impl<R: Coalesce> Area<R> {
         }
     }
 
-    /// Takes a record of one packet; returns what must leave.
-    fn put(&mut self, record: R) -> Vec<R> {
+    /// Takes a record of one packet, which need not look into the front; returns what must leave.
+    fn put(&mut self, record: R, goes_by_the_front: bool) -> Vec<R> {
         if !record.is_coalescible() {
             return vec![record];
+        }
+        let is_last_of_row = self.row.len() == PENDING - 1;
+        if goes_by_the_front
+            && self.slots[1] != 0
+            && !record.is_told_by_order()
+            && !record.must_follow()
+            && !is_last_of_row
+        {
+            self.row.push(record);
+            return Vec::new();
         }
         let slot = self.place_in_front(&record);
         if self.slots[1] == 0 {
@@ -128,7 +138,7 @@ impl<R: Coalesce> Area<R> {
         if open.absorb(&record) {
             return Vec::new();
         }
-        let takes_the_place = self.row.len() == PENDING - 1 || record.must_follow();
+        let takes_the_place = is_last_of_row || record.must_follow();
         let aside = if takes_the_place {
             std::mem::replace(open, record)
         } else {

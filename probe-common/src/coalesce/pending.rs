@@ -9,9 +9,57 @@ use crate::{
 };
 
 /// Records that wait to be taken into the back of an area of the cache, so that they wait for memory
-/// together. A power of two. Twice as many would save more, but the verifier walks through them one by
-/// one.
-pub const PENDING: usize = 32;
+/// together. A power of two. The verifier walks through them one by one, so they are not more.
+pub const PENDING: usize = 64;
+
+/// With no more packets found in the front for each full row, one in nine, looking there costs more than it
+/// saves.
+const FOUND_IN_VAIN: u32 = 8;
+
+/// Rows after such a one for which nobody looks.
+const ROWS_IN_VAIN: u32 = 15;
+
+/// Whether it is worth looking into the front in a [crowd](crate::control::Station::is_crowded): told by
+/// one row in sixteen.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
+)]
+#[repr(C)]
+pub struct Looks {
+    /// Packets that were found in the front since the row was full.
+    found: u32,
+    /// Rows for which nobody looks, with this one.
+    rows_in_vain: u32,
+}
+
+wire_type!(Looks, size = 8);
+
+impl Looks {
+    /// Whether nobody need look.
+    #[inline(always)]
+    pub const fn are_in_vain(&self) -> bool {
+        self.rows_in_vain != 0
+    }
+
+    /// A packet was found.
+    #[inline(always)]
+    pub const fn on_found(&mut self) {
+        self.found = self.found.wrapping_add(1);
+    }
+
+    /// The row is full.
+    #[inline(always)]
+    pub const fn on_full_row(&mut self) {
+        self.rows_in_vain = if self.rows_in_vain != 0 {
+            self.rows_in_vain - 1
+        } else if self.found <= FOUND_IN_VAIN {
+            ROWS_IN_VAIN
+        } else {
+            0
+        };
+        self.found = 0;
+    }
+}
 
 macro_rules! pending {
     ($name:ident, $record:ty, size = $size:expr) => {
@@ -26,6 +74,8 @@ macro_rules! pending {
             /// Their hashes and then their places in the back, while they are taken in there: kept here,
             /// since the stack has no room.
             pub places: [u32; PENDING],
+            /// What came of looking into the front.
+            pub looks: Looks,
         }
 
         wire_type!($name, size = $size);
@@ -41,6 +91,11 @@ macro_rules! pending {
             #[inline(always)]
             fn parts_mut(&mut self) -> (&mut u64, &mut [$record; PENDING]) {
                 (&mut self.len, &mut self.records)
+            }
+
+            #[inline(always)]
+            fn looks(&mut self) -> &mut Looks {
+                &mut self.looks
             }
 
             #[inline(always)]
@@ -61,6 +116,9 @@ pub trait Pending: Sized {
 
     /// The same to change.
     fn parts_mut(&mut self) -> (&mut u64, &mut [Self::Record; PENDING]);
+
+    /// What came of looking into the front.
+    fn looks(&mut self) -> &mut Looks;
 
     /// The records of a full row, and room for the place of each.
     fn all(&mut self) -> (&[Self::Record; PENDING], &mut [u32; PENDING]);
@@ -103,8 +161,8 @@ pub trait Pending: Sized {
     }
 }
 
-pending!(PendingV4, RecordV4, size = 1416);
-pending!(PendingV6, RecordV6, size = 2184);
+pending!(PendingV4, RecordV4, size = 2832);
+pending!(PendingV6, RecordV6, size = 4368);
 
 #[cfg(test)]
 mod tests {
@@ -113,7 +171,7 @@ mod tests {
 
     use zerocopy::FromZeros as _;
 
-    use super::{PENDING, Pending as _, PendingV4};
+    use super::{FOUND_IN_VAIN, Looks, PENDING, Pending as _, PendingV4, ROWS_IN_VAIN};
     use crate::{
         ephash::EpHashV4,
         ports::UDP,
@@ -147,6 +205,25 @@ mod tests {
         assert!(row.waiting().is_empty(), "all of a full row go on");
         let (records, _) = row.all();
         assert!((0..).zip(records).all(|(flow, it)| *it == record(flow)));
+    }
+
+    #[test]
+    fn one_row_in_sixteen_tells_whether_it_is_worth_looking() {
+        let mut looks = Looks::default();
+        let mut fill_row = |found| {
+            let in_vain = looks.are_in_vain();
+            for _ in 0..found {
+                looks.on_found();
+            }
+            looks.on_full_row();
+            in_vain
+        };
+        assert!(!fill_row(FOUND_IN_VAIN + 1), "some are found");
+        for _ in 0..3 {
+            assert!(!fill_row(FOUND_IN_VAIN), "the one that tells");
+            assert!((0..ROWS_IN_VAIN).all(|_| fill_row(0)), "nobody looks");
+        }
+        assert!(!fill_row(FOUND_IN_VAIN + 1) && !fill_row(0));
     }
 
     #[test]
