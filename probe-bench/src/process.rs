@@ -22,11 +22,17 @@ pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
 pub(crate) fn mapped_bpf_bytes(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let kib = mapped_bpf_kib(&text);
+    kib.map(|kib| kib << 10)
+        .with_context(|| format!("cannot understand {path}"))
+}
+
+fn mapped_bpf_kib(smaps: &str) -> Option<u64> {
     let mut is_of_bpf = false;
     let mut kib = 0;
-    for line in text.lines() {
+    for line in smaps.lines() {
         match line.split_whitespace().collect::<Vec<_>>()[..] {
-            ["Rss:", resident, "kB"] if is_of_bpf => kib += resident.parse::<u64>()?,
+            ["Rss:", resident, "kB"] if is_of_bpf => kib += resident.parse::<u64>().ok()?,
             // A mapping begins with its addresses, and has its name behind four more columns.
             [range, _, _, _, _, ref name @ ..] if range.contains('-') => {
                 is_of_bpf = name.first().is_some_and(|it| it.starts_with(BPF_MAPPING));
@@ -34,7 +40,7 @@ pub(crate) fn mapped_bpf_bytes(pid: u32) -> Result<u64> {
             _ => {}
         }
     }
-    Ok(kib << 10)
+    Some(kib)
 }
 
 fn status_bytes(pid: u32, key: &str) -> Result<u64> {
@@ -108,7 +114,7 @@ fn number(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_ns, family, number, rss_bytes};
+    use super::{cpu_ns, family, mapped_bpf_kib, number, rss_bytes};
 
     #[test]
     fn this_process_has_memory_time_and_itself() {
@@ -116,6 +122,25 @@ mod tests {
         assert!(rss_bytes(me).expect("a living process") > 0);
         assert!(cpu_ns(me) > 0);
         assert_eq!(family(me).first(), Some(&me));
+    }
+
+    #[test]
+    fn of_what_is_mapped_only_maps_count() {
+        // From Linux 6.18, with most lines left out.
+        let smaps = "\
+5581c4a00000-5581c4c7e000 r--p 00000000 fe:00 1234                       /usr/bin/probe-agent
+Size:               2552 kB
+Rss:                2048 kB
+7f1c2a400000-7f1c2ac02000 r--s 00001000 00:0f 1057                       anon_inode:bpf-map
+Size:               8200 kB
+Rss:                8196 kB
+7f1c2ac02000-7f1c2ac03000 rw-s 00000000 00:0f 1057                       anon_inode:bpf-map
+Rss:                   4 kB
+7f1c2ac03000-7f1c2ac24000 rw-p 00000000 00:00 0
+Rss:                 100 kB
+";
+        assert_eq!(mapped_bpf_kib(smaps), Some(8200));
+        assert_eq!(mapped_bpf_kib(""), Some(0));
     }
 
     #[test]
