@@ -40,7 +40,7 @@ mod model;
 #[path = "support/skip.rs"]
 mod skip;
 
-use frames::{frames, tcp4};
+use frames::{crowd, frames, tcp4};
 use model::{Model, Owned, SLOTS, Slots};
 
 /// A frame at a hook.
@@ -167,14 +167,17 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
     })
 }
 
-/// Random walks over the frames and over the hooks for Ethernet frames.
+/// Random walks over the frames and over the hooks for Ethernet frames, some of them in a crowd.
 fn steps(riddles: bool) -> impl Strategy<Value = Vec<Step>> {
-    let frames = frames(riddles);
+    let few = frames(riddles);
+    let crowd = [few.clone(), crowd()].concat();
     let step = (any::<Index>(), 0..4_usize);
-    prop::collection::vec(step, 1..600).prop_map(move |steps| {
+    let steps = prop::collection::vec(step, 1..1200);
+    (steps, any::<bool>()).prop_map(move |(steps, is_crowd)| {
+        let frames = if is_crowd { &crowd } else { &few };
         steps
             .into_iter()
-            .map(|(frame, program)| (PROGRAMS[program], frame.get(&frames).clone()))
+            .map(|(frame, program)| (PROGRAMS[program], frame.get(frames).clone()))
             .collect()
     })
 }

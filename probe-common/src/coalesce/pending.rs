@@ -47,10 +47,12 @@ impl Looks {
         self.found = self.found.wrapping_add(1);
     }
 
-    /// The row is full.
+    /// The row is full. Without a crowd it says nothing.
     #[inline(always)]
-    pub const fn on_full_row(&mut self) {
-        self.rows_in_vain = if self.rows_in_vain != 0 {
+    pub const fn on_full_row(&mut self, is_crowded: bool) {
+        self.rows_in_vain = if !is_crowded {
+            0
+        } else if self.rows_in_vain != 0 {
             self.rows_in_vain - 1
         } else if self.found <= FOUND_IN_VAIN {
             ROWS_IN_VAIN
@@ -215,7 +217,7 @@ mod tests {
             for _ in 0..found {
                 looks.on_found();
             }
-            looks.on_full_row();
+            looks.on_full_row(true);
             in_vain
         };
         assert!(!fill_row(FOUND_IN_VAIN + 1), "some are found");
@@ -224,6 +226,11 @@ mod tests {
             assert!((0..ROWS_IN_VAIN).all(|_| fill_row(0)), "nobody looks");
         }
         assert!(!fill_row(FOUND_IN_VAIN + 1) && !fill_row(0));
+        assert!(looks.are_in_vain());
+        looks.on_full_row(false);
+        assert!(!looks.are_in_vain(), "there is no crowd");
+        looks.on_full_row(false);
+        assert!(!looks.are_in_vain(), "they were found at home");
     }
 
     #[test]
