@@ -41,7 +41,7 @@ mod model;
 mod skip;
 
 use frames::{crowd, frames, tcp4};
-use model::{Model, Owned, SLOTS, Slots};
+use model::{Look, Model, Owned, SLOTS, Slots};
 
 /// A frame at a hook.
 type Step = (UnderTest, Vec<u8>);
@@ -83,9 +83,9 @@ impl Programs {
         }
     }
 
-    /// Whether the programs will not look into the front for a frame. When they look is told by tests of
-    /// its own; here it is what becomes of the packet.
-    fn goes_by_the_front(&self, (under_test, frame): &Step, bank: u8) -> bool {
+    /// How far the programs will look into the front for a frame. When they do is told by tests of its own;
+    /// here it is what becomes of the packet.
+    fn look(&self, (under_test, frame): &Step, bank: u8) -> Look {
         let area = area(0, bank.into());
         let in_area = counters_index(0, under_test.direction);
         let station = (area * counters_entries(INTERFACES) + in_area) as usize;
@@ -97,7 +97,11 @@ impl Programs {
         let mut station = self.stations.load(station).unwrap();
         // Programs count a packet first.
         station.counters.see(1, 0);
-        in_vain && station.is_crowded()
+        match (in_vain, station.is_crowded()) {
+            (false, _) => Look::InSet,
+            (true, false) => Look::AtHome,
+            (true, true) => Look::Nowhere,
+        }
     }
 
     fn run(&mut self, (under_test, frame): &Step) {
@@ -204,11 +208,11 @@ fn the_cache_does_what_its_model_does() {
                 &mut *state.borrow_mut();
             let mut model = Model::new(slots);
             for step in &steps {
-                let goes_by = programs.goes_by_the_front(step, *active);
-                *by_the_front += usize::from(goes_by);
+                let look = programs.look(step, *active);
+                *by_the_front += usize::from(look == Look::Nowhere);
                 programs.run(step);
                 let record = on_host(step, *active);
-                let leaves = record.map(|record| model.put(record, goes_by));
+                let leaves = record.map(|record| model.put(record, look));
                 let leaves = leaves.unwrap_or_default();
                 let left = programs.ring();
                 *displaced += left.len();

@@ -12,19 +12,12 @@ use probe_common::{
 
 use crate::maps::{self, Cached};
 
-/// [`put`] of a TCP or UDP packet, where each instruction counts: adds it to the record of its flow that
-/// is at home in the front, unless there is more to think of.
+/// [`put`] of a TCP or UDP packet, where each instruction counts: adds it to the record of its flow in
+/// the front, or else to the row, unless there is more to think of.
 #[inline(always)]
 pub(crate) fn put_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) {
-    if record.is_coalescible() && !station.is_crowded() {
-        let entry = K::entry(station.front.index(record));
-        if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
-            return;
-        }
-    }
-    let record = record.in_memory();
-    if !put_aside::<K>(area, &record, station) {
-        put::<K>(area, &record);
+    if !add_plain::<K>(area, record, station) {
+        put::<K>(area, &record.in_memory());
     }
 }
 
@@ -45,68 +38,57 @@ pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
     }
 }
 
-/// Adds the record of a TCP or UDP packet, which is not at home in the front, to that of its flow elsewhere
-/// in its set, or else to the row, unless there is more to think of. Says whether it was added.
-///
-/// Not inlined: what it needs of registers would be missing where it is seldom called.
-#[inline(never)]
-fn put_aside<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
-    let Some(row) = K::pending(area) else {
-        return false;
-    };
+/// Says whether the record was added.
+#[inline(always)]
+fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
     if !record.is_coalescible() {
         return false;
     }
-    if !(station.is_crowded() && row.looks().are_in_vain()) {
-        match add_by_tag::<K>(station.front.index(record), record) {
-            Look::Found => {
-                row.looks().on_found();
-                return true;
-            }
-            Look::InVain => {}
-            Look::Vacant => return false,
+    let home = station.front.index(record);
+    if !station.is_crowded() {
+        let Some(entry) = K::entry(home) else {
+            return false;
+        };
+        if entry.absorb_tcp_or_udp(record) {
+            return true;
         }
     }
-    if maps::back_slots() == 0
-        || record.is_told_by_order()
-        || record.must_follow()
-        || row.is_almost_full()
-    {
+    if !looks_are_in_vain::<K>(area) {
+        let Some(tags) = K::tags(home / WAYS) else {
+            return false;
+        };
+        let tags = Tags(*tags);
+        if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
+            let entry = K::entry(home / WAYS * WAYS + way);
+            if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
+                if let Some(row) = K::pending(area) {
+                    row.looks().on_found();
+                }
+                return true;
+            }
+            // Another flow's: in a full set, 3 % meet their tag by chance.
+        } else if !tags.is_full() {
+            return false;
+        }
+    }
+    if maps::back_slots() == 0 || record.is_told_by_order() {
+        return false;
+    }
+    let Some(row) = K::pending(area) else {
+        return false;
+    };
+    if row.is_almost_full() || record.must_follow() {
         return false;
     }
     row.append(record);
     true
 }
 
-/// What came of a look into a set of the front.
-enum Look {
-    /// The record was added to that of its flow.
-    Found,
-    /// All places are taken, by other flows.
-    InVain,
-    /// There is a vacant place.
-    Vacant,
-}
-
-/// Adds a record to that of its flow in the set of its home, by the tags there.
+/// Whether nobody need look elsewhere in the front of an area, since it is crowded. What overtakes the record of
+/// its flow that lies there joins it in the back, or in the agent.
 #[inline(always)]
-fn add_by_tag<K: Cached>(home: u32, record: &K::Record) -> Look {
-    let Some(tags) = K::tags(home / WAYS) else {
-        return Look::Vacant;
-    };
-    let tags = Tags(*tags);
-    match tags.find(quick_tag(record.quick_hash())) {
-        Some(way) => {
-            let entry = K::entry(home / WAYS * WAYS + way);
-            if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
-                return Look::Found;
-            }
-            // Another flow's: in a full set, 3 % meet their tag by chance.
-            Look::InVain
-        }
-        None if tags.is_full() => Look::InVain,
-        None => Look::Vacant,
-    }
+fn looks_are_in_vain<K: Cached>(area: u32) -> bool {
+    K::pending(area).is_some_and(|row| row.looks().are_in_vain())
 }
 
 /// Adds the next record of the row, of one packet, to the open record of its flow, or opens one, or pushes

@@ -43,6 +43,14 @@ impl Owned {
     }
 }
 
+/// How far a packet looks into the front for its flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Look {
+    Nowhere,
+    AtHome,
+    InSet,
+}
+
 /// An area of the cache with its rows, as it should be.
 pub(crate) struct Model {
     v4: Area<RecordV4>,
@@ -57,11 +65,11 @@ impl Model {
         }
     }
 
-    /// Takes a record of one packet, which need not look into the front; returns what must leave.
-    pub(crate) fn put(&mut self, record: Owned, goes_by_the_front: bool) -> Vec<Owned> {
+    /// Takes a record of one packet, which looks so far into the front; returns what must leave.
+    pub(crate) fn put(&mut self, record: Owned, looks: Look) -> Vec<Owned> {
         match record {
-            Owned::V4(record) => owned(self.v4.put(record, goes_by_the_front), Owned::V4),
-            Owned::V6(record) => owned(self.v6.put(record, goes_by_the_front), Owned::V6),
+            Owned::V4(record) => owned(self.v4.put(record, looks), Owned::V4),
+            Owned::V6(record) => owned(self.v6.put(record, looks), Owned::V6),
         }
     }
 
@@ -109,13 +117,20 @@ impl<R: Coalesce> Area<R> {
         }
     }
 
-    /// Takes a record of one packet, which need not look into the front; returns what must leave.
-    fn put(&mut self, record: R, goes_by_the_front: bool) -> Vec<R> {
+    /// Takes a record of one packet, which looks so far into the front; returns what must leave.
+    fn put(&mut self, record: R, looks: Look) -> Vec<R> {
         if !record.is_coalescible() {
             return vec![record];
         }
         let is_last_of_row = self.row.len() == PENDING - 1;
-        if goes_by_the_front
+        let home = quick_place(record.quick_hash(), self.slots[0] - 1);
+        if looks == Look::AtHome
+            && let Some(open) = self.front.get_mut(&home)
+            && open.absorb(&record)
+        {
+            return Vec::new();
+        }
+        if looks != Look::InSet
             && self.slots[1] != 0
             && !record.is_told_by_order()
             && !record.must_follow()
