@@ -53,6 +53,8 @@ metrics | grep -E '^probe_(packets_processed_total|ledger_residue_packets|attach
     while read -r series value; do
         echo "verdict $series $value"
     done
+# How far the verifier had to walk for the largest program. (5.16 and newer tell.)
+echo "verdict steps $(cat /proc/"$agent"/fdinfo/* 2>/dev/null | grep verified_insns | tr -dc '0-9\n' | sort -n | tail -n 1)"
 kill -TERM "$agent"
 wait "$agent"
 echo "verdict stopped $?"

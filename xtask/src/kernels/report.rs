@@ -55,8 +55,12 @@ pub(super) fn judge(printed: &str, release: &str) -> Result<String> {
             flow[count]
         );
     }
+    let Some(steps) = said.outcome("steps") else {
+        bail!("the kernel does not tell how far its verifier walked");
+    };
     Ok(format!(
-        "{release}: self-test good, ping counted to the packet through {hook}, nothing left behind"
+        "{release}: self-test good, ping counted to the packet through {hook}, nothing left behind; the \
+         verifier took {steps} steps of 1000000 for the largest program"
     ))
 }
 
@@ -92,6 +96,7 @@ verdict kernel 6.1.0-52-cloud-amd64\r
 verdict selftest 0\r
 verdict probe_attached_interfaces{egress=\"clsact\",iface=\"probe0\",ingress=\"clsact\"} 1\r
 verdict probe_ledger_residue_packets{iface=\"probe0\"} 0\r
+verdict steps 361513\r
 verdict stopped 0\r
 verdict left 0\r
 verdict flow {\"packets_rcvd\":100,\"packets_sent\":100}\r
