@@ -40,7 +40,7 @@ mod model;
 #[path = "support/skip.rs"]
 mod skip;
 
-use frames::{crowd, frames, tcp4};
+use frames::{frames, tcp4};
 use model::{Look, Model, Owned, SLOTS, Slots};
 
 /// A frame at a hook.
@@ -169,6 +169,19 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
         Record::V4(record) => Owned::V4(record.key.into_record(placed)),
         Record::V6(record) => Owned::V6(record.key.into_record(placed)),
     })
+}
+
+/// Frames of so many flows that next to none is found in a small front.
+fn crowd() -> Vec<Vec<u8>> {
+    // Of the client's address and port, behind an Ethernet header and an IPv4 header.
+    const PORT: usize = 14 + 20;
+    let flows = (0..2000_u16).map(|flow| {
+        let [port, host] = flow.to_be_bytes();
+        let mut frame = tcp4(host, 0x10, false);
+        frame[PORT + 1] = port;
+        frame
+    });
+    flows.collect()
 }
 
 /// Random walks over the frames and over the hooks for Ethernet frames, some of them in a crowd.

@@ -38,15 +38,6 @@ pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Frames of so many flows that next to none is found in a small front.
-pub(crate) fn crowd() -> Vec<Vec<u8>> {
-    let queries = (0..2000_u16).map(|flow| {
-        let [high, host] = flow.to_be_bytes();
-        ip4(host, false, 17, &[0x9c, high, 0, 53, 0, 8, 0, 0])
-    });
-    queries.collect()
-}
-
 pub(crate) fn tcp4(host: u8, flags: u8, is_reply: bool) -> Vec<u8> {
     let (client, server) = ([0x9c, 0x40], [0x01, 0xbb]);
     let (src, dst) = if is_reply {
