@@ -126,20 +126,21 @@ mod tests {
 
     #[test]
     fn of_what_is_mapped_only_maps_count() {
-        // From Linux 6.18, with most lines left out.
+        // In the form of proc_pid_smaps(5), with most lines left out.
         let smaps = "\
 5581c4a00000-5581c4c7e000 r--p 00000000 fe:00 1234                       /usr/bin/probe-agent
 Size:               2552 kB
 Rss:                2048 kB
-7f1c2a400000-7f1c2ac02000 r--s 00001000 00:0f 1057                       anon_inode:bpf-map
-Size:               8200 kB
-Rss:                8196 kB
-7f1c2ac02000-7f1c2ac03000 rw-s 00000000 00:0f 1057                       anon_inode:bpf-map
+7f3fe166e000-7f3fe1683000 rw-s 00000000 00:10 1038                       anon_inode:bpf-map
+Size:                 84 kB
+Rss:                  84 kB
+7f3fe1683000-7f3fe16c7000 rw-s 00000000 00:10 1038                       anon_inode:bpf-map
+Size:                272 kB
 Rss:                   4 kB
-7f1c2ac03000-7f1c2ac24000 rw-p 00000000 00:00 0
+7f3fe16c7000-7f3fe16e8000 rw-p 00000000 00:00 0
 Rss:                 100 kB
 ";
-        assert_eq!(mapped_bpf_kib(smaps), Some(8200));
+        assert_eq!(mapped_bpf_kib(smaps), Some(88));
         assert_eq!(mapped_bpf_kib(""), Some(0));
     }
 

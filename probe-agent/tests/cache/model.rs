@@ -66,10 +66,10 @@ impl Model {
     }
 
     /// Takes a record of one packet, which looks so far into the front; returns what must leave.
-    pub(crate) fn put(&mut self, record: Owned, looks: Look) -> Vec<Owned> {
+    pub(crate) fn put(&mut self, record: Owned, look: Look) -> Vec<Owned> {
         match record {
-            Owned::V4(record) => owned(self.v4.put(record, looks), Owned::V4),
-            Owned::V6(record) => owned(self.v6.put(record, looks), Owned::V6),
+            Owned::V4(record) => owned(self.v4.put(record, look), Owned::V4),
+            Owned::V6(record) => owned(self.v6.put(record, look), Owned::V6),
         }
     }
 
@@ -118,19 +118,19 @@ impl<R: Coalesce> Area<R> {
     }
 
     /// Takes a record of one packet, which looks so far into the front; returns what must leave.
-    fn put(&mut self, record: R, looks: Look) -> Vec<R> {
+    fn put(&mut self, record: R, look: Look) -> Vec<R> {
         if !record.is_coalescible() {
             return vec![record];
         }
         let is_last_of_row = self.row.len() == PENDING - 1;
         let home = quick_place(record.quick_hash(), self.slots[0] - 1);
-        if looks == Look::AtHome
+        if look == Look::AtHome
             && let Some(open) = self.front.get_mut(&home)
             && open.absorb(&record)
         {
             return Vec::new();
         }
-        if looks != Look::InSet
+        if look != Look::InSet
             && self.slots[1] != 0
             && !record.is_told_by_order()
             && !record.must_follow()
