@@ -147,7 +147,7 @@ where
 
 /// Whether a packet can say more about the direction than a guess: one with a SYN or of ICMP. Of the
 /// packet alone, since most are neither, while flows of either confidence take turns. Asked for each
-/// record, so protocols 64 and 128 further on pass for ICMP here.
+/// record, so protocols 64, 128 and 192 further on pass for ICMP here: whoever is told looks closer.
 #[inline(always)]
 const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
     const ICMP_BITS: u64 = 1 << ICMP | 1 << ICMPV6;
