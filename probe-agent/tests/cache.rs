@@ -26,7 +26,7 @@ use probe_agent::{
 };
 use probe_common::{
     coalesce::{Pending as _, PendingV4, PendingV6},
-    control::{Station, area, counters_entries, counters_index, maps},
+    control::{FIRST_STATION, Station, area, maps, station_index},
     parse::plain,
     record::{IntoRecord as _, Record, RecordHead},
 };
@@ -87,8 +87,8 @@ impl Programs {
     /// here it is what becomes of the packet.
     fn look(&self, (under_test, frame): &Step, bank: u8) -> Look {
         let area = area(0, bank.into());
-        let in_area = counters_index(0, under_test.direction);
-        let station = (area * counters_entries(INTERFACES) + in_area) as usize;
+        // The interface has the first slot.
+        let station = (FIRST_STATION + station_index(area, under_test.direction)) as usize;
         let mut row_v4 = self.rows_v4.load(area as usize).unwrap();
         let mut row_v6 = self.rows_v6.load(area as usize).unwrap();
         let frame = frame.as_slice();

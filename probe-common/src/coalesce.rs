@@ -15,6 +15,7 @@
 //! an older record may join a newer one.
 //! Where there are many CPUs and so few flows for each, the front is all.
 
+mod entry;
 mod pending;
 pub mod tags;
 
@@ -22,7 +23,10 @@ use core::hint::black_box;
 
 use zerocopy::{transmute_mut, transmute_ref};
 
-pub use self::pending::{Looks, PENDING, Pending, PendingV4, PendingV6};
+pub use self::{
+    entry::{Entry, LineV4},
+    pending::{Looks, PENDING, Pending, PendingV4, PendingV6},
+};
 
 use crate::{
     ports::TCP,
@@ -56,13 +60,13 @@ const FACTORS: [u64; 5] = [
 
 /// Bits of [`Coalesce::quick_hash`] for the place in the front: the highest ones of a product, to which
 /// all of a key comes up.
-pub const QUICK_BITS: u32 = 12;
+pub const QUICK_BITS: u32 = 13;
 
-/// The place in a front by a [`Coalesce::quick_hash`], and by the number of its slots, which is a power
-/// of two, less one.
+/// The place in a front by a [`Coalesce::quick_hash`], and by the number of its slots, a power of two:
+/// the highest bits, as many as it has.
 #[inline(always)]
-pub const fn quick_place(quick_hash: u32, mask: u32) -> u32 {
-    quick_hash >> (u32::BITS - QUICK_BITS) & mask
+pub const fn quick_place(quick_hash: u32, slots: u32) -> u32 {
+    ((quick_hash as u64 * slots as u64) >> u32::BITS) as u32
 }
 
 /// The tag there, by the bits below. Never 0.
@@ -73,6 +77,9 @@ pub const fn quick_tag(quick_hash: u32) -> u8 {
 
 /// A record that packets can be added to.
 pub trait Coalesce: Copy {
+    /// An entry of the front.
+    type Line: Entry<Record = Self>;
+
     /// What [`BACK_SLOTS`](crate::control::globals::BACK_SLOTS) are divided by for a back: 1 or 2. Of
     /// IPv6 there are fewer flows where there is IPv4, and its records are larger.
     const BACK_PART: u32;
@@ -92,6 +99,10 @@ pub trait Coalesce: Copy {
     /// reference, or write it field by field, and who reads words right after that waits.
     #[must_use]
     fn in_memory(&self) -> Self;
+
+    /// A record of one moment, that of a tick.
+    #[must_use]
+    fn at(self, tick: u32) -> Self;
 
     /// Whether it must not overtake an older record of its flow: it may be one that does not take
     /// it.
@@ -115,17 +126,20 @@ pub trait Coalesce: Copy {
     /// The same where either may have come first.
     fn absorb_in_any_order(&mut self, other: &Self) -> bool;
 
-    /// [`Self::absorb`] where the other record is of TCP or UDP packets.
-    fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool;
+    /// [`Self::absorb`] where the other record is of TCP or UDP packets, and has no time yet: that of the
+    /// last one is asked for if they belong here.
+    fn absorb_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool;
 
     /// The same where all is of one flow that is the same in a mask of the last word, and in the rest.
     #[doc(hidden)]
-    fn absorb_if_same(&mut self, other: &Self, mask: u64) -> bool;
+    fn absorb_if_same(&mut self, other: &Self, mask: u64, last: impl FnOnce() -> u32) -> bool;
 }
 
 macro_rules! coalesce {
-    ($record:ty, words = $words:literal, back_part = $back_part:literal) => {
+    ($record:ty, line = $line:ty, words = $words:literal, back_part = $back_part:literal) => {
         impl Coalesce for $record {
+            type Line = $line;
+
             const BACK_PART: u32 = $back_part;
 
             #[inline(always)]
@@ -146,6 +160,15 @@ macro_rules! coalesce {
             #[inline(always)]
             fn in_memory(&self) -> Self {
                 black_box(*self)
+            }
+
+            #[inline(always)]
+            fn at(self, tick: u32) -> Self {
+                Self {
+                    first: tick,
+                    last_or_fragment_id: tick,
+                    ..self
+                }
             }
 
             #[inline(always)]
@@ -189,35 +212,35 @@ macro_rules! coalesce {
 
             #[inline(always)]
             fn absorb(&mut self, other: &Self) -> bool {
-                // The first flags of TCP may differ; what is neither TCP nor ICMP has 0 there.
-                self.absorb_if_same(
-                    other,
-                    match other.key.ip_protocol {
-                        TCP => KEY_AND_NOTES,
-                        _ => KEY_AUX_AND_NOTES,
-                    },
-                )
+                let last = other.last_or_fragment_id;
+                self.absorb_if_same(other, mask_for(other.key.ip_protocol), || last)
             }
 
             #[inline(always)]
             fn absorb_in_any_order(&mut self, other: &Self) -> bool {
                 let (first, last) = (self.first, self.last_or_fragment_id);
-                let is_absorbed = self.absorb(other);
+                let mask = mask_for(other.key.ip_protocol);
+                let later = || later(last, other.last_or_fragment_id);
+                let is_absorbed = self.absorb_if_same(other, mask, later);
                 if is_absorbed {
                     self.first = earlier(first, other.first);
-                    self.last_or_fragment_id = later(last, other.last_or_fragment_id);
                 }
                 is_absorbed
             }
 
             #[inline(always)]
-            fn absorb_tcp_or_udp(&mut self, other: &Self) -> bool {
-                self.absorb_if_same(other, KEY_AND_NOTES)
+            fn absorb_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool {
+                self.absorb_if_same(other, KEY_AND_NOTES, last)
             }
 
             #[inline(always)]
-            fn absorb_if_same(&mut self, other: &Self, mask: u64) -> bool {
-                let (last, first_flags) = (other.last_or_fragment_id, self.aux);
+            fn absorb_if_same(
+                &mut self,
+                other: &Self,
+                mask: u64,
+                last: impl FnOnce() -> u32,
+            ) -> bool {
+                let first_flags = self.aux;
                 let words: &mut [u64; $words] = transmute_mut!(self);
                 let others: &[u64; $words] = transmute_ref!(other);
                 // Each word is read once and written once: in the program every instruction counts.
@@ -238,7 +261,7 @@ macro_rules! coalesce {
                 words[COUNTS_WORD] = sum.to_le();
                 words[$words - 1] = tail | others[$words - 1] & TCP_FLAGS;
                 self.octets += other.octets;
-                self.last_or_fragment_id = last;
+                self.last_or_fragment_id = last();
                 true
             }
         }
@@ -250,8 +273,18 @@ const COUNTS_WORD: usize = 1;
 /// The key starts at an offset of 24 bytes.
 const FIRST_KEY_WORD: usize = 3;
 
-coalesce!(RecordV4, words = 5, back_part = 1);
-coalesce!(RecordV6, words = 8, back_part = 2);
+coalesce!(RecordV4, line = LineV4, words = 5, back_part = 1);
+coalesce!(RecordV6, line = RecordV6, words = 8, back_part = 2);
+
+/// What has to be the same in the last word of two records of a flow. The first flags of TCP may differ; what
+/// is neither TCP nor ICMP has 0 there.
+#[inline(always)]
+const fn mask_for(ip_protocol: u8) -> u64 {
+    match ip_protocol {
+        TCP => KEY_AND_NOTES,
+        _ => KEY_AUX_AND_NOTES,
+    }
+}
 
 /// The later one of two ticks (see [`tick_after`](crate::record::tick_after)), without a branch: the
 /// verifier would follow both ways for each record of a row.

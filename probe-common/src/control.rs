@@ -3,11 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::{
-    coalesce::{Coalesce, PENDING, quick_place},
-    parse::ParseError,
-    wire_type,
-};
+use crate::{coalesce::PENDING, parse::ParseError, wire_type};
 
 /// Interfaces that one loaded object serves at most.
 pub const MAX_INTERFACES: u32 = 1024;
@@ -28,28 +24,34 @@ pub mod maps {
     pub const RECORDS: &str = "RECORDS";
     /// Array of maps like [`RECORDS`], of the same size: the rings from 1 on. Nothing is at 0.
     pub const FURTHER_RECORDS: &str = "FURTHER_RECORDS";
-    /// Array of [`super::Station`] in shared memory: for each [`super::area`] as many as
-    /// [`super::globals::COUNTERS_PER_AREA`] says, indexed by [`super::counters_index`].
+    /// Array of [`super::Station`] in shared memory: for each interface slot as many as
+    /// [`super::stations_per_slot`] says, indexed by [`super::station_index`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Array of [`crate::record::RecordV4`] in shared memory: open records. For each
-    /// [`super::area`] [`super::globals::FRONT_SLOTS`], and behind these for each a back.
-    pub const CACHE_V4: &str = "CACHE_V4";
+    /// Array of [`crate::coalesce::LineV4`] in shared memory: the open records of the fronts, for each
+    /// [`super::area`] [`super::globals::FRONT_SLOTS`].
+    pub const FRONT_V4: &str = "FRONT_V4";
     /// The same of [`crate::record::RecordV6`].
-    pub const CACHE_V6: &str = "CACHE_V6";
+    pub const FRONT_V6: &str = "FRONT_V6";
+    /// Array of [`crate::record::RecordV4`] in shared memory: the open records of the backs, for each
+    /// [`super::area`] [`super::globals::BACK_SLOTS`].
+    pub const BACK_V4: &str = "BACK_V4";
+    /// The same of [`crate::record::RecordV6`].
+    pub const BACK_V6: &str = "BACK_V6";
     /// Array of [`crate::coalesce::tags::Tags`] in shared memory: one for each
-    /// [`crate::coalesce::tags::WAYS`] entries of [`CACHE_V4`]. It says which of them hold packets, and
-    /// which do not hold those of a flow.
+    /// [`crate::coalesce::tags::WAYS`] entries of [`FRONT_V4`], and behind these of [`BACK_V4`]. It says
+    /// which of them hold packets, and which do not hold those of a flow.
     pub const TAGS_V4: &str = "TAGS_V4";
-    /// The same for [`CACHE_V6`].
+    /// The same of IPv6.
     pub const TAGS_V6: &str = "TAGS_V6";
-    /// Array of [`crate::coalesce::PendingV4`] in shared memory, one for each area of [`CACHE_V4`].
+    /// Array of [`crate::coalesce::PendingV4`] in shared memory, one for each [`super::area`].
     pub const PENDING_V4: &str = "PENDING_V4";
     /// The same of [`crate::coalesce::PendingV6`].
     pub const PENDING_V6: &str = "PENDING_V6";
-    /// Array of `u64` in shared memory: for each entry of [`CACHE_V4`] when it was opened, in
-    /// nanoseconds of the monotonic clock. Ticks are too coarse to tell who spoke first.
+    /// Array of `u64` in shared memory: for each entry of [`FRONT_V4`], and behind these of [`BACK_V4`],
+    /// when it was opened, in nanoseconds of the monotonic clock. Ticks are too coarse to tell who spoke
+    /// first.
     pub const OPENED_V4: &str = "OPENED_V4";
-    /// The same for [`CACHE_V6`].
+    /// The same of IPv6.
     pub const OPENED_V6: &str = "OPENED_V6";
     /// Array of one [`super::SlotTable`]. It holds one interface per entry, the first come. Like
     /// [`ACTIVE_BANK`] the section of a variable.
@@ -73,15 +75,13 @@ pub mod globals {
     /// `u32`: slots of its back, a power of two, or 0 for none; IPv6 has a
     /// [part](crate::coalesce::Coalesce::BACK_PART) of them.
     pub const BACK_SLOTS: &str = "BACK_SLOTS";
-    /// `u32`: position of the first back, behind all fronts.
+    /// `u32`: entries of all fronts, behind which the backs have their tags.
     pub const BACKS: &str = "BACKS";
     /// `u32`: bits of a CPU's number that say which ring it has: one less than the number of rings,
     /// a power of two.
     pub const RING_MASK: &str = "RING_MASK";
     /// `u32`: bytes in a ring at which its reader is woken.
     pub const WAKE_BYTES: &str = "WAKE_BYTES";
-    /// `u32`: [`super::counters_entries`] of the interface slots that there is room for.
-    pub const COUNTERS_PER_AREA: &str = "COUNTERS_PER_AREA";
 }
 
 /// Names of the programs in the object.
@@ -108,33 +108,45 @@ pub const fn area(cpu: u32, bank: u32) -> u32 {
     cpu * BANKS + bank
 }
 
-/// Position of the counters of one interface slot and direction ([`crate::record::INGRESS`] or
-/// [`crate::record::EGRESS`]) among those of an area in [`maps::COUNTERS`].
+/// Position of the counters of an area and direction ([`crate::record::INGRESS`] or
+/// [`crate::record::EGRESS`]) among those of an interface, which lie side by side.
 #[inline(always)]
-pub const fn counters_index(slot: u32, direction: u8) -> u32 {
-    slot * DIRECTIONS + direction as u32
+pub const fn station_index(area: u32, direction: u8) -> u32 {
+    area * DIRECTIONS + direction as u32
 }
 
-/// Entries that [`maps::COUNTERS`] needs in each area for so many interface slots.
-pub const fn counters_entries(slots: u32) -> u32 {
-    slots * DIRECTIONS
+/// Entries that [`maps::COUNTERS`] has for each interface slot, with so many CPUs.
+pub const fn stations_per_slot(cpus: u32) -> u32 {
+    station_index(area(cpus, 0), 0)
 }
 
-/// Entries of [`SlotTable`].
-pub const SLOT_ENTRIES: usize = 4 * MAX_INTERFACES as usize;
+/// Bytes that are left free in front of what each packet needs. Maps begin with pages, frames have pages
+/// of their own, and what is at the same place in all pages shares one set of a CPU's first cache, which is
+/// eight lines. So the start of a page, where the heads of frames are, is the worst place.
+const BYTES_OF_FRAME_HEADS: usize = 1536;
+
+/// Entries of [`maps::COUNTERS`] in front of those of the first interface slot.
+#[expect(clippy::cast_possible_truncation, reason = "it is 8")]
+pub const FIRST_STATION: u32 = (BYTES_OF_FRAME_HEADS / size_of::<Station>()) as u32;
+
+/// Entries of [`SlotTable`] in front of those that are used.
+const FIRST_SLOT: usize = BYTES_OF_FRAME_HEADS / size_of::<Slot>();
+
+/// Interfaces that have an entry of [`SlotTable`] for themselves, if their numbers are in a row.
+const SLOT_ENTRIES: usize = 4 * MAX_INTERFACES as usize;
 
 /// Interfaces by [`slot_index`].
-pub type SlotTable = [Slot; SLOT_ENTRIES];
+pub type SlotTable = [Slot; FIRST_SLOT + SLOT_ENTRIES];
 
 /// Position of an interface in a [`SlotTable`], shared by those whose low bits are equal.
 #[inline(always)]
 pub const fn slot_index(ifindex: u32) -> usize {
-    ifindex as usize % SLOT_ENTRIES
+    FIRST_SLOT + ifindex as usize % SLOT_ENTRIES
 }
 
-/// [`Slot::flags`]: packets with a VLAN tag are counted as `filtered` and left out of the flows. The
-/// highest bit, which is the sign of the whole word and the cheapest to ask for.
-pub const SLOT_IGNORE_VLANS: u16 = 1 << 15;
+/// In the place of a [`Slot`]: packets with a VLAN tag are counted as `filtered` and left out of the
+/// flows. The highest bit, which is the sign of the whole word and the cheapest to ask for.
+const IGNORES_VLANS: u32 = 1 << 31;
 
 /// What the programs need to know of an interface, in one word.
 #[derive(
@@ -144,17 +156,36 @@ pub const SLOT_IGNORE_VLANS: u16 = 1 << 15;
 pub struct Slot {
     /// The interface. 0, which no interface has, in an empty entry.
     pub ifindex: u32,
-    /// Position of its counters, see [`counters_index`].
-    pub slot: u16,
-    /// `SLOT_*` bits.
-    pub flags: u16,
+    /// [`Self::first_station`], and [`IGNORES_VLANS`].
+    place: u32,
 }
 
 impl Slot {
+    /// Of an interface whose counters begin at a position of [`maps::COUNTERS`].
+    pub const fn new(ifindex: u32, first_station: u32, ignores_vlans: bool) -> Self {
+        let flag = if ignores_vlans { IGNORES_VLANS } else { 0 };
+        Self {
+            ifindex,
+            place: first_station | flag,
+        }
+    }
+
     /// From its word in a [`SlotTable`].
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
         transmute!(word)
+    }
+
+    /// Position of its counters, see [`station_index`].
+    #[inline(always)]
+    pub const fn first_station(self) -> u32 {
+        self.place & !IGNORES_VLANS
+    }
+
+    /// Whether packets with a VLAN tag are left out.
+    #[inline(always)]
+    pub const fn ignores_vlans(self) -> bool {
+        self.place & IGNORES_VLANS != 0
     }
 }
 
@@ -198,56 +229,20 @@ pub struct Counters {
     pub further_segments: u64,
 }
 
-/// What an area has for an interface and direction.
+/// What an area has for an interface and direction. A multiple of a line of the CPU's cache, and what
+/// each packet needs is in the first one.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
 #[repr(C)]
 pub struct Station {
-    /// What happened to packets.
-    pub counters: Counters,
     /// A note of the programs for themselves: how many packets will have been seen when this is over,
     /// see [`Self::is_crowded`].
     pub crowded_until: u64,
-    /// Where the front of the area is, the same in all of its stations: found here with the counters, it
-    /// need not be computed for each packet.
-    pub front: Front,
-}
-
-/// Where the front of an area lies in [`maps::CACHE_V4`] and [`maps::CACHE_V6`].
-#[derive(
-    Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
-)]
-#[repr(C)]
-pub struct Front {
-    /// Position of its first slot; behind the end if there is none.
-    pub start: u32,
-    /// The number of its slots, which is a power of two, less one.
-    pub mask: u32,
-}
-
-impl Front {
-    /// That of an area, with [`globals::FRONT_SLOTS`].
-    #[inline(always)]
-    pub const fn of(area: u32, slots: u32) -> Self {
-        match slots {
-            0 => Self {
-                start: u32::MAX,
-                mask: 0,
-            },
-            slots => Self {
-                start: area * slots,
-                mask: slots - 1,
-            },
-        }
-    }
-
-    /// The position of a record.
-    #[inline(always)]
-    pub fn index(self, record: &impl Coalesce) -> u32 {
-        self.start
-            .wrapping_add(quick_place(record.quick_hash(), self.mask))
-    }
+    /// What happened to packets.
+    pub counters: Counters,
+    /// The rest of the last line.
+    pub rest: [u64; 4],
 }
 
 /// Packets for which a full [row](crate::coalesce::PENDING) tells: with fewer from one to the next,
@@ -278,8 +273,7 @@ impl Station {
 wire_type!(Tally, size = 16);
 wire_type!(Slot, size = 8);
 wire_type!(Counters, size = 152);
-wire_type!(Front, size = 8);
-wire_type!(Station, size = 168);
+wire_type!(Station, size = 192);
 
 impl Tally {
     /// Adds packets and bytes.
@@ -342,29 +336,38 @@ impl core::ops::AddAssign for Counters {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        BANKS, Counters, DIRECTIONS, Front, MAX_INTERFACES, PENDING, Station, area,
-        counters_entries, counters_index,
-    };
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::{BANKS, Counters, PENDING, Slot, Station, area, station_index, stations_per_slot};
+    use crate::record::{EGRESS, INGRESS};
 
     #[test]
-    fn every_bank_slot_and_direction_has_its_own_counters() {
-        let entries = counters_entries(MAX_INTERFACES);
-        let mut taken = [false; 4096];
-        assert_eq!((entries * BANKS) as usize, taken.len());
-        for bank in 0..BANKS {
-            for slot in 0..MAX_INTERFACES {
-                for direction in [0, 1] {
-                    let index = area(0, bank) * entries + counters_index(slot, direction);
-                    let index = index as usize;
-                    assert!(
-                        !core::mem::replace(&mut taken[index], true),
-                        "{index} is shared"
-                    );
-                }
-            }
+    fn every_cpu_bank_and_direction_has_its_own_counters() {
+        const CPUS: u32 = 3;
+        let indices: Vec<u32> = (0..CPUS)
+            .flat_map(|cpu| (0..BANKS).map(move |bank| area(cpu, bank)))
+            .flat_map(|area| [INGRESS, EGRESS].map(|direction| station_index(area, direction)))
+            .collect();
+        let all: Vec<u32> = (0..stations_per_slot(CPUS)).collect();
+        assert_eq!(indices, all);
+    }
+
+    #[test]
+    fn a_slot_is_a_place_and_a_flag() {
+        for ignores_vlans in [false, true] {
+            let slot = Slot::new(7, 0x1234_5678, ignores_vlans);
+            assert_eq!((slot.ifindex, slot.first_station()), (7, 0x1234_5678));
+            assert_eq!(slot.ignores_vlans(), ignores_vlans);
         }
-        assert_eq!(DIRECTIONS, 2);
+    }
+
+    #[test]
+    fn each_packet_needs_one_line_of_its_station() {
+        let hot =
+            core::mem::offset_of!(Station, counters) + core::mem::offset_of!(Counters, ring_full);
+        assert!(hot <= 64);
+        assert_eq!(size_of::<Station>() % 64, 0);
     }
 
     #[test]
@@ -383,14 +386,6 @@ mod tests {
         assert!(!see(row), "it was the first quick one");
         assert!(see(row) && see(row), "all miss it");
         assert!(!see(8 * row) && !see(8 * row));
-    }
-
-    #[test]
-    fn fronts_lie_one_behind_the_other() {
-        let starts = [0, 1, 2].map(|area| Front::of(area, 64).start);
-        assert_eq!(starts, [0, 64, 128]);
-        assert_eq!(Front::of(1, 64).mask, 63);
-        assert_eq!(Front::of(1, 0).start, u32::MAX, "there is none");
     }
 
     #[test]

@@ -154,8 +154,8 @@ macro_rules! record {
         impl IntoRecord for $key {
             type Record = $name;
             #[inline(always)]
-            fn into_record(self, head: RecordHead) -> $name {
-                transmute!($words(self, &head))
+            fn join_record(self, head: RecordHead, join: impl Fn(u64, u64) -> u64) -> $name {
+                transmute!($words(self, &head, join))
             }
         }
     };
@@ -180,7 +180,7 @@ fn tail_of_last_word(head: &RecordHead) -> u64 {
 }
 
 #[inline(always)]
-fn words_v4(key: EpHashV4, head: &RecordHead) -> [u64; 5] {
+fn words_v4(key: EpHashV4, head: &RecordHead, join: impl Fn(u64, u64) -> u64) -> [u64; 5] {
     let [src, dst] = [key.src_addr, key.dst_addr].map(|it| u64::from(u32::from_le_bytes(it)));
     let [src_port, dst_port] = ports(key.src_port, key.dst_port);
     let [octets, counts, times] = head_words(head);
@@ -188,14 +188,17 @@ fn words_v4(key: EpHashV4, head: &RecordHead) -> [u64; 5] {
         octets,
         counts,
         times,
-        src | src_port << 32 | dst << 48,
-        dst >> 16 | dst_port << 16 | u64::from(key.ip_protocol) << 32 | tail_of_last_word(head),
+        join(src | src_port << 32, dst << 48),
+        join(
+            dst >> 16 | dst_port << 16 | u64::from(key.ip_protocol) << 32,
+            tail_of_last_word(head),
+        ),
     ]
     .map(u64::to_le)
 }
 
 #[inline(always)]
-fn words_v6(key: EpHashV6, head: &RecordHead) -> [u64; 8] {
+fn words_v6(key: EpHashV6, head: &RecordHead, join: impl Fn(u64, u64) -> u64) -> [u64; 8] {
     let [src_low, src_high] = halves(key.src_addr);
     let [dst_low, dst_high] = halves(key.dst_addr);
     let [src_port, dst_port] = ports(key.src_port, key.dst_port);
@@ -207,9 +210,12 @@ fn words_v6(key: EpHashV6, head: &RecordHead) -> [u64; 8] {
         times,
         src_low,
         src_high,
-        src_port | dst_low << 16,
-        dst_low >> 48 | dst_high << 16,
-        dst_high >> 48 | dst_port << 16 | protocol | tail_of_last_word(head),
+        join(src_port, dst_low << 16),
+        join(dst_low >> 48, dst_high << 16),
+        join(
+            dst_high >> 48 | dst_port << 16 | protocol,
+            tail_of_last_word(head),
+        ),
     ]
     .map(u64::to_le)
 }
@@ -230,8 +236,17 @@ fn halves(addr: [u8; 16]) -> [u64; 2] {
 pub trait IntoRecord: Copy {
     /// The wire type.
     type Record: IntoBytes + Immutable;
+
     /// Puts head and key together.
-    fn into_record(self, head: RecordHead) -> Self::Record;
+    #[inline(always)]
+    fn into_record(self, head: RecordHead) -> Self::Record {
+        self.join_record(head, |part, other| part | other)
+    }
+
+    /// The same, with a function that ors the parts of those words that are not in one piece before. In
+    /// the programs that is one that the compiler does not look into: else it would put off to make words
+    /// of the parts, which need more registers than there are.
+    fn join_record(self, head: RecordHead, join: impl Fn(u64, u64) -> u64) -> Self::Record;
 }
 
 /// A record of either family that can be borrowed as such.

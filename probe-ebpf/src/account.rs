@@ -4,7 +4,7 @@
 //! parse errors.
 
 use probe_common::{
-    control::{Counters, SLOT_IGNORE_VLANS, Slot, Station, Tally, area, counters_index},
+    control::{Counters, Slot, Station, Tally, area, station_index},
     ephash::EpHash,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
@@ -21,10 +21,6 @@ use crate::{
 
 /// Accounts for one frame.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "only the lowest bit counts"
-)]
 pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let ifindex = frame.ifindex();
     let Some(slot) = maps::slot(ifindex) else {
@@ -32,8 +28,8 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         return;
     };
     let area = area(maps::cpu(), maps::active_bank());
-    let index = counters_index(u32::from(slot.slot), direction);
-    let Some(station) = maps::station(area, index) else {
+    let index = station_index(area, direction);
+    let Some(station) = maps::station(slot.first_station() + index) else {
         on_unclaimed(frame);
         return;
     };
@@ -43,21 +39,19 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         station.counters.filtered += whole;
         return;
     }
-    let head = RecordHead {
+    let seen = Seen {
         ifindex,
-        // The lowest bit is the bank.
-        notes: place(direction, area as u8),
-        ..RecordHead::default()
+        area,
+        direction,
     };
     // Paths of their own, in which no value comes from two sides: see `parse::plain`.
     if frame.segmentation().size == 0 {
-        let headers = SegmentHeaders::default();
         if let Some(observation) = frame.parse_plain_ipv4() {
-            on_packet(frame, area, station, head, headers, &observation);
+            on_plain(frame, seen, station, &observation);
             return;
         }
         if let Some(observation) = frame.parse_plain_ipv6() {
-            on_packet(frame, area, station, head, headers, &observation);
+            on_plain(frame, seen, station, &observation);
             return;
         }
     }
@@ -65,11 +59,11 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let headers = frame.segment_headers();
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
-            let record = on_observation(frame, &mut station.counters, head, headers, &observation);
+            let record = on_observation(frame, seen, &mut station.counters, headers, &observation);
             cache::put::<EpHash<4>>(area, &record);
         }
         Ok(Packet::V6(observation)) => {
-            let record = on_observation(frame, &mut station.counters, head, headers, &observation);
+            let record = on_observation(frame, seen, &mut station.counters, headers, &observation);
             cache::put::<EpHash<16>>(area, &record);
         }
         Err(error) => on_parse_error(frame, &mut station.counters, error),
@@ -78,75 +72,107 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
 
 #[inline(always)]
 fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
-    slot.flags & SLOT_IGNORE_VLANS != 0
-        && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
+    slot.ignores_vlans() && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
 }
 
-/// Counts a packet and records it.
-#[inline(always)]
-fn on_packet<F: Frame, const N: usize>(
-    frame: &F,
+/// Where a frame was seen.
+#[derive(Clone, Copy)]
+struct Seen {
+    ifindex: u32,
     area: u32,
+    direction: u8,
+}
+
+/// Counts a plain packet and records it.
+#[inline(always)]
+fn on_plain<F: Frame, const N: usize>(
+    frame: &F,
+    seen: Seen,
     station: &mut Station,
-    head: RecordHead,
-    headers: SegmentHeaders,
     observation: &Observation<EpHash<N>>,
 ) where
     EpHash<N>: Cached,
 {
-    let record = on_observation(frame, &mut station.counters, head, headers, observation);
-    cache::put_plain::<EpHash<N>>(area, &record, station);
+    let ip = Tally {
+        packets: 1,
+        bytes: observation.octets.into(),
+    };
+    // Without the time: until it is known where the record goes, it would only be in the way.
+    let record = record_of(seen, ip, observation, 0, maps::join);
+    let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
+    count(&mut station.counters, ip, frame_octets, observation.notes);
+    cache::put_plain::<EpHash<N>>(seen.area, record, station);
 }
 
 /// Counts a packet and makes its record.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a frame has fewer than 2^32 segments"
-)]
 fn on_observation<F: Frame, const N: usize>(
     frame: &F,
+    seen: Seen,
     counters: &mut Counters,
-    head: RecordHead,
     headers: SegmentHeaders,
     observation: &Observation<EpHash<N>>,
 ) -> <EpHash<N> as IntoRecord>::Record
 where
     EpHash<N>: IntoRecord,
 {
-    let wire = OnWire::of(frame, headers, observation);
+    let OnWire { ip, frame_octets } = OnWire::of(frame, headers, observation);
+    let or = |part, other| part | other;
     let tick = maps::tick();
-    counters.see(wire.packets, wire.frame_octets);
+    count(counters, ip, frame_octets, observation.notes);
+    record_of(seen, ip, observation, tick, or)
+}
+
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a frame has fewer than 2^32 segments, and of the area only the lowest bit counts: the bank"
+)]
+fn record_of<const N: usize>(
+    seen: Seen,
+    ip: Tally,
+    observation: &Observation<EpHash<N>>,
+    tick: u32,
+    join: impl Fn(u64, u64) -> u64,
+) -> <EpHash<N> as IntoRecord>::Record
+where
+    EpHash<N>: IntoRecord,
+{
     let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
-    let record = observation.key.into_record(RecordHead {
-        octets: wire.octets,
-        packets: wire.packets as u32,
+    let head = RecordHead {
+        octets: ip.bytes,
+        packets: ip.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes | head.notes,
+        notes: observation.notes | place(seen.direction, seen.area as u8),
         first: tick,
         last_or_fragment_id: if is_fragment {
             observation.fragment_id
         } else {
             tick
         },
-        ifindex: head.ifindex,
-    });
-    counters.recorded.add(wire.packets, wire.octets);
-    if observation.notes & NOTE_LATER_FRAGMENT != 0 {
-        counters.later_fragments += wire.packets;
+        ifindex: seen.ifindex,
+    };
+    observation.key.join_record(head, join)
+}
+
+/// Counts what is recorded.
+#[inline(always)]
+fn count(counters: &mut Counters, ip: Tally, frame_octets: u64, notes: u8) {
+    counters.see(ip.packets, frame_octets);
+    counters.recorded += ip;
+    if notes & NOTE_LATER_FRAGMENT != 0 {
+        counters.later_fragments += ip.packets;
     }
-    if observation.notes & NOTE_SHORT_TRANSPORT != 0 {
-        counters.short_transports += wire.packets;
+    if notes & NOTE_SHORT_TRANSPORT != 0 {
+        counters.short_transports += ip.packets;
     }
-    record
 }
 
 /// What a packet is on the wire: itself, or the segments of a super-packet.
 struct OnWire {
-    packets: u64,
-    /// IP octets.
-    octets: u64,
+    /// Bytes are IP octets.
+    ip: Tally,
     /// Octets with the link headers.
     frame_octets: u64,
 }
@@ -158,11 +184,11 @@ impl OnWire {
         let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
         let Segmentation { size, segments } = frame.segmentation();
         if size == 0 {
-            return Self {
+            let ip = Tally {
                 packets: 1,
-                octets,
-                frame_octets,
+                bytes: octets,
             };
+            return Self { ip, frame_octets };
         }
         // None where the kernel points at MPLS or PPPoE: then those that the parser has found.
         let header_octets = match headers.octets {
@@ -182,8 +208,10 @@ impl OnWire {
         // Each segment but the first repeats the headers that the super-packet has once.
         let octets = octets + (packets - 1) * header_octets;
         Self {
-            packets,
-            octets,
+            ip: Tally {
+                packets,
+                bytes: octets,
+            },
             frame_octets: octets + packets * link_octets,
         }
     }

@@ -3,10 +3,10 @@
 
 use probe_common::{
     coalesce::{
-        Coalesce, PENDING, Pending, quick_tag,
+        Coalesce, PENDING, Pending, quick_place, quick_tag,
         tags::{Found, Tags, WAYS, tag},
     },
-    control::{Front, Station, area, counters_index},
+    control::{Station, area, station_index},
     record::RecordHead,
 };
 
@@ -15,9 +15,9 @@ use crate::maps::{self, Cached};
 /// [`put`] of a TCP or UDP packet, where each instruction counts: adds it to the record of its flow in
 /// the front, or else to the row, unless there is more to think of.
 #[inline(always)]
-pub(crate) fn put_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) {
-    if !add_plain::<K>(area, record, station) {
-        put::<K>(area, &record.in_memory());
+pub(crate) fn put_plain<K: Cached>(area: u32, record: K::Record, station: &Station) {
+    if !add_plain::<K>(area, &record, station) {
+        put::<K>(area, &record.at(maps::tick()).in_memory());
     }
 }
 
@@ -41,15 +41,12 @@ pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
 /// Says whether the record was added.
 #[inline(always)]
 fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
-    if !record.is_coalescible() {
-        return false;
-    }
-    let home = station.front.index(record);
+    let home = home::<K>(area, record);
     if !station.is_crowded() {
-        let Some(entry) = K::entry(home) else {
+        let Some(entry) = K::in_front(home) else {
             return false;
         };
-        if entry.absorb_tcp_or_udp(record) {
+        if entry.absorb_tcp_or_udp(record, maps::tick) {
             return true;
         }
     }
@@ -59,8 +56,9 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
         };
         let tags = Tags(*tags);
         if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
-            let entry = K::entry(home / WAYS * WAYS + way);
-            if entry.is_some_and(|entry| entry.absorb_tcp_or_udp(record)) {
+            if let Some(entry) = K::in_front(home / WAYS * WAYS + way)
+                && entry.absorb_tcp_or_udp(record, maps::tick)
+            {
                 if let Some(row) = K::pending(area) {
                     row.looks().on_found();
                 }
@@ -80,7 +78,7 @@ fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> boo
     if row.is_almost_full() || record.must_follow() {
         return false;
     }
-    row.append(record);
+    row.append(&record.at(maps::tick()));
     true
 }
 
@@ -100,24 +98,23 @@ fn looks_are_in_vain<K: Cached>(area: u32) -> bool {
 /// a multiple of 32.
 #[inline(never)]
 fn put_in_place<K: Cached>(area: u32, row: &mut K::Pending) -> bool {
-    let front_slots = maps::front_slots();
     let record = &*row.next();
-    if front_slots == 0 || !record.is_coalescible() {
+    if maps::front_slots() == 0 || !record.is_coalescible() {
         push::<K>(record);
         return false;
     }
-    let home = Front::of(area, front_slots).index(record);
-    if K::entry(home).is_some_and(|entry| entry.absorb(record)) {
+    let home = home::<K>(area, record);
+    if K::in_front(home).is_some_and(|entry| entry.absorb(record)) {
         return false;
     }
     let index = place_in_front::<K>(home, record);
     if maps::back_slots() == 0 {
-        take_in::<K>(index, record);
+        take_in::<K>(K::in_front(index), index, record);
         set_tag::<K>(index, record);
         return false;
     }
     if record.is_told_by_order() {
-        take_in::<K>(claim_place::<K>(area, record.hash()), record);
+        take_in_back::<K>(claim_place::<K>(area, record.hash()), record);
         return false;
     }
     put_in_front::<K>(index, row)
@@ -131,7 +128,7 @@ fn put_in_front<K: Cached>(index: u32, row: &mut K::Pending) -> bool {
     let record = row.next();
     let takes_the_place = is_last || record.must_follow();
     if takes_the_place || !is_other::<K>(index, record) {
-        let Some(entry) = K::entry(index) else {
+        let Some(entry) = K::in_front(index) else {
             push::<K>(record);
             return false;
         };
@@ -150,6 +147,13 @@ fn put_in_front<K: Cached>(index: u32, row: &mut K::Pending) -> bool {
     }
     row.append_next();
     is_last
+}
+
+/// The position of a record's home in the fronts.
+#[inline(always)]
+fn home<K: Cached>(area: u32, record: &K::Record) -> u32 {
+    let slots = maps::front_slots();
+    area * slots + quick_place(record.quick_hash(), slots)
 }
 
 /// The place of a record in its set of the front, by the tags there and its home.
@@ -185,7 +189,7 @@ pub(crate) fn take_in_row<K: Cached>(area: u32) {
         *place = record.hash();
     }
     for hash in &*places {
-        K::touch_tags(set_of::<K>(area, *hash));
+        K::touch_tags(tags_of_back(set_of::<K>(area, *hash)));
     }
     for place in &mut *places {
         *place = claim_place::<K>(area, *place);
@@ -194,7 +198,7 @@ pub(crate) fn take_in_row<K: Cached>(area: u32) {
         K::touch(*place);
     }
     for (record, place) in records.iter().zip(&*places) {
-        take_in::<K>(*place, record);
+        take_in_back::<K>(*place, record);
     }
     if let Some(station) = station_of(K::head(&records[PENDING - 1])) {
         row.looks().on_full_row(station.is_crowded());
@@ -202,19 +206,25 @@ pub(crate) fn take_in_row<K: Cached>(area: u32) {
     }
 }
 
-/// Position in the back of the set for a [hash](Coalesce::hash).
+/// Number of the set for a [hash](Coalesce::hash) in the backs.
 #[inline(always)]
 fn set_of<K: Cached>(area: u32, hash: u32) -> u32 {
     let sets = maps::back_slots() / K::Record::BACK_PART / WAYS;
-    maps::backs() / WAYS + area * sets + (hash & sets.wrapping_sub(1))
+    area * sets + (hash & sets.wrapping_sub(1))
 }
 
-/// Position of a place in the back for a record with this hash, which must be taken in there before any
+/// Position of the tags of a set of the backs, behind those of the fronts.
+#[inline(always)]
+fn tags_of_back(set: u32) -> u32 {
+    maps::backs() / WAYS + set
+}
+
+/// Position in the backs of a place for a record with this hash, which must be taken in there before any
 /// other that claims one later. Behind the end if there is none.
 #[inline(always)]
 fn claim_place<K: Cached>(area: u32, hash: u32) -> u32 {
     let set = set_of::<K>(area, hash);
-    let Some(word) = K::tags(set) else {
+    let Some(word) = K::tags(tags_of_back(set)) else {
         return u32::MAX;
     };
     let tags = Tags(*word);
@@ -225,10 +235,16 @@ fn claim_place<K: Cached>(area: u32, hash: u32) -> u32 {
     set * WAYS + place.way
 }
 
+/// [`take_in`] for a place in the backs.
+#[inline(always)]
+fn take_in_back<K: Cached>(place: u32, record: &K::Record) {
+    take_in::<K>(K::in_back(place), maps::backs().wrapping_add(place), record);
+}
+
 /// Adds a record to the open one in its place, or opens it there instead of another, which leaves.
 #[inline(always)]
-fn take_in<K: Cached>(index: u32, record: &K::Record) {
-    let Some(entry) = K::entry(index) else {
+fn take_in<K: Cached>(entry: Option<&mut K::Record>, index: u32, record: &K::Record) {
+    let Some(entry) = entry else {
         push::<K>(record);
         return;
     };
@@ -284,6 +300,6 @@ fn on_ring_full(lost: RecordHead) {
 #[inline(always)]
 fn station_of(record: RecordHead) -> Option<&'static mut Station> {
     let slot = maps::slot(record.ifindex)?;
-    let index = counters_index(u32::from(slot.slot), record.direction());
-    maps::station(area(maps::cpu(), record.bank().into()), index)
+    let area = area(maps::cpu(), record.bank().into());
+    maps::station(slot.first_station() + station_index(area, record.direction()))
 }

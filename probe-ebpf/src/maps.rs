@@ -12,15 +12,13 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use probe_common::{
-    coalesce::{Coalesce, Pending, PendingV4, PendingV6},
-    control::{
-        BANKS, MAX_INTERFACES, SLOT_ENTRIES, Slot, Station, Tally, counters_entries, slot_index,
-    },
+    coalesce::{Coalesce, LineV4, Pending, PendingV4, PendingV6},
+    control::{MAX_INTERFACES, Slot, SlotTable, Station, Tally, slot_index},
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of *RECORDS, COUNTERS, CACHE_*, PENDING_*, TAGS_* and OPENED_* are set by the agent
+// The sizes of *RECORDS, COUNTERS, FRONT_*, BACK_*, PENDING_*, TAGS_* and OPENED_* are set by the agent
 // before they are made.
 
 /// A ring of records of either family; its size is that of the smallest one.
@@ -33,14 +31,19 @@ static RECORDS: Ring = Ring::new();
 static FURTHER_RECORDS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 #[map]
-static COUNTERS: Array<Station> =
-    Array::with_max_entries(BANKS * counters_entries(MAX_INTERFACES), BPF_F_MMAPABLE);
+static COUNTERS: Array<Station> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static CACHE_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static FRONT_V4: Array<LineV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static CACHE_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static FRONT_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static BACK_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+static BACK_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static PENDING_V4: Array<PendingV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -112,11 +115,6 @@ constant!(
     wake_bytes,
     WAKE_BYTES
 );
-constant!(
-    /// [`probe_common::control::globals::COUNTERS_PER_AREA`].
-    counters_per_area,
-    COUNTERS_PER_AREA
-);
 
 /// A zero of which the verifier knows nothing, since it lies in writable memory.
 static UNKNOWN_ZERO: AtomicU64 = AtomicU64::new(0);
@@ -140,6 +138,27 @@ pub(crate) fn tick() -> u32 {
     jiffies as u32
 }
 
+/// Ors two parts of a word, in a way that the compiler does not look into. See
+/// [`IntoRecord::join_record`].
+#[inline(always)]
+pub(crate) fn join(mut part: u64, other: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: the instruction does nothing but that.
+    unsafe {
+        core::arch::asm!(
+            "{part} |= {other}",
+            part = inout(reg) part,
+            other = in(reg) other,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        part |= other;
+    }
+    part
+}
+
 /// The monotonic clock, in nanoseconds: some 35 ns to read.
 #[inline(always)]
 pub(crate) fn now_ns() -> u64 {
@@ -160,7 +179,8 @@ pub(crate) fn slot(ifindex: u32) -> Option<Slot> {
     // SAFETY: the section is a map of its own, with this as its only value; the loader finds it by
     // the section's name. Whatever the agent writes into it is a `SlotTable`.
     #[unsafe(link_section = ".bss.slots")]
-    static SLOTS: [AtomicU64; SLOT_ENTRIES] = [const { AtomicU64::new(0) }; SLOT_ENTRIES];
+    static SLOTS: [AtomicU64; SLOTS_LEN] = [const { AtomicU64::new(0) }; SLOTS_LEN];
+    const SLOTS_LEN: usize = size_of::<SlotTable>() / size_of::<Slot>();
     // SAFETY: the pointer is that of a static. The agent writes an interface's slot before it
     // attaches a program to it, and clears it after the program is gone; what is read meanwhile for
     // another interface is not its ifindex. Volatile: see `active_bank`.
@@ -190,11 +210,11 @@ pub(crate) fn active_bank() -> u32 {
     bank as u32
 }
 
-/// What an area of this CPU has at a position of [`probe_common::control::counters_index`]. The caller
-/// lets go of it before it asks again.
+/// The counters at a position, which are of an area of this CPU. The caller lets go of them before it
+/// asks again.
 #[inline(always)]
-pub(crate) fn station(area: u32, index: u32) -> Option<&'static mut Station> {
-    let station = COUNTERS.get_ptr_mut(area * counters_per_area() + index)?;
+pub(crate) fn station(index: u32) -> Option<&'static mut Station> {
+    let station = COUNTERS.get_ptr_mut(index)?;
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for a
     // `Station` until the program ends, and no other reference to it is in use. The value belongs to
     // this CPU, and a run is not interrupted by another run on it: all hooks run with bottom halves
@@ -219,13 +239,16 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
     /// All but the key of a record.
     fn head(record: &Self::Record) -> RecordHead;
 
-    /// The entry at a position of the cache. The caller lets go of it before it asks again.
-    fn entry(index: u32) -> Option<&'static mut Self::Record>;
+    /// The entry at a position of the fronts. The caller lets go of it before it asks again.
+    fn in_front(index: u32) -> Option<&'static mut Self::Record>;
+
+    /// The same of the backs.
+    fn in_back(index: u32) -> Option<&'static mut Self::Record>;
 
     /// The row of an area. The caller lets go of it before it asks again.
     fn pending(area: u32) -> Option<&'static mut Self::Pending>;
 
-    /// Reads both ends of the entry at a position, so that its memory, which may be two lines of the
+    /// Reads both ends of the entry at a position of the backs, so that its memory, which may be two lines of the
     /// CPU's cache, is on its way to the CPU.
     fn touch(index: u32);
 
@@ -244,7 +267,7 @@ pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
 
 macro_rules! cached {
     (
-        $key:ty, $row:ty, $entries:ident, $pending:ident, $tags:ident, $opened:ident, $take_in_row:ident
+        $key:ty, $row:ty, $front:ident, $back:ident, $pending:ident, $tags:ident, $opened:ident, $take_in_row:ident
     ) => {
         /// Global, since it is long and full of loops: the verifier walks through a global function
         /// once, whatever the number that it is handed, and through others at each call. The kernel
@@ -266,24 +289,32 @@ macro_rules! cached {
             }
 
             #[inline(always)]
-            fn entry(index: u32) -> Option<&'static mut Self::Record> {
-                let entry = $entries.get_ptr_mut(index)?;
+            fn in_front(index: u32) -> Option<&'static mut Self::Record> {
+                // Entries begin with their records.
+                let record = $front.get_ptr_mut(index)?.cast();
                 // SAFETY: as in `station`: the area belongs to this CPU, and the agent reads and
                 // writes only the areas of a bank that no program uses any more.
-                Some(unsafe { &mut *entry })
+                Some(unsafe { &mut *record })
+            }
+
+            #[inline(always)]
+            fn in_back(index: u32) -> Option<&'static mut Self::Record> {
+                let record = $back.get_ptr_mut(index)?;
+                // SAFETY: as in `in_front`.
+                Some(unsafe { &mut *record })
             }
 
             #[inline(always)]
             fn pending(area: u32) -> Option<&'static mut Self::Pending> {
                 let row = $pending.get_ptr_mut(area)?;
-                // SAFETY: as in `entry`.
+                // SAFETY: as in `in_front`.
                 Some(unsafe { &mut *row })
             }
 
             #[inline(always)]
             fn touch(index: u32) {
-                if let Some(entry) = $entries.get_ptr(index) {
-                    // SAFETY: as in `entry`. Volatile, since nobody needs what is read.
+                if let Some(entry) = $back.get_ptr(index) {
+                    // SAFETY: as in `in_front`. Volatile, since nobody needs what is read.
                     unsafe {
                         (&raw const (*entry).octets).read_volatile();
                         (&raw const (*entry).notes).read_volatile();
@@ -302,14 +333,14 @@ macro_rules! cached {
             #[inline(always)]
             fn tags(word: u32) -> Option<&'static mut u64> {
                 let word = $tags.get_ptr_mut(word)?;
-                // SAFETY: as in `entry`.
+                // SAFETY: as in `in_front`.
                 Some(unsafe { &mut *word })
             }
 
             #[inline(always)]
             fn opened(index: u32) -> Option<&'static mut u64> {
                 let time = $opened.get_ptr_mut(index)?;
-                // SAFETY: as in `entry`.
+                // SAFETY: as in `in_front`.
                 Some(unsafe { &mut *time })
             }
 
@@ -324,7 +355,8 @@ macro_rules! cached {
 cached!(
     EpHashV4,
     PendingV4,
-    CACHE_V4,
+    FRONT_V4,
+    BACK_V4,
     PENDING_V4,
     TAGS_V4,
     OPENED_V4,
@@ -333,7 +365,8 @@ cached!(
 cached!(
     EpHashV6,
     PendingV6,
-    CACHE_V6,
+    FRONT_V6,
+    BACK_V6,
     PENDING_V6,
     TAGS_V6,
     OPENED_V6,

@@ -51,7 +51,7 @@ pub const KEYS: &[Key] = &[
     key("capture.ring_buffer", "size, a power of two, 64KiB to 1GiB", "16MiB",
         "Buffers between kernel and agent, for all interfaces. It is divided among as many rings as there are CPUs, rounded up to a power of two and at most 32, but none is smaller than 4 MiB: CPUs have one in common instead. When the ring of a CPU is full, packets are counted as the loss `ring_full`."),
     key("capture.cache_slots", "`auto`, or a number per CPU: 0 or a power of two up to 1048576", "auto",
-        "Flows that each CPU adds up in the kernel, so that their packets do not cost a record each; twice, and for both IP versions: 240 bytes a slot. Fewer than 64 are 64. More than 4096 have a front of 4096 besides, and are for IPv4; IPv6 has half of them: 168 bytes a slot. `auto` takes 1024 to 131072, at most 50 MiB altogether on up to 200 CPUs. 0 makes a record of each packet."),
+        "Flows that each CPU adds up in the kernel, so that their packets do not cost a record each; twice, and for both IP versions: 288 bytes a slot. Fewer than 64 are 64. More than 8192 have a front of 8192 besides, and are for IPv4; IPv6 has half of them: 168 bytes a slot. `auto` takes 1024 to 131072, at most 50 MiB altogether on up to 160 CPUs. 0 makes a record of each packet."),
     key("capture.flush_interval", "duration, whole seconds, 1s to 1m", "5s",
         "How often what was added up is handed to the flows while nobody asks. Live queries, status and metrics see to it themselves, so what they show is always fresh; longer intervals make fewer records of the same packets."),
     key("capture.port_aggregation", "boolean", "true",

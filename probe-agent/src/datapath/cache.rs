@@ -4,7 +4,7 @@
 use std::{ops::Range, sync::atomic::Ordering};
 
 use probe_common::{
-    coalesce::{Coalesce as _, Pending, PendingV4, PendingV6, tags::WAYS},
+    coalesce::{Coalesce, Entry, Pending, PendingV4, PendingV6, tags::WAYS},
     control::{BANKS, area, maps},
     record::{AsRecord, Record},
 };
@@ -39,23 +39,25 @@ impl CacheReader {
         Ok(Some(Self {
             v4: Family::new(
                 object,
-                [
-                    maps::CACHE_V4,
-                    maps::PENDING_V4,
-                    maps::OPENED_V4,
-                    maps::TAGS_V4,
-                ],
                 parts,
+                &FamilyMaps {
+                    front: maps::FRONT_V4,
+                    back: maps::BACK_V4,
+                    pending: maps::PENDING_V4,
+                    opened: maps::OPENED_V4,
+                    tags: maps::TAGS_V4,
+                },
             )?,
             v6: Family::new(
                 object,
-                [
-                    maps::CACHE_V6,
-                    maps::PENDING_V6,
-                    maps::OPENED_V6,
-                    maps::TAGS_V6,
-                ],
                 parts,
+                &FamilyMaps {
+                    front: maps::FRONT_V6,
+                    back: maps::BACK_V6,
+                    pending: maps::PENDING_V6,
+                    opened: maps::OPENED_V6,
+                    tags: maps::TAGS_V6,
+                },
             )?,
         }))
     }
@@ -77,43 +79,47 @@ impl CacheReader {
     }
 }
 
+/// Names of the maps of one IP version.
+struct FamilyMaps {
+    front: &'static str,
+    back: &'static str,
+    pending: &'static str,
+    opened: &'static str,
+    tags: &'static str,
+}
+
+type Line<P> = <<P as Pending>::Record as Coalesce>::Line;
+
 /// The cache of one IP version.
 #[derive(Debug)]
 struct Family<P: Pending> {
     parts: CacheParts,
-    records: SharedArray<P::Record>,
+    fronts: SharedArray<Line<P>>,
+    backs: SharedArray<P::Record>,
     pending: Entries<P>,
     opened: SharedArray<u64>,
     /// Which entries hold records.
     tags: Entries<u64>,
-    /// Records in any order, up to a batch of them.
-    batch: Vec<P::Record>,
-    /// Those that go by the order, with the moment that each was opened.
-    ordered: Vec<(u64, P::Record)>,
+    taken: Taken<P::Record>,
 }
 
 impl<P> Family<P>
 where
-    P: Pending<Record: AsRecord + FromBytes + IntoBytes + Immutable>
-        + FromBytes
-        + IntoBytes
-        + Immutable,
+    P: Pending + FromBytes + IntoBytes + Immutable,
+    P::Record: Entry<Record = P::Record> + AsRecord + FromBytes + IntoBytes + Immutable,
+    Line<P>: FromBytes + IntoBytes + Immutable,
 {
-    fn new(
-        object: &Object,
-        [records, pending, opened, tags]: [&'static str; 4],
-        parts: CacheParts,
-    ) -> Result<Self, DatapathError> {
-        let tags = SharedArray::<u64>::new(object, tags)?;
-        let pending = SharedArray::<P>::new(object, pending)?;
+    fn new(object: &Object, parts: CacheParts, maps: &FamilyMaps) -> Result<Self, DatapathError> {
+        let tags = SharedArray::<u64>::new(object, maps.tags)?;
+        let pending = SharedArray::<P>::new(object, maps.pending)?;
         Ok(Self {
             parts,
-            records: SharedArray::new(object, records)?,
+            fronts: SharedArray::new(object, maps.front)?,
+            backs: SharedArray::new(object, maps.back)?,
             pending: pending.map(0..pending.len())?,
-            opened: SharedArray::new(object, opened)?,
+            opened: SharedArray::new(object, maps.opened)?,
             tags: tags.map(0..tags.len())?,
-            batch: Vec::with_capacity(BATCH),
-            ordered: Vec::new(),
+            taken: Taken::new(),
         })
     }
 
@@ -123,11 +129,9 @@ where
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
-        let areas = self.records.len() / self.parts.slots::<P::Record>() as usize;
-        let cpus = areas / BANKS as usize;
         let front = self.parts.front() as usize;
         let back = self.parts.back::<P::Record>() as usize;
-        let backs = areas * front;
+        let cpus = self.fronts.len() / front / BANKS as usize;
         let mut records = 0;
         let mut result = Ok(());
         for cpu in (0..).take(cpus) {
@@ -138,42 +142,110 @@ where
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             };
-            result = self.take_slots(of_area(area, backs, back), &mut on_batch);
-            if result.is_ok() {
-                self.take_row(area);
-                result = self.take_slots(of_area(area, 0, front), &mut on_batch);
-            }
+            result = self.take_area(
+                [of_area(area, front), of_area(area, back)],
+                area,
+                &mut on_batch,
+            );
             if result.is_err() {
                 break;
             }
         }
-        self.ordered.sort_by_key(|(opened, _)| *opened);
-        records += self.ordered.len();
-        hand_over(
-            self.ordered.iter().map(|(_, record)| record.as_record()),
-            handle,
-        );
-        self.ordered.clear();
-        self.ordered.shrink_to(KEPT_RECORDS);
+        let ordered = &mut self.taken.ordered;
+        ordered.sort_by_key(|(opened, _)| *opened);
+        records += ordered.len();
+        hand_over(ordered.iter().map(|(_, record)| record.as_record()), handle);
+        ordered.clear();
+        ordered.shrink_to(KEPT_RECORDS);
         result.map(|()| records)
     }
 
-    /// Takes what waits in the row of an area into the batch.
-    fn take_row(&mut self, area: usize) {
+    /// Takes the records of the back, of the row and of the front of an area.
+    fn take_area(
+        &mut self,
+        [front, back]: [Range<usize>; 2],
+        area: usize,
+        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
+    ) -> Result<(), DatapathError> {
+        let Self {
+            tags,
+            opened,
+            taken,
+            ..
+        } = self;
+        let mut part = Part {
+            tags,
+            opened,
+            taken,
+            on_batch,
+        };
+        part.take(&self.backs, back, self.fronts.len())?;
         if let Some(pending) = self.pending.load(area) {
-            self.batch.extend_from_slice(pending.waiting());
+            part.taken.batch.extend_from_slice(pending.waiting());
             self.pending.clear(area);
+        }
+        part.take(&self.fronts, front, 0)
+    }
+}
+
+/// The slots of an area where each has so many.
+const fn of_area(area: usize, slots: usize) -> Range<usize> {
+    area * slots..(area + 1) * slots
+}
+
+/// Records that were taken out and not yet handed over.
+#[derive(Debug)]
+struct Taken<R> {
+    /// In any order, up to a batch of them.
+    batch: Vec<R>,
+    /// Those that go by the order, with the moment that each was opened.
+    ordered: Vec<(u64, R)>,
+}
+
+impl<R: Coalesce> Taken<R> {
+    fn new() -> Self {
+        Self {
+            batch: Vec::with_capacity(BATCH),
+            ordered: Vec::new(),
         }
     }
 
-    /// Takes the records of one part of an area.
-    fn take_slots(
+    fn take(&mut self, record: R, opened: impl FnOnce() -> u64) {
+        if record.is_vacant() {
+            return;
+        }
+        if record.is_told_by_order() {
+            self.ordered.push((opened(), record));
+        } else {
+            self.batch.push(record);
+        }
+    }
+}
+
+/// Takes records out of fronts or backs.
+struct Part<'a, R> {
+    tags: &'a Entries<u64>,
+    opened: &'a SharedArray<u64>,
+    taken: &'a mut Taken<R>,
+    on_batch: &'a mut dyn FnMut(&mut Vec<R>),
+}
+
+impl<R: Coalesce> Part<'_, R> {
+    /// Takes the records of some of the entries, the first of which has its tags and moments at a
+    /// position.
+    fn take<E>(
         &mut self,
+        entries: &SharedArray<E>,
         slots: Range<usize>,
-        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
-    ) -> Result<(), DatapathError> {
-        let mut mapped: Option<Mapped<P::Record>> = None;
-        for first in slots.clone().step_by(WAYS as usize) {
+        first_position: usize,
+    ) -> Result<(), DatapathError>
+    where
+        E: Entry<Record = R> + FromBytes + IntoBytes + Immutable,
+    {
+        let mut mapped: Option<(Entries<E>, Entries<u64>)> = None;
+        let start = first_position + slots.start;
+        let positions = start..first_position + slots.end;
+        for first in positions.clone().step_by(WAYS as usize) {
             let Some([tags]) = self.tags.words(first / WAYS as usize) else {
                 break;
             };
@@ -181,55 +253,30 @@ where
             if octets == [0; _] {
                 continue;
             }
-            let mapped = match &mapped {
+            let (entries, opened) = match &mapped {
                 Some(mapped) => mapped,
-                None => mapped.insert(self.map(slots.clone())?),
+                None => mapped.insert((
+                    entries.map(slots.clone())?,
+                    self.opened.map(positions.clone())?,
+                )),
             };
             tags.store(0, Ordering::Relaxed);
-            for (slot, tag) in (first - slots.start..).zip(octets) {
-                if tag != 0 {
-                    self.take(mapped, slot);
+            for (slot, tag) in (first - start..).zip(octets) {
+                if tag != 0
+                    && let Some(entry) = entries.load(slot)
+                {
+                    entries.clear(slot);
+                    let moment = || opened.load(slot).unwrap_or_default();
+                    self.taken.take(entry.record(), moment);
                 }
             }
-            if self.batch.len() >= BATCH {
-                on_batch(&mut self.batch);
+            if self.taken.batch.len() >= BATCH {
+                (self.on_batch)(&mut self.taken.batch);
             }
         }
-        on_batch(&mut self.batch);
+        (self.on_batch)(&mut self.taken.batch);
         Ok(())
     }
-
-    fn map(&self, slots: Range<usize>) -> Result<Mapped<P::Record>, DatapathError> {
-        Ok(Mapped {
-            records: self.records.map(slots.clone())?,
-            opened: self.opened.map(slots)?,
-        })
-    }
-
-    /// Takes the record of an entry.
-    fn take(&mut self, mapped: &Mapped<P::Record>, entry: usize) {
-        let record = mapped.records.load(entry);
-        mapped.records.clear(entry);
-        match record.filter(|record| !record.is_vacant()) {
-            Some(record) if record.is_told_by_order() => {
-                let opened = mapped.opened.load(entry).unwrap_or_default();
-                self.ordered.push((opened, record));
-            }
-            Some(record) => self.batch.push(record),
-            None => {}
-        }
-    }
-}
-
-/// The slots of an area where each has so many, from a position on.
-const fn of_area(area: usize, from: usize, slots: usize) -> Range<usize> {
-    from + area * slots..from + (area + 1) * slots
-}
-
-/// Entries that are mapped.
-struct Mapped<R> {
-    records: Entries<R>,
-    opened: Entries<u64>,
 }
 
 /// Hands over records in batches.

@@ -17,8 +17,8 @@ const MIN_BACK_SLOTS: u32 = MIN_FRONT_SLOTS * RecordV6::BACK_PART;
 /// The most slots of an area of the cache.
 const MAX_CACHE_SLOTS: u32 = 1 << 20;
 
-/// The most slots of a front: 160 KiB of IPv4 records, which a CPU has at hand. Were it larger, memory
-/// that is far away would lie in the way of each packet.
+/// The most slots of a front: 512 KiB, which a CPU has at hand. Were it larger, memory that is far away
+/// would lie in the way of each packet; were it smaller, more flows would not lie at home.
 const MAX_FRONT_SLOTS: u32 = 1 << QUICK_BITS;
 
 /// Memory that is worth it, where there are not very many CPUs.
@@ -81,7 +81,9 @@ impl CacheParts {
 
     /// Memory of an area, with the moments that records were opened. (Tags are no matter.)
     fn area_bytes<R: Coalesce>(self) -> u64 {
-        u64::from(self.slots::<R>()) * (size_of::<R>() + size_of::<u64>()) as u64
+        let with_moment = |bytes| (bytes + size_of::<u64>()) as u64;
+        u64::from(self.front()) * with_moment(size_of::<R::Line>())
+            + u64::from(self.back::<R>()) * with_moment(size_of::<R>())
     }
 
     /// Slots of the front, a power of two, or 0 for no cache.
@@ -92,11 +94,6 @@ impl CacheParts {
     /// Slots of the back for the records of an IP version, a power of two, or 0 for none.
     pub(crate) const fn back<R: Coalesce>(self) -> u32 {
         self.back / R::BACK_PART
-    }
-
-    /// Both together.
-    pub(crate) const fn slots<R: Coalesce>(self) -> u32 {
-        self.front + self.back::<R>()
     }
 }
 
@@ -115,9 +112,9 @@ mod tests {
     fn few_slots_are_a_front_and_many_have_one_besides() {
         assert_eq!(parts(0), [0, 0]);
         assert_eq!(parts(1), [64, 0], "CPUs have no line of tags in common");
-        assert_eq!(parts(4096), [4096, 0]);
-        assert_eq!(parts(8192), [4096, 8192]);
-        assert_eq!(parts(u32::MAX), [4096, MAX_CACHE_SLOTS]);
+        assert_eq!(parts(8192), [8192, 0]);
+        assert_eq!(parts(16_384), [8192, 16_384]);
+        assert_eq!(parts(u32::MAX), [8192, MAX_CACHE_SLOTS]);
     }
 
     #[test]
@@ -125,12 +122,11 @@ mod tests {
         let parts = CacheParts::new(64, 1);
         assert_eq!(parts.back::<RecordV4>(), 128);
         assert_eq!(parts.back::<RecordV6>(), 64, "a line of tags for each CPU");
-        assert_eq!(parts.slots::<RecordV6>(), 128);
     }
 
     #[test]
-    fn the_budget_is_enough_for_up_to_200_cpus() {
-        for cpus in 1..=200 {
+    fn the_budget_is_enough_for_up_to_160_cpus() {
+        for cpus in 1..=160 {
             let bytes = CacheParts::affordable(cpus).bytes(cpus);
             assert!(bytes <= BUDGET_BYTES, "{cpus}: {bytes}");
         }
@@ -138,8 +134,8 @@ mod tests {
             let parts = CacheParts::affordable(cpus);
             [parts.front(), parts.back::<RecordV4>()]
         };
-        assert_eq!(affordable(2), [4096, 131_072]);
-        assert_eq!(affordable(8), [4096, 32768]);
+        assert_eq!(affordable(2), [8192, 131_072]);
+        assert_eq!(affordable(8), [8192, 16_384]);
         assert_eq!(affordable(32), [4096, 0]);
         assert_eq!(affordable(512), [1024, 0]);
     }

@@ -2,7 +2,7 @@
 
 use aya::maps::{MapData, PerCpuArray};
 use probe_common::{
-    control::{Front, Station, Tally, area, counters_entries, counters_index, maps},
+    control::{FIRST_STATION, Station, Tally, area, maps, station_index, stations_per_slot},
     record::{EGRESS, INGRESS},
 };
 
@@ -18,43 +18,36 @@ const POSITIONS: [(u32, u8); 4] = [(0, INGRESS), (0, EGRESS), (1, INGRESS), (1, 
 
 /// The programs' counter maps.
 pub struct KernelCounters {
-    /// Of all CPUs, one after the other.
+    /// Of all interface slots, one after the other.
     stations: Entries<Station>,
-    /// One for each CPU and bank.
-    areas: usize,
-    per_area: usize,
-    /// Where each area has its front.
-    fronts: Vec<Front>,
+    cpus: u32,
     unclaimed: PerCpuArray<MapData, Tally>,
 }
 
 impl KernelCounters {
     /// Takes the maps from the object, which was loaded for so many interfaces.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the kernel counts entries in 32 bits"
+    )]
     pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
         let stations = SharedArray::new(object, maps::COUNTERS)?;
-        let per_area = counters_entries(interfaces) as usize;
-        let areas = stations.len() / per_area;
+        let of_a_cpu = interfaces as usize * stations_per_slot(1) as usize;
         Ok(Self {
-            areas,
-            per_area,
-            fronts: (0..).take(areas).map(|area| object.front(area)).collect(),
+            cpus: (stations.len().saturating_sub(FIRST_STATION as usize) / of_a_cpu) as u32,
             stations: stations.map(0..stations.len())?,
             unclaimed: PerCpuArray::try_from(object.take_map(maps::UNCLAIMED)?)
                 .map_err(DatapathError::read(maps::UNCLAIMED))?,
         })
     }
 
-    /// Makes a slot ready that no interface uses: with counters of 0.
-    pub fn prepare_slot(&self, slot: u16) {
-        for (bank, direction) in POSITIONS {
-            for index in self.indices(bank, slot, direction) {
-                let station = Station {
-                    front: self.fronts[index / self.per_area],
-                    ..Station::default()
-                };
-                self.stations.store(index, &station);
-            }
+    /// Makes a slot ready that no interface uses: with counters of 0. Says where they begin.
+    pub fn prepare_slot(&self, slot: u16) -> u32 {
+        let first = self.first_station(slot);
+        for index in (first as usize..).take(stations_per_slot(self.cpus) as usize) {
+            self.stations.clear(index);
         }
+        first
     }
 
     /// Counters of the interface in a slot.
@@ -72,11 +65,12 @@ impl KernelCounters {
 
     /// Where the counters are, on each CPU.
     fn indices(&self, bank: u32, slot: u16, direction: u8) -> impl Iterator<Item = usize> {
-        let (index, per_area) = (counters_index(slot.into(), direction), self.per_area);
-        (0..)
-            .map(move |cpu| area(cpu, bank) as usize)
-            .take_while(|area| *area < self.areas)
-            .map(move |area| area * per_area + index as usize)
+        let first = self.first_station(slot);
+        (0..self.cpus).map(move |cpu| (first + station_index(area(cpu, bank), direction)) as usize)
+    }
+
+    const fn first_station(&self, slot: u16) -> u32 {
+        FIRST_STATION + slot as u32 * stations_per_slot(self.cpus)
     }
 
     /// Frames that a program saw on an interface without slot: one that was moved to another

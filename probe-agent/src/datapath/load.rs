@@ -10,7 +10,7 @@ use aya::{
 };
 use probe_common::{
     coalesce::tags::WAYS,
-    control::{Front, MAX_INTERFACES, area, counters_entries, globals, maps},
+    control::{FIRST_STATION, MAX_INTERFACES, area, globals, maps, stations_per_slot},
     record::{RecordV4, RecordV6},
 };
 
@@ -61,7 +61,7 @@ impl Cpus {
 pub struct LoadOptions {
     /// Rings for records. Before 5.10 all of them are one.
     pub rings: RingParts,
-    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 672
+    /// Interfaces that can be captured at the same time, up to [`MAX_INTERFACES`]. Each takes 768
     /// bytes per CPU.
     pub interfaces: u32,
     /// Records that the programs keep open for each CPU, bank and IP version.
@@ -70,19 +70,24 @@ pub struct LoadOptions {
 
 impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
-    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 11] {
+    pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 13] {
         let areas = area(cpus.present, 0);
-        let slots_v4 = (areas * self.cache.slots::<RecordV4>()).max(1);
-        let slots_v6 = (areas * self.cache.slots::<RecordV6>()).max(1);
+        let fronts = areas * self.cache.front();
+        let backs_v4 = areas * self.cache.back::<RecordV4>();
+        let backs_v6 = areas * self.cache.back::<RecordV6>();
+        let slots_v4 = (fronts + backs_v4).max(1);
+        let slots_v6 = (fronts + backs_v6).max(1);
         [
             (maps::RECORDS, self.rings().bytes()),
             (maps::FURTHER_RECORDS, self.rings().number()),
             (
                 maps::COUNTERS,
-                area(cpus.possible, 0) * self.counters_per_area(),
+                FIRST_STATION + self.interfaces() * stations_per_slot(cpus.possible),
             ),
-            (maps::CACHE_V4, slots_v4),
-            (maps::CACHE_V6, slots_v6),
+            (maps::FRONT_V4, fronts.max(1)),
+            (maps::FRONT_V6, fronts.max(1)),
+            (maps::BACK_V4, backs_v4.max(1)),
+            (maps::BACK_V6, backs_v6.max(1)),
             (maps::PENDING_V4, areas.max(1)),
             (maps::PENDING_V6, areas.max(1)),
             (maps::TAGS_V4, slots_v4.div_ceil(WAYS)),
@@ -103,10 +108,6 @@ impl LoadOptions {
     /// Interface slots.
     pub(crate) fn interfaces(self) -> u32 {
         self.interfaces.clamp(1, MAX_INTERFACES)
-    }
-
-    fn counters_per_area(self) -> u32 {
-        counters_entries(self.interfaces())
     }
 }
 
@@ -189,7 +190,6 @@ pub struct Object {
     ebpf: Ebpf,
     /// The rings from 1 on, until somebody reads them.
     further_rings: Vec<MapData>,
-    cache: CacheParts,
 }
 
 impl Object {
@@ -212,7 +212,6 @@ impl Object {
         let back = options.cache.back::<RecordV4>();
         let cpus = Cpus::of_host()?;
         let backs = area(cpus.present, 0) * front;
-        let counters_per_area = options.counters_per_area();
         let rings = options.rings();
         let (ring_mask, wake_bytes) = (rings.mask(), rings.bytes() / WAKE_AT_PART);
         loader
@@ -220,8 +219,7 @@ impl Object {
             .override_global(globals::BACK_SLOTS, &back, true)
             .override_global(globals::BACKS, &backs, true)
             .override_global(globals::RING_MASK, &ring_mask, true)
-            .override_global(globals::WAKE_BYTES, &wake_bytes, true)
-            .override_global(globals::COUNTERS_PER_AREA, &counters_per_area, true);
+            .override_global(globals::WAKE_BYTES, &wake_bytes, true);
         for (map, entries) in options.map_entries(cpus) {
             loader.map_max_entries(map, entries);
         }
@@ -232,18 +230,12 @@ impl Object {
         Ok(Self {
             ebpf,
             further_rings,
-            cache: options.cache,
         })
     }
 
     /// Takes the rings from 1 on.
     pub(super) fn take_further_rings(&mut self) -> Vec<MapData> {
         std::mem::take(&mut self.further_rings)
-    }
-
-    /// Where an area of the cache has its front.
-    pub(super) const fn front(&self, area: u32) -> Front {
-        Front::of(area, self.cache.front())
     }
 
     /// Takes a map out of the object.

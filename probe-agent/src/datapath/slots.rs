@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem};
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
-use probe_common::control::{MAX_INTERFACES, SLOT_ENTRIES, Slot, SlotTable, maps, slot_index};
+use probe_common::control::{MAX_INTERFACES, Slot, SlotTable, maps, slot_index};
 
 use super::{DatapathError, load::Object};
 
@@ -14,7 +14,7 @@ pub struct Slots {
     published: Box<SlotTable>,
     all: BpfHashMap<MapData, u32, Slot>,
     free: Vec<u16>,
-    taken: HashMap<u32, Slot>,
+    taken: HashMap<u32, u16>,
 }
 
 impl Slots {
@@ -37,7 +37,7 @@ impl Slots {
 
     /// The slot of an interface, while it has one.
     pub fn slot(&self, ifindex: u32) -> Option<u16> {
-        self.taken.get(&ifindex).map(|slot| slot.slot)
+        self.taken.get(&ifindex).copied()
     }
 
     /// Number of slots, free and taken.
@@ -55,16 +55,16 @@ impl Slots {
         self.free.last().copied()
     }
 
-    /// Gives the interface of a reserved slot to the programs, before one is attached to it.
+    /// Tells the programs of an interface that has a reserved slot, before one is attached to it.
     ///
     /// An entry of the array is never given to another interface while it is one's, nor handed on
     /// when it becomes free: who does not find itself there asks the hash map.
-    pub fn publish(&mut self, slot: Slot) -> Result<(), DatapathError> {
+    pub fn publish(&mut self, reserved: u16, slot: Slot) -> Result<(), DatapathError> {
         self.all
             .insert(slot.ifindex, slot, 0)
             .map_err(DatapathError::update(maps::ALL_SLOTS))?;
-        self.free.retain(|free| *free != slot.slot);
-        self.taken.insert(slot.ifindex, slot);
+        self.free.retain(|free| *free != reserved);
+        self.taken.insert(slot.ifindex, reserved);
         let index = slot_index(slot.ifindex);
         if self.published[index].ifindex != 0 {
             return Ok(());
@@ -86,11 +86,11 @@ impl Slots {
     /// Makes the programs forget an interface, when none of them runs for it any more. The slot
     /// stays taken, and its counters readable.
     pub fn withdraw(&mut self, ifindex: u32) -> Result<(), DatapathError> {
-        let Some(slot) = self.taken.get(&ifindex) else {
+        if !self.taken.contains_key(&ifindex) {
             return Ok(());
-        };
+        }
         let index = slot_index(ifindex);
-        if self.published[index].ifindex == slot.ifindex {
+        if self.published[index].ifindex == ifindex {
             self.set(index, Slot::default())?;
         }
         match self.all.remove(&ifindex) {
@@ -102,12 +102,12 @@ impl Slots {
     /// Frees the slot of a withdrawn interface.
     pub fn free(&mut self, ifindex: u32) {
         if let Some(slot) = self.taken.remove(&ifindex) {
-            self.free.push(slot.slot);
+            self.free.push(slot);
         }
     }
 }
 
 #[expect(clippy::large_stack_arrays, reason = "32 KiB, once, at the start")]
 fn empty_table() -> Box<SlotTable> {
-    Box::new([Slot::default(); SLOT_ENTRIES])
+    Box::new([Slot::default(); _])
 }

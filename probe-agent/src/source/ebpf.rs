@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use probe_common::control::{MAX_INTERFACES, SLOT_IGNORE_VLANS, Slot, Tally};
+use probe_common::control::{MAX_INTERFACES, Slot, Tally};
 
 use super::{
     Attachment, BankCounters, Costs, HookState, Interface, LinkState, RecordStream, Source,
@@ -128,13 +128,9 @@ impl EbpfSource {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);
         };
-        self.counters.prepare_slot(slot);
-        let published = self.slots.publish(Slot {
-            ifindex,
-            slot,
-            flags: if ignore_vlans { SLOT_IGNORE_VLANS } else { 0 },
-        });
-        if let Err(error) = published {
+        let first_station = self.counters.prepare_slot(slot);
+        let told = Slot::new(ifindex, first_station, ignore_vlans);
+        if let Err(error) = self.slots.publish(slot, told) {
             self.slots.free(ifindex);
             return Err(error.into());
         }

@@ -123,7 +123,7 @@ impl<R: Coalesce> Area<R> {
             return vec![record];
         }
         let is_last_of_row = self.row.len() == PENDING - 1;
-        let home = quick_place(record.quick_hash(), self.slots[0] - 1);
+        let home = quick_place(record.quick_hash(), self.slots[0]);
         if look == Look::AtHome
             && let Some(open) = self.front.get_mut(&home)
             && open.absorb(&record)
@@ -171,7 +171,7 @@ impl<R: Coalesce> Area<R> {
 
     /// Where its tag is, or its home, or another vacant one of the set, or its home all the same.
     fn place_in_front(&self, record: &R) -> u32 {
-        let home = quick_place(record.quick_hash(), self.slots[0] - 1);
+        let home = quick_place(record.quick_hash(), self.slots[0]);
         let tag_of = |record: &R| quick_tag(record.quick_hash());
         let first = home / WAYS * WAYS;
         let set = || [home].into_iter().chain(first..first + WAYS);

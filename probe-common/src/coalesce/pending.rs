@@ -12,9 +12,9 @@ use crate::{
 /// together. A power of two. The verifier walks through them one by one, so they are not more.
 pub const PENDING: usize = 64;
 
-/// With no more packets found in the front for each full row, one in nine, looking there costs more than it
+/// With no more packets found in the front for each full row, one in five, looking there costs more than it
 /// saves.
-const FOUND_IN_VAIN: u32 = 8;
+const FOUND_IN_VAIN: u32 = 16;
 
 /// Rows after such a one for which nobody looks.
 const ROWS_IN_VAIN: u32 = 15;

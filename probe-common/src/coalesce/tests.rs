@@ -251,8 +251,8 @@ fn neighbouring_flows_spread_over_the_slots() {
     let all: [fn() -> [u16; 4096]; 4] = [
         || neighbours::<4>(Coalesce::hash),
         || neighbours::<16>(Coalesce::hash),
-        || neighbours::<4>(|record| quick_place(record.quick_hash(), 4095)),
-        || neighbours::<16>(|record| quick_place(record.quick_hash(), 4095)),
+        || neighbours::<4>(|record| quick_place(record.quick_hash(), 4096)),
+        || neighbours::<16>(|record| quick_place(record.quick_hash(), 4096)),
     ];
     for used in all {
         let used = used();
