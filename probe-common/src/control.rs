@@ -216,7 +216,7 @@ pub struct Counters {
     pub recorded: Tally,
     /// Of those: lost with their record, because the ring was full; bytes are IP octets.
     pub ring_full: Tally,
-    /// Left out because the configuration says so ([`SLOT_IGNORE_VLANS`]); bytes are whole frames.
+    /// Left out because the configuration says so ([`Slot::ignores_vlans`]); bytes are whole frames.
     pub filtered: Tally,
     /// Lost by [`ParseError`], indexed by [`ParseError::index`]; bytes are whole frames.
     pub unparsed: [Tally; ParseError::COUNT],
