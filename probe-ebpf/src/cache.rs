@@ -12,8 +12,8 @@ use probe_common::{
 
 use crate::maps::{self, Cached};
 
-/// [`put`] of a TCP or UDP packet, where each instruction counts: adds it to the record of its flow in
-/// the front, or else to the row, unless there is more to think of.
+/// [`put`] of a plain TCP or UDP packet, which may stay open and has no time yet; each instruction counts:
+/// adds it to the record of its flow in the front, or else to the row, unless there is more to think of.
 #[inline(always)]
 pub(crate) fn put_plain<K: Cached>(area: u32, record: K::Record, station: &Station) {
     if !add_plain::<K>(area, &record, station) {
