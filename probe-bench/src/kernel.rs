@@ -10,7 +10,7 @@ mod subject;
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use self::{
@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Instead: two CPUs at once, each packet a new flow, into one ring or each into its own.
     #[arg(long)]
     side_by_side: bool,
+    /// Only the rows whose name, as in the table, has this in it.
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 /// ns above an empty program, one value per round, of each subject.
@@ -72,10 +75,20 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
             .iter()
             .filter(|input| !common.short || input.is_short)
         {
-            eprintln!(":: {}, {}", hook.name(), input.name);
+            let name = name(hook, input);
+            if args.only.as_ref().is_some_and(|only| !name.contains(only)) {
+                continue;
+            }
+            eprintln!(":: {name}");
             quiet.set_patience(PATIENCE);
             rows.push(measure(common, &mut quiet, hook, input, rounds)?);
         }
+    }
+    if let Some(only) = &args.only {
+        ensure!(
+            !rows.is_empty(),
+            "no row has '{only}' in its name: see the table without --only"
+        );
     }
     print(&facts, rounds, &rows);
     println!("{quiet}\n");
@@ -85,6 +98,10 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
         "results": rows.iter().map(Row::json).collect::<Vec<_>>(),
     });
     report::finish(common, &facts, "kernel", numbers, &verdicts(common, &rows))
+}
+
+fn name(hook: Hook, input: &Input) -> String {
+    format!("{}, {}", hook.name(), input.name)
 }
 
 fn measure(
@@ -150,7 +167,7 @@ fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
     };
     let mut verdicts = Vec::new();
     for row in rows {
-        let name = format!("{}, {}", row.hook.name(), row.input.name);
+        let name = name(row.hook, row.input);
         if row.input.name == frames::HOT && has_cache() {
             // A time is not to be trusted on a machine that does other things, too.
             if !common.short {
@@ -183,7 +200,7 @@ fn print(facts: &Facts, rounds: usize, rows: &[Row]) {
     ]);
     for row in rows {
         table.row([
-            format!("{}, {}", row.hook.name(), row.input.name),
+            name(row.hook, row.input),
             format!("{:.1}", row.ns(Subject::Probe)),
             format!("{:.1}", row.ns(Subject::RingPerPacket)),
             format!("{:.2}", row.over(Subject::RingPerPacket)),

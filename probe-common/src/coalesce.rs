@@ -25,7 +25,7 @@ use zerocopy::{transmute_mut, transmute_ref};
 
 pub use self::{
     entry::{Entry, LineV4},
-    pending::{Looks, PENDING, Pending, PendingV4, PendingV6},
+    pending::{FullRow, Looks, PENDING, Pending, PendingV4, PendingV6},
 };
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use probe_common::{
     coalesce::{
-        Coalesce, PENDING, Pending, quick_place, quick_tag,
+        Coalesce, FullRow, PENDING, Pending, quick_place, quick_tag,
         tags::{Found, Tags, WAYS, tag},
     },
     control::{Station, area, station_index},
@@ -114,7 +114,9 @@ fn put_in_place<K: Cached>(area: u32, row: &mut K::Pending) -> bool {
         return false;
     }
     if record.is_told_by_order() {
-        take_in_back::<K>(claim_place::<K>(area, record.hash()), record);
+        let hash = record.hash();
+        let tags = Sets::of::<K>(area).tags(hash);
+        take_in_back::<K>(claim_place::<K>(tags, hash), record);
         return false;
     }
     put_in_front::<K>(index, row)
@@ -182,17 +184,23 @@ pub(crate) fn take_in_row<K: Cached>(area: u32) {
     let Some(row) = K::pending(area) else {
         return;
     };
-    let (records, places) = row.all();
-    // A pass for each step: those that touch memory do little else, so that the CPU asks for all of it
-    // before it waits for the first. With the work in between it would come to a few of the records.
-    for (record, place) in records.iter().zip(&mut *places) {
-        *place = record.hash();
+    let FullRow {
+        records,
+        hashes,
+        places,
+    } = row.full();
+    let sets = Sets::of::<K>(area);
+    // A pass for each step: those that touch memory do next to nothing else, so that the CPU asks for all of
+    // it before it waits for the first. With the work in between it would come to a few of the records.
+    for ((record, hash), place) in records.iter().zip(&mut *hashes).zip(&mut *places) {
+        *hash = record.hash();
+        *place = sets.tags(*hash);
     }
-    for hash in &*places {
-        K::touch_tags(tags_of_back(set_of::<K>(area, *hash)));
+    for word in &*places {
+        K::touch_tags(*word);
     }
-    for place in &mut *places {
-        *place = claim_place::<K>(area, *place);
+    for (hash, place) in hashes.iter().zip(&mut *places) {
+        *place = claim_place::<K>(*place, *hash);
     }
     for place in &*places {
         K::touch(*place);
@@ -206,33 +214,44 @@ pub(crate) fn take_in_row<K: Cached>(area: u32) {
     }
 }
 
-/// Number of the set for a [hash](Coalesce::hash) in the backs.
-#[inline(always)]
-fn set_of<K: Cached>(area: u32, hash: u32) -> u32 {
-    let sets = maps::back_slots() / K::Record::BACK_PART / WAYS;
-    area * sets + (hash & sets.wrapping_sub(1))
+/// The sets of an area in the backs.
+#[derive(Clone, Copy)]
+struct Sets {
+    /// Position of the tags of the first one, behind those of the fronts.
+    first: u32,
+    /// What of a [hash](Coalesce::hash) tells the set.
+    mask: u32,
 }
 
-/// Position of the tags of a set of the backs, behind those of the fronts.
-#[inline(always)]
-fn tags_of_back(set: u32) -> u32 {
-    maps::backs() / WAYS + set
+impl Sets {
+    #[inline(always)]
+    fn of<K: Cached>(area: u32) -> Self {
+        let sets = maps::back_slots() / K::Record::BACK_PART / WAYS;
+        Self {
+            first: maps::backs() / WAYS + area * sets,
+            mask: sets.wrapping_sub(1),
+        }
+    }
+
+    /// Position of the tags of the set for a hash.
+    #[inline(always)]
+    fn tags(self, hash: u32) -> u32 {
+        self.first + (hash & self.mask)
+    }
 }
 
-/// Position in the backs of a place for a record with this hash, which must be taken in there before any
-/// other that claims one later. Behind the end if there is none.
+/// Position in the backs of a place for a record with this hash, in the set with these tags. It must be
+/// taken in there before any other that claims one later. Behind the end if there is none.
 #[inline(always)]
-fn claim_place<K: Cached>(area: u32, hash: u32) -> u32 {
-    let set = set_of::<K>(area, hash);
-    let Some(word) = K::tags(tags_of_back(set)) else {
+fn claim_place<K: Cached>(tags: u32, hash: u32) -> u32 {
+    let Some(word) = K::tags(tags) else {
         return u32::MAX;
     };
-    let tags = Tags(*word);
-    let place = tags.place(hash);
+    let place = Tags(*word).place(hash);
     if place.found != Found::Same {
-        *word = tags.with(place.way, tag(hash)).0;
+        *word = Tags(*word).with(place.way, tag(hash)).0;
     }
-    set * WAYS + place.way
+    tags * WAYS + place.way - maps::backs()
 }
 
 /// [`take_in`] for a place in the backs.

@@ -73,8 +73,9 @@ macro_rules! pending {
             pub records: [$record; PENDING],
             /// How many of them wait; behind them is what is on its way elsewhere, or has gone.
             pub len: u64,
-            /// Their hashes and then their places in the back, while they are taken in there: kept here,
-            /// since the stack has no room.
+            /// Their hashes, while they are taken into the back: kept here, since the stack has no room.
+            pub hashes: [u32; PENDING],
+            /// Where their tags lie, and then their places.
             pub places: [u32; PENDING],
             /// What came of looking into the front.
             pub looks: Looks,
@@ -101,11 +102,26 @@ macro_rules! pending {
             }
 
             #[inline(always)]
-            fn all(&mut self) -> (&[$record; PENDING], &mut [u32; PENDING]) {
-                (&self.records, &mut self.places)
+            fn full(&mut self) -> FullRow<'_, $record> {
+                FullRow {
+                    records: &self.records,
+                    hashes: &mut self.hashes,
+                    places: &mut self.places,
+                }
             }
         }
     };
+}
+
+/// A full row, while its records are taken into the back.
+#[derive(Debug)]
+pub struct FullRow<'row, Record> {
+    /// The records.
+    pub records: &'row [Record; PENDING],
+    /// Room for the hash of each.
+    pub hashes: &'row mut [u32; PENDING],
+    /// Room for where the tags of each lie, and then for its place.
+    pub places: &'row mut [u32; PENDING],
 }
 
 /// A row of pending records.
@@ -122,8 +138,8 @@ pub trait Pending: Sized {
     /// What came of looking into the front.
     fn looks(&mut self) -> &mut Looks;
 
-    /// The records of a full row, and room for the place of each.
-    fn all(&mut self) -> (&[Self::Record; PENDING], &mut [u32; PENDING]);
+    /// The records of a full row.
+    fn full(&mut self) -> FullRow<'_, Self::Record>;
 
     /// Adds a record. If the row was [almost full](Self::is_almost_full) it begins anew, and all its
     /// records have to be taken into the back before another one is added.
@@ -163,8 +179,8 @@ pub trait Pending: Sized {
     }
 }
 
-pending!(PendingV4, RecordV4, size = 2832);
-pending!(PendingV6, RecordV6, size = 4368);
+pending!(PendingV4, RecordV4, size = 3088);
+pending!(PendingV6, RecordV6, size = 4624);
 
 #[cfg(test)]
 mod tests {
@@ -205,8 +221,11 @@ mod tests {
             row.append_next();
         }
         assert!(row.waiting().is_empty(), "all of a full row go on");
-        let (records, _) = row.all();
-        assert!((0..).zip(records).all(|(flow, it)| *it == record(flow)));
+        assert!(
+            (0..)
+                .zip(row.full().records)
+                .all(|(flow, it)| *it == record(flow))
+        );
     }
 
     #[test]
