@@ -16,8 +16,11 @@ use tokio::runtime::Handle;
 
 use crate::manager::{Manager, Unhealthy};
 
-/// How often it asks. Below half of any watchdog time that makes sense.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often it asks: seldom, since each time some four threads wake up, and a CPU that sleeps with them.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Times that it asks before the service manager loses patience, where that comes sooner.
+const LOOKS_IN_TIME: u32 = 3;
 
 /// How long an answer may take. A rotation of a million flows on a slow host takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,9 +48,10 @@ impl Watchdog {
         let thread = thread::Builder::new()
             .name("watchdog".to_owned())
             .spawn(move || {
+                let every = every(sd_notify::watchdog_enabled());
                 let mut told = false;
                 // Nothing is ever sent: anything but a timeout says that the handle was dropped.
-                while stopped.recv_timeout(EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
                     report(look(&manager, &runtime), &mut told);
                 }
             })?;
@@ -67,6 +71,11 @@ impl Drop for Watchdog {
             tracing::error!("the watchdog panicked");
         }
     }
+}
+
+/// How often it asks where the service manager wants to be told within `limit`.
+fn every(limit: Option<Duration>) -> Duration {
+    limit.map_or(EVERY, |limit| EVERY.min(limit / LOOKS_IN_TIME))
 }
 
 fn look(manager: &Manager, runtime: &Handle) -> Result<(), NoAnswer> {
@@ -99,5 +108,19 @@ fn report(look: Result<(), NoAnswer>, told: &mut bool) {
             tracing::error!(%error, "the agent does not answer");
         }
         Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::every;
+
+    #[test]
+    fn a_service_manager_without_patience_is_told_in_time() {
+        assert_eq!(every(None), Duration::from_secs(5));
+        assert_eq!(every(Some(Duration::from_secs(30))), Duration::from_secs(5));
+        assert_eq!(every(Some(Duration::from_secs(6))), Duration::from_secs(2));
     }
 }
