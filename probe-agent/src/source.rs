@@ -184,9 +184,9 @@ pub trait Source: Send {
     /// Reads the counters of an attached (or detached, not yet released) interface.
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError>;
 
-    /// All links by index, in one question. Changes nothing. Sources without links have none, and
-    /// nothing of them is compared or checked.
-    fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
+    /// These links by index, those that are there, and perhaps others. Changes nothing. Sources without
+    /// links have none, and nothing of them is compared or checked.
+    fn links(&self, _of: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
         Ok(HashMap::new())
     }
 

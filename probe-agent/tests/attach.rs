@@ -6,6 +6,7 @@
 )]
 
 use std::{
+    collections::HashMap,
     process::{self, Command},
     sync::{
         Arc,
@@ -23,7 +24,7 @@ use probe_agent::{
         load::{LoadOptions, Object},
         ring_parts::RingParts,
     },
-    source::{Interface, Source, ebpf::EbpfSource},
+    source::{Interface, LinkState, Source, ebpf::EbpfSource},
 };
 use probe_common::record::Record;
 use rustix::{
@@ -309,6 +310,29 @@ fn clsact_filters_of_a_dead_agent_are_recognised() {
     assert_eq!(detach_leftovers().unwrap(), 0);
 }
 
+/// Few are asked for one by one, many with all that there are.
+#[test]
+fn a_link_is_the_same_by_itself_and_among_all() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let _namespaces = Namespaces::enter();
+    let v0 = Namespaces::interface("v0").ifindex;
+    let nobody = u32::MAX / 2;
+    let few = link::states(&[v0, nobody]).unwrap();
+    assert_eq!(few.keys().collect::<Vec<_>>(), [&v0], "one is not there");
+    let many: Vec<_> = (nobody..nobody + 1000).collect();
+    let all = link::states(&many).unwrap();
+    assert!(all.len() > 1, "the loopback is there, too");
+    let facts = |of: &HashMap<u32, LinkState>| {
+        let link = &of[&v0];
+        let has_counters = link.packets.is_some();
+        (link.name.clone(), has_counters, link.xdp_programs.clone())
+    };
+    assert_eq!(facts(&few), ("v0".to_owned(), true, vec![]));
+    assert_eq!(facts(&few), facts(&all));
+}
+
 /// The place of ours is taken by a filter of somebody else, who keeps it.
 #[test]
 fn clsact_filters_that_are_deleted_or_replaced_are_missed() {
@@ -321,7 +345,7 @@ fn clsact_filters_that_are_deleted_or_replaced_are_missed() {
     let mut object = Object::load(OPTIONS).unwrap();
     let (mut attached, _) = attach::attach_clsact(&mut object, &link).unwrap();
     let check = |attached: &attach::Attached| {
-        let links = link::states().unwrap();
+        let links = link::states(&[v0.ifindex]).unwrap();
         attached.check(v0.ifindex, &links[&v0.ifindex]).unwrap()
     };
     assert_eq!(check(&attached).lost, []);

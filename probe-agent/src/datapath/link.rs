@@ -127,10 +127,24 @@ impl LinkQuestions {
     }
 }
 
-/// The state of all links of the caller's network namespace, by index.
-pub fn states() -> Result<HashMap<u32, LinkState>, NetlinkError> {
+/// Up to so many links are asked for one by one: a host may have thousands that nobody captures, and the
+/// kernel takes as long for each that it lists. More than that are likely to be most of what there is.
+const ONE_BY_ONE: usize = 64;
+
+/// The state of these links of the caller's network namespace, by index, and perhaps of others. Those that are
+/// gone have none.
+pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
     let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));
-    Ok(netlink::links_with_counters(state)?.into_iter().collect())
+    if of.len() > ONE_BY_ONE {
+        return Ok(netlink::links_with_counters(state)?.into_iter().collect());
+    }
+    let connection = netlink::Connection::open()?;
+    let mut states = HashMap::new();
+    for ifindex in of {
+        let link = connection.link_with_counters(*ifindex)?;
+        states.extend(link.iter().map(state));
+    }
+    Ok(states)
 }
 
 fn is_ifb_kind(info: &LinkInfo) -> bool {

@@ -59,7 +59,26 @@ impl Connection {
 
     /// The link with this index, as the kernel describes it.
     pub(super) fn link(&self, ifindex: u32) -> Result<LinkMessage, NetlinkError> {
-        let mut question = link_question();
+        self.ask_link(ifindex, link_question())
+    }
+
+    /// The same with its counters, or none if it is gone.
+    pub(super) fn link_with_counters(
+        &self,
+        ifindex: u32,
+    ) -> Result<Option<LinkMessage>, NetlinkError> {
+        match self.ask_link(ifindex, LinkMessage::default()) {
+            Ok(link) => Ok(Some(link)),
+            Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn ask_link(
+        &self,
+        ifindex: u32,
+        mut question: LinkMessage,
+    ) -> Result<LinkMessage, NetlinkError> {
         question.header.index = ifindex;
         let question = RouteNetlinkMessage::GetLink(question);
         let flags = NLM_F_REQUEST | NLM_F_ACK;

@@ -37,7 +37,8 @@ impl Inner {
         }
         let captures: Vec<_> = self.captures.values().cloned().collect();
         let before = self.all_seen(&captures);
-        let links = match self.source.links() {
+        let of: Vec<_> = captures.iter().map(|it| it.interface.ifindex).collect();
+        let links = match self.source.links(&of) {
             Ok(links) => links,
             Err(error) => {
                 tracing::warn!(%error, "cannot compare the captures with the links");

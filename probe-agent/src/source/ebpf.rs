@@ -256,8 +256,8 @@ impl Source for EbpfSource {
         Ok(self.counters.of_slot(slot))
     }
 
-    fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
-        link::states().map_err(|error| SourceError::Unusable(error.to_string()))
+    fn links(&self, of: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
+        link::states(of).map_err(|error| SourceError::Unusable(error.to_string()))
     }
 
     fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, SourceError> {
@@ -281,7 +281,7 @@ impl Source for EbpfSource {
             reason,
         };
         let ifindex = interface.ifindex;
-        let state = self.links()?.remove(&ifindex);
+        let state = self.links(&[ifindex])?.remove(&ifindex);
         let state = state.ok_or_else(|| refuse("it is gone".to_owned()))?;
         let lost = self.check(ifindex, &state)?.lost;
         let link = self.link_questions.by_index(ifindex);

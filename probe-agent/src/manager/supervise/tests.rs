@@ -69,7 +69,7 @@ impl Source for Host {
         Ok(self.0.lock().counters)
     }
 
-    fn links(&self) -> Result<HashMap<u32, LinkState>, SourceError> {
+    fn links(&self, _: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
         let link = LinkState {
             name: "eth0".to_owned(),
             packets: Some([self.0.lock().link_packets, 0]),
