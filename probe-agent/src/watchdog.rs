@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Times that it asks before the service manager loses patience, where that comes sooner.
 const LOOKS_IN_TIME: u32 = 3;
 
+/// But no more often than this, whatever the service manager wants: looking would be all that it does.
+const SOONEST: Duration = Duration::from_millis(100);
+
 /// How long an answer may take. A rotation of a million flows on a slow host takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -75,7 +78,7 @@ impl Drop for Watchdog {
 
 /// How often it asks where the service manager wants to be told within `limit`.
 fn every(limit: Option<Duration>) -> Duration {
-    limit.map_or(EVERY, |limit| EVERY.min(limit / LOOKS_IN_TIME))
+    limit.map_or(EVERY, |limit| (limit / LOOKS_IN_TIME).clamp(SOONEST, EVERY))
 }
 
 fn look(manager: &Manager, runtime: &Handle) -> Result<(), NoAnswer> {
@@ -122,5 +125,6 @@ mod tests {
         assert_eq!(every(None), Duration::from_secs(5));
         assert_eq!(every(Some(Duration::from_secs(30))), Duration::from_secs(5));
         assert_eq!(every(Some(Duration::from_secs(6))), Duration::from_secs(2));
+        assert_eq!(every(Some(Duration::ZERO)), Duration::from_millis(100));
     }
 }

@@ -117,13 +117,21 @@ pub struct LinkQuestions(Option<netlink::Connection>);
 impl LinkQuestions {
     /// Asks the kernel for the link with this index.
     pub fn by_index(&mut self, ifindex: u32) -> Result<Link, NetlinkError> {
-        let connection = match self.0.take() {
-            Some(connection) => connection,
-            None => netlink::Connection::open()?,
-        };
-        let answer = connection.link(ifindex);
-        self.0 = Some(connection);
-        answer.map(|message| Link::from_message(&message))
+        let message = self.connection()?.link(ifindex)?;
+        Ok(Link::from_message(&message))
+    }
+
+    /// The state of the link with this index, or none if it is gone.
+    pub fn state(&mut self, ifindex: u32) -> Result<Option<LinkState>, NetlinkError> {
+        let message = self.connection()?.link_with_counters(ifindex)?;
+        Ok(message.as_ref().map(Link::state_from_message))
+    }
+
+    fn connection(&mut self) -> Result<&netlink::Connection, NetlinkError> {
+        match &mut self.0 {
+            Some(connection) => Ok(connection),
+            closed => Ok(closed.insert(netlink::Connection::open()?)),
+        }
     }
 }
 
@@ -134,15 +142,14 @@ const ONE_BY_ONE: usize = 64;
 /// The state of these links of the caller's network namespace, by index, and perhaps of others. Those that are
 /// gone have none.
 pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
-    let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));
     if of.len() > ONE_BY_ONE {
+        let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));
         return Ok(netlink::links_with_counters(state)?.into_iter().collect());
     }
-    let connection = netlink::Connection::open()?;
+    let mut questions = LinkQuestions::default();
     let mut states = HashMap::new();
     for ifindex in of {
-        let link = connection.link_with_counters(*ifindex)?;
-        states.extend(link.iter().map(state));
+        states.extend(questions.state(*ifindex)?.map(|state| (*ifindex, state)));
     }
     Ok(states)
 }

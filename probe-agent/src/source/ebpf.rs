@@ -281,7 +281,8 @@ impl Source for EbpfSource {
             reason,
         };
         let ifindex = interface.ifindex;
-        let state = self.links(&[ifindex])?.remove(&ifindex);
+        let state = self.link_questions.state(ifindex);
+        let state = state.map_err(|error| refuse(error.to_string()))?;
         let state = state.ok_or_else(|| refuse("it is gone".to_owned()))?;
         let lost = self.check(ifindex, &state)?.lost;
         let link = self.link_questions.by_index(ifindex);
