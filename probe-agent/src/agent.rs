@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod view;
 mod watch;
 
 use parking_lot::Mutex;
@@ -19,23 +20,34 @@ use tokio::{
     time::timeout,
 };
 
+pub use self::view::View;
 use self::watch::Watched;
 use crate::{
-    api::{Api, ApiError, ApiState, BoundApi},
-    config::{Config, InterfaceSelector},
-    datapath::expedite::{self, Expedite},
-    flow_log::{FlowBudget, FlowLogOptions},
-    link_watcher::LinkEvents,
-    manager::{Manager, ManagerError, ManagerOptions},
-    metrics::{Metrics, MetricsOptions, SinkReader, SinkReaders},
-    readiness::Readiness,
-    reconcile::{ReconcileError, Reconciler},
+    BUILD,
+    config::Config,
+    lifecycle::{
+        readiness::Readiness,
+        shutdown::{Drain, DrainOutcome, Signals, exit_while_starting},
+        watchdog::Watchdog,
+    },
+    metrics::{Metrics, MetricsOptions, SinkReaders},
     reload::{ConfigFile, LiveSettings, Reloader},
+};
+use probe_api::{Api, ApiError, ApiState, BoundApi};
+use probe_capture::{
+    manager::{Manager, ManagerError, ManagerOptions},
+    reconcile::{LinksError, ReconcileError, Reconciler},
     schedule::{IntervalSetting, Schedule},
-    shutdown::{Drain, DrainOutcome, Signals, exit_while_starting},
     source::{Source, SourceError},
-    watchdog::Watchdog,
-    writeout::{QueuePolicy, SinkReport, Writeout, WriteoutError, open_sinks},
+};
+use probe_datapath::{
+    expedite::{self, Expedite},
+    link_watcher::LinkEvents,
+    links,
+};
+use probe_flow::flow_log::{FlowBudget, FlowLogOptions};
+use probe_store::{
+    QueuePolicy, SinkReport, Writeout, WriteoutError, open_sinks, stats::SinkReader,
 };
 
 /// How long the drain may take, final writeout included. Below the 90 s after which systemd kills.
@@ -94,6 +106,8 @@ pub struct Bound {
     runtime: Runtime,
     api: BoundApi,
     state: ApiState,
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
     manager: Arc<Manager>,
     writeout: Arc<Writeout>,
     reconciler: Arc<Mutex<Reconciler>>,
@@ -130,10 +144,7 @@ pub fn bind_with_file(
     source: SourceInit,
 ) -> Result<Bound, AgentErrors> {
     let mut errors = Vec::new();
-    let selector = keep(
-        InterfaceSelector::new(&config).map_err(AgentError::Selector),
-        &mut errors,
-    );
+    let selector = keep(config.selector().map_err(AgentError::Selector), &mut errors);
     let sinks = open_sinks(&config.writeout).unwrap_or_else(|failures| {
         errors.extend(failures.into_iter().map(AgentError::from));
         Vec::new()
@@ -154,11 +165,13 @@ pub fn bind_with_file(
     let metrics = Arc::new(Metrics::new(MetricsOptions {
         disable_iface_tracking: config.api.disable_iface_metrics,
     }));
-    let options = manager_options(&config, &metrics, &writeout);
+    let expedite = Expedite::new(config.capture.expedite_attach);
+    let may_expedite = expedite.may_hold();
+    let options = manager_options(&config, &metrics, &writeout, expedite);
     let flow_budget = options.flow_budget.clone();
-    let may_expedite = options.expedite.may_hold();
     let manager = Arc::new(Manager::new(source, options)?);
-    let mut reconciler = Reconciler::new(manager.clone(), selector);
+    let list = || links::list().map_err(LinksError::new);
+    let mut reconciler = Reconciler::new(manager.clone(), selector, Box::new(list));
     // Before the first look: what changes after it is an event.
     let inside_runtime = runtime.enter();
     let link_events = LinkEvents::subscribe()
@@ -178,11 +191,18 @@ pub fn bind_with_file(
         flow_budget,
     };
     let reloader = Arc::new(Reloader::new(file, config, live));
-    let state = ApiState {
-        metrics,
+    let readiness = Readiness::new();
+    let view = View {
+        metrics: metrics.clone(),
         manager: manager.clone(),
         sinks: sink_readers(&writeout),
-        readiness: Readiness::new(),
+        readiness: readiness.clone(),
+        interval: interval.clone(),
+    };
+    let state = ApiState {
+        build: BUILD,
+        agent: Arc::new(view),
+        manager: manager.clone(),
         reloader: reloader.clone(),
         config_path: None,
         maps_bytes: None,
@@ -191,6 +211,8 @@ pub fn bind_with_file(
         runtime,
         api,
         state,
+        metrics,
+        readiness,
         manager,
         writeout,
         reconciler,
@@ -210,6 +232,7 @@ fn manager_options(
     config: &Config,
     metrics: &Arc<Metrics>,
     writeout: &Arc<Writeout>,
+    expedite: Expedite,
 ) -> ManagerOptions {
     let metrics = metrics.clone();
     let writeout = writeout.clone();
@@ -223,7 +246,7 @@ fn manager_options(
         local_buffers: config.rotation.local_buffers,
         writeout: Box::new(move |interval| writeout.submit(Arc::new(interval))),
         on_rotation: Box::new(move |took| metrics.on_rotation(took)),
-        expedite: Expedite::new(config.capture.expedite_attach),
+        batches: Box::new(expedite),
         ..ManagerOptions::default()
     }
 }
@@ -275,6 +298,8 @@ impl Bound {
             runtime,
             api,
             state,
+            metrics,
+            readiness,
             manager,
             writeout,
             reconciler,
@@ -289,7 +314,7 @@ impl Bound {
             reconciler,
             reloader,
             link_events,
-            metrics: state.metrics.clone(),
+            metrics,
         };
         let schedule = Schedule::start(manager.clone(), interval, flush_interval)?;
         let outcome = runtime.block_on(async {
@@ -299,7 +324,6 @@ impl Bound {
                 starting.abort();
             }
             let (stop_api, api_stopped) = tokio::sync::oneshot::channel::<()>();
-            let readiness = state.readiness.clone();
             let served = tokio::spawn(api.serve(state, async {
                 // An error says that the sender is gone, which means the same.
                 drop(api_stopped.await);

@@ -7,14 +7,11 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 mod defaults;
-mod endpoint;
-mod interfaces;
-mod keys;
 mod problem;
 pub mod reference;
 mod schema;
@@ -23,11 +20,18 @@ mod settings;
 mod tree;
 mod value;
 
-pub use endpoint::Endpoint;
-pub use interfaces::{Choice, InterfaceSelector};
-pub use keys::{ApiKey, KeySource, MIN_KEY_LENGTH, Role, Secret, TlsConfig};
 pub use problem::{ConfigError, Place, Problem, Problems};
-pub use settings::{SettingChange, is_live};
+pub use settings::is_live;
+
+use probe_api::options::ApiConfig;
+use probe_capture::{interface::InterfaceConfig, selection::InterfaceSelector};
+use probe_common::control::MAX_INTERFACES;
+use probe_datapath::options::{CacheSlots, ExpediteAttach, SourceOptions};
+use probe_flow::local_buffer::LocalBuffersConfig;
+use probe_store::options::SinkConfig;
+
+/// Slots for a configuration with few interfaces; 38 KiB per CPU.
+const LEAST_INTERFACES: u32 = 64;
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 512 << 10;
@@ -56,35 +60,6 @@ pub struct Config {
     pub logging: LoggingConfig,
     /// When the file is read again.
     pub reload: ReloadConfig,
-}
-
-/// Settings of one interface (or of all that a regex matches).
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct InterfaceConfig {
-    /// Which hook to use.
-    pub hook: Hook,
-    /// Puts the interface into promiscuous mode while it is captured.
-    pub promisc: bool,
-    /// Leaves packets with a VLAN tag out of the flows (they are counted as a loss by name).
-    pub ignore_vlans: bool,
-    /// Excludes the interface although a regex or auto-detection matches it.
-    pub disable: bool,
-}
-
-/// Hook selection.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Hook {
-    /// By link kind: see the documentation of `plan`.
-    #[default]
-    Auto,
-    /// XDP, native if the driver has it, else generic.
-    Xdp,
-    /// XDP in the driver, or an error.
-    XdpNative,
-    /// XDP in the network stack.
-    XdpGeneric,
-    /// TC: TCX where the kernel has it, else clsact.
-    Tc,
 }
 
 /// Auto-detection: all links but the excluded ones.
@@ -116,28 +91,6 @@ pub struct CaptureConfig {
     pub expedite_attach: ExpediteAttach,
 }
 
-/// Whether the kernel is hurried while many interfaces are attached or detached.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum ExpediteAttach {
-    /// Where the owner of the host does not evidently mind, and where it can be done.
-    #[default]
-    Auto,
-    /// Always; where it cannot be done that is a warning.
-    Always,
-    /// Never, and without a word about how long it takes.
-    Never,
-}
-
-/// Size of the cache of open records in the kernel.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum CacheSlots {
-    /// As many as fit a budget for all CPUs.
-    #[default]
-    Auto,
-    /// So many for each CPU: a power of two, or 0 for no cache.
-    PerCpu(u32),
-}
-
 /// Rotation settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct RotationConfig {
@@ -145,58 +98,6 @@ pub struct RotationConfig {
     pub interval: Duration,
     /// Buffers for records that arrive during a rotation.
     pub local_buffers: LocalBuffersConfig,
-}
-
-/// Bounds of the local buffers: together they take at most `num * size_limit` bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LocalBuffersConfig {
-    /// How many buffers of `size_limit_bytes` the budget holds.
-    pub num: usize,
-    /// Largest buffer of one interface.
-    pub size_limit_bytes: usize,
-}
-
-/// A sink.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SinkConfig {
-    /// Hive-partitioned Parquet files below `path`.
-    Parquet {
-        /// Root directory.
-        path: PathBuf,
-        /// What is deleted when.
-        retention: Retention,
-    },
-    /// JSON lines, one file per interface and day below `path`.
-    Json {
-        /// Root directory.
-        path: PathBuf,
-        /// What is deleted when.
-        retention: Retention,
-    },
-}
-
-/// Bounds of what a sink keeps; `None` keeps everything.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Retention {
-    /// Oldest interval kept.
-    pub max_age: Option<Duration>,
-    /// Most bytes kept, oldest intervals going first.
-    pub max_size_bytes: Option<u64>,
-}
-
-/// HTTP endpoints.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ApiConfig {
-    /// `unix:/path` or `host:port`; `None` switches it off.
-    pub addr: Option<String>,
-    /// `host:port` of `/metrics`, `/healthz` and `/readyz`; `None` switches it off.
-    pub metrics_addr: Option<String>,
-    /// Leaves the `iface` label out of the metrics.
-    pub disable_iface_metrics: bool,
-    /// Who may ask over TCP.
-    pub keys: Vec<ApiKey>,
-    /// Certificate and key of the TCP address; plain HTTP without.
-    pub tls: Option<TlsConfig>,
 }
 
 /// Log settings.
@@ -256,6 +157,41 @@ impl Config {
         })
     }
 
+    /// The rules by which links are captured.
+    ///
+    /// # Errors
+    ///
+    /// A rule that no file can have, since files are checked: a sentence that names the rule.
+    pub fn selector(&self) -> Result<InterfaceSelector, String> {
+        let Autodetection { enabled, exclude } = &self.autodetection;
+        InterfaceSelector::new(&self.interfaces, enabled.then_some(exclude))
+    }
+
+    /// Sizes that the programs are loaded with.
+    pub fn source_options(&self) -> SourceOptions {
+        SourceOptions {
+            ring_buffer_bytes: self.capture.ring_buffer_bytes,
+            cache_slots: self.capture.cache_slots,
+            interfaces: self.interface_slots(),
+        }
+    }
+
+    /// Interfaces that may be captured at a time. Named ones are counted, with room for those that a
+    /// reload adds; a pattern may match any number.
+    fn interface_slots(&self) -> u32 {
+        let has_pattern = self
+            .interfaces
+            .keys()
+            .any(|name| name.starts_with('/') && name.ends_with('/'));
+        if self.autodetection.enabled || has_pattern {
+            return MAX_INTERFACES;
+        }
+        let named = u32::try_from(self.interfaces.len()).unwrap_or(MAX_INTERFACES);
+        named
+            .saturating_mul(2)
+            .clamp(LEAST_INTERFACES, MAX_INTERFACES)
+    }
+
     /// Reads and checks a document.
     pub fn parse(text: &str) -> Result<Self, Problems> {
         let root = tree::parse(text).map_err(|error| Problems(vec![Problem::syntax(&error)]))?;
@@ -269,12 +205,4 @@ impl Config {
             Some(problems) => Err(problems),
         }
     }
-}
-
-impl Retention {
-    /// What a sink keeps unless the file says otherwise: a host must not fill up unattended.
-    pub const STANDARD: Self = Self {
-        max_age: Some(Duration::from_hours(90 * 24)),
-        max_size_bytes: Some(20 << 30),
-    };
 }

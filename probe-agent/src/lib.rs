@@ -5,45 +5,16 @@
 #![deny(unsafe_code)]
 
 pub mod agent;
-pub mod api;
-pub mod capture;
 pub mod cli;
-pub mod client;
-pub mod clock;
 pub mod config;
-pub mod coverage;
-pub mod datapath;
-pub mod drain;
-pub mod filter;
-pub mod flow;
-pub mod flow_format;
-pub mod flow_json;
-pub mod flow_log;
-pub mod human;
-pub mod ledger;
-pub mod link_watcher;
-pub mod links;
-pub mod local_buffer;
-pub mod manager;
+pub mod lifecycle;
 pub mod metrics;
-pub mod names;
-mod page;
 pub mod plan;
 pub mod privileges;
-pub mod readiness;
-pub mod reconcile;
 pub mod reload;
-pub mod schedule;
 pub mod selftest;
-pub mod shutdown;
-pub mod source;
-pub mod status;
-pub mod supervise;
 pub mod telemetry;
-mod text_table;
-pub mod ticks;
-pub mod watchdog;
-pub mod writeout;
+pub mod term;
 
 /// Version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -54,9 +25,9 @@ pub const COMMIT: &str = match option_env!("PROBE_GIT_COMMIT") {
     None => "unknown",
 };
 
-/// SHA-256 of the embedded eBPF object, in hexadecimal digits.
-pub const OBJECT_SHA256: &str = match option_env!("PROBE_BPF_OBJECT_SHA256") {
-    // Set by the build script from bpf/manifest.json.
-    Some(hash) => hash,
-    None => "unknown",
+/// The build, as the API tells it.
+pub const BUILD: probe_api::Build = probe_api::Build {
+    version: VERSION,
+    commit: COMMIT,
+    object: probe_datapath::OBJECT_SHA256,
 };

@@ -17,10 +17,11 @@ use prometheus::{
     IntGaugeVec, TextEncoder,
 };
 
-use crate::{
+use probe_capture::{
     source::{Costs, Strays},
     status::{InterfaceStatus, Status, StatusReader, WatchStatus},
 };
+use probe_store::stats::{SinkCounts, SinkReader};
 
 mod count;
 mod names;
@@ -30,7 +31,7 @@ mod series;
 pub mod table;
 
 use count::Count;
-pub use count::{Direction, Issue};
+pub use count::Direction;
 use names::Names;
 pub use names::{EXPIRE_AFTER, MAX_INTERFACES, OTHER};
 use process::ProcessCounts;
@@ -42,25 +43,6 @@ pub const ROTATION_BUCKETS: [f64; 10] =
 
 /// Bounds of the histogram of how soon new links are captured, in seconds.
 pub const LINK_CAPTURE_BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
-
-/// What a sink did since the agent started, and what waits for it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SinkCounts {
-    /// Intervals stored.
-    pub written: u64,
-    /// Intervals that could not be stored.
-    pub failed: u64,
-    /// Intervals that found the queue full.
-    pub dropped: u64,
-    /// Intervals in the queue now.
-    pub queue_length: u64,
-}
-
-/// Where the numbers of a sink come from.
-pub trait SinkReader: Send + Sync {
-    /// Reads the numbers now. Changes nothing; only `queue_length` ever shrinks.
-    fn counts(&self) -> SinkCounts;
-}
 
 /// The sinks by name. Those of the same name are added up.
 pub type SinkReaders = Arc<[(String, Arc<dyn SinkReader>)]>;

@@ -17,13 +17,12 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::{
-    config::{Choice, Config, InterfaceSelector},
-    datapath::{
-        footprint::Footprint,
-        link::LinkHeader,
-        survey::{Host, Survey, SurveyedLink},
-    },
+use crate::config::Config;
+use probe_capture::selection::{Choice, InterfaceSelector};
+use probe_datapath::{
+    footprint::Footprint,
+    link::LinkHeader,
+    survey::{Host, Survey, SurveyedLink},
 };
 
 pub use self::{

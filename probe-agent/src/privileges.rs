@@ -15,10 +15,9 @@ use std::{
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
-use crate::{
-    config::{Config, Endpoint},
-    datapath::load,
-};
+use crate::config::Config;
+use probe_api::endpoint::Endpoint;
+use probe_datapath::load;
 
 /// Loading and attaching programs, and doing so again whenever a link comes or a hook was lost.
 const ALWAYS: [Capability; 3] = [
@@ -230,7 +229,8 @@ mod tests {
     };
 
     use super::{Privileges, names, needs};
-    use crate::config::{Config, InterfaceConfig};
+    use crate::config::Config;
+    use probe_capture::interface::InterfaceConfig;
 
     fn compare(config: &Config, held: &[Capability]) -> Result<Privileges, String> {
         let held = held.iter().copied().collect();

@@ -4,38 +4,23 @@
 //! restart, nothing is applied. What is applied then can only fail interface by interface; one
 //! whose new settings fail is captured with the old ones again.
 
-mod report;
 mod watch;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-pub use self::{
-    report::{Action, InterfaceChange, Outcome, ReloadError, ReloadReport},
-    watch::{ConfigFile, FileWatch, Fingerprint},
-};
+pub use self::watch::{ConfigFile, FileWatch, Fingerprint};
 use crate::{
-    config::{Config, InterfaceSelector},
-    flow_log::FlowBudget,
-    reconcile::Reconciler,
-    schedule::IntervalSetting,
+    config::{Config, ConfigError, Problems},
     telemetry,
 };
-
-/// Reloads the agent's configuration; what the signal, the API and the tests speak to. Its methods
-/// block, for seconds if hundreds of interfaces are attached.
-pub trait Reload: Send + Sync {
-    /// Reads the agent's configuration file again and applies it. A dry run only compares.
-    fn reload(&self, dry_run: bool) -> Result<ReloadReport, ReloadError>;
-
-    /// Applies a document (YAML) instead of the file, which stays as it is and counts again at the
-    /// next [`Self::reload`]. A dry run only compares.
-    fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError>;
-
-    /// The configuration in force.
-    fn config(&self) -> Config;
-}
+use probe_api::{
+    ConfigProblem,
+    reload::{Reload, ReloadError, ReloadReport},
+};
+use probe_capture::{reconcile::Reconciler, schedule::IntervalSetting};
+use probe_flow::flow_log::FlowBudget;
 
 /// The parts of a running agent that a reload changes.
 pub struct Reloader {
@@ -80,6 +65,11 @@ impl Reloader {
         }
     }
 
+    /// The configuration in force.
+    pub fn config(&self) -> Config {
+        self.config.lock().clone()
+    }
+
     /// The file that is read again, in its state at the start.
     pub const fn file(&self) -> Option<&ConfigFile> {
         self.file.as_ref()
@@ -88,7 +78,7 @@ impl Reloader {
     fn change_to(&self, wanted: Config, dry_run: bool) -> Result<ReloadReport, ReloadError> {
         let begin = Instant::now();
         let settings = self.config.lock().changes_to(&wanted);
-        let selector = InterfaceSelector::new(&wanted).map_err(ReloadError::Selector)?;
+        let selector = wanted.selector().map_err(ReloadError::Selector)?;
         let mut report = if dry_run {
             let (plan, missing) = self.live.reconciler.lock().plan(&selector)?;
             ReloadReport::planned(settings, &plan, missing)
@@ -118,20 +108,47 @@ impl Reload for Reloader {
         let _reloading = self.reloading.lock();
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         if dry_run {
-            return self.change_to(Config::load(&file.path)?, true);
+            return self.change_to(Config::load(&file.path).map_err(unusable_file)?, true);
         }
         let _told = service::reloading();
-        self.change_to(Config::load(&file.path)?, false)
+        self.change_to(Config::load(&file.path).map_err(unusable_file)?, false)
     }
 
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError> {
-        let wanted = Config::parse(text).map_err(ReloadError::Invalid)?;
+        let wanted = Config::parse(text).map_err(unusable_document)?;
         let _reloading = self.reloading.lock();
         self.change_to(wanted, dry_run)
     }
 
-    fn config(&self) -> Config {
-        self.config.lock().clone()
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.config().settings()
+    }
+}
+
+/// The error of a reload whose file cannot be used.
+pub fn unusable_file(error: ConfigError) -> ReloadError {
+    let text = error.to_string();
+    match error {
+        ConfigError::Invalid { problems, .. } => invalid(text, problems),
+        error => ReloadError::Read(Box::new(error)),
+    }
+}
+
+/// The error of a reload whose document is not good.
+pub fn unusable_document(problems: Problems) -> ReloadError {
+    invalid(problems.to_string(), problems)
+}
+
+fn invalid(text: String, Problems(problems): Problems) -> ReloadError {
+    let problems = problems.into_iter().map(|problem| ConfigProblem {
+        line: problem.place.map(|place| place.line),
+        column: problem.place.map(|place| place.column),
+        key: problem.key,
+        message: problem.message,
+    });
+    ReloadError::Invalid {
+        text,
+        problems: problems.collect(),
     }
 }
 

@@ -18,13 +18,11 @@ use self::{
     expected::{expected_of, parse_on_host},
     packets::Case,
 };
-use crate::{
-    datapath::{
-        attach,
-        load::LoadError,
-        test_run::{TestFrame, TestRunError},
-    },
-    source::SourceError,
+use probe_capture::source::SourceError;
+use probe_datapath::{
+    attach,
+    load::LoadError,
+    test_run::{TestFrame, TestRunError},
 };
 
 /// The version of the JSON output's shape. Fields may be added without a new one.

@@ -31,10 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_agent::{
-    api::{Api, ApiError},
-    config::{ApiConfig, Endpoint},
-};
+use probe_api::{Api, ApiError, endpoint::Endpoint, options::ApiConfig};
 
 use self::server::{Running, config, request, tcp};
 

@@ -14,12 +14,15 @@ use std::{
     },
 };
 
-use probe_agent::{
-    config::{Hook, InterfaceConfig},
-    datapath::{attach, cache_parts::CacheParts, link, load::LoadOptions, ring_parts::RingParts},
-    source::{Interface, LinkState, Source, ebpf::EbpfSource},
+use probe_capture::{
+    interface::{Hook, Interface, InterfaceConfig},
+    source::{LinkState, Source},
 };
 use probe_common::record::Record;
+use probe_datapath::{
+    attach, cache_parts::CacheParts, link, load::LoadOptions, ring_parts::RingParts,
+    source::EbpfSource,
+};
 use rustix::{
     fs::{Mode, OFlags, open},
     thread::{LinkNameSpaceType, move_into_link_name_space},

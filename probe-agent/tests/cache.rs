@@ -8,27 +8,28 @@
 
 use std::cell::RefCell;
 
-use probe_agent::{
-    datapath::{
-        cache_parts::CacheParts,
-        load::LoadOptions,
-        ring_parts::RingParts,
-        shared_array::{Entries, SharedArray},
-        test_run::{TEST_IFINDEX, TestFrame},
-    },
-    flow::FlowRow,
-    flow_log::{FlowLog, FlowLogOptions},
-    selftest::{
-        bench::{PROGRAMS, UnderTest},
-        expected::{expected_of, parse_on_host},
-    },
-    source::{BankCounters, Drained, RecordStream, Source as _, ebpf::EbpfSource},
+use probe_agent::selftest::{
+    bench::{PROGRAMS, UnderTest},
+    expected::{expected_of, parse_on_host},
 };
+use probe_capture::source::{BankCounters, Drained, RecordStream, Source as _};
 use probe_common::{
     coalesce::{Pending as _, PendingV4, PendingV6},
     control::{FIRST_STATION, Station, area, maps, station_index},
     parse::plain,
     record::{IntoRecord as _, Record, RecordHead},
+};
+use probe_datapath::{
+    cache_parts::CacheParts,
+    load::LoadOptions,
+    ring_parts::RingParts,
+    shared_array::{Entries, SharedArray},
+    source::EbpfSource,
+    test_run::{TEST_IFINDEX, TestFrame},
+};
+use probe_flow::{
+    flow::FlowRow,
+    flow_log::{FlowLog, FlowLogOptions},
 };
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use rustix::thread::{CpuSet, sched_setaffinity};

@@ -11,15 +11,18 @@ use std::{
 };
 
 use jiff::Timestamp;
-use probe_agent::{
-    coverage::{Compared, State},
-    flow::FlowCounters,
-    ledger::{Ledger, Loss},
-    metrics::{Direction, Issue, Metrics, MetricsOptions, SinkCounts, SinkReader},
-    source::{Attachment, Costs, LostHook, ProgramCost, Records, Strays},
-    status::{CoverageStatus, InterfaceStatus, Status, StatusReader, WatchStatus},
+use probe_agent::metrics::{Direction, Metrics, MetricsOptions};
+use probe_capture::{
+    source::{Attachment, Costs, ProgramCost, Records, Strays},
+    status::{CoverageStatus, InterfaceStatus, Issue, Status, StatusReader, WatchStatus},
 };
 use probe_common::control::Tally;
+use probe_flow::{
+    coverage::{Compared, LostHook, State},
+    flow::FlowCounters,
+    ledger::{Ledger, Loss},
+};
+use probe_store::stats::{SinkCounts, SinkReader};
 
 /// A status that the test sets.
 #[derive(Default)]

@@ -6,22 +6,21 @@
     reason = "a failing unwrap is how a test fails, also in a function of its own"
 )]
 
-use probe_agent::{
-    datapath::{
-        cache_parts::CacheParts,
-        load::LoadOptions,
-        ring_parts::RingParts,
-        test_run::{TEST_IFINDEX, TestFrame},
-    },
-    selftest::{
-        bench::{self, PROGRAMS, Ran, UnderTest},
-        expected::{expected_of, parse_on_host},
-    },
-    source::{Drained, Source, ebpf::EbpfSource},
+use probe_agent::selftest::{
+    bench::{self, PROGRAMS, Ran, UnderTest},
+    expected::{expected_of, parse_on_host},
 };
+use probe_capture::source::{Drained, Source};
 use probe_common::{
     control::{Counters, programs},
     record::Record,
+};
+use probe_datapath::{
+    cache_parts::CacheParts,
+    load::LoadOptions,
+    ring_parts::RingParts,
+    source::EbpfSource,
+    test_run::{TEST_IFINDEX, TestFrame},
 };
 
 #[path = "support/captures.rs"]

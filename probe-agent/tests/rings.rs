@@ -8,18 +8,17 @@
 
 use std::time::{Duration, Instant};
 
-use probe_agent::{
-    datapath::{
-        cache_parts::CacheParts,
-        load::LoadOptions,
-        ring_parts::RingParts,
-        test_run::{TEST_IFINDEX, TestFrame},
-    },
-    source::{RecordStream, Source as _, ebpf::EbpfSource},
-};
+use probe_capture::source::{RecordStream, Source as _};
 use probe_common::{
     control::{Counters, programs},
     record::{Record, RecordV4},
+};
+use probe_datapath::{
+    cache_parts::CacheParts,
+    load::LoadOptions,
+    ring_parts::RingParts,
+    source::EbpfSource,
+    test_run::{TEST_IFINDEX, TestFrame},
 };
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 

@@ -15,7 +15,10 @@ use serde_json::Value;
 mod skip;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_probe-agent");
-const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf/probe.bpf.o");
+const OBJECT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../crates/probe-datapath/bpf/probe.bpf.o"
+);
 const UDP: i32 = 17;
 const IPV6: i32 = 0x86dd;
 const NOBODY: u32 = 65534;

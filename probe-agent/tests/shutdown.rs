@@ -8,7 +8,7 @@ use std::{
 
 use probe_agent::{
     config::LoggingConfig,
-    shutdown::{Request, Signals, StopSignal},
+    lifecycle::shutdown::{Request, Signals, StopSignal},
 };
 use rustix::process::{Pid, Signal, kill_process};
 

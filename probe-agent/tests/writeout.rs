@@ -21,15 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_agent::{
-    config::{Retention, SinkConfig},
-    writeout::{
-        Interval, QueuePolicy, Writeout, WriteoutError, WriteoutHandler,
-        file_sink::{EncodeError, FileFormat, FileSink},
-        json_lines::JsonLines,
-        open_sinks,
-        parquet::Parquet,
-    },
+use probe_flow::interval::Interval;
+use probe_store::{
+    QueuePolicy, Writeout, WriteoutError, WriteoutHandler,
+    file_sink::{EncodeError, FileFormat, FileSink},
+    json_lines::JsonLines,
+    open_sinks,
+    options::{Retention, SinkConfig},
+    parquet::Parquet,
 };
 
 use self::interval::{Ends, interval};

@@ -14,7 +14,7 @@ use crate::object_sources::{MANIFEST, OBJECT, sha256_hex, stale_source};
 use crate::toolchain::{Toolchain, Versions};
 use crate::workspace;
 
-const REMEDY: &str = "run `cargo xtask build-ebpf` and commit probe-agent/bpf";
+const REMEDY: &str = "run `cargo xtask build-ebpf` and commit crates/probe-datapath/bpf";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::build_ebpf::{self, Checked};
-use crate::{bench, test, tidy, workspace};
+use crate::{bench, crate_graph, test, tidy, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ struct Run {
 }
 
 /// The object comes before whatever compiles the agent, which embeds it.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -43,6 +43,10 @@ const STEPS: [Step; 8] = [
     Step {
         name: "tidy",
         run: |_| passed(tidy::run()),
+    },
+    Step {
+        name: "crates",
+        run: |_| passed(crate_graph::run()),
     },
     Step {
         name: "object",

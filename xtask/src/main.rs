@@ -4,10 +4,11 @@ mod agent;
 mod bench;
 mod build_ebpf;
 mod ci;
+mod crate_graph;
 mod demo;
 mod docs;
 mod kernels;
-#[path = "../../probe-agent/build/object_sources.rs"]
+#[path = "../../crates/probe-datapath/build/object_sources.rs"]
 mod object_sources;
 mod setup_ebpf;
 mod test;
@@ -37,13 +38,13 @@ enum Verb {
     Bench(bench::Args),
     /// Try the agent on other kernels, in qemu.
     Kernels(kernels::Args),
-    /// Check what the compiler does not: import boundaries, budgets, metrics, wire types.
+    /// Check what the compiler does not: budgets, metrics, wire types.
     Tidy,
     /// Run all checks of a change, or the named ones.
     Ci(ci::Args),
     /// Write the references in docs/ anew, from the code.
     Docs,
-    /// Build the eBPF object and its manifest into probe-agent/bpf.
+    /// Build the eBPF object and its manifest into crates/probe-datapath/bpf.
     BuildEbpf(build_ebpf::Args),
     /// Install the toolchain that builds the eBPF object. Nothing else needs it.
     SetupEbpf,

@@ -1,7 +1,6 @@
 //! `cargo xtask tidy`: what the compiler does not check. One file per check.
 
 mod attributes;
-mod boundaries;
 mod budgets;
 mod markers;
 mod metrics;
@@ -20,16 +19,15 @@ const FOLDERS: [&str; 6] = [
     "probe-agent",
     "probe-common",
     "probe-ebpf",
-    "probe-bench",
+    "crates",
     "xtask",
     "fuzz",
 ];
 
 type Check = fn(&[Source]) -> Vec<Finding>;
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 5] = [
     attributes::check,
-    boundaries::check,
     budgets::check,
     markers::check,
     metrics::check,

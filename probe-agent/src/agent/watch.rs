@@ -14,12 +14,11 @@ use tokio::{
 
 use super::AgentError;
 use crate::{
-    link_watcher::LinkEvents,
-    manager::Manager,
     metrics::Metrics,
-    reconcile::Reconciler,
-    reload::{ConfigFile, FileWatch, Fingerprint, Reload, Reloader},
+    reload::{ConfigFile, FileWatch, Fingerprint, Reloader},
 };
+use probe_capture::{manager::Manager, reconcile::Reconciler};
+use probe_datapath::link_watcher::LinkEvents;
 
 /// Hooks and link counters are looked at this often, and so is the configuration file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

@@ -5,7 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::{EXIT_CONFIG, print};
-use crate::config::{Config, SinkConfig};
+use crate::config::Config;
+use probe_store::options::SinkConfig;
 
 /// Check a configuration file and tell everything that is wrong with it
 #[derive(Args, Debug)]

@@ -5,9 +5,9 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::EXIT_UNREACHABLE;
-use crate::{
+use probe_api::{
     client::{Client, ClientError},
-    config::Endpoint,
+    endpoint::Endpoint,
 };
 
 /// Where the agent is.

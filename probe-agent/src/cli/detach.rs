@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::print;
-use crate::datapath::{
+use probe_datapath::{
     detach_leftovers, expedite,
     survey::{ProgramHook, Survey},
 };

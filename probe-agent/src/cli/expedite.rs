@@ -6,9 +6,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{EXIT_CONFIG, print};
-use crate::{
-    config::{Config, InterfaceSelector},
-    datapath::expedite::{self, Expedite, MANY, Obstacle},
+use crate::config::Config;
+use probe_capture::selection;
+use probe_datapath::{
+    expedite::{self, Expedite, MANY, Obstacle},
     links,
 };
 
@@ -39,8 +40,8 @@ pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let selector = InterfaceSelector::new(&config).map_err(anyhow::Error::msg)?;
-    let interfaces = links::select(&selector, &links::list()?).wanted.len();
+    let selector = config.selector().map_err(anyhow::Error::msg)?;
+    let interfaces = selection::select(&selector, &links::list()?).wanted.len();
     let text = match Expedite::new(config.capture.expedite_attach).begin(interfaces) {
         Ok(true) => format!("{interfaces} interfaces: grace periods of RCU are expedited\n"),
         Ok(false) if interfaces < MANY => format!("{interfaces} interfaces: nothing to do\n"),

@@ -10,13 +10,13 @@ use std::{
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 
 use super::{connect::ConnectArgs, print, resolve};
-use crate::{
-    api::v1::flows::{Flows, FlowsQuery, LiveFlow, Sort},
-    filter::Filter,
-    flow::FlowCounters,
-    flow_format::{Numbers, ShownFlow, TableStyle, endpoint, marks, named_endpoint, write_table},
-    human, names,
+use crate::term::{
+    flow_format::{Numbers, ShownFlow, endpoint, marks, named_endpoint, write_table},
+    human,
+    page::TableStyle,
 };
+use probe_api::v1::flows::{Flows, FlowsQuery, LiveFlow, Sort};
+use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 
 /// Show the flows of the running interval, those with the most traffic first
 ///

@@ -10,12 +10,11 @@ use clap::Args;
 
 use super::{EXIT_CONFIG, print};
 use crate::{
-    config::{Config, InterfaceSelector},
-    datapath::{footprint, survey::Survey},
-    flow_format::TableStyle,
+    config::Config,
     plan::{Plan, write_text},
-    source::ebpf::load_options,
+    term::page::TableStyle,
 };
+use probe_datapath::{footprint, survey::Survey};
 
 /// Tell what would be attached where, how and why; touches nothing
 ///
@@ -46,9 +45,9 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    let selector = InterfaceSelector::new(&config).map_err(anyhow::Error::msg)?;
+    let selector = config.selector().map_err(anyhow::Error::msg)?;
     let survey = Survey::take()?;
-    let footprint = footprint::of_embedded(load_options(&config))?;
+    let footprint = footprint::of_embedded(config.source_options().load_options())?;
     let plan = Plan::of(&config, &selector, &survey, &footprint);
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?;

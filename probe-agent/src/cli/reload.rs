@@ -9,14 +9,13 @@ use std::{
 use clap::Args;
 
 use super::{EXIT_CONFIG, EXIT_TROUBLE, connect::ConnectArgs, print};
-use crate::{
-    api::Problem,
+use crate::term::page::{Colour, TableStyle, paint, wrap};
+use probe_api::{
+    Problem,
     client::ClientError,
-    config::SettingChange,
-    flow_format::TableStyle,
-    page::{Colour, paint, printable, wrap},
-    reload::{InterfaceChange, Outcome, ReloadReport},
+    reload::{InterfaceChange, Outcome, ReloadReport, SettingChange},
 };
+use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;
@@ -218,11 +217,10 @@ fn conclusion(style: TableStyle, report: &ReloadReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::{code, refusal, write};
-    use crate::{
-        api::Problem,
-        config::SettingChange,
-        flow_format::TableStyle,
-        reload::{Action, InterfaceChange, Outcome, ReloadReport},
+    use crate::term::page::TableStyle;
+    use probe_api::{
+        Problem,
+        reload::{Action, InterfaceChange, Outcome, ReloadReport, SettingChange},
     };
 
     fn shown(report: &ReloadReport) -> String {

@@ -13,20 +13,17 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use crate::{
-    config::InterfaceConfig,
-    filter::Filter,
-    flow_format::{
-        FlowFormat, InterfaceFlows, TableStyle, is_closed_by_reader, total_ledger, write_flows,
-    },
-    flow_log::FlowLogOptions,
-    manager::{Manager, ManagerError, ManagerOptions},
-    source::{
-        Interface, SourceError,
-        pcap::{Ending, PcapError, PcapSource},
-    },
-    writeout::Interval,
+use crate::term::{
+    flow_format::{FlowFormat, InterfaceFlows, is_closed_by_reader, total_ledger, write_flows},
+    page::TableStyle,
 };
+use probe_capture::{
+    interface::{Interface, InterfaceConfig},
+    manager::{Manager, ManagerError, ManagerOptions},
+    source::SourceError,
+};
+use probe_flow::{filter::Filter, flow_log::FlowLogOptions, interval::Interval};
+use probe_pcap::{Ending, PcapError, PcapSource};
 
 /// Exit status when the file is cut or damaged and what was readable has been shown.
 pub(super) const EXIT_INCOMPLETE: u8 = 3;

@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::page::printable;
+use probe_flow::text::printable;
 
 /// Names that are asked for at a time.
 const THREADS: usize = 16;

@@ -8,14 +8,13 @@ use tokio::task::spawn_blocking;
 use super::EXIT_CONFIG;
 use crate::{
     agent::{self, Outcome},
-    datapath::footprint,
+    lifecycle::shutdown::{Request, Signals},
     privileges::Privileges,
     reload::ConfigFile,
-    shutdown::{Request, Signals},
-    source::ebpf::{EbpfSource, load_options},
     telemetry,
-    writeout::SinkReport,
 };
+use probe_datapath::{footprint, source::EbpfSource};
+use probe_store::SinkReport;
 
 /// Capture until told to stop (SIGTERM, Ctrl-C)
 #[derive(Args, Debug)]
@@ -38,11 +37,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
     // First of all, and while this is the only thread: see the module.
     Privileges::compare(&config)?.drop_others(&args.config)?;
-    let maps = footprint::of_embedded(load_options(&config));
+    let maps = footprint::of_embedded(config.source_options().load_options());
     let bound = agent::bind_with_file(
         config,
         Some(file),
-        Box::new(|config| Ok(Box::new(EbpfSource::load(config)?))),
+        Box::new(|config| Ok(Box::new(EbpfSource::load(config.source_options())?))),
     )?
     .with_config_path(args.config.clone())
     .with_maps_bytes(maps.ok().map(|maps| maps.bytes()));

@@ -12,8 +12,8 @@ use clap::Args;
 
 use super::print;
 use crate::{
-    flow_format::TableStyle,
     selftest::{self, Report, write_text},
+    term::page::TableStyle,
 };
 
 /// Test the eBPF programs on this kernel with a built-in set of packets

@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 
 use super::{EXIT_TROUBLE, connect::ConnectArgs, print};
-use crate::flow_format::TableStyle;
+use crate::term::page::TableStyle;
 
 pub(super) mod findings;
 pub(super) mod table;

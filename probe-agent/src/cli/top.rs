@@ -14,11 +14,11 @@ use ratatui::{
 };
 
 use super::connect::ConnectArgs;
-use crate::{
-    api::v1::flows::{FlowsQuery, Sort},
+use probe_api::{
     client::{Client, ClientError},
-    filter::Filter,
+    v1::flows::{FlowsQuery, Sort},
 };
+use probe_flow::filter::Filter;
 
 mod draw;
 mod keys;

@@ -15,7 +15,7 @@ pub(super) fn run() -> anyhow::Result<ExitCode> {
 
 fn text() -> String {
     let (version, commit) = (crate::VERSION, crate::COMMIT);
-    let object = crate::OBJECT_SHA256;
+    let object = probe_datapath::OBJECT_SHA256;
     format!(
         "probe-agent  {version}\n\
          commit       {commit}\n\

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     ApiConfig, Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach,
-    LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, Retention, RotationConfig,
-    SinkConfig,
+    LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, RotationConfig, SinkConfig,
 };
+
+use probe_store::options::Retention;
 
 impl Default for Config {
     fn default() -> Self {
@@ -33,18 +34,6 @@ impl Default for Autodetection {
         Self {
             enabled: false,
             exclude: vec!["lo".to_owned(), "/^veth/".to_owned()],
-        }
-    }
-}
-
-impl Default for ApiConfig {
-    fn default() -> Self {
-        Self {
-            addr: Some("unix:/run/probe/probe.sock".to_owned()),
-            metrics_addr: Some("127.0.0.1:9478".to_owned()),
-            disable_iface_metrics: false,
-            keys: Vec::new(),
-            tls: None,
         }
     }
 }
@@ -78,15 +67,6 @@ impl Default for RotationConfig {
         Self {
             interval: Duration::from_mins(5),
             local_buffers: LocalBuffersConfig::default(),
-        }
-    }
-}
-
-impl Default for LocalBuffersConfig {
-    fn default() -> Self {
-        Self {
-            num: 1,
-            size_limit_bytes: 64 << 20,
         }
     }
 }

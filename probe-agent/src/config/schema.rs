@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use probe_capture::{interface::Hook, selection::parse_rule};
 use probe_common::control::MAX_INTERFACES;
 
 use super::{
-    Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, Hook, InterfaceConfig,
+    Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, InterfaceConfig,
     LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, RotationConfig,
-    interfaces::parse_rule,
     section::{Collector, Section, entries, join},
     tree::{Node, Value},
     value::{boolean, choice, duration, integer, size, size_text, text, unless_none},

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use probe_flow::text::quoted;
+
 use super::{
     problem::{Problem, Problems},
     reference,
-    tree::{self, Node, Value, quoted},
+    tree::{self, Node, Value},
     value::did_you_mean,
 };
 

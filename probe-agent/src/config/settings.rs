@@ -5,13 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use probe_api::{
+    options::{ApiKey, KeySource, TlsConfig},
+    reload::SettingChange,
+};
+use probe_capture::interface::Hook;
+use probe_store::options::Retention;
 
 use super::{
-    ApiConfig, ApiKey, Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, Hook,
-    InterfaceConfig, KeySource, LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig,
-    Retention, RotationConfig, SinkConfig, TlsConfig,
+    ApiConfig, Autodetection, CacheSlots, CaptureConfig, Config, ExpediteAttach, InterfaceConfig,
+    LocalBuffersConfig, LogFormat, LoggingConfig, ReloadConfig, RotationConfig, SinkConfig,
     value::{duration_text, size_text},
 };
 
@@ -25,19 +28,6 @@ const LIVE: [&str; 6] = [
     "logging.level",
     "reload.",
 ];
-
-/// One setting that differs between two configurations.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
-pub struct SettingChange {
-    /// Its path, as in the manual: `rotation.interval`, `interfaces.eth0.hook`, `writeout[0].path`.
-    pub setting: String,
-    /// Value that is in force, as the file would have it; none if the new configuration adds it.
-    pub before: Option<String>,
-    /// Value in the new configuration; none if that has no such setting.
-    pub after: Option<String>,
-    /// Whether a running agent takes it over. If not, it needs a restart.
-    pub live: bool,
-}
 
 /// Whether a running agent takes a change of this setting over.
 pub fn is_live(setting: &str) -> bool {

@@ -7,6 +7,7 @@
 
 use std::{cell::Cell, fmt};
 
+use probe_flow::text::quoted;
 use serde::{
     Deserializer,
     de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, Visitor},
@@ -55,14 +56,6 @@ impl fmt::Display for Value {
             Self::Tagged => f.write_str("a value with a YAML tag"),
         }
     }
-}
-
-/// Text from the file as a message shows it: short, and without control characters.
-pub(super) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let shown: String = text.chars().take(SHOWN).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    format!("`{}{more}`", shown.escape_debug())
 }
 
 /// Reads the document.

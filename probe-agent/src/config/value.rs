@@ -4,7 +4,9 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::tree::{Value, quoted};
+use probe_flow::text::quoted;
+
+use super::tree::Value;
 
 /// Units of sizes, largest first.
 const UNITS: [(&str, u64); 5] = [

@@ -1,6 +1,7 @@
 //! The counters of an interface, and which number of its status each follows.
 
-use crate::{ledger::Loss, status::InterfaceStatus};
+use probe_capture::status::{InterfaceStatus, Issue};
+use probe_flow::ledger::Loss;
 
 /// Whether packets entered or left the host, in the order of the wire. The labels are the seed's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,52 +21,6 @@ impl Direction {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
         }
-    }
-}
-
-/// What the parser met that should not be there. A packet that is simply no IP is none.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Issue {
-    /// See [`Loss::InvalidIpHeader`].
-    InvalidIpHeader,
-    /// See [`Loss::Truncated`].
-    Truncated,
-    /// See [`Loss::TooManyHeaders`].
-    TooManyHeaders,
-    /// A fragment other than the first: counted in the flow of the first.
-    LaterFragment,
-    /// A fragment whose first one was not seen: counted in a flow without ports.
-    UnattributedFragment,
-    /// A cut transport header: counted in a flow without ports.
-    ShortTransport,
-}
-
-impl Issue {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::InvalidIpHeader,
-        Self::Truncated,
-        Self::TooManyHeaders,
-        Self::LaterFragment,
-        Self::UnattributedFragment,
-        Self::ShortTransport,
-    ];
-
-    /// Value of the label `issue_type`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::InvalidIpHeader => Loss::InvalidIpHeader.name(),
-            Self::Truncated => Loss::Truncated.name(),
-            Self::TooManyHeaders => Loss::TooManyHeaders.name(),
-            Self::LaterFragment => "later_fragment",
-            Self::UnattributedFragment => "unattributed_fragment",
-            Self::ShortTransport => "short_transport",
-        }
-    }
-
-    /// How many there were.
-    pub fn read(self, status: &InterfaceStatus) -> u64 {
-        Count::Issue(self).read(status)
     }
 }
 
@@ -134,12 +89,7 @@ impl Count {
             Self::Reattached => status.watch.reattached,
             Self::DetachedSeconds => status.watch.detached.as_secs(),
             Self::Lost(loss) => lost(loss),
-            Self::Issue(Issue::InvalidIpHeader) => lost(Loss::InvalidIpHeader),
-            Self::Issue(Issue::Truncated) => lost(Loss::Truncated),
-            Self::Issue(Issue::TooManyHeaders) => lost(Loss::TooManyHeaders),
-            Self::Issue(Issue::LaterFragment) => ledger.later_fragments,
-            Self::Issue(Issue::UnattributedFragment) => ledger.unattributed_fragments,
-            Self::Issue(Issue::ShortTransport) => ledger.short_transports,
+            Self::Issue(issue) => issue.count(ledger),
         }
     }
 }

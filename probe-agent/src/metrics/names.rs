@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::status::Status;
+use probe_capture::status::Status;
 
 /// Interfaces that have series of their own; the rest are summed under [`OTHER`]. A host makes about
 /// 40 series of each.

@@ -2,7 +2,9 @@
 
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
-use super::{Direction, Issue, Metrics, count::Count, series::labels};
+use probe_capture::status::Issue;
+
+use super::{Direction, Metrics, count::Count, series::labels};
 
 /// The metrics one by one, for embedders and tests. Without the `iface` label all interfaces share
 /// one series, whatever name is given.

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{config::Config, datapath::footprint::Footprint, source::ebpf::load_options};
+use crate::config::Config;
+use probe_datapath::footprint::Footprint;
 
 /// Memory of all maps, taken when the agent starts, whatever the traffic.
 #[derive(Clone, Debug, Serialize)]
@@ -43,7 +44,7 @@ impl Memory {
         Self {
             bytes: footprint.bytes(),
             cpus: footprint.cpus,
-            interfaces: load_options(config).interfaces,
+            interfaces: config.source_options().interfaces,
             rings: footprint.rings,
             maps: maps.collect(),
         }

@@ -2,13 +2,11 @@
 
 use serde::Serialize;
 
-use crate::{
-    config::{Hook, InterfaceConfig},
-    datapath::{
-        attach::{self, AttachError, Rung, Step},
-        link::{Link, LinkHeader},
-        survey::{AttachedProgram, Host, SurveyedLink},
-    },
+use probe_capture::interface::{Hook, InterfaceConfig};
+use probe_datapath::{
+    attach::{self, AttachError, Rung, Step},
+    link::{Link, LinkHeader},
+    survey::{AttachedProgram, Host, SurveyedLink},
 };
 
 const NO_TCX: &str = "this kernel has no TCX, which came with Linux 6.6";

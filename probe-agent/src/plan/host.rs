@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::datapath::survey::Host;
+use probe_datapath::survey::Host;
 
 /// Kernel and privileges.
 #[derive(Clone, Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::datapath::survey::AttachedProgram;
+use probe_datapath::survey::AttachedProgram;
 
 /// A program that is attached to a link.
 #[derive(Clone, Debug, Serialize)]

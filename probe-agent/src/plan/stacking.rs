@@ -3,7 +3,8 @@
 
 use serde::Serialize;
 
-use crate::{config::InterfaceSelector, datapath::survey::SurveyedLink};
+use probe_capture::selection::InterfaceSelector;
+use probe_datapath::survey::SurveyedLink;
 
 /// How another link stands to the one that is described.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]

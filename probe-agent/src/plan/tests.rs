@@ -1,14 +1,11 @@
 //! The plan for hosts that are made up.
 
 use super::{Plan, Relation, write_text};
-use crate::{
-    config::{Config, InterfaceSelector},
-    datapath::{
-        footprint::{Footprint, MapMemory},
-        link::{Link, LinkHeader},
-        survey::{AttachedProgram, Holder, Host, LowerLink, ProgramHook, Survey, SurveyedLink},
-    },
-    flow_format::TableStyle,
+use crate::{config::Config, term::page::TableStyle};
+use probe_datapath::{
+    footprint::{Footprint, MapMemory},
+    link::{Link, LinkHeader},
+    survey::{AttachedProgram, Holder, Host, LowerLink, ProgramHook, Survey, SurveyedLink},
 };
 
 fn link(ifindex: u32, name: &str, kind: Option<&str>) -> SurveyedLink {
@@ -52,7 +49,7 @@ fn with_xdp(mut link: SurveyedLink, name: &str) -> SurveyedLink {
 
 fn plan(yaml: &str, links: Vec<SurveyedLink>, host: Host) -> Plan {
     let config = Config::parse(yaml).expect("a good configuration");
-    let selector = InterfaceSelector::new(&config).expect("good rules");
+    let selector = config.selector().expect("good rules");
     let survey = Survey {
         host,
         links,

@@ -4,10 +4,8 @@
 use std::io::{self, Write};
 
 use super::{HookStep, InterfacePlan, Plan, ProgramPlan, Relation, Stacked, capacity::Memory};
-use crate::{
-    flow_format::TableStyle,
-    page::{Colour, paint, printable, wrap},
-};
+use crate::term::page::{Colour, TableStyle, paint, wrap};
+use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;

@@ -9,15 +9,14 @@ use probe_common::{
 use zerocopy::IntoBytes;
 
 use super::SelftestError;
-use crate::{
-    datapath::{
-        cache_parts::CacheParts,
-        jiffies,
-        load::LoadOptions,
-        ring_parts::RingParts,
-        test_run::{TEST_IFINDEX, TestFrame},
-    },
-    source::{Drained, RecordStream, Source, ebpf::EbpfSource},
+use probe_capture::source::{Drained, RecordStream, Source};
+use probe_datapath::{
+    cache_parts::CacheParts,
+    jiffies,
+    load::LoadOptions,
+    ring_parts::RingParts,
+    source::EbpfSource,
+    test_run::{TEST_IFINDEX, TestFrame},
 };
 
 pub(super) const ETHERNET_LEN: usize = 14;

@@ -8,7 +8,7 @@ use probe_common::{
 use zerocopy::IntoBytes;
 
 use super::bench::{ETHERNET_LEN, Ran, UnderTest};
-use crate::datapath::test_run::TEST_IFINDEX;
+use probe_datapath::test_run::TEST_IFINDEX;
 
 const ETHER_TYPE_OFFSET: usize = 12;
 

@@ -3,10 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Difference, ProgramReport, Report};
-use crate::{
-    flow_format::TableStyle,
-    page::{Colour, paint, wrap},
-};
+use crate::term::page::{Colour, TableStyle, paint, wrap};
 
 /// Packets with differences that are shown; JSON has all.
 const SHOWN: usize = 5;

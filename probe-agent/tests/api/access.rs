@@ -9,10 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use probe_agent::{
-    api::Api,
+use probe_api::{
+    Api,
     client::{Client, ClientError},
-    config::{ApiConfig, ApiKey, Endpoint, KeySource, Role, Secret, TlsConfig},
+    endpoint::Endpoint,
+    options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig},
 };
 use rstest::rstest;
 use tokio_rustls::rustls::{

@@ -6,9 +6,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use probe_agent::{
-    api::{Api, openapi},
-    config::{ApiConfig, ApiKey, Endpoint, KeySource, Role, Secret},
+use probe_api::{
+    Api,
+    endpoint::Endpoint,
+    openapi,
+    options::{ApiConfig, ApiKey, KeySource, Role, Secret},
 };
 
 use crate::{

@@ -2,13 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use probe_agent::{
-    api::{
-        Api,
-        v1::flows::{FlowsQuery, Order, Sort},
-    },
+use probe_api::{
+    Api,
     client::{Client, ClientError},
-    config::Endpoint,
+    endpoint::Endpoint,
+    v1::flows::{FlowsQuery, Order, Sort},
 };
 
 use crate::{

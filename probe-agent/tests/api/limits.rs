@@ -7,10 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_agent::{
-    api::{Api, v1::flows::Flows},
-    config::Endpoint,
-};
+use probe_api::{Api, endpoint::Endpoint, v1::flows::Flows};
 
 use crate::{
     server::{Running, config, request, tcp},

@@ -7,10 +7,12 @@ use std::{
     net::SocketAddr,
 };
 
-use probe_agent::{
-    api::{Api, Problem, v1::config::ConfigReport},
-    config::{ApiConfig, ApiKey, Endpoint, KeySource, Role, Secret},
+use probe_api::{
+    Api, Problem,
+    endpoint::Endpoint,
+    options::{ApiConfig, ApiKey, KeySource, Role, Secret},
     reload::ReloadReport,
+    v1::config::ConfigReport,
 };
 use rstest::rstest;
 use serde::de::DeserializeOwned;

@@ -1,13 +1,14 @@
 //! A reload without an agent around it: real configurations are read, compared and refused, and
 //! what would be applied is counted.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use parking_lot::Mutex;
 use probe_agent::{
     config::Config,
-    reload::{ConfigFile, Reload, ReloadError, ReloadReport},
+    reload::{ConfigFile, unusable_document, unusable_file},
 };
+use probe_api::reload::{Reload, ReloadError, ReloadReport};
 
 /// The configuration in force, and the file that a reload reads.
 #[derive(Default)]
@@ -55,16 +56,17 @@ impl Reloads {
 impl Reload for Reloads {
     fn reload(&self, dry_run: bool) -> Result<ReloadReport, ReloadError> {
         let file = self.state.lock().file.clone();
-        let (_, config) = ConfigFile::load(&file.ok_or(ReloadError::NoFile)?)?;
+        let (_, config) =
+            ConfigFile::load(&file.ok_or(ReloadError::NoFile)?).map_err(unusable_file)?;
         self.change_to(config, dry_run)
     }
 
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError> {
-        let config = Config::parse(text).map_err(ReloadError::Invalid)?;
+        let config = Config::parse(text).map_err(unusable_document)?;
         self.change_to(config, dry_run)
     }
 
-    fn config(&self) -> Config {
-        self.state.lock().config.clone()
+    fn settings(&self) -> BTreeMap<String, String> {
+        self.state.lock().config.settings()
     }
 }

@@ -5,14 +5,19 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use probe_agent::{
-    api::{Api, ApiState, BoundApi},
-    config::ApiConfig,
-    manager::{Manager, ManagerOptions},
+    BUILD,
+    agent::View,
+    lifecycle::readiness::Readiness,
     metrics::{Metrics, MetricsOptions},
-    readiness::Readiness,
+};
+use probe_api::{Api, ApiState, BoundApi, options::ApiConfig};
+use probe_capture::{
+    manager::{Manager, ManagerOptions},
+    schedule::IntervalSetting,
 };
 use tokio::sync::oneshot;
 
@@ -41,11 +46,17 @@ impl Running {
         let manager = Manager::new(Box::new(script.clone()), options).expect("a manager");
         let manager = Arc::new(manager);
         let reloader = Arc::new(Reloads::default());
-        let state = ApiState {
+        let view = View {
             metrics,
             manager: manager.clone(),
             sinks: Arc::new([]),
             readiness: readiness.clone(),
+            interval: IntervalSetting::new(Duration::from_mins(5)),
+        };
+        let state = ApiState {
+            build: BUILD,
+            agent: Arc::new(view),
+            manager: manager.clone(),
             config_path: Some("/etc/probe/probe.yaml".into()),
             reloader: reloader.clone(),
             maps_bytes: None,

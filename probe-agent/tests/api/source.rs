@@ -6,10 +6,10 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
-use probe_agent::{
-    config::InterfaceConfig,
+use probe_capture::{
+    interface::{Interface, InterfaceConfig},
     manager::Manager,
-    source::{Attachment, BankCounters, Drained, Interface, RecordStream, Source, SourceError},
+    source::{Attachment, BankCounters, Drained, RecordStream, Source, SourceError},
 };
 use probe_common::{
     ephash::EpHashV4,

@@ -2,13 +2,11 @@
 
 use std::process::Command;
 
-use probe_agent::{
-    config::Hook,
-    datapath::{
-        attach, detach_leftovers,
-        link::{self, Link},
-        load::Object,
-    },
+use probe_capture::interface::Hook;
+use probe_datapath::{
+    attach, detach_leftovers,
+    link::{self, Link},
+    load::Object,
 };
 
 use super::{Namespaces, OPTIONS, TOOLS, attached_to_v0, output, run, skip, with};

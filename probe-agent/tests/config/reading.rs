@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use probe_agent::config::{
-    ApiKey, CacheSlots, Config, ExpediteAttach, Hook, InterfaceConfig, KeySource, LogFormat,
-    Retention, Role, SinkConfig,
-};
+use probe_agent::config::{Config, LogFormat};
+use probe_api::options::{ApiKey, KeySource, Role};
+use probe_capture::interface::{Hook, InterfaceConfig};
+use probe_datapath::options::{CacheSlots, ExpediteAttach};
+use probe_store::options::{Retention, SinkConfig};
 
 use super::GOOD;
 

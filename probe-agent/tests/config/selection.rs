@@ -1,7 +1,9 @@
 //! Which interfaces the rules choose.
 
-use probe_agent::config::{
-    Autodetection, Choice, Config, Hook, InterfaceConfig, InterfaceSelector,
+use probe_agent::config::{Autodetection, Config};
+use probe_capture::{
+    interface::{Hook, InterfaceConfig},
+    selection::Choice,
 };
 
 #[test]
@@ -15,7 +17,7 @@ interfaces:
   "/9$/": { disable: true }
 "#;
     let config = Config::parse(text).expect("good");
-    let selector = InterfaceSelector::new(&config).expect("the rules are good");
+    let selector = config.selector().expect("the rules are good");
     let hook = |name| selector.matches(name).map(|config| config.hook);
     assert_eq!(hook("eth0"), Some(Hook::Tc));
     assert_eq!(hook("eth1"), None);
@@ -44,7 +46,7 @@ fn auto_detection_takes_all_but_the_excluded() {
         },
         ..Config::default()
     };
-    let selector = InterfaceSelector::new(&config).expect("the rules are good");
+    let selector = config.selector().expect("the rules are good");
     assert_eq!(selector.explain("lo"), Choice::Excluded("lo"));
     assert_eq!(selector.explain("veth12"), Choice::Excluded("/^veth/"));
     assert_eq!(selector.matches("eth0"), Some(&InterfaceConfig::default()));
@@ -55,7 +57,7 @@ fn auto_detection_takes_all_but_the_excluded() {
     );
 
     config.autodetection.exclude.push("/[/".to_owned());
-    let error = InterfaceSelector::new(&config).expect_err("a bad rule");
+    let error = config.selector().expect_err("a bad rule");
     assert_eq!(
         error,
         "interface rule `/[/` is not a regex: unclosed character class"

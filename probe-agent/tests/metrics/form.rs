@@ -9,11 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use probe_agent::{
-    ledger::Loss,
-    metrics::{Metrics, MetricsOptions, SinkCounts, SinkReader, table},
-    source::{Costs, ProgramCost},
-};
+use probe_agent::metrics::{Metrics, MetricsOptions, table};
+use probe_capture::source::{Costs, ProgramCost};
+use probe_flow::ledger::Loss;
+use probe_store::stats::{SinkCounts, SinkReader};
 
 use super::{Fixed, Script, watched};
 

@@ -5,10 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_agent::{
-    metrics::{EXPIRE_AFTER, MAX_INTERFACES, Metrics, MetricsOptions},
-    status::InterfaceStatus,
-};
+use probe_agent::metrics::{EXPIRE_AFTER, MAX_INTERFACES, Metrics, MetricsOptions};
+use probe_capture::status::InterfaceStatus;
 
 use super::{Script, interface, scrape, value};
 

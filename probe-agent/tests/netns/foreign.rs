@@ -2,10 +2,12 @@
 
 use std::{process::Command, sync::Arc};
 
-use probe_agent::{
-    config::{Hook, InterfaceConfig},
-    datapath::{cache_parts::CacheParts, load::LoadOptions, ring_parts::RingParts},
-    source::{Interface, Source, ebpf::EbpfSource},
+use probe_capture::{
+    interface::{Hook, Interface, InterfaceConfig},
+    source::Source,
+};
+use probe_datapath::{
+    cache_parts::CacheParts, load::LoadOptions, ring_parts::RingParts, source::EbpfSource,
 };
 
 use super::{

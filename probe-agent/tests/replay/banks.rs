@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use probe_agent::{
-    config::InterfaceConfig,
-    ledger::Loss,
-    source::{Drained, Source, pcap::PcapSource},
+use probe_capture::{
+    interface::InterfaceConfig,
+    source::{Drained, Source},
 };
 use probe_common::record::Record;
+use probe_flow::ledger::Loss;
+use probe_pcap::PcapSource;
 
 use crate::{
     packets::frame,

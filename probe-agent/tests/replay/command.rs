@@ -9,13 +9,13 @@ use std::{
 
 use probe_agent::{
     cli::replay::{ReplayArgs, Replayed, replay},
-    filter::Filter,
-    flow::FlowRow,
-    flow_format::{FlowFormat, TableStyle, total_ledger, write_flows},
-    flow_json::FlowLine,
-    flow_log::FlowLogOptions,
+    term::{
+        flow_format::{FlowFormat, total_ledger, write_flows},
+        page::TableStyle,
+    },
 };
 use probe_common::classify::Evidence;
+use probe_flow::{filter::Filter, flow::FlowRow, flow_json::FlowLine, flow_log::FlowLogOptions};
 use serde_json::Value;
 
 use crate::{

@@ -1,6 +1,7 @@
 //! Every capture of the corpus against the oracle.
 
-use probe_agent::{ledger::Loss, source::pcap::Ending};
+use probe_flow::ledger::Loss;
+use probe_pcap::Ending;
 
 use crate::{
     differences,

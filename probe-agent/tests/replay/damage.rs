@@ -2,10 +2,8 @@
 
 use std::{io::Write as _, os::fd::AsRawFd, path::Path, thread};
 
-use probe_agent::{
-    ledger::Loss,
-    source::pcap::{Ending, PcapError, PcapSource},
-};
+use probe_flow::ledger::Loss;
+use probe_pcap::{Ending, PcapError, PcapSource};
 use proptest::prelude::*;
 use rstest::rstest;
 

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use probe_agent::ledger::Loss;
+use probe_flow::ledger::Loss;
 
 use crate::{
     oracle::Oracle,

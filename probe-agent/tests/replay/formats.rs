@@ -1,7 +1,8 @@
 //! Every format says the same about the same packets.
 
-use probe_agent::{ledger::Loss, source::pcap::Ending};
 use probe_common::{parse::Packet, record::NOTE_LATER_FRAGMENT};
+use probe_flow::ledger::Loss;
+use probe_pcap::Ending;
 use rstest::rstest;
 
 use crate::{

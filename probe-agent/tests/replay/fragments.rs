@@ -2,12 +2,13 @@
 
 use std::{collections::HashSet, path::Path};
 
-use probe_agent::{
-    config::InterfaceConfig,
-    flow_log::{FlowLog, FlowLogOptions},
-    source::{Drained, Source, pcap::PcapSource},
+use probe_capture::{
+    interface::InterfaceConfig,
+    source::{Drained, Source},
 };
 use probe_common::record::{NOTE_FIRST_FRAGMENT, Record};
+use probe_flow::flow_log::{FlowLog, FlowLogOptions};
+use probe_pcap::PcapSource;
 
 use crate::oracle;
 

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use probe_agent::ledger::Loss;
+use probe_flow::ledger::Loss;
 use serde_json::Value;
 
 use crate::play::{Key, Table};

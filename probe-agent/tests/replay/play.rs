@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use probe_agent::{
-    config::InterfaceConfig,
-    ledger::{Ledger, Loss},
-    source::{
-        Drained, Interface, Source,
-        pcap::{Ending, PcapSource, Playback},
-    },
+use probe_capture::{
+    interface::{Interface, InterfaceConfig},
+    source::{Drained, Source},
 };
 use probe_common::record::{EGRESS, NOTE_LATER_FRAGMENT, Record};
+use probe_flow::ledger::{Ledger, Loss};
+use probe_pcap::{Ending, PcapSource, Playback};
 
 /// A unidirectional flow key.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

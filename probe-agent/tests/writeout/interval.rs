@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use probe_agent::{
+use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
+use probe_flow::{
     coverage::Compared,
     flow::{Flow, FlowCounters, FlowMap},
+    interval::{Interval, Watched},
     ledger::{Ledger, Loss},
     ticks::TickClock,
-    writeout::{Interval, Watched},
 };
-use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
 
 /// How many different hosts talk.
 #[derive(Clone, Copy, Debug)]

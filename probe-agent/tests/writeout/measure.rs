@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, time::Instant};
 
-use probe_agent::writeout::{WriteoutHandler, json_lines::JsonLines, parquet::Parquet};
+use probe_store::{WriteoutHandler, json_lines::JsonLines, parquet::Parquet};
 
 use super::{DAY, Ends, START, files, interval, open};
 

@@ -2,10 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use probe_agent::{
-    flow::FlowCounters,
-    writeout::{WriteoutHandler, parquet::Parquet},
-};
+use probe_flow::flow::FlowCounters;
+use probe_store::{WriteoutHandler, parquet::Parquet};
 use serde_json::{Value, json};
 
 use super::{Ends, interval, open, skip};

@@ -4,7 +4,7 @@ use std::{sync::mpsc, thread, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::source::pcap::Playback;
+use probe_pcap::Playback;
 
 /// Nothing is shown before; most files are done by then.
 const DELAY: Duration = Duration::from_millis(500);

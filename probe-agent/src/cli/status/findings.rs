@@ -1,10 +1,8 @@
 //! What is wrong with a capture, and what to do about it, in sentences.
 
-use crate::{
-    api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport},
-    human::{count, percent},
-    ledger::Loss,
-};
+use crate::term::human::{count, percent};
+use probe_api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport};
+use probe_flow::ledger::Loss;
 
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -176,10 +174,8 @@ fn residue(
 #[cfg(test)]
 mod tests {
     use super::{Finding, of};
-    use crate::{
-        api::v1::status::{InterfaceStatus, LostHook, SinkStatus, StatusReport},
-        cli::status::table::tests::report,
-    };
+    use crate::cli::status::table::tests::report;
+    use probe_api::v1::status::{InterfaceStatus, LostHook, SinkStatus, StatusReport};
 
     fn texts(findings: &[Finding]) -> String {
         let lines = findings

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{
-    api::v1::{
-        ledger::LedgerCounts,
-        status::{InterfaceStatus, StatusReport},
-    },
+use crate::term::{
     human,
     text_table::{Column, lay_out},
+};
+use probe_api::v1::{
+    ledger::LedgerCounts,
+    status::{InterfaceStatus, StatusReport},
 };
 
 const COLUMNS: [Column; 9] = [
@@ -103,7 +103,7 @@ pub(in crate::cli) mod tests {
     use serde_json::json;
 
     use super::{ledger_line, lines};
-    use crate::api::v1::status::StatusReport;
+    use probe_api::v1::status::StatusReport;
 
     /// A healthy capture of one interface, as an agent answers.
     pub(in crate::cli) fn report() -> StatusReport {

@@ -6,15 +6,15 @@ use super::{
     findings::Finding,
     table::{ledger_line, lines},
 };
-use crate::{
-    api::v1::{
-        info::Info,
-        status::{InterfaceStatus, StatusReport},
-    },
-    flow_format::TableStyle,
+use crate::term::{
     human,
-    page::{Colour, paint, printable, wrap},
+    page::{Colour, TableStyle, paint, wrap},
 };
+use probe_api::v1::{
+    info::Info,
+    status::{InterfaceStatus, StatusReport},
+};
+use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;

@@ -13,15 +13,17 @@ use super::{
     model::{Top, View},
 };
 use crate::{
-    api::v1::status::StatusReport,
     cli::status::{
         findings,
         table::{ledger_line, lines},
     },
-    flow_format::{Numbers, flow_lines},
-    human,
-    page::printable,
+    term::{
+        flow_format::{Numbers, flow_lines},
+        human,
+    },
 };
+use probe_api::v1::status::StatusReport;
+use probe_flow::text::printable;
 
 /// A reading that is no colour for those who asked for none (<https://no-color.org>).
 fn coloured(style: Style, colour: Color) -> Style {
@@ -122,7 +124,7 @@ fn interface_table(
 
 /// The ledgers of all interfaces as one, and what is wrong.
 fn ledger_lines(now: &StatusReport, trouble: &[String]) -> Paragraph<'static> {
-    let mut sum = crate::api::v1::ledger::LedgerCounts::default();
+    let mut sum = probe_api::v1::ledger::LedgerCounts::default();
     for it in now.interfaces.values() {
         sum.seen += it.ledger.seen;
         sum.flows += it.ledger.flows;

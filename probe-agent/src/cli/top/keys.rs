@@ -3,7 +3,7 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::model::{Top, View};
-use crate::filter::{Filter, MAX_LENGTH};
+use probe_flow::filter::{Filter, MAX_LENGTH};
 
 /// The keys, for the screen of help.
 pub(super) const KEYS: [(&str, &str); 10] = [

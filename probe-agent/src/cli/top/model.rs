@@ -2,16 +2,12 @@
 
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr, time::Duration};
 
-use crate::{
-    api::v1::{
-        flows::{Flows, LiveFlow},
-        status::StatusReport,
-    },
-    cli::flows::shown,
-    filter::Filter,
-    flow::FlowCounters,
-    flow_format::ShownFlow,
+use crate::{cli::flows::shown, term::flow_format::ShownFlow};
+use probe_api::v1::{
+    flows::{Flows, LiveFlow},
+    status::StatusReport,
 };
+use probe_flow::{filter::Filter, flow::FlowCounters};
 
 /// What the agent said at one moment.
 pub(super) struct Reading {

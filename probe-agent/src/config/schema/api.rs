@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{
-    super::{
-        ApiConfig, Endpoint,
-        keys::{ApiKey, KeySource, Role, Secret, TlsConfig},
-        tree::quoted,
-    },
-    Collector, Node, Section, Value, boolean, choice, items, text, unless_none,
+use probe_api::{
+    endpoint::Endpoint,
+    options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig},
 };
+use probe_flow::text::quoted;
+
+use super::{Collector, Node, Section, Value, boolean, choice, items, text, unless_none};
 
 const ROLES: [(&str, Role); 2] = [("read", Role::Read), ("admin", Role::Admin)];
 

@@ -2,9 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use probe_flow::text::quoted;
+use probe_store::options::{Retention, SinkConfig};
+
 use super::{
-    super::{Config, Retention, SinkConfig, tree::quoted},
-    Collector, Node, Section, Value, choice, duration, items, join, size, text, unless_none,
+    super::Config, Collector, Node, Section, Value, choice, duration, items, join, size, text,
+    unless_none,
 };
 
 const MIB: u64 = 1 << 20;

@@ -13,7 +13,9 @@ use super::{
     super::model::{Reading, Top},
     draw,
 };
-use crate::{api::v1::flows::Flows, cli::status::table::tests::report, filter::Filter};
+use crate::cli::status::table::tests::report;
+use probe_api::v1::flows::Flows;
+use probe_flow::filter::Filter;
 
 /// `seconds` after the first reading, with so many bytes of each flow.
 fn reading(seconds: u64, bytes: u64) -> Reading {

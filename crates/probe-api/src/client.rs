@@ -1,0 +1,325 @@
+//! A client of the API of a running agent, for the command line: blocking, over the unix socket or
+//! TCP, with errors that say what to do.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Full, combinators::BoxBody};
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    runtime, time,
+};
+
+use crate::{
+    Problem,
+    endpoint::Endpoint,
+    reload::ReloadReport,
+    v1::{
+        flows::{self, Flows, FlowsQuery},
+        info::{self, Info},
+        interfaces::{self, Interfaces},
+        ledger::{self, LedgerReport},
+        reload,
+        rotation::{self, Rotated, RotationReport},
+        status::{self, StatusReport},
+    },
+};
+
+/// Environment variable with the key, if no file is given.
+pub const KEY_VARIABLE: &str = "PROBE_API_KEY";
+
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a reload may take: hundreds of interfaces take seconds.
+const RELOAD_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// Why an agent did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error(
+        "no agent answers on {endpoint}: {reason}; is it running (`systemctl status probe-agent`), \
+         and is this its api.addr?"
+    )]
+    NotRunning {
+        /// Where it was looked for.
+        endpoint: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The socket is somebody else's.
+    #[error(
+        "cannot open the socket {path}: permission denied; it belongs to user {uid} and group \
+         {gid}: become root, or a member of that group", path = path.display()
+    )]
+    Permission {
+        /// The socket.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    },
+    /// The key is missing, wrong, or does not allow this.
+    #[error("the agent refused: {detail}; give a key of it by --key-file FILE or {KEY_VARIABLE}")]
+    Refused {
+        /// What it said.
+        detail: String,
+    },
+    /// The key cannot be read.
+    #[error("cannot read the key from {path}: {source}", path = path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The agent answered with an error.
+    #[error("{}", .0.detail)]
+    Problem(Problem),
+    /// Connection or answer broke.
+    #[error("cannot talk to the agent on {endpoint}: {reason}")]
+    Broken {
+        /// The agent.
+        endpoint: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Talks to one agent. A connection for each request.
+pub struct Client {
+    endpoint: Endpoint,
+    key: Option<String>,
+    runtime: runtime::Runtime,
+}
+
+impl Client {
+    /// A client of the agent at this address. `key` is sent with every request.
+    pub fn new(endpoint: Endpoint, key: Option<String>) -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            endpoint,
+            key,
+            runtime,
+        })
+    }
+
+    /// Reads the key from a file, or from [`KEY_VARIABLE`] if there is none.
+    pub fn find_key(file: Option<&Path>) -> Result<Option<String>, ClientError> {
+        let Some(path) = file else {
+            return Ok(std::env::var(KEY_VARIABLE).ok());
+        };
+        let text = fs::read_to_string(path).map_err(|source| ClientError::KeyFile {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Some(text.trim().to_owned()))
+    }
+
+    /// Which agent it is.
+    pub fn info(&self) -> Result<Info, ClientError> {
+        self.get(info::PATH, "")
+    }
+
+    /// State of the agent and of all interfaces, or of those named.
+    pub fn status(&self, ifaces: &[String]) -> Result<StatusReport, ClientError> {
+        self.get(status::PATH, &named(ifaces))
+    }
+
+    /// The captured interfaces, all or those named.
+    pub fn interfaces(&self, ifaces: &[String]) -> Result<Interfaces, ClientError> {
+        self.get(interfaces::PATH, &named(ifaces))
+    }
+
+    /// The ledgers of all interfaces, or of those named.
+    pub fn ledger(&self, ifaces: &[String]) -> Result<LedgerReport, ClientError> {
+        self.get(ledger::PATH, &named(ifaces))
+    }
+
+    /// When flows are written.
+    pub fn rotation(&self) -> Result<RotationReport, ClientError> {
+        self.get(rotation::PATH, "")
+    }
+
+    /// Ends the running interval now.
+    pub fn rotate(&self) -> Result<Rotated, ClientError> {
+        self.request(Method::POST, rotation::PATH, "", None)
+    }
+
+    /// Lets the agent read its configuration file again, or only tell what that would change.
+    pub fn reload(&self, dry_run: bool) -> Result<ReloadReport, ClientError> {
+        let query = if dry_run { "dry_run=true" } else { "" };
+        self.request_within(RELOAD_TIMEOUT, Method::POST, reload::PATH, query, None)
+    }
+
+    /// Flows of the running interval.
+    pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, ClientError> {
+        self.get(flows::PATH, &query.encode())
+    }
+
+    /// Asks for one resource.
+    pub fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<T, ClientError> {
+        self.request(Method::GET, path, query, None)
+    }
+
+    /// Sends a request, with a JSON document if there is one, and reads the answer.
+    pub fn request<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, ClientError> {
+        self.request_within(TIMEOUT, method, path, query, body)
+    }
+
+    fn request_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, ClientError> {
+        let answer = self.runtime.block_on(async {
+            let answer = self.exchange(method, path, query, body);
+            let late = |_| self.broken(format!("no answer in {timeout:?}"));
+            time::timeout(timeout, answer).await.map_err(late)?
+        })?;
+        serde_json::from_slice(&answer).map_err(|error| {
+            self.broken(format!(
+                "its answer is not understood ({error}); are agent and command of one version?"
+            ))
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, ClientError> {
+        match &self.endpoint {
+            Endpoint::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                let stream = stream.map_err(|error| self.unreachable(&error))?;
+                self.exchange_over(stream, method, path, query, body).await
+            }
+            Endpoint::Tcp(addr) => {
+                let stream = TcpStream::connect(addr).await;
+                let stream = stream.map_err(|error| self.unreachable(&error))?;
+                self.exchange_over(stream, method, path, query, body).await
+            }
+        }
+    }
+
+    async fn exchange_over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Bytes, ClientError> {
+        let broken = |error: &dyn std::error::Error| self.broken(error.to_string());
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        let connection = tokio::spawn(connection);
+        let request = self.build(method, path, query, body);
+        let response = sender.send_request(request.map_err(|error| broken(&error))?);
+        let response = response.await.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|error| broken(&error))?.to_bytes();
+        connection.abort();
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(self.refusal(status, &body))
+    }
+
+    fn build(
+        &self,
+        method: Method,
+        path: &str,
+        query: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Request<BoxBody<Bytes, std::convert::Infallible>>, hyper::http::Error> {
+        let target = if query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{query}")
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(target)
+            .header(header::HOST, "probe-agent")
+            .header(header::ACCEPT, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        match body {
+            Some(body) => request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(Full::from(body).boxed()),
+            None => request.body(Empty::new().boxed()),
+        }
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+            return self.broken(format!("it answered with {status}"));
+        };
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return ClientError::Refused {
+                detail: problem.detail,
+            };
+        }
+        ClientError::Problem(problem)
+    }
+
+    fn broken(&self, reason: String) -> ClientError {
+        ClientError::Broken {
+            endpoint: self.endpoint.to_string(),
+            reason,
+        }
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ClientError {
+        let metadata = match &self.endpoint {
+            Endpoint::Unix(path) => fs::symlink_metadata(path).ok().map(|it| (path, it)),
+            Endpoint::Tcp(_) => None,
+        };
+        match (error.kind(), metadata) {
+            (io::ErrorKind::PermissionDenied, Some((path, metadata))) => ClientError::Permission {
+                path: path.clone(),
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+            },
+            _ => ClientError::NotRunning {
+                endpoint: self.endpoint.to_string(),
+                reason: error.to_string(),
+            },
+        }
+    }
+}
+
+fn named(ifaces: &[String]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(ifaces.iter().map(|iface| ("iface", iface)));
+    query.finish()
+}

@@ -1,0 +1,146 @@
+//! What each address serves, and the endpoints outside of `/api`.
+
+use axum::{
+    Router,
+    extract::State,
+    http::{Method, StatusCode, Uri, header},
+    middleware::from_fn,
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, post},
+};
+
+use super::{
+    access,
+    limits::{self, Server},
+    openapi,
+    problem::Problem,
+    v1,
+};
+
+/// The text format of Prometheus.
+const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What every address has.
+fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
+    [
+        ("/metrics", get(metrics)),
+        ("/healthz", get(healthz)),
+        ("/readyz", get(readyz)),
+    ]
+}
+
+/// Everything below `/api`.
+fn resources() -> [(&'static str, MethodRouter<Server>); 10] {
+    [
+        (openapi::PATH, get(openapi::openapi)),
+        (v1::info::PATH, get(v1::info::info)),
+        (
+            v1::config::PATH,
+            get(v1::config::config).put(v1::config::replace),
+        ),
+        (v1::reload::PATH, post(v1::reload::reload)),
+        (v1::status::PATH, get(v1::status::status)),
+        (v1::interfaces::PATH, get(v1::interfaces::interfaces)),
+        (v1::flows::PATH, get(v1::flows::flows)),
+        (v1::flows::stream::PATH, get(v1::flows::stream::stream)),
+        (v1::ledger::PATH, get(v1::ledger::ledger)),
+        (
+            v1::rotation::PATH,
+            get(v1::rotation::rotation).post(v1::rotation::rotate),
+        ),
+    ]
+}
+
+/// What `api.metrics_addr` serves: it asks nobody for a key.
+pub(super) fn metrics_router(server: Server) -> Router {
+    router(basics(), server)
+}
+
+/// What `api.addr` serves.
+pub(super) fn api_router(server: Server) -> Router {
+    router(basics().into_iter().chain(resources()), server)
+}
+
+fn router(
+    routes: impl IntoIterator<Item = (&'static str, MethodRouter<Server>)>,
+    server: Server,
+) -> Router {
+    let mut router = Router::new();
+    for (path, methods) in routes {
+        router = router.route(path, methods);
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(access::check))
+        .layer(from_fn(limits::check))
+        .with_state(server)
+}
+
+/// All metrics, as Prometheus reads them
+#[utoipa::path(get, path = "/metrics", tag = "agent", responses(
+    (status = 200, description = "Metrics in Prometheus' text format", body = String, content_type = "text/plain"),
+))]
+pub(super) async fn metrics(State(server): State<Server>) -> Result<Response, Problem> {
+    let scrape = server.blocking(|state| {
+        state
+            .agent
+            .metrics()
+            .map_err(|cause| Problem::internal(format!("cannot give the metrics: {cause}")))
+    });
+    let text = scrape.await?;
+    Ok(([(header::CONTENT_TYPE, METRICS_FORMAT)], text).into_response())
+}
+
+/// Whether the agent is alive
+#[utoipa::path(get, path = "/healthz", tag = "agent", responses(
+    (status = 200, description = "It answers", body = String, content_type = "text/plain"),
+))]
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether the agent captures
+#[utoipa::path(get, path = "/readyz", tag = "agent", responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    (status = 503, description = "Not yet, or not any more: what it waits for",
+        body = String, content_type = "text/plain"),
+))]
+pub(super) async fn readyz(State(server): State<Server>) -> Response {
+    let pending = server.agent.waiting_for();
+    if pending.is_empty() {
+        return "ready\n".into_response();
+    }
+    let text = format!("not ready, waiting for:\n{}\n", pending.join("\n"));
+    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    let path = uri.path().escape_debug();
+    Problem::not_found(format!(
+        "no such path here: {path}; {} lists those of api.addr, and api.metrics_addr has \
+         /metrics, /healthz and /readyz",
+        openapi::PATH
+    ))
+}
+
+async fn method_not_allowed(method: Method) -> Problem {
+    let detail = format!("{method} is not answered here; see the header `Allow`");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{basics, resources};
+
+    #[test]
+    fn every_route_is_documented() {
+        let routes = basics().into_iter().chain(resources());
+        let served: BTreeSet<_> = routes.map(|(path, _)| path.to_owned()).collect();
+        let document = crate::openapi::document();
+        let documented: BTreeSet<_> = document.paths.paths.into_keys().collect();
+        assert_eq!(served, documented);
+    }
+}

@@ -1,0 +1,152 @@
+//! Files with keys and certificates, read before anything is served.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        self, ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
+
+use crate::options::{ApiKey, KeySource, Role, Secret, TlsConfig};
+
+/// No key or certificate is larger.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Rights that nobody but the owner may have to a file with a secret.
+const OTHERS: u32 = 0o077;
+
+/// Why a key or a certificate cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// No such file, no permission …
+    #[error("cannot read {key} from {path}: {source}; give a readable file", path = path.display())]
+    Read {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else can read or replace it.
+    #[error(
+        "{path} holds a secret ({key}), and has owner {uid} and mode {mode:03o}; make it root's or \
+         the agent's own, and `chmod 600` it", path = path.display()
+    )]
+    Exposed {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// Its mode.
+        mode: u32,
+    },
+    /// What is in it is of no use.
+    #[error("{key}: {path} {problem}", path = path.display())]
+    Content {
+        /// Key of the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// End of the sentence.
+        problem: String,
+    },
+}
+
+/// The keys themselves.
+pub(super) fn keys(configured: &[ApiKey]) -> Result<Vec<(Role, Secret)>, SecretError> {
+    let keys = configured.iter().map(|key| {
+        let secret = match &key.source {
+            KeySource::Inline(secret) => secret.clone(),
+            KeySource::File(path) => key_of_file(path)?,
+        };
+        Ok((key.role, secret))
+    });
+    keys.collect()
+}
+
+fn key_of_file(path: &Path) -> Result<Secret, SecretError> {
+    let key = "api.keys[].file";
+    let bytes = read_secret(key, path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Secret::new(text.trim_end()).map_err(|problem| SecretError::Content {
+        key,
+        path: path.to_owned(),
+        problem: format!("holds no key: it {problem}"),
+    })
+}
+
+/// An acceptor of TLS connections.
+pub(super) fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, SecretError> {
+    let content = |key, path: &Path, problem: &dyn std::fmt::Display| SecretError::Content {
+        key,
+        path: path.to_owned(),
+        problem: format!("cannot be used: {problem}"),
+    };
+    let (cert, key) = ("api.tls.cert", "api.tls.key");
+    let chain = read(cert, open(cert, &config.cert)?, &config.cert)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
+    let chain = chain.map_err(|error| content(cert, &config.cert, &error))?;
+    let pem = read_secret(key, &config.key)?;
+    let private = PrivateKeyDer::from_pem_slice(&pem);
+    let private = private.map_err(|error| content(key, &config.key, &error))?;
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map_err(|error| content(cert, &config.cert, &error))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| content(cert, &config.cert, &error))?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Reads a file that only its owner may know. Rights are those of the file that was opened.
+fn read_secret(key: &'static str, path: &Path) -> Result<Vec<u8>, SecretError> {
+    let file = open(key, path)?;
+    let metadata = file.metadata().map_err(|source| SecretError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })?;
+    let own = rustix::process::geteuid().as_raw();
+    let is_owned = metadata.uid() == 0 || metadata.uid() == own;
+    if !is_owned || metadata.mode() & OTHERS != 0 {
+        return Err(SecretError::Exposed {
+            key,
+            path: path.to_owned(),
+            uid: metadata.uid(),
+            mode: metadata.mode() & 0o777,
+        });
+    }
+    read(key, file, path)
+}
+
+fn open(key: &'static str, path: &Path) -> Result<File, SecretError> {
+    File::open(path).map_err(|source| SecretError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(key: &'static str, file: File, path: &Path) -> Result<Vec<u8>, SecretError> {
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+    read.map_err(|source| SecretError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(bytes)
+}

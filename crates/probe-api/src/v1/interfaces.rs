@@ -1,0 +1,82 @@
+//! `GET /api/v1/interfaces`: which interfaces are captured, and how.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{is_wanted, only_interfaces, status::Attachment};
+use crate::{limits::Server, problem::Problem};
+use probe_capture::status::StatusReader;
+
+/// Where it is.
+pub const PATH: &str = "/api/v1/interfaces";
+
+/// The captured interfaces.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Interfaces {
+    /// By name, in order.
+    pub interfaces: Vec<Interface>,
+}
+
+/// A captured interface.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Interface {
+    /// Its name.
+    pub iface: String,
+    /// The kernel's index of it.
+    pub ifindex: u32,
+    /// In a word: `ok`, `idle`, `partial`, `blind` or `detached`.
+    pub state: String,
+    /// Since when it is captured.
+    pub started_at: Timestamp,
+    /// The hooks.
+    pub attachment: Attachment,
+    /// Whether it is in promiscuous mode while it is captured.
+    pub promisc: bool,
+    /// Whether packets with a VLAN tag are left out of the flows.
+    pub ignore_vlans: bool,
+}
+
+/// Which interfaces are captured, and how
+#[utoipa::path(get, path = PATH, tag = "capture",
+    params(("iface" = Option<Vec<String>>, Query, description = "Only these interfaces; may be repeated")),
+    responses(
+        (status = 200, description = "The captured interfaces", body = Interfaces),
+        (status = 404, description = "An interface is not captured", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn interfaces(
+    State(server): State<Server>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Interfaces>, Problem> {
+    server
+        .blocking(move |state| {
+            let wanted = only_interfaces(state, query.as_deref())?;
+            let settings = state.manager.config(&[]);
+            let status = state.manager.status();
+            let captured = status.interfaces.values();
+            let interfaces = captured
+                .filter(|it| is_wanted(&wanted, &it.iface))
+                .map(|it| {
+                    let settings = settings.get(&it.iface).cloned().unwrap_or_default();
+                    Interface {
+                        iface: it.iface.to_string(),
+                        ifindex: it.ifindex,
+                        state: it.watch.state().to_owned(),
+                        started_at: it.started_at,
+                        attachment: Attachment::from(&it.attachment),
+                        promisc: settings.promisc,
+                        ignore_vlans: settings.ignore_vlans,
+                    }
+                });
+            Ok(Json(Interfaces {
+                interfaces: interfaces.collect(),
+            }))
+        })
+        .await
+}

@@ -1,0 +1,83 @@
+//! `POST /api/v1/reload`: the configuration file anew, or what that would change.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+
+use crate::{
+    limits::Server,
+    problem::Problem,
+    query::Query,
+    reload::{ReloadError, ReloadReport},
+};
+
+/// Where it is.
+pub const PATH: &str = "/api/v1/reload";
+
+/// Reads the configuration file again and applies it
+///
+/// All or nothing where the file is wrong or a setting needs a restart; else interface by
+/// interface, as the report tells.
+#[utoipa::path(post, path = PATH, tag = "agent",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would change")),
+    responses(
+        (status = 200, description = "What was changed, or would be", body = ReloadReport),
+        (status = 409, description = "A setting needs a restart, there is no file, or another reload goes on",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The configuration is wrong: `problems` has all that is",
+            body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn reload(
+    State(server): State<Server>,
+    RawQuery(raw): RawQuery,
+) -> Result<Json<ReloadReport>, Problem> {
+    let dry_run = dry_run(raw.as_deref())?;
+    let report = server.changing(move |state| state.reloader.reload(dry_run));
+    tell(report.await?)
+}
+
+/// Whether a request only asks what would change.
+pub(super) fn dry_run(raw: Option<&str>) -> Result<bool, Problem> {
+    let query = Query::parse(raw, &["dry_run"])?;
+    let given = query.read("dry_run", |text| {
+        let parsed: Result<bool, _> = text.parse();
+        parsed.map_err(|_| format!("must be true or false, found `{}`", text.escape_debug()))
+    })?;
+    Ok(given.unwrap_or_default())
+}
+
+/// Answers with the report, and logs one that changed something.
+pub(super) fn tell(
+    report: Result<ReloadReport, ReloadError>,
+) -> Result<Json<ReloadReport>, Problem> {
+    let report = report.map_err(problem)?;
+    let cause = "api";
+    match (report.dry_run, report.is_clean()) {
+        (true, _) => {}
+        (false, true) => {
+            tracing::info!(cause, took_ms = report.took_ms, "reloaded: {report}");
+        }
+        (false, false) => {
+            tracing::warn!(
+                cause,
+                took_ms = report.took_ms,
+                "reloaded in part: {report}"
+            );
+        }
+    }
+    Ok(Json(report))
+}
+
+fn problem(error: ReloadError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        ReloadError::Invalid { problems, .. } => {
+            Problem::unprocessable(detail).with_problems(problems)
+        }
+        ReloadError::Read(_) | ReloadError::Selector(_) => Problem::unprocessable(detail),
+        ReloadError::NeedsRestart(settings) => Problem::conflict(detail).with_settings(settings),
+        ReloadError::NoFile => Problem::conflict(detail),
+        ReloadError::Reconcile(_) => Problem::internal(detail),
+    }
+}

@@ -1,0 +1,291 @@
+//! `GET /api/v1/status`: how capturing goes.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{is_wanted, ledger::LedgerCounts, only_interfaces};
+use crate::{ApiState, limits::Server, problem::Problem};
+use probe_capture::{
+    source,
+    status::{self, Issue, StatusReader},
+};
+use probe_flow::{coverage, ledger::Loss};
+
+/// Where it is.
+pub const PATH: &str = "/api/v1/status";
+
+/// How capturing goes. Counts are since `started_at` and never go back: any number of readers keep
+/// their own baseline.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct StatusReport {
+    /// When this was read.
+    pub at: Timestamp,
+    /// When the agent began to capture.
+    pub started_at: Timestamp,
+    /// When flows were last handed to the sinks; before the first time, `started_at`.
+    pub last_rotation: Timestamp,
+    /// What the agent is not ready for yet, or not any more.
+    pub waiting_for: Vec<String>,
+    /// By name of the interface.
+    pub interfaces: BTreeMap<String, InterfaceStatus>,
+    /// Packets on interfaces that are not captured, but met our programs.
+    pub unclaimed_packets: u64,
+    /// Entries of the rings that were no records. Anything but 0 is a defect.
+    pub undecodable_records: u64,
+    /// What waits for the sinks and what became of it, by name of the sink.
+    pub sinks: BTreeMap<String, SinkStatus>,
+    /// Memory of the agent.
+    pub memory: Memory,
+}
+
+/// State of one captured interface.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct InterfaceStatus {
+    /// The kernel's index of it.
+    pub ifindex: u32,
+    /// In a word: `ok`, `idle`, `partial`, `blind` or `detached`.
+    pub state: String,
+    /// Since when it is captured.
+    pub started_at: Timestamp,
+    /// Packets that reached our programs.
+    pub received_total: u64,
+    /// Packets counted in flows.
+    pub processed_total: u64,
+    /// Packets lost because the agent did not keep up.
+    pub dropped_total: u64,
+    /// Packets that could not be parsed as they should, by type.
+    pub parsing_errors: BTreeMap<String, u64>,
+    /// Received packets in flows.
+    pub packets_rcvd: u64,
+    /// Sent packets in flows.
+    pub packets_sent: u64,
+    /// Received IP octets in flows.
+    pub bytes_rcvd: u64,
+    /// Sent IP octets in flows.
+    pub bytes_sent: u64,
+    /// Flows in the log.
+    pub flows: u64,
+    /// Largest share of its local buffer that was used, 0 to 1.
+    pub local_buffer_usage: f64,
+    /// The hooks.
+    pub attachment: Attachment,
+    /// Hooks that our programs were removed from and are not back at.
+    pub lost_hooks: Vec<LostHook>,
+    /// How often removed programs were attached again.
+    pub reattached: u64,
+    /// How long programs were missing, altogether.
+    pub detached_ms: u64,
+    /// How well the link is covered.
+    pub coverage: Coverage,
+    /// Where every packet went.
+    pub ledger: LedgerCounts,
+}
+
+/// How an interface is captured.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Attachment {
+    /// Hook that sees received packets.
+    pub ingress: String,
+    /// Hook that sees sent packets.
+    pub egress: String,
+    /// Every hook that was tried or left out, with what became of it.
+    pub reason: String,
+}
+
+/// A hook that our program was removed from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct LostHook {
+    /// `inbound` or `outbound`.
+    pub direction: String,
+    /// Which.
+    pub hook: String,
+    /// Who is there now, if anybody.
+    pub occupant: Option<String>,
+}
+
+/// How well a link is covered.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct Coverage {
+    /// Received packets.
+    pub inbound: DirectionCoverage,
+    /// Sent packets.
+    pub outbound: DirectionCoverage,
+}
+
+/// How well one direction of a link is covered.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
+pub struct DirectionCoverage {
+    /// In a word: `ok`, `idle`, `partial` or `blind`.
+    pub state: String,
+    /// Share of the link's packets that we saw, in the last window with enough of them.
+    pub ratio: Option<f64>,
+    /// Packets by the link's own counter, since the interface is captured.
+    pub link: u64,
+    /// Frames that we saw of those, super-packets once.
+    pub frames: u64,
+    /// Packets that we saw of those, as on the wire.
+    pub packets: u64,
+    /// The likely cause of a bad state.
+    pub cause: Option<String>,
+}
+
+/// What a sink did since the agent started, and what waits for it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct SinkStatus {
+    /// Intervals stored.
+    pub written: u64,
+    /// Intervals that could not be stored.
+    pub failed: u64,
+    /// Intervals that found the queue full.
+    pub dropped: u64,
+    /// Intervals in the queue.
+    pub queue_length: u64,
+}
+
+/// Memory of the agent, in bytes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Memory {
+    /// Resident memory of the process; null if the kernel does not tell.
+    pub resident_bytes: Option<u64>,
+    /// Kernel memory of all maps; null where nothing is loaded.
+    pub maps_bytes: Option<u64>,
+    /// What the local buffers may still take.
+    pub local_buffers_free_bytes: u64,
+}
+
+impl From<&source::Attachment> for Attachment {
+    fn from(attachment: &source::Attachment) -> Self {
+        Self {
+            ingress: attachment.ingress.to_owned(),
+            egress: attachment.egress.to_owned(),
+            reason: attachment.reason.clone(),
+        }
+    }
+}
+
+impl From<&coverage::LostHook> for LostHook {
+    fn from(lost: &coverage::LostHook) -> Self {
+        let direction = coverage::DIRECTIONS.get(usize::from(lost.direction));
+        Self {
+            direction: (*direction.unwrap_or(&"")).to_owned(),
+            hook: lost.hook.to_owned(),
+            occupant: lost.occupant.clone(),
+        }
+    }
+}
+
+impl From<&status::CoverageStatus> for DirectionCoverage {
+    fn from(status: &status::CoverageStatus) -> Self {
+        Self {
+            state: status.state.name().to_owned(),
+            ratio: status.ratio,
+            link: status.compared.link,
+            frames: status.compared.frames,
+            packets: status.compared.packets,
+            cause: status.cause.clone(),
+        }
+    }
+}
+
+impl From<&status::InterfaceStatus> for InterfaceStatus {
+    fn from(it: &status::InterfaceStatus) -> Self {
+        let dropped = [Loss::RingFull, Loss::LocalBufferFull];
+        let errors = Issue::ALL.map(|issue| (issue.name().to_owned(), issue.count(&it.ledger)));
+        let [inbound, outbound] = &it.watch.coverage;
+        Self {
+            ifindex: it.ifindex,
+            state: it.watch.state().to_owned(),
+            started_at: it.started_at,
+            received_total: it.ledger.seen.packets,
+            processed_total: it.totals.packets(),
+            dropped_total: dropped
+                .iter()
+                .map(|loss| it.ledger.loss(*loss).packets)
+                .sum(),
+            parsing_errors: errors.into(),
+            packets_rcvd: it.totals.packets_rcvd,
+            packets_sent: it.totals.packets_sent,
+            bytes_rcvd: it.totals.bytes_rcvd,
+            bytes_sent: it.totals.bytes_sent,
+            flows: it.flows,
+            local_buffer_usage: it.local_buffer_usage,
+            attachment: Attachment::from(&it.attachment),
+            lost_hooks: it.watch.lost.iter().map(LostHook::from).collect(),
+            reattached: it.watch.reattached,
+            detached_ms: it.watch.detached.as_millis().try_into().unwrap_or(u64::MAX),
+            coverage: Coverage {
+                inbound: inbound.into(),
+                outbound: outbound.into(),
+            },
+            ledger: LedgerCounts::from(&it.ledger),
+        }
+    }
+}
+
+/// How capturing goes
+#[utoipa::path(get, path = PATH, tag = "capture",
+    params(("iface" = Option<Vec<String>>, Query, description = "Only these interfaces; may be repeated")),
+    responses(
+        (status = 200, description = "State of agent and interfaces", body = StatusReport),
+        (status = 404, description = "An interface is not captured", body = Problem,
+            content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn status(
+    State(server): State<Server>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<StatusReport>, Problem> {
+    server
+        .blocking(move |state| {
+            let wanted = only_interfaces(state, query.as_deref())?;
+            Ok(Json(report(state, &wanted)))
+        })
+        .await
+}
+
+fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
+    let status = state.manager.status();
+    let (started_at, last_rotation) = state.manager.timestamps();
+    let interfaces = status.interfaces.iter();
+    let interfaces = interfaces
+        .filter(|(name, _)| is_wanted(wanted, name))
+        .map(|(name, it): (&Arc<str>, _)| (name.to_string(), InterfaceStatus::from(it)));
+    let mut sinks: BTreeMap<String, SinkStatus> = BTreeMap::new();
+    for (name, counts) in state.agent.sinks() {
+        let sum = sinks.entry(name).or_default();
+        sum.written += counts.written;
+        sum.failed += counts.failed;
+        sum.dropped += counts.dropped;
+        sum.queue_length += counts.queue_length;
+    }
+    let waiting = state.agent.waiting_for().into_iter();
+    StatusReport {
+        at: Timestamp::now(),
+        started_at,
+        last_rotation,
+        waiting_for: waiting.map(str::to_owned).collect(),
+        interfaces: interfaces.collect(),
+        unclaimed_packets: status.strays.unclaimed.packets,
+        undecodable_records: status.strays.undecodable,
+        sinks,
+        memory: Memory {
+            resident_bytes: resident_bytes(),
+            maps_bytes: state.maps_bytes,
+            local_buffers_free_bytes: state.manager.free_buffer_bytes() as u64,
+        },
+    }
+}
+
+/// Second field of `statm`, in pages (proc_pid_statm(5)).
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,204 @@
+//! What supervision knows of a captured interface: its hooks, and how well they cover the link.
+
+use std::time::{Duration, Instant};
+
+use probe_common::control::DIRECTIONS;
+
+use crate::{
+    source::{Attachment, HookState},
+    status::{CoverageStatus, WatchStatus},
+};
+use probe_flow::{
+    coverage::{self, Compared, Coverage, Sample, Surroundings, likely_cause},
+    interval::Watched,
+    supervise::{Change, Supervision},
+};
+
+/// Everything that a look at an interface found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Counters of link and programs, by direction; none for a link without counters.
+    pub samples: Option<[Sample; DIRECTIONS as usize]>,
+    /// The hooks; none if they cannot be checked.
+    pub hooks: Option<HookState>,
+    /// Programs of ours got frames of unknown interfaces since the last look.
+    pub has_unclaimed: bool,
+}
+
+/// What a look changed, worth a line in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// Programs were removed.
+    Lost(String),
+    /// They are back, and not by our doing.
+    Found,
+    /// The coverage of a direction has changed its state.
+    Coverage {
+        /// Index of [`coverage::DIRECTIONS`].
+        direction: usize,
+        /// Its state, with its likely cause if it is a bad one.
+        status: CoverageStatus,
+    },
+}
+
+/// Supervision of one interface. All its counts only grow.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    attachment: Attachment,
+    hooks: HookState,
+    supervision: Supervision,
+    coverage: [Coverage; DIRECTIONS as usize],
+    causes: [Option<String>; DIRECTIONS as usize],
+    history: WatchHistory,
+    /// Where the running interval began.
+    interval: IntervalStart,
+}
+
+/// Counts of earlier captures of the same interface.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WatchHistory {
+    reattached: u64,
+    detached: Duration,
+    compared: [Compared; DIRECTIONS as usize],
+}
+
+impl WatchHistory {
+    /// As a status without a present.
+    pub(super) fn status(&self) -> WatchStatus {
+        WatchStatus {
+            lost: Vec::new(),
+            reattached: self.reattached,
+            detached: self.detached,
+            coverage: self.compared.map(|compared| CoverageStatus {
+                compared,
+                ..CoverageStatus::default()
+            }),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct IntervalStart {
+    reattached: u64,
+    detached: Duration,
+}
+
+impl Watch {
+    pub(super) fn new(attachment: Attachment, history: WatchHistory, now: Instant) -> Self {
+        Self {
+            attachment,
+            hooks: HookState::default(),
+            supervision: Supervision::new(now),
+            coverage: Default::default(),
+            causes: Default::default(),
+            history,
+            interval: IntervalStart::default(),
+        }
+    }
+
+    pub(super) fn on_look(&mut self, look: Look, now: Instant) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        if let Some(hooks) = look.hooks {
+            self.hooks = hooks;
+            match self.supervision.on_check(self.hooks.lost.is_empty(), now) {
+                Change::None => {}
+                Change::Lost => notices.push(Notice::Lost(self.describe_loss())),
+                Change::Found => notices.push(Notice::Found),
+            }
+        }
+        for (direction, sample) in look.samples.into_iter().flatten().enumerate() {
+            let Some(state) = self.coverage[direction].on_look(sample) else {
+                continue;
+            };
+            let around = Surroundings {
+                lost: &self.hooks.lost,
+                ahead: self.hooks.ahead[direction],
+                has_unclaimed: look.has_unclaimed,
+            };
+            let is_bad = matches!(state, coverage::State::Partial | coverage::State::Blind);
+            self.causes[direction] = is_bad.then(|| likely_cause(direction, state, around));
+            notices.push(Notice::Coverage {
+                direction,
+                status: self.coverage_status(direction),
+            });
+        }
+        notices
+    }
+
+    pub(super) fn wants_attempt(&self, now: Instant) -> bool {
+        self.supervision.wants_attempt(now)
+    }
+
+    /// Takes in how an attempt to attach again went. Returns the wait for the next one, if it
+    /// failed.
+    pub(super) fn on_attempt(
+        &mut self,
+        attachment: Option<Attachment>,
+        now: Instant,
+    ) -> Option<Duration> {
+        self.supervision.on_attempt(attachment.is_some(), now);
+        if let Some(attachment) = attachment {
+            self.attachment = attachment;
+            self.hooks = HookState::default();
+        }
+        self.supervision.waits(now)
+    }
+
+    /// Ends the interval: what was watched in it.
+    pub(super) fn end_interval(&mut self, now: Instant) -> Watched {
+        let start = std::mem::replace(
+            &mut self.interval,
+            IntervalStart {
+                reattached: self.supervision.reattached(),
+                detached: self.supervision.detached(now),
+            },
+        );
+        Watched {
+            ingress: self.attachment.ingress,
+            egress: self.attachment.egress,
+            reattached: self.interval.reattached - start.reattached,
+            detached: self.interval.detached.saturating_sub(start.detached),
+            coverage: [0, 1].map(|direction: usize| self.coverage[direction].end_interval()),
+        }
+    }
+
+    /// What a later capture of the interface goes on from.
+    pub(super) fn history(&self, now: Instant) -> WatchHistory {
+        WatchHistory {
+            reattached: self.history.reattached + self.supervision.reattached(),
+            detached: self.history.detached + self.supervision.detached(now),
+            compared: [0, 1].map(|direction| self.compared(direction)),
+        }
+    }
+
+    pub(super) fn status(&self, now: Instant) -> (Attachment, WatchStatus) {
+        let history = self.history(now);
+        let status = WatchStatus {
+            lost: self.hooks.lost.clone(),
+            reattached: history.reattached,
+            detached: history.detached,
+            coverage: [0, 1].map(|direction| self.coverage_status(direction)),
+        };
+        (self.attachment.clone(), status)
+    }
+
+    fn coverage_status(&self, direction: usize) -> CoverageStatus {
+        CoverageStatus {
+            state: self.coverage[direction].state(),
+            ratio: self.coverage[direction].ratio(),
+            compared: self.compared(direction),
+            cause: self.causes[direction].clone(),
+        }
+    }
+
+    fn compared(&self, direction: usize) -> Compared {
+        let mut compared = self.history.compared[direction];
+        compared += self.coverage[direction].since_start();
+        compared
+    }
+
+    fn describe_loss(&self) -> String {
+        let lost: Vec<_> = self.hooks.lost.iter().map(ToString::to_string).collect();
+        lost.join("; ")
+    }
+}

@@ -1,0 +1,41 @@
+//! Interfaces, and how each is to be captured.
+
+use std::sync::Arc;
+
+/// A network interface as the source sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Interface {
+    /// Name at the time of attaching.
+    pub name: Arc<str>,
+    /// Index, the interface's identity until it is removed.
+    pub ifindex: u32,
+}
+
+/// Settings of one interface (or of all that a regex matches).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct InterfaceConfig {
+    /// Which hook to use.
+    pub hook: Hook,
+    /// Puts the interface into promiscuous mode while it is captured.
+    pub promisc: bool,
+    /// Leaves packets with a VLAN tag out of the flows (they are counted as a loss by name).
+    pub ignore_vlans: bool,
+    /// Excludes the interface although a regex or auto-detection matches it.
+    pub disable: bool,
+}
+
+/// Hook selection.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Hook {
+    /// By link kind: see the documentation of `plan`.
+    #[default]
+    Auto,
+    /// XDP, native if the driver has it, else generic.
+    Xdp,
+    /// XDP in the driver, or an error.
+    XdpNative,
+    /// XDP in the network stack.
+    XdpGeneric,
+    /// TC: TCX where the kernel has it, else clsact.
+    Tc,
+}

@@ -1,0 +1,174 @@
+//! Rotation: ending the interval of some or all interfaces, to the packet.
+//!
+//! The source switches banks, which splits its records and counters into those before and those
+//! after. Once the drain threads have handed over every record of the closed bank, its flows and
+//! counters are complete and agree; records of the new bank wait in local buffers until their flow
+//! log has been rotated.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use parking_lot::MutexGuard;
+
+use super::{Inner, Manager, ManagerError};
+use crate::{capture::Capture, source::BankCounters};
+use probe_flow::{interval::Interval, ledger::Identity};
+
+/// What a rotation came to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rotation {
+    /// Interfaces whose interval was ended.
+    pub interfaces: usize,
+    /// Flows that were written.
+    pub flows: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What ends with an interval.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    /// Only the interval.
+    Rotation,
+    /// The capture as well.
+    Last,
+}
+
+impl Manager {
+    /// Ends the running interval of all interfaces and hands their flows to the writeout. If the
+    /// source fails, nothing is lost: the interval goes on.
+    pub fn rotate(&self) -> Result<Rotation, ManagerError> {
+        let begin = Instant::now();
+        let mut inner = self.inner.lock();
+        inner.look(begin);
+        let all: Vec<_> = inner.captures.values().cloned().collect();
+        let intervals = inner.end_intervals(&all, Ending::Rotation, &self.options)?;
+        drop(inner);
+        let duration = begin.elapsed();
+        let flows = intervals.iter().map(|interval| interval.flows.len()).sum();
+        let rotation = Rotation {
+            interfaces: intervals.len(),
+            flows,
+            duration,
+        };
+        self.emit(intervals);
+        *self.last_rotation.lock() = (self.options.clock)();
+        (self.options.on_rotation)(duration);
+        Ok(rotation)
+    }
+
+    /// Takes in everything that has been counted so far, without ending an interval: what the
+    /// kernel keeps back to make fewer records of it, and the counters. Readers do the same (see
+    /// [`Self::lock_fresh`]).
+    pub fn flush(&self) -> Result<(), ManagerError> {
+        let mut inner = self.inner.lock();
+        if !inner.captures.is_empty() {
+            inner.end_intervals(&[], Ending::Rotation, &self.options)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lock for a reader, and flushes, so that the reader is shown all that was there when
+    /// it asked. Of a crowd that waits for the lock, one flush serves all: it waits for grace periods
+    /// of RCU.
+    pub(super) fn lock_fresh(&self) -> MutexGuard<'_, Inner> {
+        let asked = Instant::now();
+        let mut inner = self.inner.lock();
+        if !inner.captures.is_empty()
+            && inner.settled_at < asked
+            && let Err(error) = inner.end_intervals(&[], Ending::Rotation, &self.options)
+        {
+            tracing::error!(%error, "cannot flush for a reader, who is shown older counts");
+        }
+        inner
+    }
+
+    pub(super) fn emit(&self, intervals: Vec<Interval>) {
+        for interval in intervals {
+            self.audit(&interval);
+            (self.options.writeout)(interval);
+        }
+    }
+
+    /// Checks the identities of a closed ledger. Each kind is told once, with its numbers; how
+    /// often and how much is in the metrics and in the stored intervals.
+    fn audit(&self, interval: &Interval) {
+        for (kind, identity) in Identity::ALL.into_iter().enumerate() {
+            let violation = interval.ledger.violation(identity);
+            if violation == 0 || self.told[kind].swap(true, Ordering::Relaxed) {
+                continue;
+            }
+            tracing::error!(
+                iface = %interval.iface,
+                by = violation,
+                recorded = interval.ledger.recorded.packets,
+                ledger = %interval.ledger,
+                "the ledger does not add up, {}: this is a defect, please report it",
+                identity.formula()
+            );
+        }
+    }
+}
+
+impl Inner {
+    /// Ends the intervals of these captures and settles all others, which go on.
+    pub(super) fn end_intervals(
+        &mut self,
+        ending: &[Arc<Capture>],
+        kind: Ending,
+        options: &super::ManagerOptions,
+    ) -> Result<Vec<Interval>, ManagerError> {
+        let begin = Instant::now();
+        // Before the switch and not after the drains, which take a while: from the switch on packets
+        // belong to the next interval, and none may be older than its start.
+        let now = (options.clock)();
+        let closed_bank = self.source.switch_bank()?;
+        let ticks = self.source.tick_clock();
+        self.settled_at = begin;
+        self.open_bank = 1 - closed_bank;
+        self.sync_drains(Some(closed_bank));
+        let mut intervals = Vec::with_capacity(ending.len());
+        for capture in self.captures.values() {
+            let counters = self.counters_of(capture);
+            if ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
+                intervals.push(match kind {
+                    Ending::Rotation => {
+                        capture.settle_and_rotate(closed_bank, &counters, now, ticks)
+                    }
+                    Ending::Last => capture.settle_and_end(closed_bank, &counters, now, ticks),
+                });
+            } else {
+                capture.settle(closed_bank, &counters);
+            }
+        }
+        Ok(intervals)
+    }
+
+    /// Returns once every record submitted before has been handed over, with what was kept back of
+    /// a closed bank. A stream that has failed
+    /// hands over nothing more, which the ledger then shows; the flows that are there are written
+    /// all the same.
+    pub(super) fn sync_drains(&self, closed_bank: Option<u8>) {
+        let pending: Vec<_> = self
+            .drains
+            .iter()
+            .map(|drain| drain.sync(closed_bank))
+            .collect();
+        for answer in pending {
+            match answer.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "cannot drain a stream"),
+                Err(_) => tracing::error!("a drain thread is gone"),
+            }
+        }
+    }
+
+    fn counters_of(&self, capture: &Capture) -> BankCounters {
+        self.source.counters(capture.interface.ifindex).unwrap_or_else(|error| {
+            tracing::error!(iface = %capture.interface.name, %error, "cannot read the counters");
+            BankCounters::default()
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! Supervision: are our programs still attached, and do they see what the links move.
+
+use std::{sync::Arc, time::Instant};
+
+use probe_common::record::{EGRESS, INGRESS};
+
+use super::{Inner, Manager};
+use crate::{
+    capture::{Capture, Look, Notice},
+    source::BankCounters,
+};
+use probe_flow::coverage::{DIRECTIONS, Sample, Seen, State};
+
+impl Manager {
+    /// Looks at all captured interfaces, logs what has changed, and attaches again what was
+    /// removed, when it is time. Meant to be called about once a second.
+    pub fn supervise(&self, now: Instant) {
+        let mut inner = self.inner.lock();
+        inner.look(now);
+        let captures = inner.captures.values();
+        let lost: Vec<_> = captures
+            .filter(|capture| capture.wants_attempt(now))
+            .cloned()
+            .collect();
+        let _batch = self.options.batches.begin("attaching again", lost.len());
+        for capture in lost {
+            inner.reattach(&capture, now);
+        }
+    }
+}
+
+impl Inner {
+    /// Compares programs and links. Changes nothing in the kernel.
+    pub(super) fn look(&mut self, now: Instant) {
+        if self.captures.is_empty() {
+            return;
+        }
+        let captures: Vec<_> = self.captures.values().cloned().collect();
+        let before = self.all_seen(&captures);
+        let of: Vec<_> = captures.iter().map(|it| it.interface.ifindex).collect();
+        let links = match self.source.links(&of) {
+            Ok(links) => links,
+            Err(error) => {
+                tracing::warn!(%error, "cannot compare the captures with the links");
+                return;
+            }
+        };
+        if links.is_empty() {
+            return;
+        }
+        let after = self.all_seen(&captures);
+        let has_unclaimed = self.has_new_unclaimed();
+        for ((capture, before), after) in captures.iter().zip(before).zip(after) {
+            // A link that is gone is closed when the links are reconciled.
+            let Some(link) = links.get(&capture.interface.ifindex) else {
+                continue;
+            };
+            let hooks = self.source.check(capture.interface.ifindex, link);
+            let hooks =
+                hooks.inspect_err(|error| tracing::debug!(%error, "cannot check the hooks"));
+            let samples = (link.packets.zip(before).zip(after)).map(|((link, before), after)| {
+                [INGRESS, EGRESS].map(usize::from).map(|direction| Sample {
+                    link: link[direction],
+                    before: before[direction],
+                    after: after[direction],
+                })
+            });
+            let look = Look {
+                samples,
+                hooks: hooks.ok(),
+                has_unclaimed,
+            };
+            for notice in capture.on_look(look, now) {
+                log(capture, &notice);
+            }
+        }
+    }
+
+    fn all_seen(&self, captures: &[Arc<Capture>]) -> Vec<Option<[Seen; 2]>> {
+        let counters = captures
+            .iter()
+            .map(|capture| self.source.counters(capture.interface.ifindex));
+        counters.map(|it| it.ok().map(|it| seen(&it))).collect()
+    }
+
+    fn has_new_unclaimed(&mut self) -> bool {
+        let Ok(strays) = self.source.strays() else {
+            return false;
+        };
+        let packets = strays.unclaimed.packets;
+        std::mem::replace(&mut self.unclaimed_packets, packets) < packets
+    }
+
+    fn reattach(&mut self, capture: &Capture, now: Instant) {
+        let iface = &capture.interface.name;
+        match self.source.reattach(&capture.interface, &capture.config) {
+            Ok(attachment) => {
+                tracing::info!(
+                    %iface,
+                    ingress = attachment.ingress,
+                    egress = attachment.egress,
+                    reason = attachment.reason,
+                    "attached again"
+                );
+                capture.on_attempt(Some(attachment), now);
+            }
+            Err(error) => {
+                let next = capture.on_attempt(None, now).unwrap_or_default();
+                let next_attempt_s = next.as_secs();
+                tracing::warn!(%iface, %error, next_attempt_s, "cannot attach again");
+            }
+        }
+    }
+}
+
+/// Both banks together, by direction.
+fn seen(counters: &BankCounters) -> [Seen; 2] {
+    [INGRESS, EGRESS].map(usize::from).map(|direction| Seen {
+        frames: counters.iter().map(|bank| bank[direction].frames()).sum(),
+        packets: counters
+            .iter()
+            .map(|bank| bank[direction].seen.packets)
+            .sum(),
+    })
+}
+
+fn log(capture: &Capture, notice: &Notice) {
+    let iface = &capture.interface.name;
+    match notice {
+        Notice::Lost(what) => tracing::warn!(%iface, "capture is interrupted: {what}"),
+        Notice::Found => tracing::info!(%iface, "our programs are attached again"),
+        Notice::Coverage { direction, status } => {
+            let direction = DIRECTIONS[*direction];
+            match (&status.cause, status.state) {
+                (Some(cause), state) => tracing::warn!(
+                    %iface,
+                    direction,
+                    coverage = status.ratio,
+                    "capture is {}: {cause}",
+                    state.name()
+                ),
+                (None, State::Ok) => {
+                    tracing::info!(%iface, direction, coverage = status.ratio, "capture is ok");
+                }
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

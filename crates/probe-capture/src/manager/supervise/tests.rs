@@ -1,0 +1,248 @@
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use super::Manager;
+use crate::{
+    interface::{Interface, InterfaceConfig},
+    manager::ManagerOptions,
+    source::{Attachment, BankCounters, HookState, LinkState, RecordStream, Source, SourceError},
+    status::{StatusReader, WatchStatus},
+};
+use probe_flow::{
+    coverage::{LostHook, State},
+    interval::Interval,
+};
+
+/// One link whose counters and hooks the test sets.
+#[derive(Clone, Default)]
+struct Host(Arc<Mutex<HostState>>);
+
+#[derive(Default)]
+struct HostState {
+    link_packets: u64,
+    counters: BankCounters,
+    bank: u8,
+    lost: Vec<LostHook>,
+    refuses: bool,
+    attempts: usize,
+}
+
+const INTERFACE: u32 = 7;
+
+fn attachment(reason: &str) -> Attachment {
+    Attachment {
+        ingress: "box",
+        egress: "box",
+        reason: reason.to_owned(),
+    }
+}
+
+impl Source for Host {
+    fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
+        Vec::new()
+    }
+
+    fn attach(&mut self, _: &Interface, _: &InterfaceConfig) -> Result<Attachment, SourceError> {
+        Ok(attachment("free"))
+    }
+
+    fn detach(&mut self, _: u32) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn release(&mut self, _: u32) {}
+
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        let mut host = self.0.lock();
+        let closed = host.bank;
+        host.bank = 1 - closed;
+        Ok(closed)
+    }
+
+    fn counters(&self, _: u32) -> Result<BankCounters, SourceError> {
+        Ok(self.0.lock().counters)
+    }
+
+    fn links(&self, _: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
+        let link = LinkState {
+            name: "eth0".to_owned(),
+            packets: Some([self.0.lock().link_packets, 0]),
+            xdp_programs: Vec::new(),
+        };
+        Ok(HashMap::from([(INTERFACE, link)]))
+    }
+
+    fn check(&self, _: u32, _: &LinkState) -> Result<HookState, SourceError> {
+        Ok(HookState {
+            lost: self.0.lock().lost.clone(),
+            ahead: [None; 2],
+        })
+    }
+
+    fn reattach(
+        &mut self,
+        interface: &Interface,
+        _: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        let mut host = self.0.lock();
+        host.attempts += 1;
+        if host.refuses {
+            return Err(SourceError::Attach {
+                interface: interface.name.to_string(),
+                reason: "taken".to_owned(),
+            });
+        }
+        host.lost.clear();
+        Ok(attachment("attached again"))
+    }
+}
+
+struct Bench {
+    host: Host,
+    manager: Manager,
+    written: Arc<Mutex<Vec<Interval>>>,
+    now: Instant,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (host, written) = (Host::default(), Arc::default());
+        let output = Arc::<Mutex<Vec<Interval>>>::clone(&written);
+        let options = ManagerOptions {
+            writeout: Box::new(move |interval| output.lock().push(interval)),
+            ..ManagerOptions::default()
+        };
+        let manager = Manager::new(Box::new(host.clone()), options).unwrap();
+        let eth0 = Interface {
+            name: "eth0".into(),
+            ifindex: INTERFACE,
+        };
+        manager
+            .update([(eth0, InterfaceConfig::default())])
+            .unwrap();
+        Self {
+            host,
+            manager,
+            written,
+            now: Instant::now(),
+        }
+    }
+
+    /// A second in which the link moves so many packets and we see so many of them, none of which
+    /// is IP.
+    fn second(&mut self, link: u64, seen: u64) {
+        self.now += Duration::from_secs(1);
+        let mut host = self.host.0.lock();
+        host.link_packets += link;
+        let bank = usize::from(host.bank);
+        let counters = &mut host.counters[bank][0];
+        counters.seen.add(seen, 60 * seen);
+        counters.unparsed[0].add(seen, 60 * seen);
+        drop(host);
+        self.manager.supervise(self.now);
+    }
+
+    fn watch(&self) -> WatchStatus {
+        let mut status = self.manager.status();
+        status.interfaces.remove("eth0").unwrap().watch
+    }
+
+    fn lose(&self) {
+        self.host.0.lock().lost = vec![LostHook {
+            direction: 0,
+            hook: "box",
+            occupant: None,
+        }];
+    }
+}
+
+#[test]
+fn what_is_lost_is_attached_again_and_counts_go_on() {
+    let mut bench = Bench::new();
+    bench.second(100, 100);
+    assert_eq!(bench.watch().state(), "ok");
+    bench.lose();
+    bench.second(100, 0);
+    assert_eq!(bench.watch().state(), "detached");
+    assert_eq!(bench.watch().lost.len(), 1);
+    bench.second(100, 0);
+    assert_eq!(bench.watch().reattached, 1);
+    bench.second(100, 100);
+    let watch = bench.watch();
+    assert_eq!(watch.state(), "ok");
+    assert_eq!(watch.coverage[0].compared.link, 400);
+    bench.manager.rotate().unwrap();
+    let interval = bench.written.lock().pop().unwrap();
+    assert_eq!(interval.ledger.seen.packets, 200);
+    assert_eq!(interval.ledger.residue(), 0);
+    assert_eq!(interval.watched.reattached, 1);
+    assert_eq!(interval.watched.coverage[0].ratio(), Some(0.5));
+
+    bench.second(50, 50);
+    bench.manager.rotate().unwrap();
+    let interval = bench.written.lock().pop().unwrap();
+    assert_eq!(
+        interval.watched.reattached, 0,
+        "that was the interval before"
+    );
+    assert_eq!(interval.watched.coverage[0].ratio(), Some(1.0));
+}
+
+#[test]
+fn a_refusal_is_met_with_patience() {
+    let mut bench = Bench::new();
+    bench.host.0.lock().refuses = true;
+    bench.lose();
+    for _ in 0..60 {
+        bench.second(0, 0);
+    }
+    // After 1, 2, 4, 8 and 16 seconds.
+    assert_eq!(bench.host.0.lock().attempts, 5);
+    bench.host.0.lock().refuses = false;
+    for _ in 0..5 {
+        bench.second(0, 0);
+    }
+    assert_eq!(bench.watch().reattached, 1);
+    assert!(bench.watch().detached >= Duration::from_mins(1));
+}
+
+#[test]
+fn a_blind_capture_is_known_and_recovers() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.second(100, 0);
+    }
+    let inbound = &bench.watch().coverage[0];
+    assert_eq!((inbound.state, inbound.ratio), (State::Blind, Some(0.0)));
+    assert!(inbound.cause.is_some());
+    assert_eq!(bench.watch().state(), "blind");
+    bench.second(100, 100);
+    assert_eq!(bench.watch().state(), "ok");
+    assert_eq!(bench.watch().coverage[0].cause, None);
+}
+
+#[test]
+fn looking_counts_nothing_and_history_outlives_a_capture() {
+    let mut bench = Bench::new();
+    bench.second(100, 100);
+    let before = bench.watch();
+    for _ in 0..10 {
+        assert_eq!(bench.watch(), before);
+    }
+    let eth0 = Interface {
+        name: "eth0".into(),
+        ifindex: INTERFACE,
+    };
+    bench.manager.close(&["eth0"]).unwrap();
+    bench
+        .manager
+        .update([(eth0, InterfaceConfig::default())])
+        .unwrap();
+    bench.second(5, 5);
+    assert_eq!(bench.watch().coverage[0].compared.link, 105);
+}

@@ -1,0 +1,184 @@
+//! Keeps the captured interfaces equal to what the configuration selects among the host's links.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    interface::{Interface, InterfaceConfig},
+    manager::{Changes, Manager, ManagerError, Plan},
+    selection::{self, InterfaceSelector, Selection},
+};
+
+/// Links that refused to be captured are asked again after this time, or when they change.
+const ASK_AGAIN: Duration = Duration::from_mins(1);
+
+/// Lists all links of the host, by ifindex.
+pub type ListLinks = Box<dyn Fn() -> Result<Vec<Interface>, LinksError> + Send>;
+
+/// The links of the host are not known.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LinksError(Box<dyn std::error::Error + Send + Sync>);
+
+impl LinksError {
+    /// Keeps the cause, whose sentence is this error's.
+    pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self(Box::new(cause))
+    }
+}
+
+/// Links and captures could not be compared or brought together; the captures are as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The links are not known.
+    #[error(transparent)]
+    Links(#[from] LinksError),
+    /// The manager cannot change anything.
+    #[error(transparent)]
+    Manager(#[from] ManagerError),
+}
+
+type Wanted = Vec<(Interface, InterfaceConfig)>;
+
+/// Compares links and captures, and updates the manager when the links have changed.
+pub struct Reconciler {
+    manager: Arc<Manager>,
+    selector: InterfaceSelector,
+    list_links: ListLinks,
+    /// Links of the last look.
+    links: Vec<Interface>,
+    /// Configured names without a link that have been logged.
+    missing: Vec<String>,
+    /// What was wanted and refused.
+    refused: BTreeMap<Arc<str>, (Interface, InterfaceConfig)>,
+    asked_at: Instant,
+}
+
+impl Reconciler {
+    /// Nothing has been looked at yet.
+    pub fn new(manager: Arc<Manager>, selector: InterfaceSelector, list_links: ListLinks) -> Self {
+        Self {
+            manager,
+            selector,
+            list_links,
+            links: Vec::new(),
+            missing: Vec::new(),
+            refused: BTreeMap::new(),
+            asked_at: Instant::now(),
+        }
+    }
+
+    /// Looks once. `None` if there is nothing to do. What was refused before is left alone as long
+    /// as it is the same link: asking again would interrupt the capture of one that was restored.
+    ///
+    /// `gone` are the indices of links that are known to have gone; a link that has one of them now
+    /// is another one.
+    pub fn reconcile(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
+        let links = (self.list_links)()?;
+        let asks_again = !self.refused.is_empty() && self.asked_at.elapsed() >= ASK_AGAIN;
+        let is_reused = |link: &&Interface| gone.contains(&link.ifindex);
+        let captured = self.manager.interfaces(&[]);
+        let reused: Vec<_> = captured
+            .iter()
+            .filter(is_reused)
+            .filter(|it| links.iter().any(|link| link.ifindex == it.ifindex))
+            .map(|link| &*link.name)
+            .collect();
+        if links == self.links && !asks_again && reused.is_empty() {
+            return Ok(None);
+        }
+        if !reused.is_empty() {
+            self.manager.close(&reused)?;
+        }
+        let selection = selection::select(&self.selector, &links);
+        let wanted = self.without_refused(selection.wanted, asks_again);
+        self.tell_missing(selection.missing);
+        let changes = self.update(wanted)?;
+        self.links = links;
+        Ok(Some(changes))
+    }
+
+    /// What [`Self::change_selector`] would do, and the configured names without a link.
+    pub fn plan(
+        &self,
+        selector: &InterfaceSelector,
+    ) -> Result<(Plan, Vec<String>), ReconcileError> {
+        let Selection { wanted, missing } = selection::select(selector, &(self.list_links)()?);
+        Ok((self.manager.plan(wanted), missing))
+    }
+
+    /// Captures what another selector selects, from now on. Returns what changed, and how many
+    /// interfaces did not.
+    pub fn change_selector(
+        &mut self,
+        selector: InterfaceSelector,
+    ) -> Result<(Changes, usize), ReconcileError> {
+        let links = (self.list_links)()?;
+        let selection = selection::select(&selector, &links);
+        let untouched = self.manager.plan(selection.wanted.clone()).untouched;
+        self.refused.clear();
+        let changes = self.update(selection.wanted)?;
+        self.selector = selector;
+        self.links = links;
+        self.tell_missing(selection.missing);
+        Ok((changes, untouched))
+    }
+
+    /// Configured names without a link.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    fn update(&mut self, wanted: Wanted) -> Result<Changes, ReconcileError> {
+        let settings: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|(link, config)| (link.name.clone(), (link.clone(), config.clone())))
+            .collect();
+        let changes = self.manager.update(wanted)?;
+        for failure in changes.failures() {
+            if let Some(refused) = settings.get(&failure.iface) {
+                self.refused.insert(failure.iface.clone(), refused.clone());
+                self.asked_at = Instant::now();
+            }
+        }
+        if self.manager.interfaces(&[]).is_empty() {
+            tracing::warn!("no interface is captured");
+        }
+        Ok(changes)
+    }
+
+    /// Leaves out what would be refused again; one that was restored stays as it is. With
+    /// `asks_again` those that are not captured at all get another chance.
+    fn without_refused(&mut self, wanted: Wanted, asks_again: bool) -> Wanted {
+        let captured = self.manager.config(&[]);
+        self.refused
+            .retain(|name, refused| wanted.iter().any(|it| it.0.name == *name && it == refused));
+        if asks_again {
+            self.refused.retain(|name, _| captured.contains_key(name));
+            self.asked_at = Instant::now();
+        }
+        let wanted = wanted.into_iter();
+        wanted
+            .filter_map(|(link, config)| {
+                if !self.refused.contains_key(&link.name) {
+                    return Some((link, config));
+                }
+                let restored = captured.get(&link.name)?;
+                Some((link, restored.clone()))
+            })
+            .collect()
+    }
+
+    fn tell_missing(&mut self, missing: Vec<String>) {
+        for name in missing.iter().filter(|name| !self.missing.contains(name)) {
+            tracing::warn!(
+                iface = %name,
+                "there is no such interface; it is captured as soon as it appears"
+            );
+        }
+        self.missing = missing;
+    }
+}

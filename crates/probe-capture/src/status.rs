@@ -1,0 +1,151 @@
+//! The state of the captures, as any number of readers may see it without disturbing it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::source::{Attachment, Costs, Strays};
+use probe_flow::{
+    coverage::{Compared, LostHook, State},
+    flow::FlowCounters,
+    ledger::{Ledger, Loss},
+};
+
+/// State of one captured interface. All counts are since `started_at` and never go back.
+#[derive(Clone, Debug)]
+pub struct InterfaceStatus {
+    /// Name of the interface.
+    pub iface: Arc<str>,
+    /// Index of the interface.
+    pub ifindex: u32,
+    /// How it is captured.
+    pub attachment: Attachment,
+    /// When capturing began.
+    pub started_at: Timestamp,
+    /// Where every packet went, up to the last flush ([`crate::manager::Manager::flush`]): exact,
+    /// and as old as that.
+    pub ledger: Ledger,
+    /// Packets and octets that reached the flows.
+    pub totals: FlowCounters,
+    /// Flows in the log.
+    pub flows: u64,
+    /// Share of its largest local buffer that the interface has used, 0 to 1.
+    pub local_buffer_usage: f64,
+    /// Memory of the flow log in bytes, with the room that it keeps.
+    pub flow_log_bytes: u64,
+    /// Whether the programs are in place and see what the link moves.
+    pub watch: WatchStatus,
+}
+
+/// What supervision knows of an interface. Counts never go back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WatchStatus {
+    /// Hooks that our programs were removed from and are not back at.
+    pub lost: Vec<LostHook>,
+    /// How often removed programs were attached again.
+    pub reattached: u64,
+    /// How long programs were missing, altogether.
+    pub detached: Duration,
+    /// How well the link is covered, received and sent.
+    pub coverage: [CoverageStatus; 2],
+}
+
+/// How well one direction of a link is covered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CoverageStatus {
+    /// In a word.
+    pub state: State,
+    /// Share of the link's packets that we saw, in the last window with enough of them.
+    pub ratio: Option<f64>,
+    /// Link and programs since the interface is captured.
+    pub compared: Compared,
+    /// The likely cause of a bad state.
+    pub cause: Option<String>,
+}
+
+impl WatchStatus {
+    /// All words of [`Self::state`].
+    pub const STATES: [&'static str; 5] = ["idle", "ok", "partial", "blind", "detached"];
+
+    /// The interface's state in a word: `detached`, else that of its worse direction.
+    pub fn state(&self) -> &'static str {
+        if !self.lost.is_empty() {
+            return "detached";
+        }
+        let [inbound, outbound] = &self.coverage;
+        inbound.state.max(outbound.state).name()
+    }
+}
+
+/// What the parser met that should not be there. A packet that is simply no IP is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Issue {
+    /// See [`Loss::InvalidIpHeader`].
+    InvalidIpHeader,
+    /// See [`Loss::Truncated`].
+    Truncated,
+    /// See [`Loss::TooManyHeaders`].
+    TooManyHeaders,
+    /// A fragment other than the first: counted in the flow of the first.
+    LaterFragment,
+    /// A fragment whose first one was not seen: counted in a flow without ports.
+    UnattributedFragment,
+    /// A cut transport header: counted in a flow without ports.
+    ShortTransport,
+}
+
+impl Issue {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::InvalidIpHeader,
+        Self::Truncated,
+        Self::TooManyHeaders,
+        Self::LaterFragment,
+        Self::UnattributedFragment,
+        Self::ShortTransport,
+    ];
+
+    /// Value of the label `issue_type`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidIpHeader => Loss::InvalidIpHeader.name(),
+            Self::Truncated => Loss::Truncated.name(),
+            Self::TooManyHeaders => Loss::TooManyHeaders.name(),
+            Self::LaterFragment => "later_fragment",
+            Self::UnattributedFragment => "unattributed_fragment",
+            Self::ShortTransport => "short_transport",
+        }
+    }
+
+    /// How many packets of a ledger had it.
+    pub fn count(self, ledger: &Ledger) -> u64 {
+        match self {
+            Self::InvalidIpHeader => ledger.loss(Loss::InvalidIpHeader).packets,
+            Self::Truncated => ledger.loss(Loss::Truncated).packets,
+            Self::TooManyHeaders => ledger.loss(Loss::TooManyHeaders).packets,
+            Self::LaterFragment => ledger.later_fragments,
+            Self::UnattributedFragment => ledger.unattributed_fragments,
+            Self::ShortTransport => ledger.short_transports,
+        }
+    }
+}
+
+/// State of the whole agent.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// All captured interfaces by name.
+    pub interfaces: BTreeMap<Arc<str>, InterfaceStatus>,
+    /// Interfaces that are no longer captured, as they were at their end: without flows, hooks or
+    /// state, but with all that was counted.
+    pub closed: BTreeMap<Arc<str>, InterfaceStatus>,
+    /// What belongs to no interface.
+    pub strays: Strays,
+    /// What the capture itself takes.
+    pub costs: Costs,
+}
+
+/// Where the metrics and the API get their numbers from, at the moment they are asked.
+pub trait StatusReader: Send + Sync {
+    /// Reads the state now. Changes nothing.
+    fn status(&self) -> Status;
+}

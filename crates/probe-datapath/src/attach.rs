@@ -1,0 +1,464 @@
+//! Attaching to one interface: which hooks are tried, in which order, and why.
+
+mod check;
+mod tc;
+mod xdp;
+
+use aya::{programs::ProgramError, util::KernelVersion};
+use probe_common::control::programs;
+
+pub use self::check::{CheckError, reattach};
+pub use self::tc::tcx_programs;
+use self::tc::{TcDirection, TcHook};
+use super::{
+    link::{Link, LinkHeader},
+    load::{LoadError, Object, kernel_version},
+};
+use probe_capture::{
+    interface::{Hook, InterfaceConfig},
+    source::Attachment,
+};
+
+/// XDP got bpf_link in 5.9 (commit aa8d3a716b59). Before, an attachment would outlive the agent.
+const XDP_LINK_KERNEL: KernelVersion = KernelVersion::new(5, 9, 0);
+
+/// A hook that sees received packets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rung {
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the network stack.
+    XdpGeneric,
+    /// TC by bpf_link.
+    Tcx,
+    /// TC by a filter on the clsact qdisc.
+    Clsact,
+}
+
+impl Rung {
+    /// Name in the log, the status and the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
+
+    const fn is_xdp(self) -> bool {
+        matches!(self, Self::XdpNative | Self::XdpGeneric)
+    }
+}
+
+/// One step of the plan for an interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// The hook is tried; the first that works is used.
+    Try(Rung),
+    /// The hook is left out, for this reason.
+    Skip(Rung, &'static str),
+}
+
+/// Holds an interface's programs attached until it is dropped.
+#[derive(Debug)]
+pub struct Attached {
+    ingress: Hooked<IngressHook>,
+    egress: Hooked<TcHook>,
+}
+
+/// One of our programs at one hook.
+#[derive(Debug)]
+struct Hooked<H> {
+    rung: Rung,
+    /// The program, by the kernel's number.
+    program: u32,
+    /// Detaches the program when it is dropped. Nothing since the program was lost.
+    hook: Option<H>,
+}
+
+#[derive(Debug)]
+enum IngressHook {
+    Xdp(#[expect(dead_code, reason = "held for its drop")] xdp::XdpHook),
+    Tc(TcHook),
+}
+
+/// Why an interface cannot be captured.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// Its frames start with something that the parser does not know.
+    #[error(
+        "its frames have link headers of type {arphrd} (ARPHRD), which are not supported: capture \
+         the device above or below it"
+    )]
+    UnknownHeader {
+        /// ARPHRD number.
+        arphrd: u16,
+    },
+    /// Nothing that was tried, or was allowed to be tried, worked.
+    #[error("no hook can be used ({tried}): try hook: auto, or detach what is in the way")]
+    NoHook {
+        /// All hooks with what became of them.
+        tried: String,
+    },
+    /// Sent packets cannot be captured.
+    #[error("sent packets cannot be captured ({tried}): detach what is in the way")]
+    NoEgressHook {
+        /// All hooks with what became of them.
+        tried: String,
+    },
+}
+
+/// A hook refused a program.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("{errno} ({words})", errno = name_of(*errno), words = words_for(*errno))]
+    Kernel { errno: i32 },
+    #[error("{0}")]
+    Attach(String),
+    #[error("{0}")]
+    Load(#[from] LoadError),
+}
+
+/// What would be tried on a link, in order. Touches nothing.
+pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
+    let xdp = |rung| match xdp_obstacle(link, kernel_version()) {
+        Some(obstacle) => Step::Skip(rung, obstacle),
+        None => Step::Try(rung),
+    };
+    let tc = TC_RUNGS.map(Step::Try);
+    match config.hook {
+        Hook::XdpNative => vec![xdp(Rung::XdpNative)],
+        Hook::XdpGeneric => vec![xdp(Rung::XdpGeneric)],
+        Hook::Xdp => vec![xdp(Rung::XdpNative), xdp(Rung::XdpGeneric)],
+        Hook::Tc => tc.to_vec(),
+        Hook::Auto => {
+            let native = match xdp_cost(config, link) {
+                Some(cost) => Step::Skip(Rung::XdpNative, cost),
+                None => xdp(Rung::XdpNative),
+            };
+            [native].into_iter().chain(tc).collect()
+        }
+    }
+}
+
+/// The program that would see a link's received packets at a hook.
+pub fn ingress_program(rung: Rung, link: &Link) -> &'static str {
+    match rung {
+        Rung::XdpNative | Rung::XdpGeneric => xdp::program_name(),
+        Rung::Tcx | Rung::Clsact => tc::program_name(link.header, TcDirection::Ingress),
+    }
+}
+
+/// The program that would see a link's sent packets.
+pub fn egress_program(link: &Link) -> &'static str {
+    tc::program_name(link.header, TcDirection::Egress)
+}
+
+/// Why this kernel cannot have a program of the object at all.
+pub fn program_obstacle(program: &str) -> Option<&'static str> {
+    let is_too_new = program == programs::XDP_INGRESS && xdp::program_name() != program;
+    is_too_new.then_some("XDP frames in several buffers came with Linux 5.18")
+}
+
+/// What makes XDP impossible on a link.
+fn xdp_obstacle(link: &Link, kernel: KernelVersion) -> Option<&'static str> {
+    if link.header != LinkHeader::Ethernet {
+        Some("XDP needs Ethernet headers")
+    } else if kernel < XDP_LINK_KERNEL {
+        Some("before Linux 5.9 an XDP program would stay attached after a kill of the agent")
+    } else if link.has_xdp {
+        Some("another XDP program is attached")
+    } else {
+        None
+    }
+}
+
+/// What native XDP would cost, where `auto` may choose.
+fn xdp_cost(config: &InterfaceConfig, link: &Link) -> Option<&'static str> {
+    if config.ignore_vlans {
+        Some("ignore_vlans is set, and devices strip VLAN tags where XDP cannot see it")
+    } else if link.kind.as_deref() == Some("veth") {
+        Some("on veth it switches off segmentation offload for the peer")
+    } else if link.is_virtio {
+        Some("on virtio it switches off the offloads of the hypervisor")
+    } else if !link.is_physical() {
+        Some("not a physical device")
+    } else {
+        None
+    }
+}
+
+/// TC hooks, best first.
+const TC_RUNGS: [Rung; 2] = [Rung::Tcx, Rung::Clsact];
+
+/// Attaches the programs to a link, which must have its slot already.
+pub fn attach(
+    object: &mut Object,
+    config: &InterfaceConfig,
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
+    attach_with(object, plan(config, link), &TC_RUNGS, link)
+}
+
+/// Attaches by clsact alone, as on kernels before 6.6: for tests on newer ones.
+pub fn attach_clsact(
+    object: &mut Object,
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
+    let only = [Rung::Clsact];
+    attach_with(object, vec![Step::Try(Rung::Clsact)], &only, link)
+}
+
+fn attach_with(
+    object: &mut Object,
+    ingress_steps: Vec<Step>,
+    egress_rungs: &[Rung],
+    link: &Link,
+) -> Result<(Attached, Attachment), AttachError> {
+    if let LinkHeader::Unknown(arphrd) = link.header {
+        return Err(AttachError::UnknownHeader { arphrd });
+    }
+    let (ingress, reason) = attach_ingress(object, ingress_steps, link)?;
+    let (egress, _) = attach_egress(object, egress_rungs, link)?;
+    let attached = Attached { ingress, egress };
+    let attachment = attached.attachment(reason);
+    Ok((attached, attachment))
+}
+
+impl Attached {
+    fn attachment(&self, reason: String) -> Attachment {
+        Attachment {
+            ingress: self.ingress.rung.name(),
+            egress: self.egress.rung.name(),
+            reason,
+        }
+    }
+}
+
+fn attach_ingress(
+    object: &mut Object,
+    steps: Vec<Step>,
+    link: &Link,
+) -> Result<(Hooked<IngressHook>, String), AttachError> {
+    let mut tried = Vec::new();
+    let hooked = first_that_works(&mut tried, steps, |rung| {
+        attach_ingress_rung(object, rung, link)
+    });
+    let tried = tried.join("; ");
+    match hooked {
+        Some(hooked) => Ok((hooked, tried)),
+        None => Err(AttachError::NoHook { tried }),
+    }
+}
+
+/// XDP sees only what comes in; what goes out is always TC's.
+fn attach_egress(
+    object: &mut Object,
+    rungs: &[Rung],
+    link: &Link,
+) -> Result<(Hooked<TcHook>, String), AttachError> {
+    let mut tried = Vec::new();
+    let steps = rungs.iter().copied().map(Step::Try).collect();
+    let hooked = first_that_works(&mut tried, steps, |rung| {
+        tc::attach(object, rung, link, TcDirection::Egress)
+    });
+    let tried = tried.join("; ");
+    match hooked {
+        Some(hooked) => Ok((hooked, tried)),
+        None => Err(AttachError::NoEgressHook { tried }),
+    }
+}
+
+/// Goes down the ladder, and writes down what became of each rung.
+fn first_that_works<H>(
+    tried: &mut Vec<String>,
+    steps: Vec<Step>,
+    mut attach: impl FnMut(Rung) -> Result<(H, u32), Refusal>,
+) -> Option<Hooked<H>> {
+    for step in steps {
+        match step {
+            Step::Skip(rung, why) => tried.push(format!("{}: not tried, {why}", rung.name())),
+            Step::Try(rung) => match attach(rung) {
+                Ok((hook, program)) => {
+                    tried.push(format!("{}: attached", rung.name()));
+                    return Some(Hooked {
+                        rung,
+                        program,
+                        hook: Some(hook),
+                    });
+                }
+                Err(refusal) => tried.push(format!("{}: refused, {refusal}", rung.name())),
+            },
+        }
+    }
+    None
+}
+
+/// A hook with the number of the program at it.
+fn attach_ingress_rung(
+    object: &mut Object,
+    rung: Rung,
+    link: &Link,
+) -> Result<(IngressHook, u32), Refusal> {
+    if rung.is_xdp() {
+        let (hook, program) = xdp::attach(object, rung, link.ifindex)?;
+        Ok((IngressHook::Xdp(hook), program))
+    } else {
+        let (hook, program) = tc::attach(object, rung, link, TcDirection::Ingress)?;
+        Ok((IngressHook::Tc(hook), program))
+    }
+}
+
+impl From<ProgramError> for Refusal {
+    fn from(error: ProgramError) -> Self {
+        let errno = match &error {
+            ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+            ProgramError::IOError(error) => error.raw_os_error(),
+            ProgramError::NetlinkError(error) => error.raw_os_error(),
+            ProgramError::XdpError(aya::programs::xdp::XdpError::NetlinkError(error))
+            | ProgramError::TcError(aya::programs::tc::TcError::NetlinkError(error)) => {
+                error.raw_os_error()
+            }
+            ProgramError::TcError(aya::programs::tc::TcError::IoError(error)) => {
+                error.raw_os_error()
+            }
+            _ => None,
+        };
+        match errno {
+            Some(errno) => Self::Kernel { errno },
+            None => Self::Attach(error.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(errno) => Self::Kernel { errno },
+            None => Self::Attach(error.to_string()),
+        }
+    }
+}
+
+fn name_of(errno: i32) -> String {
+    match errno {
+        libc::EOPNOTSUPP => "EOPNOTSUPP".to_owned(),
+        libc::EBUSY => "EBUSY".to_owned(),
+        libc::EEXIST => "EEXIST".to_owned(),
+        libc::EINVAL => "EINVAL".to_owned(),
+        libc::ENODEV => "ENODEV".to_owned(),
+        libc::EPERM => "EPERM".to_owned(),
+        libc::ENOMEM => "ENOMEM".to_owned(),
+        other => format!("errno {other}"),
+    }
+}
+
+fn words_for(errno: i32) -> String {
+    match errno {
+        libc::EOPNOTSUPP => "the driver cannot do it".to_owned(),
+        libc::EBUSY | libc::EEXIST => "another program is attached there".to_owned(),
+        libc::EINVAL => "kernel or driver cannot do it with these settings".to_owned(),
+        libc::ENODEV => "the interface is gone".to_owned(),
+        libc::EPERM => "CAP_NET_ADMIN is missing".to_owned(),
+        libc::ENOMEM => "the driver has no queues or memory left for it".to_owned(),
+        other => std::io::Error::from_raw_os_error(other).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Rung, Step, plan, xdp_obstacle};
+    use crate::link::{Link, LinkHeader};
+    use probe_capture::interface::{Hook, InterfaceConfig};
+
+    fn physical() -> Link {
+        Link {
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            header: LinkHeader::Ethernet,
+            kind: None,
+            is_loopback: false,
+            is_virtio: false,
+            has_xdp: false,
+        }
+    }
+
+    fn first_step(link: &Link, hook: Hook) -> Step {
+        let config = InterfaceConfig {
+            hook,
+            ..InterfaceConfig::default()
+        };
+        plan(&config, link).remove(0)
+    }
+
+    #[test]
+    fn auto_takes_native_xdp_only_where_it_costs_nothing() {
+        assert_eq!(
+            first_step(&physical(), Hook::Auto),
+            Step::Try(Rung::XdpNative)
+        );
+        let veth = Link {
+            kind: Some("veth".to_owned()),
+            ..physical()
+        };
+        let virtio = Link {
+            is_virtio: true,
+            ..physical()
+        };
+        let taken = Link {
+            has_xdp: true,
+            ..physical()
+        };
+        let loopback = Link {
+            is_loopback: true,
+            ..physical()
+        };
+        let wireguard = Link {
+            kind: Some("wireguard".to_owned()),
+            header: LinkHeader::None,
+            ..physical()
+        };
+        for link in [veth, virtio, taken, loopback, wireguard] {
+            let step = first_step(&link, Hook::Auto);
+            assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn vlans_are_ignored_in_tc() {
+        let config = InterfaceConfig {
+            ignore_vlans: true,
+            ..InterfaceConfig::default()
+        };
+        let step = plan(&config, &physical()).remove(0);
+        assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_tried_and_nothing_else() {
+        let veth = Link {
+            kind: Some("veth".to_owned()),
+            ..physical()
+        };
+        for (hook, rungs) in [
+            (Hook::Xdp, vec![Rung::XdpNative, Rung::XdpGeneric]),
+            (Hook::XdpNative, vec![Rung::XdpNative]),
+            (Hook::XdpGeneric, vec![Rung::XdpGeneric]),
+            (Hook::Tc, vec![Rung::Tcx, Rung::Clsact]),
+        ] {
+            let config = InterfaceConfig {
+                hook,
+                ..InterfaceConfig::default()
+            };
+            let steps: Vec<_> = rungs.into_iter().map(Step::Try).collect();
+            assert_eq!(plan(&config, &veth), steps, "{hook:?}");
+        }
+    }
+
+    #[test]
+    fn xdp_without_bpf_link_is_refused() {
+        let old = aya::util::KernelVersion::new(5, 8, 0);
+        assert!(xdp_obstacle(&physical(), old).is_some());
+    }
+}

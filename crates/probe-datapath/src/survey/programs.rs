@@ -1,0 +1,282 @@
+//! Programs and filters on the hooks of the links, and who holds them there.
+
+use std::collections::{BTreeSet, HashMap};
+
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_programs};
+use probe_common::control::programs;
+use rtnetlink::packet_route::{
+    link::{LinkAttribute, LinkMessage, LinkXdp},
+    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+};
+
+use super::{
+    SurveyedLink,
+    holders::{Holder, holders},
+};
+use crate::netlink::{self, NetlinkError};
+
+/// Longest name that the kernel keeps of a program: `BPF_OBJ_NAME_LEN` with the final 0.
+const KERNEL_NAME_LEN: usize = 15;
+
+/// Where a program is attached, in the order in which a packet meets them.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum ProgramHook {
+    /// XDP in the device.
+    XdpOffloaded,
+    /// XDP in the driver.
+    XdpNative,
+    /// XDP in the network stack.
+    XdpGeneric,
+    /// TCX, received packets.
+    TcxIngress,
+    /// Filter on clsact or ingress, received packets.
+    ClsactIngress,
+    /// TCX, sent packets.
+    TcxEgress,
+    /// Filter on clsact, sent packets.
+    ClsactEgress,
+}
+
+impl ProgramHook {
+    /// Name in the output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::XdpNative => "xdp-native",
+            Self::XdpGeneric => "xdp-generic",
+            Self::XdpOffloaded => "xdp-offloaded",
+            Self::TcxIngress => "tcx ingress",
+            Self::TcxEgress => "tcx egress",
+            Self::ClsactIngress => "clsact ingress",
+            Self::ClsactEgress => "clsact egress",
+        }
+    }
+
+    /// One of the XDP hooks.
+    pub const fn is_xdp(self) -> bool {
+        matches!(
+            self,
+            Self::XdpNative | Self::XdpGeneric | Self::XdpOffloaded
+        )
+    }
+}
+
+/// A program or filter that is attached to a link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AttachedProgram {
+    /// Where.
+    pub hook: ProgramHook,
+    /// `bpf`, or the kind of a filter that is no program: `flower`, `u32` …
+    pub kind: String,
+    /// The kernel's number of the program.
+    pub id: Option<u32>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Processes that hold it, or the link that attaches it, open.
+    pub holders: Vec<Holder>,
+}
+
+impl AttachedProgram {
+    /// Whether it is one of this agent's.
+    pub fn is_ours(&self) -> bool {
+        let ours = [
+            programs::XDP_INGRESS,
+            programs::XDP_INGRESS_LINEAR,
+            programs::TC_INGRESS,
+            programs::TC_EGRESS,
+            programs::TC_INGRESS_L3,
+            programs::TC_EGRESS_L3,
+        ];
+        let cut = |name: &'static str| name.get(..KERNEL_NAME_LEN).unwrap_or(name);
+        let name = self.name.as_deref();
+        name.is_some_and(|name| ours.iter().any(|ours| *ours == name || cut(ours) == name))
+    }
+
+    fn of_bpf(hook: ProgramHook, id: u32, name: Option<String>) -> Self {
+        Self {
+            hook,
+            kind: "bpf".to_owned(),
+            id: Some(id),
+            name,
+            holders: Vec::new(),
+        }
+    }
+}
+
+/// The XDP programs of a link.
+pub(super) fn xdp(message: &LinkMessage) -> Vec<AttachedProgram> {
+    let attributes = message.attributes.iter();
+    let xdp = attributes.filter_map(|attribute| match attribute {
+        LinkAttribute::Xdp(xdp) => Some(xdp),
+        _ => None,
+    });
+    xdp.flatten()
+        .filter_map(|xdp| match xdp {
+            LinkXdp::DrvProgId(id) => Some((ProgramHook::XdpNative, *id)),
+            LinkXdp::SkbProgId(id) => Some((ProgramHook::XdpGeneric, *id)),
+            LinkXdp::HwProgId(id) => Some((ProgramHook::XdpOffloaded, *id)),
+            _ => None,
+        })
+        .map(|(hook, id)| AttachedProgram::of_bpf(hook, id, None))
+        .collect()
+}
+
+/// Adds the qdisc that filters hang on to each link, and the filters.
+pub(super) fn add_filters(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) {
+    let mut kinds = match netlink::clsact_kinds() {
+        Ok(kinds) => kinds,
+        Err(error) => {
+            hidden.insert(format!("filters: {error}"));
+            return;
+        }
+    };
+    for surveyed in links {
+        let Some(kind) = kinds.remove(&surveyed.link.ifindex) else {
+            continue;
+        };
+        match filters(surveyed.link.ifindex, &kind) {
+            Ok(filters) => surveyed.programs.extend(filters),
+            Err(error) => {
+                hidden.insert(format!("filters of {}: {error}", surveyed.link.name));
+            }
+        }
+        surveyed.clsact = Some(kind);
+    }
+}
+
+fn filters(ifindex: u32, qdisc: &str) -> Result<Vec<AttachedProgram>, NetlinkError> {
+    let sides = [
+        (TcHandle::MIN_INGRESS, ProgramHook::ClsactIngress),
+        (TcHandle::MIN_EGRESS, ProgramHook::ClsactEgress),
+    ];
+    let mut filters: Vec<AttachedProgram> = Vec::new();
+    for (minor, hook) in sides {
+        // An ingress qdisc has one list, which answers to both names.
+        if qdisc != "clsact" && hook == ProgramHook::ClsactEgress {
+            continue;
+        }
+        for filter in netlink::filters(ifindex, minor)? {
+            filters.extend(filter_program(&filter, hook));
+        }
+    }
+    Ok(filters)
+}
+
+/// `None` for the message that stands for a whole priority and has no filter of its own.
+fn filter_program(filter: &TcMessage, hook: ProgramHook) -> Option<AttachedProgram> {
+    let mut program = AttachedProgram {
+        hook,
+        kind: String::new(),
+        id: None,
+        name: None,
+        holders: Vec::new(),
+    };
+    let mut has_options = false;
+    for attribute in &filter.attributes {
+        match attribute {
+            TcAttribute::Kind(kind) => program.kind.clone_from(kind),
+            TcAttribute::Options(options) => {
+                has_options = true;
+                for option in options {
+                    match option {
+                        TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
+                            program.name = Some(name.clone());
+                        }
+                        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program.id = Some(*id),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    has_options.then_some(program)
+}
+
+/// Adds the TCX programs of each link. Returns whether the kernel has TCX, if it could be asked.
+pub(super) fn add_tcx(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) -> Option<bool> {
+    let sides = [
+        (TcAttachType::Ingress, ProgramHook::TcxIngress),
+        (TcAttachType::Egress, ProgramHook::TcxEgress),
+    ];
+    let mut has_tcx = None;
+    for surveyed in links {
+        for (attach_type, hook) in sides {
+            match SchedClassifier::query_tcx(&surveyed.link.name, attach_type) {
+                Ok((_, found)) => {
+                    has_tcx = Some(true);
+                    let found = found.iter().map(|program| {
+                        let name = program.name_as_str().map(str::to_owned);
+                        AttachedProgram::of_bpf(hook, program.id(), name)
+                    });
+                    surveyed.programs.extend(found);
+                }
+                Err(error) => match errno_of(&error) {
+                    Some(libc::EINVAL) => return Some(false),
+                    Some(libc::EPERM | libc::EACCES) => {
+                        hidden.insert("TCX programs: CAP_NET_ADMIN and CAP_SYS_ADMIN".to_owned());
+                        return has_tcx;
+                    }
+                    // The link or the program has just gone.
+                    Some(libc::ENODEV | libc::ENOENT) => {}
+                    _ => {
+                        let name = &surveyed.link.name;
+                        hidden.insert(format!("TCX programs of {name}: {error}"));
+                    }
+                },
+            }
+        }
+        surveyed.programs.sort_by_key(|program| program.hook);
+    }
+    has_tcx
+}
+
+fn errno_of(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::TcError(aya::programs::tc::TcError::IoError(error)) => error.raw_os_error(),
+        _ => None,
+    }
+}
+
+/// Completes what the hooks themselves do not tell.
+pub(super) fn add_names_and_holders(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) {
+    let mut found: Vec<_> = links
+        .iter_mut()
+        .flat_map(|link| &mut link.programs)
+        .collect();
+    if found.is_empty() {
+        return;
+    }
+    if found.iter().any(|program| program.name.is_none()) {
+        let names = names(hidden);
+        for program in &mut found {
+            let name = program.id.and_then(|id| names.get(&id));
+            program.name = program.name.take().or_else(|| name.cloned());
+        }
+    }
+    let holders = holders(hidden);
+    for program in found {
+        let held = program.id.and_then(|id| holders.get(&id));
+        program.holders = held.cloned().unwrap_or_default();
+    }
+}
+
+/// The names of all programs in the kernel.
+fn names(hidden: &mut BTreeSet<String>) -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for program in loaded_programs() {
+        match program {
+            Ok(program) => {
+                let name = program.name_as_str().filter(|name| !name.is_empty());
+                names.extend(name.map(|name| (program.id(), name.to_owned())));
+            }
+            Err(error) if errno_of(&error) == Some(libc::EPERM) => {
+                hidden.insert("names of attached programs: CAP_SYS_ADMIN".to_owned());
+                break;
+            }
+            // It has just gone.
+            Err(_) => {}
+        }
+    }
+    names
+}

@@ -1,0 +1,241 @@
+//! The truth check: what the programs saw, compared with the kernel's own counters of the link.
+//!
+//! A probe that has gone blind looks like a quiet network. The link's counters tell the two apart.
+//! They do not count what we count, so the comparison allows for what is known:
+//!
+//! * Drivers count a super-packet once (veth, bridges, tun …) or by its segments (most hardware).
+//!   A link counter anywhere between our frames and our packets is full coverage.
+//! * The two are not read at the same moment. Our counters are read before and after the link's,
+//!   and the comparison takes whichever end is in favour of the link.
+//! * Sent packets pass our hook before the queue and the driver: those dropped there are ours
+//!   alone, and the ratio is above 1.
+//!
+//! Driven by values; the caller looks, about once a second.
+
+mod cause;
+mod lost_hook;
+
+pub use cause::{Surroundings, likely_cause};
+pub use lost_hook::LostHook;
+
+/// Packets that the link must have moved before a window is judged: in fewer, the few that are
+/// between driver and hook when we look weigh too much.
+const WINDOW_PACKETS: u64 = 20;
+
+/// A window with less coverage than this is a bad one.
+const PARTIAL_BELOW: f64 = 0.9;
+
+/// Bad windows in a row that make a state. A queue that drains after a burst makes one or two.
+const BAD_WINDOWS: u32 = 3;
+
+/// Looks without a packet after which a direction is idle.
+const IDLE_LOOKS: u32 = 10;
+
+/// Received and sent, in the order of [`probe_common::record::INGRESS`] and `EGRESS`.
+pub const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
+
+/// What our programs counted in one direction, since they were attached.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Seen {
+    /// Frames, super-packets once.
+    pub frames: u64,
+    /// Packets as on the wire.
+    pub packets: u64,
+}
+
+/// One look at one direction.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sample {
+    /// Packets by the link's counter.
+    pub link: u64,
+    /// Ours just before that was read.
+    pub before: Seen,
+    /// Ours just after.
+    pub after: Seen,
+}
+
+/// Link and probe over the same time.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Compared {
+    /// Packets by the link's counter.
+    pub link: u64,
+    /// Frames that we saw at least.
+    pub frames: u64,
+    /// Packets as on the wire that we saw at most.
+    pub packets: u64,
+}
+
+/// How well a direction is covered.
+/// From best to worst.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum State {
+    /// Nothing moves.
+    #[default]
+    Idle,
+    /// Link and probe agree.
+    Ok,
+    /// The link moves clearly more than we see.
+    Partial,
+    /// The link moves packets and we see none.
+    Blind,
+}
+
+impl State {
+    /// Name in the log, the status and the metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Ok => "ok",
+            Self::Partial => "partial",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+impl Compared {
+    fn between(start: Sample, end: Sample) -> Self {
+        Self {
+            link: end.link - start.link,
+            frames: end.before.frames.saturating_sub(start.after.frames),
+            packets: end.after.packets.saturating_sub(start.before.packets),
+        }
+    }
+
+    /// Share of the link's packets that we saw. Above 1 if we saw more; `None` if the link moved
+    /// nothing.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a ratio, good to more digits than it is read with"
+    )]
+    pub fn ratio(&self) -> Option<f64> {
+        let nearest = self.link.clamp(self.frames, self.packets.max(self.frames));
+        (self.link > 0).then(|| nearest as f64 / self.link as f64)
+    }
+}
+
+impl std::ops::AddAssign for Compared {
+    fn add_assign(&mut self, other: Self) {
+        self.link += other.link;
+        self.frames += other.frames;
+        self.packets += other.packets;
+    }
+}
+
+/// A stretch of looks that ends when it is taken, across resets of the link's counters.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stretch {
+    start: Option<Sample>,
+    end: Sample,
+    before_reset: Compared,
+}
+
+impl Stretch {
+    fn on_look(&mut self, sample: Sample) {
+        if self.is_reset_by(sample) {
+            self.before_reset = self.compared();
+            self.start = None;
+        }
+        self.start.get_or_insert(sample);
+        self.end = sample;
+    }
+
+    /// A counter that goes back has started again: a driver that was reset.
+    const fn is_reset_by(&self, sample: Sample) -> bool {
+        self.start.is_some() && sample.link < self.end.link
+    }
+
+    fn compared(&self) -> Compared {
+        let mut sum = self.before_reset;
+        if let Some(start) = self.start {
+            sum += Compared::between(start, self.end);
+        }
+        sum
+    }
+
+    /// Ends the stretch and begins the next where it ended.
+    fn take(&mut self) -> Compared {
+        let compared = self.compared();
+        self.before_reset = Compared::default();
+        self.start = self.start.map(|_| self.end);
+        compared
+    }
+}
+
+/// The coverage of one direction of an interface.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Coverage {
+    state: State,
+    /// Of the last window that was judged.
+    ratio: Option<f64>,
+    window: Stretch,
+    interval: Stretch,
+    all: Stretch,
+    bad_windows: u32,
+    blind_windows: u32,
+    idle_looks: u32,
+}
+
+impl Coverage {
+    /// Takes a look in. The first one after attaching is the baseline. Returns the new state if it
+    /// has changed.
+    pub fn on_look(&mut self, sample: Sample) -> Option<State> {
+        let moved = self.window.end.link != sample.link || self.window.end.after != sample.after;
+        self.idle_looks = if moved { 0 } else { self.idle_looks + 1 };
+        for stretch in [&mut self.window, &mut self.interval, &mut self.all] {
+            stretch.on_look(sample);
+        }
+        let before = self.state;
+        let window = self.window.compared();
+        if window.link.max(window.frames) >= WINDOW_PACKETS {
+            self.window.take();
+            self.judge(window);
+        } else if self.idle_looks >= IDLE_LOOKS && self.state == State::Ok {
+            self.state = State::Idle;
+        }
+        (self.state != before).then_some(self.state)
+    }
+
+    fn judge(&mut self, window: Compared) {
+        self.ratio = window.ratio();
+        if self.ratio.is_none_or(|ratio| ratio >= PARTIAL_BELOW) {
+            self.bad_windows = 0;
+            self.blind_windows = 0;
+            self.state = State::Ok;
+            return;
+        }
+        self.bad_windows += 1;
+        self.blind_windows = if window.packets == 0 {
+            self.blind_windows + 1
+        } else {
+            0
+        };
+        if self.blind_windows >= BAD_WINDOWS {
+            self.state = State::Blind;
+        } else if self.bad_windows >= BAD_WINDOWS {
+            self.state = State::Partial;
+        }
+    }
+
+    /// How well the direction is covered.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// Coverage of the last window with enough packets.
+    pub const fn ratio(&self) -> Option<f64> {
+        self.ratio
+    }
+
+    /// Link and probe since the first look.
+    pub fn since_start(&self) -> Compared {
+        self.all.compared()
+    }
+
+    /// Link and probe since the last call, or the first look.
+    pub fn end_interval(&mut self) -> Compared {
+        self.interval.take()
+    }
+}
+
+#[cfg(test)]
+mod tests;

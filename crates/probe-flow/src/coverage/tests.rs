@@ -1,0 +1,179 @@
+use super::{Compared, Coverage, Sample, Seen, State, Surroundings, likely_cause};
+use crate::coverage::LostHook;
+
+fn sample(link: u64, frames: u64, packets: u64) -> Sample {
+    let seen = Seen { frames, packets };
+    Sample {
+        link,
+        before: seen,
+        after: seen,
+    }
+}
+
+/// Looks in turn, each with what was added since the one before: link, frames, packets.
+fn play(coverage: &mut Coverage, from: &mut Sample, steps: &[[u64; 3]]) -> Vec<State> {
+    let mut changes = Vec::new();
+    for [link, frames, packets] in steps {
+        *from = sample(
+            from.link + link,
+            from.after.frames + frames,
+            from.after.packets + packets,
+        );
+        changes.extend(coverage.on_look(*from));
+    }
+    changes
+}
+
+fn started() -> (Coverage, Sample) {
+    let mut coverage = Coverage::default();
+    // What the link moved before we looked for the first time is nobody's.
+    let baseline = sample(1_000_000, 3, 3);
+    assert_eq!(coverage.on_look(baseline), None);
+    (coverage, baseline)
+}
+
+#[test]
+fn super_packets_count_once_or_by_segment_and_both_are_full() {
+    for link in [10, 450, 200] {
+        let compared = Compared {
+            link,
+            frames: 10,
+            packets: 450,
+        };
+        assert_eq!(compared.ratio(), Some(1.0), "{link}");
+    }
+}
+
+#[test]
+fn missed_and_surplus_packets_show_in_the_ratio() {
+    let of = |link, frames, packets| {
+        let compared = Compared {
+            link,
+            frames,
+            packets,
+        };
+        compared.ratio()
+    };
+    assert_eq!(of(100, 80, 80), Some(0.8));
+    assert_eq!(of(100, 0, 0), Some(0.0));
+    assert_eq!(of(100, 110, 110), Some(1.1));
+    assert_eq!(of(0, 5, 5), None);
+}
+
+#[test]
+fn what_passes_while_we_look_is_nobodys_fault() {
+    let mut coverage = Coverage::default();
+    let look = |link, before, after| Sample {
+        link,
+        before: Seen {
+            frames: before,
+            packets: before,
+        },
+        after: Seen {
+            frames: after,
+            packets: after,
+        },
+    };
+    coverage.on_look(look(100, 90, 110));
+    // The link counted 40, we somewhere between 30 and 60.
+    coverage.on_look(look(140, 140, 150));
+    assert_eq!(coverage.ratio(), Some(1.0));
+}
+
+#[test]
+fn blind_after_three_windows_and_well_after_one() {
+    let (mut coverage, mut at) = started();
+    assert_eq!(play(&mut coverage, &mut at, &[[50, 50, 50]]), [State::Ok]);
+    let changes = play(&mut coverage, &mut at, &[[50, 0, 0]; 2]);
+    assert_eq!(changes, [], "a queue that drains is not blindness");
+    assert_eq!(coverage.ratio(), Some(0.0));
+    assert_eq!(play(&mut coverage, &mut at, &[[50, 0, 0]]), [State::Blind]);
+    assert_eq!(play(&mut coverage, &mut at, &[[50, 49, 49]]), [State::Ok]);
+}
+
+#[test]
+fn partial_is_told_from_blind() {
+    let (mut coverage, mut at) = started();
+    let changes = play(
+        &mut coverage,
+        &mut at,
+        &[[50, 40, 40], [50, 0, 0], [50, 1, 1]],
+    );
+    assert_eq!(changes, [State::Partial]);
+    let changes = play(&mut coverage, &mut at, &[[50, 0, 0]; 3]);
+    assert_eq!(changes, [State::Blind]);
+}
+
+#[test]
+fn few_packets_are_judged_when_they_have_become_enough() {
+    let (mut coverage, mut at) = started();
+    assert_eq!(play(&mut coverage, &mut at, &[[1, 0, 0]; 19]), []);
+    assert_eq!(coverage.ratio(), None);
+    play(&mut coverage, &mut at, &[[1, 0, 0]]);
+    assert_eq!(coverage.ratio(), Some(0.0));
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[1, 0, 0]; 40]),
+        [State::Blind]
+    );
+}
+
+#[test]
+fn quiet_is_idle_and_blind_stays_blind() {
+    let (mut coverage, mut at) = started();
+    play(&mut coverage, &mut at, &[[50, 50, 50]]);
+    assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 10]), [State::Idle]);
+    play(&mut coverage, &mut at, &[[50, 0, 0]; 3]);
+    assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 20]), []);
+    assert_eq!(coverage.state(), State::Blind);
+}
+
+#[test]
+fn a_counter_that_starts_again_is_a_reset_not_a_loss() {
+    let (mut coverage, mut at) = started();
+    play(&mut coverage, &mut at, &[[50, 50, 50]]);
+    at.link = 0;
+    play(&mut coverage, &mut at, &[[7, 7, 7], [30, 30, 30]]);
+    assert_eq!(coverage.state(), State::Ok);
+    let expected = Compared {
+        link: 80,
+        frames: 80,
+        packets: 80,
+    };
+    assert_eq!(coverage.since_start(), expected);
+}
+
+#[test]
+fn an_interval_begins_where_the_one_before_ended() {
+    let (mut coverage, mut at) = started();
+    play(&mut coverage, &mut at, &[[50, 40, 45], [5, 5, 5]]);
+    let first = coverage.end_interval();
+    play(&mut coverage, &mut at, &[[7, 7, 7]]);
+    let second = coverage.end_interval();
+    assert_eq!((first.link, first.frames, first.packets), (55, 45, 50));
+    assert_eq!((second.link, second.frames, second.packets), (7, 7, 7));
+    assert_eq!(coverage.end_interval(), Compared::default());
+}
+
+#[test]
+fn the_cause_is_the_nearest_one() {
+    let lost = [LostHook {
+        direction: 0,
+        hook: "tcx",
+        occupant: None,
+    }];
+    let mut around = Surroundings {
+        lost: &lost,
+        ahead: Some(57),
+        has_unclaimed: true,
+    };
+    let inbound = likely_cause(0, State::Blind, around);
+    assert!(inbound.contains("ingress tcx"), "{inbound}");
+    let outbound = likely_cause(1, State::Blind, around);
+    assert!(outbound.contains("maps"), "{outbound}");
+    around.has_unclaimed = false;
+    let outbound = likely_cause(1, State::Blind, around);
+    assert!(outbound.contains("program 57"), "{outbound}");
+    around.ahead = None;
+    let outbound = likely_cause(1, State::Partial, around);
+    assert!(outbound.contains("AF_XDP"), "{outbound}");
+}

@@ -1,0 +1,134 @@
+//! A filter as text that reads back as the same filter.
+
+use std::fmt::{self, Display};
+
+use super::ast::{
+    Comparison, EVIDENCE, Expr, FLAGS, Field, IfacePattern, IpVersion, Net, Side, Test, Traffic,
+    word_of,
+};
+use crate::protocols::protocol_or_number;
+
+impl Display for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::And(parts) => join(f, parts, " and "),
+            Self::Or(parts) => join(f, parts, " or "),
+            Self::Not(part) => {
+                f.write_str("not ")?;
+                part.fmt_part(f)
+            }
+            Self::Test(test) => test.fmt(f),
+        }
+    }
+}
+
+impl Expr {
+    /// In parentheses, if they are needed inside of something larger.
+    fn fmt_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::And(_) | Self::Or(_) => write!(f, "({self})"),
+            Self::Not(_) | Self::Test(_) => self.fmt(f),
+        }
+    }
+}
+
+fn join(f: &mut fmt::Formatter<'_>, parts: &[Expr], word: &str) -> fmt::Result {
+    for (position, part) in parts.iter().enumerate() {
+        if position > 0 {
+            f.write_str(word)?;
+        }
+        part.fmt_part(f)?;
+    }
+    Ok(())
+}
+
+impl Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(side, nets) => {
+                let are_hosts = nets.iter().all(Net::is_host);
+                let kind = if are_hosts { "host " } else { "net " };
+                write!(f, "{side}{kind}{}", list(nets))
+            }
+            Self::Port(side, ranges) => {
+                let ranges = ranges.iter().map(|(low, high)| {
+                    if low == high {
+                        low.to_string()
+                    } else {
+                        format!("{low}-{high}")
+                    }
+                });
+                write!(f, "{side}port {}", list(ranges))
+            }
+            Self::Protocol(numbers) => {
+                let names = numbers.iter().map(|number| protocol_or_number(*number));
+                write!(f, "proto {}", list(names))
+            }
+            Self::Version(IpVersion::V4) => f.write_str("ip"),
+            Self::Version(IpVersion::V6) => f.write_str("ip6"),
+            Self::Traffic(ways) => {
+                let words = ways.iter().filter_map(|way| word_of(&Traffic::ALL, way));
+                write!(f, "dir {}", list(words))
+            }
+            Self::Iface(patterns) => write!(f, "iface {}", list(patterns)),
+            Self::Evidence(any) => {
+                let words = any.iter().filter_map(|one| word_of(&EVIDENCE, one));
+                write!(f, "evidence {}", list(words))
+            }
+            Self::Flags(masks) => {
+                write!(f, "flags {}", list(masks.iter().map(|mask| flags(*mask))))
+            }
+            Self::Count(field, comparison, number) => {
+                let field = word_of(&Field::ALL, field).unwrap_or_default();
+                let sign = word_of(&Comparison::ALL, comparison).unwrap_or_default();
+                write!(f, "{field} {sign} {number}")
+            }
+            Self::Overflow => f.write_str("overflow"),
+            Self::Idle => f.write_str("idle"),
+        }
+    }
+}
+
+fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(",")
+}
+
+fn flags(mask: u8) -> String {
+    if mask == 0 {
+        return "none".to_owned();
+    }
+    let set = FLAGS.iter().filter(|(_, bit)| mask & bit != 0);
+    let words: Vec<_> = set.map(|(word, _)| *word).collect();
+    words.join("+")
+}
+
+impl Display for Side {
+    /// With the space behind it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Either => "",
+            Self::Src => "src ",
+            Self::Dst => "dst ",
+        })
+    }
+}
+
+impl Display for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_host() {
+            self.addr().fmt(f)
+        } else {
+            write!(f, "{}/{}", self.addr(), self.prefix_len())
+        }
+    }
+}
+
+impl Display for IfacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "\"{name}\""),
+            Self::Regex(regex) => write!(f, "/{}/", regex.as_str()),
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Flows and ledgers as JSON objects, one a line: the format of the JSON sink and of
+//! `replay --format json`.
+//!
+//! Keys are never renamed or removed, new ones may come: readers ignore what they do not know.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use probe_common::classify::Evidence;
+use serde::{Serialize, Serializer};
+
+use crate::{
+    coverage::Compared,
+    flow::FlowRow,
+    interval::Watched,
+    ledger::{Ledger, Loss},
+    ticks::TickClock,
+};
+
+/// One flow: `{"type":"flow", …}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowLine<'a> {
+    r#type: &'static str,
+    iface: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    sip: IpAddr,
+    sport: u16,
+    dip: IpAddr,
+    dport: u16,
+    proto: u8,
+    packets_rcvd: u64,
+    packets_sent: u64,
+    bytes_rcvd: u64,
+    bytes_sent: u64,
+    direction: &'static str,
+    direction_confidence: &'static str,
+    tcp_flags: u8,
+    overflow: bool,
+    #[serde(serialize_with = "rfc3339_millis")]
+    first_seen: Timestamp,
+    #[serde(serialize_with = "rfc3339_millis")]
+    last_seen: Timestamp,
+}
+
+impl<'a> FlowLine<'a> {
+    /// The line of one flow. `bounds` are given where the line is stored, and left out where the
+    /// reader knows them. The clock is that of the flow's ticks.
+    pub fn new(
+        iface: &'a str,
+        bounds: Option<Bounds>,
+        row: &FlowRow,
+        tick_clock: &TickClock,
+    ) -> Self {
+        let flow = row.flow;
+        Self {
+            r#type: "flow",
+            iface,
+            bounds,
+            sip: row.src_addr,
+            sport: row.src_port,
+            dip: row.dst_addr,
+            dport: row.dst_port,
+            proto: row.ip_protocol,
+            packets_rcvd: flow.counters.packets_rcvd,
+            packets_sent: flow.counters.packets_sent,
+            bytes_rcvd: flow.counters.bytes_rcvd,
+            bytes_sent: flow.counters.bytes_sent,
+            direction: flow.evidence.name(),
+            direction_confidence: confidence(flow.evidence),
+            tcp_flags: flow.tcp_flags,
+            overflow: flow.is_overflow,
+            first_seen: tick_clock.time_of(flow.first),
+            last_seen: tick_clock.time_of(flow.last),
+        }
+    }
+}
+
+/// The ledger that closes a list of flows: `{"type":"ledger", …}`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerLine<'a> {
+    r#type: &'static str,
+    iface: &'a str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    bounds: Option<Bounds>,
+    #[serde(flatten)]
+    counts: LedgerCounts,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    watched: Option<WatchedLine>,
+}
+
+impl<'a> LedgerLine<'a> {
+    /// The line of one ledger; `bounds` as for [`FlowLine::new`].
+    pub fn new(iface: &'a str, bounds: Option<Bounds>, ledger: &Ledger) -> Self {
+        Self {
+            r#type: "ledger",
+            iface,
+            bounds,
+            counts: LedgerCounts::new(ledger),
+            watched: None,
+        }
+    }
+
+    /// With what supervision knows of the interval, if it was supervised.
+    #[must_use]
+    pub fn watched(mut self, watched: &Watched) -> Self {
+        self.watched = (!watched.ingress.is_empty()).then(|| WatchedLine::new(watched));
+        self
+    }
+}
+
+/// The numbers of a ledger: packets, with the bytes of the same tallies beside them.
+/// `seen = flows + Σ losses + residue`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerCounts {
+    seen: u64,
+    flows: u64,
+    #[serde(serialize_with = "by_name")]
+    losses: [u64; Loss::COUNT],
+    residue: i64,
+    later_fragments: u64,
+    unattributed_fragments: u64,
+    short_transports: u64,
+    seen_bytes: u64,
+    flow_bytes: u64,
+    #[serde(serialize_with = "by_name")]
+    loss_bytes: [u64; Loss::COUNT],
+}
+
+impl LedgerCounts {
+    /// The numbers of one ledger, or of several added up.
+    pub fn new(ledger: &Ledger) -> Self {
+        Self {
+            seen: ledger.seen.packets,
+            flows: ledger.flows.packets,
+            losses: ledger.losses.map(|tally| tally.packets),
+            residue: ledger.residue(),
+            later_fragments: ledger.later_fragments,
+            unattributed_fragments: ledger.unattributed_fragments,
+            short_transports: ledger.short_transports,
+            seen_bytes: ledger.seen.bytes,
+            flow_bytes: ledger.flows.bytes,
+            loss_bytes: ledger.losses.map(|tally| tally.bytes),
+        }
+    }
+}
+
+/// Hooks and coverage of an interval.
+#[derive(Clone, Debug, Serialize)]
+struct WatchedLine {
+    hooks: Hooks,
+    reattached: u64,
+    detached_ms: u128,
+    coverage: CoverageByDirection,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Hooks {
+    ingress: &'static str,
+    egress: &'static str,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct CoverageByDirection {
+    inbound: CoverageCounts,
+    outbound: CoverageCounts,
+}
+
+/// Packets by the link's own counter, and ours of the same time.
+#[derive(Clone, Debug, Serialize)]
+struct CoverageCounts {
+    link: u64,
+    frames: u64,
+    packets: u64,
+    ratio: Option<f64>,
+}
+
+impl WatchedLine {
+    fn new(watched: &Watched) -> Self {
+        let [inbound, outbound] = watched.coverage.map(|compared: Compared| CoverageCounts {
+            link: compared.link,
+            frames: compared.frames,
+            packets: compared.packets,
+            ratio: compared.ratio(),
+        });
+        Self {
+            hooks: Hooks {
+                ingress: watched.ingress,
+                egress: watched.egress,
+            },
+            reattached: watched.reattached,
+            detached_ms: watched.detached.as_millis(),
+            coverage: CoverageByDirection { inbound, outbound },
+        }
+    }
+}
+
+/// The interval that a line belongs to, in UTC as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bounds {
+    /// Start of the interval.
+    #[serde(serialize_with = "rfc3339")]
+    pub start: Timestamp,
+    /// End of the interval.
+    #[serde(serialize_with = "rfc3339")]
+    pub end: Timestamp,
+}
+
+/// The word for [`Evidence::is_high_confidence`].
+pub const fn confidence(evidence: Evidence) -> &'static str {
+    if evidence.is_high_confidence() {
+        "high"
+    } else {
+        "low"
+    }
+}
+
+fn rfc3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(timestamp)
+}
+
+/// As RFC 3339 writes it, always with milliseconds: a tick is no shorter.
+pub fn rfc3339_millis<S: Serializer>(
+    timestamp: &Timestamp,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{timestamp:.3}"))
+}
+
+/// All losses by name, zeros included: a name that is missing would read as "cannot happen".
+fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Loss::ALL.map(Loss::name).into_iter().zip(losses))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use probe_common::{classify::Evidence, control::Tally};
+
+    use super::{Bounds, FlowLine, LedgerLine};
+    use crate::{
+        coverage::Compared,
+        flow::{Flow, FlowCounters, FlowRow},
+        interval::Watched,
+        ledger::{Ledger, Loss},
+        ticks::TickClock,
+    };
+
+    const ROW: FlowRow = FlowRow {
+        src_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1)),
+        src_port: 0,
+        dst_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2)),
+        dst_port: 443,
+        ip_protocol: 6,
+        flow: Flow {
+            counters: FlowCounters {
+                bytes_rcvd: 400,
+                bytes_sent: 120,
+                packets_rcvd: 4,
+                packets_sent: 3,
+            },
+            first: 250,
+            last: 4_999,
+            tcp_flags: 0x1b,
+            evidence: Evidence::Handshake,
+            is_overflow: false,
+        },
+    };
+
+    fn flow_line(bounds: Option<Bounds>) -> FlowLine<'static> {
+        FlowLine::new("eth0", bounds, &ROW, &TickClock::default())
+    }
+
+    #[test]
+    fn flow_line_has_the_documented_keys_in_order() {
+        assert_eq!(
+            serde_json::to_string(&flow_line(None)).unwrap(),
+            concat!(
+                r#"{"type":"flow","iface":"eth0","sip":"198.18.0.1","sport":0,"#,
+                r#""dip":"198.18.0.2","dport":443,"proto":6,"packets_rcvd":4,"packets_sent":3,"#,
+                r#""bytes_rcvd":400,"bytes_sent":120,"direction":"handshake","#,
+                r#""direction_confidence":"high","tcp_flags":27,"overflow":false,"#,
+                r#""first_seen":"1970-01-01T00:00:00.250Z","last_seen":"1970-01-01T00:00:04.999Z"}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn bounds_are_rfc_3339_in_utc() {
+        let bounds = Bounds {
+            start: "2026-03-01T00:00:00Z".parse().unwrap(),
+            end: "2026-03-01T01:05:00.25+01:00".parse().unwrap(),
+        };
+        let line = serde_json::to_value(flow_line(Some(bounds))).unwrap();
+        assert_eq!(line["start"], "2026-03-01T00:00:00Z");
+        assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
+    }
+
+    #[test]
+    fn ledger_line_tells_what_was_watched() {
+        let mut watched = Watched {
+            ingress: "tcx",
+            egress: "tcx",
+            reattached: 1,
+            detached: Duration::from_millis(1500),
+            coverage: Default::default(),
+        };
+        watched.coverage[0] = Compared {
+            link: 100,
+            frames: 80,
+            packets: 90,
+        };
+        let ledger = Ledger::default();
+        let line = LedgerLine::new("eth0", None, &ledger).watched(&watched);
+        let line = serde_json::to_value(line).unwrap();
+        assert_eq!(line["hooks"]["egress"], "tcx");
+        assert_eq!(
+            (&line["reattached"], &line["detached_ms"]),
+            (&1.into(), &1500.into())
+        );
+        let inbound = &line["coverage"]["inbound"];
+        assert_eq!(
+            (&inbound["link"], &inbound["ratio"]),
+            (&100.into(), &0.9.into())
+        );
+        assert_eq!(
+            line["coverage"]["outbound"]["ratio"],
+            serde_json::Value::Null
+        );
+
+        // Capture files have no link.
+        let line = LedgerLine::new("eth0", None, &ledger).watched(&Watched::default());
+        let line = serde_json::to_value(line).unwrap();
+        assert!(line.get("hooks").is_none(), "{line}");
+    }
+
+    #[test]
+    fn ledger_line_names_every_loss() {
+        let mut ledger = Ledger {
+            seen: Tally {
+                packets: 10,
+                bytes: 900,
+            },
+            flows: Tally {
+                packets: 7,
+                bytes: 500,
+            },
+            ..Ledger::default()
+        };
+        ledger.losses[Loss::RingFull as usize].add(2, 80);
+        let line = serde_json::to_value(LedgerLine::new("eth0", None, &ledger)).unwrap();
+        assert_eq!(line["type"], "ledger");
+        assert_eq!(
+            (&line["seen"], &line["flows"], &line["residue"]),
+            (&10.into(), &7.into(), &1.into())
+        );
+        let losses = line["losses"].as_object().unwrap();
+        assert_eq!(losses.len(), Loss::COUNT);
+        for loss in Loss::ALL {
+            let expected = if loss == Loss::RingFull { 2 } else { 0 };
+            assert_eq!(losses[loss.name()], expected, "{}", loss.name());
+        }
+        assert_eq!(line["loss_bytes"]["ring_full"], 80);
+        assert!(line.get("start").is_none());
+    }
+}

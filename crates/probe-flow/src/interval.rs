@@ -1,0 +1,58 @@
+//! One interval of one interface, as rotations hand it out and sinks store it.
+
+use std::{mem::size_of_val, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    coverage::Compared,
+    flow::{FlowCounters, FlowMap},
+    ledger::Ledger,
+    ticks::TickClock,
+};
+
+/// The flows of one interface between two rotations, with the ledger that says what they miss.
+#[derive(Clone, Debug)]
+pub struct Interval {
+    /// Name of the interface.
+    pub iface: Arc<str>,
+    /// Start of the interval (the previous rotation, or when capturing began).
+    pub start: Timestamp,
+    /// End of the interval (the rotation).
+    pub end: Timestamp,
+    /// Flows that had traffic.
+    pub flows: FlowMap,
+    /// When the ticks in `flows` were.
+    pub tick_clock: TickClock,
+    /// Sums over `flows`.
+    pub totals: FlowCounters,
+    /// Where every packet of the interval went.
+    pub ledger: Ledger,
+    /// Whether the programs were in place and saw what the link moved.
+    pub watched: Watched,
+}
+
+/// What supervision knows of an interval.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Watched {
+    /// Hook of received packets at the end of the interval; empty where there is none.
+    pub ingress: &'static str,
+    /// Hook of sent packets.
+    pub egress: &'static str,
+    /// How often removed programs were attached again.
+    pub reattached: u64,
+    /// How long programs were missing.
+    pub detached: Duration,
+    /// Link and programs, received and sent, from the last look before the interval to the last in
+    /// it.
+    pub coverage: [Compared; 2],
+}
+
+impl Interval {
+    /// Memory that the interval holds, in bytes, as far as it grows with the flows.
+    pub fn approximate_bytes(&self) -> usize {
+        size_of::<Self>()
+            + size_of_val(self.flows.v4.as_slice())
+            + size_of_val(self.flows.v6.as_slice())
+    }
+}

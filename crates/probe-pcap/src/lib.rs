@@ -1,0 +1,176 @@
+//! Capture files as a source: the same parser, records, banks and counters as in the kernel.
+//!
+//! pcap (both byte orders, micro- and nanoseconds) and pcapng (several sections and interfaces)
+//! are read; [`link_type::SUPPORTED`] lists the link types. Packets count as received unless the
+//! file says that they were sent (pcapng packet flags, Linux cooked headers). There are no
+//! super-packets in files: each frame is one packet, as large as it is.
+//!
+//! The crate is a [`probe_capture::source::Source`] beside that of the kernel. It never attaches
+//! anything and never opens another file than the one that it is given. `replay` and the tests call
+//! it.
+
+#![deny(unsafe_code)]
+
+mod error;
+pub mod link_type;
+mod open;
+mod pcapng;
+mod playback;
+mod reader;
+mod sniff;
+mod stream;
+
+use std::{path::Path, sync::Arc};
+
+use parking_lot::Mutex;
+
+pub use self::{
+    error::{Ending, PcapError},
+    playback::Playback,
+};
+use self::{reader::PacketReader, stream::PcapStream};
+use probe_capture::{
+    interface::{Interface, InterfaceConfig},
+    source::{Attachment, BankCounters, RecordStream, Source, SourceError},
+};
+use probe_flow::ticks::TickClock;
+
+/// A capture file, played back once, as fast as its records are taken.
+pub struct PcapSource {
+    interfaces: Vec<Interface>,
+    playback: Playback,
+    shared: Arc<Mutex<Shared>>,
+    reader: Option<PacketReader>,
+}
+
+/// What the control side and the stream share.
+struct Shared {
+    bank: u8,
+    /// By position in the list of interfaces.
+    slots: Vec<Slot>,
+}
+
+/// An interface of the file.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    is_attached: bool,
+    /// It was attached at least once.
+    was_attached: bool,
+    ignore_vlans: bool,
+    counters: BankCounters,
+}
+
+/// Index of the interface at a position: they count from 1.
+#[expect(clippy::cast_possible_truncation, reason = "at most MAX_INTERFACES")]
+const fn ifindex(position: usize) -> u32 {
+    position as u32 + 1
+}
+
+impl PcapSource {
+    /// Opens a capture file; `-` is the standard input. What cannot be read twice (a pipe) is
+    /// first copied to a temporary file.
+    ///
+    /// The interfaces are those that a pcapng file names, else one that is called like the file,
+    /// without directory and extension. Their indices count from 1.
+    pub fn open(path: &Path) -> Result<(Self, Vec<Interface>), PcapError> {
+        let opened = open::open(path)?;
+        let interfaces: Vec<_> = opened
+            .names
+            .into_iter()
+            .enumerate()
+            .map(|(position, name)| Interface {
+                name,
+                ifindex: ifindex(position),
+            })
+            .collect();
+        let source = Self {
+            interfaces: interfaces.clone(),
+            playback: Playback::new(opened.file_bytes, opened.warnings),
+            shared: Arc::new(Mutex::new(Shared {
+                bank: 0,
+                slots: vec![Slot::default(); interfaces.len()],
+            })),
+            reader: Some(opened.reader),
+        };
+        if interfaces.is_empty() {
+            source.playback.begin();
+        }
+        Ok((source, interfaces))
+    }
+
+    /// Watches the replay.
+    pub fn playback(&self) -> Playback {
+        self.playback.clone()
+    }
+
+    fn position(&self, ifindex: u32) -> Result<usize, SourceError> {
+        self.interfaces
+            .iter()
+            .position(|interface| interface.ifindex == ifindex)
+            .ok_or_else(|| {
+                SourceError::Unusable(format!("the capture file has no interface {ifindex}"))
+            })
+    }
+}
+
+impl Source for PcapSource {
+    fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
+        let reader = self.reader.take();
+        reader
+            .map(|reader| {
+                let shared = Arc::clone(&self.shared);
+                Box::new(PcapStream::new(reader, shared, self.playback.clone())) as _
+            })
+            .into_iter()
+            .collect()
+    }
+
+    fn attach(
+        &mut self,
+        interface: &Interface,
+        config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        let position = self.position(interface.ifindex)?;
+        let mut shared = self.shared.lock();
+        let slot = &mut shared.slots[position];
+        slot.is_attached = true;
+        slot.was_attached = true;
+        slot.ignore_vlans = config.ignore_vlans;
+        if shared.slots.iter().all(|slot| slot.was_attached) {
+            self.playback.begin();
+        }
+        Ok(Attachment {
+            ingress: "file",
+            egress: "file",
+            reason: "the packets come from a capture file".to_owned(),
+        })
+    }
+
+    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
+        let position = self.position(ifindex)?;
+        self.shared.lock().slots[position].is_attached = false;
+        Ok(())
+    }
+
+    fn release(&mut self, _ifindex: u32) {
+        // The counters live as long as the source: there are few, and their number is fixed.
+    }
+
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        // The stream counts a batch and stamps its records under the same lock.
+        let mut shared = self.shared.lock();
+        let closed = shared.bank;
+        shared.bank = 1 - closed;
+        Ok(closed)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let position = self.position(ifindex)?;
+        Ok(self.shared.lock().slots[position].counters)
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        let times = self.playback.time_range();
+        times.map_or_else(TickClock::default, |(_, last)| TickClock::millis(last))
+    }
+}

@@ -1,0 +1,205 @@
+//! The data side: packets become counters and records, a batch at a time.
+
+use std::{mem, sync::Arc};
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use probe_common::{
+    parse::{Observation, Packet, ParseError},
+    record::{
+        AsRecord, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
+        NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV4, RecordV6, place,
+    },
+};
+
+use super::{
+    Shared, Slot,
+    error::Ending,
+    ifindex,
+    playback::Playback,
+    reader::{FilePacket, PacketReader},
+};
+use probe_capture::source::{Drained, RecordStream, SourceError};
+use probe_flow::ticks::millis;
+
+/// Packets read per call of `drain`, so that it always returns soon.
+const BATCH_PACKETS: usize = 1024;
+
+/// Reads the file. Owned by the drain thread.
+pub(super) struct PcapStream {
+    reader: PacketReader,
+    shared: Arc<Mutex<Shared>>,
+    playback: Playback,
+    /// Emptied by each call, kept for its room.
+    batch: Vec<Parsed>,
+    records: Vec<OwnedRecord>,
+    /// Of the last packet that had a time.
+    tick: u32,
+}
+
+/// A packet that was read and parsed but not yet counted.
+struct Parsed {
+    interface: usize,
+    direction: u8,
+    /// Milliseconds; of a packet without time those of the one before it.
+    tick: u32,
+    wire_len: u64,
+    is_vlan_tagged: bool,
+    outcome: Result<Packet, ParseError>,
+}
+
+enum OwnedRecord {
+    V4(RecordV4),
+    V6(RecordV6),
+}
+
+impl AsRecord for OwnedRecord {
+    fn as_record(&self) -> Record<'_> {
+        match self {
+            Self::V4(record) => Record::V4(record),
+            Self::V6(record) => Record::V6(record),
+        }
+    }
+}
+
+impl PcapStream {
+    pub(super) const fn new(
+        reader: PacketReader,
+        shared: Arc<Mutex<Shared>>,
+        playback: Playback,
+    ) -> Self {
+        Self {
+            reader,
+            shared,
+            playback,
+            batch: Vec::new(),
+            records: Vec::new(),
+            tick: 0,
+        }
+    }
+
+    /// Fills the batch; says so if the file is over.
+    fn read_batch(&mut self) -> Option<Ending> {
+        let mut times: Option<(Timestamp, Timestamp)> = None;
+        let mut ending = None;
+        let (batch, tick) = (&mut self.batch, &mut self.tick);
+        while batch.len() < BATCH_PACKETS && ending.is_none() {
+            let read = self.reader.read_packet(&mut |packet| {
+                if let Some(at) = packet.timestamp {
+                    let (first, last) = times.unwrap_or((at, at));
+                    times = Some((first.min(at), last.max(at)));
+                    *tick = millis(at);
+                }
+                batch.push(Parsed::new(packet, *tick));
+            });
+            ending = read.err();
+        }
+        self.playback.on_batch(self.reader.offset(), times);
+        ending
+    }
+
+    /// Counts the batch and makes its records, all in one bank.
+    fn count_batch(&mut self) {
+        let mut shared = self.shared.lock();
+        let Shared { bank, slots } = &mut *shared;
+        for packet in self.batch.drain(..) {
+            // An interface that appeared after opening, in a file that still grows, has no slot.
+            let slot = slots.get_mut(packet.interface);
+            self.records
+                .extend(slot.and_then(|slot| packet.count(slot, *bank)));
+        }
+    }
+}
+
+impl RecordStream for PcapStream {
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+        if self.playback.ending().is_some() {
+            return Ok(Drained::End);
+        }
+        if !self.playback.has_begun() {
+            return Ok(Drained::Idle);
+        }
+        let ending = self.read_batch();
+        self.count_batch();
+        // Outside the lock: whoever takes the records may be waiting for a switch of the bank.
+        let mut records = mem::take(&mut self.records);
+        let count = records.len();
+        handle(
+            &records
+                .iter()
+                .map(OwnedRecord::as_record)
+                .collect::<Vec<_>>(),
+        );
+        records.clear();
+        self.records = records;
+        if let Some(ending) = ending {
+            self.playback.on_end(ending);
+        }
+        Ok(Drained::Records(count))
+    }
+}
+
+impl Parsed {
+    fn new(packet: &FilePacket<'_>, tick: u32) -> Self {
+        let frame = &packet.frame;
+        let link_type = packet.link_type;
+        Self {
+            interface: packet.interface,
+            direction: packet
+                .direction
+                .or_else(|| link_type?.direction(frame))
+                .unwrap_or(INGRESS),
+            tick,
+            wire_len: frame.wire_len as u64,
+            is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
+            // A link type that is not supported leads to no IP header.
+            outcome: link_type.map_or(Err(ParseError::NotIp), |link_type| link_type.parse(frame)),
+        }
+    }
+
+    /// Does what the programs do: counts the packet and returns its record, if it makes one.
+    fn count(self, slot: &mut Slot, bank: u8) -> Option<OwnedRecord> {
+        if !slot.is_attached {
+            return None;
+        }
+        let counters = &mut slot.counters[usize::from(bank)][usize::from(self.direction)];
+        counters.see(1, self.wire_len);
+        if slot.ignore_vlans && self.is_vlan_tagged {
+            counters.filtered.add(1, self.wire_len);
+            return None;
+        }
+        let (octets, notes) = match &self.outcome {
+            Ok(Packet::V4(observation)) => (observation.octets, observation.notes),
+            Ok(Packet::V6(observation)) => (observation.octets, observation.notes),
+            Err(error) => {
+                counters.unparsed[error.index()].add(1, self.wire_len);
+                return None;
+            }
+        };
+        counters.recorded.add(1, u64::from(octets));
+        counters.later_fragments += u64::from(notes & NOTE_LATER_FRAGMENT != 0);
+        counters.short_transports += u64::from(notes & NOTE_SHORT_TRANSPORT != 0);
+        match self.outcome.ok()? {
+            Packet::V4(observation) => Some(OwnedRecord::V4(self.record(observation, bank))),
+            Packet::V6(observation) => Some(OwnedRecord::V6(self.record(observation, bank))),
+        }
+    }
+
+    fn record<K: IntoRecord>(&self, observation: Observation<K>, bank: u8) -> K::Record {
+        let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
+        observation.key.into_record(RecordHead {
+            octets: u64::from(observation.octets),
+            packets: 1,
+            ifindex: ifindex(self.interface),
+            tcp_flags: observation.tcp_flags,
+            aux: observation.aux,
+            notes: observation.notes | place(self.direction, bank),
+            first: self.tick,
+            last_or_fragment_id: if is_fragment {
+                observation.fragment_id
+            } else {
+                self.tick
+            },
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! A sink that writes one file per interface and interval, in any [`FileFormat`].
+//!
+//! A file is written under a hidden name, synced, renamed, and its directory synced. So readers
+//! see whole files only, and after a crash every visible file is whole. An existing file is never
+//! overwritten.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use tracing::{debug, info};
+
+use super::{
+    Interval, WriteoutError, WriteoutHandler,
+    layout::{FileName, is_iface_dir, parse_date_dir},
+    partition::Directory,
+    retention::Pruner,
+};
+use crate::options::Retention;
+
+/// What is in the files.
+pub trait FileFormat: Send {
+    /// Name of the sink.
+    const NAME: &'static str;
+    /// Extension of the files, without the dot.
+    const EXTENSION: &'static str;
+
+    /// Writes the interval to an empty file.
+    fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError>;
+}
+
+/// Why a file could not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The file did not take the bytes.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The encoder did not take the interval.
+    #[error("{0}")]
+    Format(String),
+}
+
+/// Writes intervals as files below a directory.
+pub struct FileSink<F> {
+    format: F,
+    root: PathBuf,
+    pruner: Pruner,
+    stored_bytes: u64,
+}
+
+impl<F: FileFormat> FileSink<F> {
+    /// Creates the directory, proves that files can be written there and deletes what a crash left
+    /// in the making.
+    pub fn open(format: F, root: PathBuf, retention: Retention) -> Result<Self, WriteoutError> {
+        check_writable::<F>(&root)
+            .and_then(|()| remove_abandoned_files(&root, F::EXTENSION))
+            .map_err(|error| WriteoutError::NotWritable {
+                sink: F::NAME,
+                path: root.clone(),
+                source: Box::new(error),
+            })?;
+        let pruner = Pruner::new(root.clone(), F::EXTENSION, retention);
+        Ok(Self {
+            format,
+            root,
+            pruner,
+            stored_bytes: 0,
+        })
+    }
+
+    fn write_file(&self, interval: &Interval) -> Result<u64, WriteoutError> {
+        let name = FileName {
+            end: interval.end,
+            start: interval.start,
+            serial: 0,
+            extension: F::EXTENSION,
+        };
+        let partition = Directory::create_root(&self.root)?.create_partition(interval)?;
+        let mut pending = partition.create_file(&name)?;
+        self.format
+            .encode(interval, pending.file())
+            .map_err(|error| match error {
+                EncodeError::Io(source) => WriteoutError::File {
+                    operation: "write",
+                    path: pending.path(),
+                    source,
+                },
+                EncodeError::Format(reason) => WriteoutError::Encode {
+                    iface: interval.iface.clone(),
+                    reason,
+                },
+            })?;
+        pending.publish(&name)
+    }
+}
+
+impl<F: FileFormat> WriteoutHandler for FileSink<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
+        let bytes = self.write_file(interval)?;
+        debug!(
+            sink = F::NAME,
+            iface = &*interval.iface,
+            start = %interval.start,
+            flows = interval.flows.len(),
+            bytes,
+            "interval written"
+        );
+        self.stored_bytes += bytes;
+        self.pruner.on_written(bytes);
+        self.pruner.prune_if_due(interval.end);
+        Ok(())
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.stored_bytes
+    }
+}
+
+/// Creates the root and, for a moment, a file in it.
+fn check_writable<F: FileFormat>(root: &Path) -> Result<(), WriteoutError> {
+    let name = FileName {
+        end: jiff::Timestamp::UNIX_EPOCH,
+        start: jiff::Timestamp::UNIX_EPOCH,
+        serial: 0,
+        extension: F::EXTENSION,
+    };
+    Directory::create_root(root)?.create_file(&name).map(drop)
+}
+
+/// Looks where the last writer may have been: in the root, and in the two newest days of every
+/// interface (an interval belongs to the day on which it starts). So the start does not take longer
+/// with every day that is kept; what is elsewhere, because the clock was set back, goes when
+/// retention deletes its day.
+fn remove_abandoned_files(root: &Path, extension: &str) -> Result<(), WriteoutError> {
+    let root = Directory::open_root(root)?;
+    let mut removed = root.remove_abandoned_files(extension)?;
+    for iface in root.names(is_iface_dir)? {
+        // Not a directory, or not to be followed: none of ours.
+        let Ok(iface) = root.open_dir(&iface) else {
+            continue;
+        };
+        let dates = iface.names(|name| parse_date_dir(name).is_some())?;
+        for date in dates.iter().rev().take(2) {
+            if let Ok(date) = iface.open_dir(date) {
+                removed += date.remove_abandoned_files(extension)?;
+            }
+        }
+    }
+    if removed > 0 {
+        info!(
+            sink = extension,
+            removed, "deleted unfinished files of an agent that was killed"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The JSON lines sink: one object per flow, and the ledger as the last line.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+};
+
+use super::{
+    Interval,
+    file_sink::{EncodeError, FileFormat},
+};
+use probe_flow::flow_json::{Bounds, FlowLine, LedgerLine};
+
+/// Files of [`FlowLine`]s and one [`LedgerLine`].
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLines;
+
+impl FileFormat for JsonLines {
+    const NAME: &'static str = "json";
+    const EXTENSION: &'static str = "jsonl";
+
+    fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {
+        let bounds = Some(Bounds {
+            start: interval.start,
+            end: interval.end,
+        });
+        let mut out = BufWriter::with_capacity(64 << 10, file);
+        for row in interval.flows.rows() {
+            let line = FlowLine::new(&interval.iface, bounds, &row, &interval.tick_clock);
+            write_line(&mut out, &line)?;
+        }
+        let ledger =
+            LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
+        write_line(&mut out, &ledger)?;
+        Ok(out.flush()?)
+    }
+}
+
+fn write_line(out: &mut impl Write, line: &impl serde::Serialize) -> Result<(), EncodeError> {
+    serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
+    Ok(out.write_all(b"\n")?)
+}

@@ -1,0 +1,142 @@
+//! The store: writing rotated intervals to where they are kept, and keeping no more than wanted.
+//!
+//! [`Writeout`] hands each interval to every sink, through a bounded queue and on a thread of its
+//! own. The file sinks ([`parquet`], [`json_lines`]) share their directory layout, their way of
+//! publishing a file only when it is whole (`file_sink`), and `retention`.
+//!
+//! The crate never captures, and never speaks HTTP or to the kernel's programs: it takes a
+//! [`probe_flow::interval::Interval`], and hands out counts. The agent calls it.
+
+#![deny(unsafe_code)]
+
+pub mod file_sink;
+#[cfg(test)]
+mod fixture;
+pub mod json_lines;
+mod layout;
+pub mod options;
+pub mod parquet;
+mod partition;
+pub mod queue;
+mod retention;
+pub mod stats;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use probe_flow::interval::Interval;
+
+use self::{file_sink::FileSink, json_lines::JsonLines, parquet::Parquet};
+pub use self::{
+    queue::{QueuePolicy, SinkReport, Writeout},
+    stats::SinkStats,
+};
+use crate::options::SinkConfig;
+
+/// Errors of a sink, each a sentence that names the operation, the object and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteoutError {
+    /// A file operation failed. Worth another try: the disk may get room, the mount may come back.
+    #[error("cannot {operation} {path}: {source}", path = path.display())]
+    File {
+        /// What was tried, as a verb: "create", "write", "rename".
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The interval could not be encoded. Another try would end the same.
+    #[error("cannot encode the flows of {iface}: {reason}")]
+    Encode {
+        /// Interface of the interval.
+        iface: Arc<str>,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// The sink panicked over an interval.
+    #[error("the sink panicked while it wrote an interval of {iface}: {reason}")]
+    Panic {
+        /// Interface of the interval.
+        iface: Arc<str>,
+        /// The panic's message.
+        reason: String,
+    },
+    /// The directory of a sink cannot be used, found out before anything is captured.
+    #[error(
+        "the {sink} sink cannot store files below {path}: {source}; let the agent's user write \
+         there, or set another `path`",
+        path = path.display()
+    )]
+    NotWritable {
+        /// Name of the sink.
+        sink: &'static str,
+        /// Its configured directory.
+        path: PathBuf,
+        /// The operation that failed, and why.
+        #[source]
+        source: Box<Self>,
+    },
+    /// The thread of a sink could not be started.
+    #[error(
+        "cannot start the thread of the {sink} sink: {source}; raise the limit of threads \
+         (`ulimit -u`, `TasksMax=`)"
+    )]
+    Thread {
+        /// Name of the sink.
+        sink: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl WriteoutError {
+    /// Whether the same interval may be written by trying again.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+}
+
+/// A sink: keeps intervals. Called from a thread of its own, so it may block.
+pub trait WriteoutHandler: Send {
+    /// Short name for logs and metrics, such as `parquet`.
+    fn name(&self) -> &'static str;
+
+    /// Stores one interval, durably, or not at all.
+    fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError>;
+
+    /// Bytes stored since the start; 0 where the sink does not know.
+    fn stored_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Opens all configured sinks: creates their directories, proves that files can be written there
+/// and removes what a crash left behind. Returns every error, not just the first.
+pub fn open_sinks(
+    configs: &[SinkConfig],
+) -> Result<Vec<Box<dyn WriteoutHandler>>, Vec<WriteoutError>> {
+    let mut sinks = Vec::with_capacity(configs.len());
+    let mut errors = Vec::new();
+    for config in configs {
+        match open_sink(config) {
+            Ok(sink) => sinks.push(sink),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(sinks)
+    } else {
+        Err(errors)
+    }
+}
+
+fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
+    Ok(match config {
+        SinkConfig::Parquet { path, retention } => {
+            Box::new(FileSink::open(Parquet::new(), path.clone(), *retention)?)
+        }
+        SinkConfig::Json { path, retention } => {
+            Box::new(FileSink::open(JsonLines, path.clone(), *retention)?)
+        }
+    })
+}

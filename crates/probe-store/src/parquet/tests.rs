@@ -1,0 +1,220 @@
+use std::{
+    fs::File,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use ::parquet::{
+    file::{
+        metadata::RowGroupMetaData,
+        reader::{FileReader, SerializedFileReader},
+    },
+    record::{Field, Row},
+};
+use probe_common::{classify::Evidence, ephash::EpHash};
+use proptest::{array::uniform4, prelude::*};
+
+use super::{Parquet, ROWS_PER_GROUP, schema::COLUMNS};
+use crate::{file_sink::FileFormat, fixture};
+use probe_flow::{
+    flow::{Flow, FlowCounters, FlowMap, FlowRow},
+    interval::Interval,
+};
+
+fn encode(interval: &Interval) -> SerializedFileReader<File> {
+    let mut file = tempfile::tempfile().unwrap();
+    Parquet::new().encode(interval, &mut file).unwrap();
+    SerializedFileReader::new(file).unwrap()
+}
+
+fn rows(reader: &SerializedFileReader<File>) -> Vec<Row> {
+    reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
+}
+
+fn metadata(reader: &SerializedFileReader<File>, key: &str) -> String {
+    let pairs = reader
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap();
+    let pair = pairs.iter().find(|pair| pair.key == key).unwrap();
+    pair.value.clone().unwrap()
+}
+
+fn micros(time: jiff::Timestamp) -> Field {
+    Field::TimestampMicros(time.as_microsecond())
+}
+
+/// The row as the file must have it, said a second time.
+fn expected(interval: &Interval, row: &FlowRow) -> Vec<Field> {
+    let counters = row.flow.counters;
+    let evidence = row.flow.evidence;
+    let confidence = if evidence.is_high_confidence() {
+        "high"
+    } else {
+        "low"
+    };
+    vec![
+        micros(interval.start),
+        micros(interval.end),
+        Field::UByte(if matches!(row.src_addr, IpAddr::V4(_)) {
+            4
+        } else {
+            6
+        }),
+        Field::UByte(row.ip_protocol),
+        Field::Str(row.src_addr.to_string()),
+        Field::UShort(row.src_port),
+        Field::Str(row.dst_addr.to_string()),
+        Field::UShort(row.dst_port),
+        Field::ULong(counters.packets_rcvd),
+        Field::ULong(counters.packets_sent),
+        Field::ULong(counters.bytes_rcvd),
+        Field::ULong(counters.bytes_sent),
+        Field::UByte(row.flow.tcp_flags),
+        Field::Str(evidence.name().to_owned()),
+        Field::Str(confidence.to_owned()),
+        Field::Bool(row.flow.is_overflow),
+        micros(interval.tick_clock.time_of(row.flow.first)),
+        micros(interval.tick_clock.time_of(row.flow.last)),
+    ]
+}
+
+fn by_text(rows: impl Iterator<Item = Vec<Field>>) -> Vec<String> {
+    let mut rows: Vec<_> = rows.map(|row| format!("{row:?}")).collect();
+    rows.sort_unstable();
+    rows
+}
+
+fn fields(row: Row) -> Vec<Field> {
+    row.into_columns()
+        .into_iter()
+        .map(|(_, field)| field)
+        .collect()
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    let evidence = prop::sample::select(vec![
+        Evidence::None,
+        Evidence::Ports,
+        Evidence::Multicast,
+        Evidence::IcmpType,
+        Evidence::Handshake,
+    ]);
+    let others = (any::<[u32; 2]>(), any::<u8>(), evidence, any::<bool>());
+    (uniform4(any::<u64>()), others).prop_map(
+        |(
+            [bytes_rcvd, bytes_sent, packets_rcvd, packets_sent],
+            ([first, last], tcp_flags, evidence, is_overflow),
+        )| {
+            let counters = FlowCounters {
+                bytes_rcvd,
+                bytes_sent,
+                packets_rcvd,
+                packets_sent,
+            };
+            Flow {
+                counters,
+                first,
+                last,
+                tcp_flags,
+                evidence,
+                is_overflow,
+            }
+        },
+    )
+}
+
+fn key<const N: usize>() -> impl Strategy<Value = EpHash<N>> {
+    let ports = (any::<[u8; 2]>(), any::<[u8; 2]>());
+    (any::<[u8; N]>(), any::<[u8; N]>(), ports, any::<u8>()).prop_map(
+        |(src_addr, dst_addr, (src_port, dst_port), ip_protocol)| EpHash {
+            src_addr,
+            src_port,
+            dst_addr,
+            dst_port,
+            ip_protocol,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_read_back(
+        v4 in prop::collection::vec((key::<4>(), flow()), 0..80),
+        v6 in prop::collection::vec((key::<16>(), flow()), 0..80),
+    ) {
+        let flows = FlowMap { v4, v6 };
+        let interval = Interval {
+            flows,
+            ..fixture::interval("eth0", "2026-03-01T00:00:00.000001Z", 0)
+        };
+        let read = by_text(rows(&encode(&interval)).into_iter().map(fields));
+        let written = by_text(interval.flows.rows().map(|row| expected(&interval, &row)));
+        prop_assert_eq!(read, written);
+    }
+}
+
+#[test]
+fn large_intervals_are_cut_into_row_groups() {
+    let flows = u32::try_from(ROWS_PER_GROUP).unwrap() + 1;
+    let reader = encode(&fixture::interval("eth0", "2026-03-01T00:00:00Z", flows));
+    let groups = reader.metadata().row_groups();
+    let sizes: Vec<_> = groups.iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(sizes, [i64::from(flows) - 1, 1]);
+}
+
+#[test]
+fn a_quiet_interval_is_a_file_with_a_ledger_and_no_rows() {
+    let interval = fixture::interval("wg0", "2026-03-01T00:00:00Z", 0);
+    let reader = encode(&interval);
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
+    assert_eq!(metadata(&reader, "probe.schema_version"), "2");
+    assert_eq!(metadata(&reader, "probe.iface"), "wg0");
+    assert_eq!(
+        metadata(&reader, "probe.interval_end"),
+        "2026-03-01T00:05:00Z"
+    );
+    let ledger: serde_json::Value =
+        serde_json::from_str(&metadata(&reader, "probe.ledger")).unwrap();
+    assert_eq!(
+        (&ledger["seen"], &ledger["residue"]),
+        (&1.into(), &0.into())
+    );
+    assert_eq!(ledger["losses"]["non_ip"], 1);
+}
+
+#[test]
+fn addresses_are_in_canonical_text() {
+    let mut interval = fixture::interval("eth0", "2026-03-01T00:00:00Z", 0);
+    let key = EpHash {
+        src_addr: Ipv6Addr::LOCALHOST.octets(),
+        src_port: [0, 0],
+        dst_addr: [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a],
+        dst_port: [0, 0],
+        ip_protocol: 58,
+    };
+    interval.flows.v6.push((key, Flow::default()));
+    let row = fields(rows(&encode(&interval)).remove(0));
+    assert_eq!(row[4], Field::Str("::1".to_owned()));
+    assert_eq!(row[6], Field::Str("fd00::a".to_owned()));
+}
+
+#[test]
+fn storage_document_lists_the_columns() {
+    let document = include_str!("../../../../docs/STORAGE.md");
+    let documented: Vec<_> = document
+        .lines()
+        .skip_while(|line| !line.starts_with("| column "))
+        .skip(2)
+        .map_while(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, _)| name)
+        .collect();
+    let columns: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
+    assert_eq!(documented, columns);
+}

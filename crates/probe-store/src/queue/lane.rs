@@ -1,0 +1,174 @@
+//! The bounded queue of one sink.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tracing::error;
+
+use super::{Baseline, QueuePolicy};
+use crate::SinkStats;
+use probe_flow::interval::Interval;
+
+/// A full queue says so at most this often.
+const LOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// Between the submitting threads and the sink's thread.
+pub(super) struct Lane {
+    policy: QueuePolicy,
+    stats: Arc<SinkStats>,
+    state: Mutex<State>,
+    /// For the sink's thread: an interval came, or closing began.
+    work: Condvar,
+    /// For `wait_for_end`: the sink's thread is done.
+    end: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Arc<Interval>>,
+    /// Size of the interval that is being written.
+    in_flight: Option<usize>,
+    /// Memory of `waiting` and `in_flight`.
+    held_bytes: usize,
+    is_closing: bool,
+    has_ended: bool,
+    last_log: Option<Instant>,
+    unlogged_drops: u64,
+}
+
+impl Lane {
+    pub(super) fn new(policy: QueuePolicy, stats: Arc<SinkStats>) -> Self {
+        Self {
+            policy,
+            stats,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            end: Condvar::new(),
+        }
+    }
+
+    pub(super) const fn policy(&self) -> &QueuePolicy {
+        &self.policy
+    }
+
+    pub(super) const fn stats(&self) -> &Arc<SinkStats> {
+        &self.stats
+    }
+
+    /// Takes an interval if there is room.
+    pub(super) fn submit(&self, interval: Arc<Interval>) {
+        let bytes = interval.approximate_bytes();
+        let mut state = self.state.lock();
+        let is_full = state.waiting.len() >= self.policy.max_intervals
+            || (state.held_bytes > 0 && state.held_bytes + bytes > self.policy.max_bytes);
+        if state.is_closing || is_full {
+            self.drop_interval(state, &interval);
+            return;
+        }
+        state.held_bytes += bytes;
+        state.waiting.push_back(interval);
+        self.publish(&state);
+        self.work.notify_one();
+    }
+
+    fn drop_interval(&self, mut state: MutexGuard<'_, State>, interval: &Interval) {
+        self.stats.on_dropped(1);
+        state.unlogged_drops += 1;
+        let now = Instant::now();
+        let is_due = state
+            .last_log
+            .is_none_or(|last| now.duration_since(last) >= LOG_PAUSE);
+        if !is_due {
+            return;
+        }
+        state.last_log = Some(now);
+        let dropped = std::mem::take(&mut state.unlogged_drops);
+        let (queued, held_bytes) = (state.waiting.len(), state.held_bytes);
+        // The log may block on its own; the queue must not wait for that.
+        drop(state);
+        let last_error = self.stats.last_error();
+        error!(
+            sink = self.stats.sink(),
+            iface = &*interval.iface,
+            start = %interval.start,
+            flows = interval.flows.len(),
+            dropped,
+            queued,
+            held_bytes,
+            last_error = last_error.as_deref().unwrap_or("none"),
+            "interval dropped: the sink's queue is full or closed; the sink is too slow or stuck"
+        );
+    }
+
+    /// Waits for the next interval; `None` when the lane is closed and empty.
+    pub(super) fn next(&self) -> Option<Arc<Interval>> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(interval) = state.waiting.pop_front() {
+                state.in_flight = Some(interval.approximate_bytes());
+                return Some(interval);
+            }
+            if state.is_closing {
+                return None;
+            }
+            self.work.wait(&mut state);
+        }
+    }
+
+    /// Books the end of the interval that `next` gave out: `on_end` counts its outcome, in one step
+    /// with the queue's length.
+    pub(super) fn on_done(&self, on_end: impl FnOnce(&SinkStats)) {
+        let mut state = self.state.lock();
+        let bytes = state.in_flight.take().unwrap_or(0);
+        state.held_bytes -= bytes;
+        on_end(&self.stats);
+        self.publish(&state);
+    }
+
+    /// Waits before another attempt. `false` if there shall be none: closing had begun before. If
+    /// it begins meanwhile, the wait ends, for one last attempt.
+    pub(super) fn pause(&self, backoff: Duration) -> bool {
+        let until = Instant::now() + backoff;
+        let mut state = self.state.lock();
+        if state.is_closing {
+            return false;
+        }
+        while !state.is_closing && !self.work.wait_until(&mut state, until).timed_out() {}
+        true
+    }
+
+    /// Lets the sink's thread end after what is queued.
+    pub(super) fn close(&self) -> Baseline {
+        let mut state = self.state.lock();
+        state.is_closing = true;
+        self.work.notify_one();
+        Baseline::now(&self.stats)
+    }
+
+    /// The sink's thread is done.
+    pub(super) fn on_end(&self) {
+        self.state.lock().has_ended = true;
+        self.end.notify_all();
+    }
+
+    /// Waits for the sink's thread to be done, then drops what is still queued. Returns how many
+    /// intervals (0 or 1) it is still busy with.
+    pub(super) fn wait_for_end(&self, deadline: Instant) -> u64 {
+        let mut state = self.state.lock();
+        while !state.has_ended && !self.end.wait_until(&mut state, deadline).timed_out() {}
+        self.stats.on_dropped(state.waiting.len() as u64);
+        state.waiting.clear();
+        state.held_bytes = state.in_flight.unwrap_or(0);
+        self.publish(&state);
+        u64::from(state.in_flight.is_some())
+    }
+
+    fn publish(&self, state: &State) {
+        let length = state.waiting.len() + usize::from(state.in_flight.is_some());
+        self.stats.set_queue(length, state.held_bytes);
+    }
+}

@@ -1,0 +1,5 @@
+//! Start, readiness, health and end of the agent's process.
+
+pub mod readiness;
+pub mod shutdown;
+pub mod watchdog;

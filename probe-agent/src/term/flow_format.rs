@@ -1,0 +1,72 @@
+//! Flows and ledgers as people and programs read them: a text table, JSON lines, CSV.
+//!
+//! Pure functions from rows to an `impl Write`: they know no terminal and no clock.
+
+mod csv;
+mod json;
+mod table;
+
+use std::io::{self, Write};
+
+pub(crate) use self::table::{
+    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, write_table,
+};
+use crate::term::page::TableStyle;
+use probe_flow::{flow::FlowRow, ledger::Ledger, ticks::TickClock};
+
+/// How flows are written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum FlowFormat {
+    /// For people: aligned columns, then the ledger.
+    #[default]
+    Table,
+    /// One object a line: the flows, then the ledger.
+    Json,
+    /// Comma-separated with a header; without the ledger.
+    Csv,
+}
+
+/// The flows of one interface, in the order they are to be written, with their ledger.
+#[derive(Clone, Debug)]
+pub struct InterfaceFlows {
+    /// Name of the interface.
+    pub iface: String,
+    /// Its flows.
+    pub flows: Vec<FlowRow>,
+    /// When their ticks were.
+    pub tick_clock: TickClock,
+    /// Where every packet went.
+    pub ledger: Ledger,
+}
+
+/// Writes flows and ledgers in the given format.
+pub fn write_flows(
+    out: &mut impl Write,
+    format: FlowFormat,
+    style: TableStyle,
+    interfaces: &[InterfaceFlows],
+) -> io::Result<()> {
+    match format {
+        FlowFormat::Table => table::write(out, style, interfaces),
+        FlowFormat::Json => json::write(out, interfaces),
+        FlowFormat::Csv => csv::write(out, interfaces),
+    }?;
+    out.flush()
+}
+
+/// The ledgers of all interfaces added up.
+pub fn total_ledger(interfaces: &[InterfaceFlows]) -> Ledger {
+    let mut total = Ledger::default();
+    for interface in interfaces {
+        total += interface.ledger;
+    }
+    total
+}
+
+/// Whether writing failed because the reader has had enough (`| head`), which is no failure.
+pub fn is_closed_by_reader(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+mod tests;

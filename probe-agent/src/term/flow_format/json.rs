@@ -1,0 +1,51 @@
+//! JSON lines: `{"type":"flow",…}` per flow, at the end one `{"type":"ledger",…}` for all
+//! interfaces, with theirs under `interfaces`.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+
+use super::{InterfaceFlows, total_ledger};
+use probe_flow::flow_json::{FlowLine, LedgerCounts};
+
+#[derive(Serialize)]
+struct TotalLine<'a> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    counts: LedgerCounts,
+    #[serde(serialize_with = "by_interface")]
+    interfaces: &'a [InterfaceFlows],
+}
+
+pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
+    for interface in interfaces {
+        for row in &interface.flows {
+            let line = FlowLine::new(&interface.iface, None, row, &interface.tick_clock);
+            write_line(out, &line)?;
+        }
+    }
+    let total = TotalLine {
+        r#type: "ledger",
+        counts: LedgerCounts::new(&total_ledger(interfaces)),
+        interfaces,
+    };
+    write_line(out, &total)
+}
+
+fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    // `From` keeps the kind of an I/O error, such as a closed pipe.
+    serde_json::to_writer(&mut *out, line).map_err(io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+fn by_interface<S: Serializer>(
+    interfaces: &[InterfaceFlows],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let counts = |ledger| LedgerCounts::new(ledger);
+    serializer.collect_map(
+        interfaces
+            .iter()
+            .map(|one| (&one.iface, counts(&one.ledger))),
+    )
+}

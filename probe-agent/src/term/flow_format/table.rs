@@ -1,0 +1,257 @@
+//! The text table: one line a flow, columns aligned, numbers to the right.
+//!
+//! Where the lines are too long for the terminal, service names go first, then counts are scaled,
+//! long addresses give way in the middle, and at last columns are left out: a line never wraps.
+//! JSON and CSV have everything.
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use super::{InterfaceFlows, total_ledger};
+use crate::term::{
+    human,
+    page::{Colour, TableStyle, paint},
+    text_table::{Column, fits, lay_out},
+};
+use probe_flow::{
+    flow::{FlowCounters, FlowRow},
+    ledger::Ledger,
+    protocols as names,
+};
+
+/// Characters that no IPv4 address with its port exceeds.
+const ENDPOINT: usize = 21;
+/// Columns of a terminal in which all of a shortened row but the packets has its place.
+const NARROW: usize = 66;
+
+/// How counts are written where there is room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Numbers {
+    /// To the last digit.
+    Exact,
+    /// `1.2 GiB`, `3.4 k`.
+    Human,
+    /// `1.2G`, `3400`.
+    Short,
+}
+
+/// A flow as a table shows it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShownFlow {
+    /// Shown if the table is of several interfaces.
+    pub(crate) iface: String,
+    pub(crate) marks: String,
+    pub(crate) source: String,
+    pub(crate) destination: String,
+    pub(crate) protocol: String,
+    pub(crate) service: Option<&'static str>,
+    pub(crate) counters: FlowCounters,
+}
+
+impl ShownFlow {
+    fn of_row(row: &FlowRow) -> Self {
+        let is_sure = row.flow.evidence.is_high_confidence();
+        Self {
+            iface: String::new(),
+            marks: marks(row.flow.is_idle(), is_sure, row.flow.is_overflow),
+            source: endpoint(row.src_addr, row.src_port, row.ip_protocol),
+            destination: endpoint(row.dst_addr, row.dst_port, row.ip_protocol),
+            protocol: names::protocol_or_number(row.ip_protocol).into_owned(),
+            service: names::service(row.ip_protocol, row.dst_port),
+            counters: row.flow.counters,
+        }
+    }
+
+    fn cells(&self, detail: Detail, with_iface: bool) -> Vec<String> {
+        let counters = self.counters;
+        let protocol = match self.service {
+            Some(service) if detail.services => format!("{}/{service}", self.protocol),
+            _ => self.protocol.clone(),
+        };
+        let iface = with_iface.then(|| self.iface.clone());
+        let ends = [
+            self.marks.clone(),
+            self.source.clone(),
+            "→".to_owned(),
+            self.destination.clone(),
+            protocol,
+        ];
+        let octets = [counters.bytes_rcvd, counters.bytes_sent].map(|number| detail.octets(number));
+        let packets =
+            [counters.packets_rcvd, counters.packets_sent].map(|number| detail.packets(number));
+        iface
+            .into_iter()
+            .chain(ends)
+            .chain(octets)
+            .chain(packets)
+            .collect()
+    }
+}
+
+/// How much of a row is shown.
+#[derive(Clone, Copy)]
+struct Detail {
+    services: bool,
+    numbers: Numbers,
+}
+
+impl Detail {
+    fn octets(self, number: u64) -> String {
+        match self.numbers {
+            Numbers::Exact => number.to_string(),
+            Numbers::Human => human::bytes(number),
+            Numbers::Short => human::short_count(number),
+        }
+    }
+
+    fn packets(self, number: u64) -> String {
+        match self.numbers {
+            Numbers::Exact => number.to_string(),
+            Numbers::Human => human::count(number),
+            Numbers::Short => human::short_count(number),
+        }
+    }
+}
+
+fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
+    let is_narrow = width.is_some_and(|width| width < NARROW);
+    let least = if is_narrow { ENDPOINT / 3 } else { ENDPOINT };
+    let iface = with_iface.then_some(Column::text("iface").left_out(4).shortened_to(6));
+    let others = [
+        Column::text("").left_out(3),
+        Column::text("source").shortened_to(least),
+        Column::text(""),
+        Column::text("destination").shortened_to(least),
+        Column::text("proto").left_out(2),
+        Column::number("rcvd").in_group("bytes"),
+        Column::number("sent").in_group("bytes").left_out(1),
+        Column::number("rcvd").in_group("packets").left_out(5),
+        Column::number("sent").in_group("packets").left_out(6),
+    ];
+    iface.into_iter().chain(others).collect()
+}
+
+/// The lines of a table of flows: those of the head, and one a flow.
+pub(crate) fn flow_lines(
+    width: Option<usize>,
+    numbers: Numbers,
+    with_iface: bool,
+    flows: &[ShownFlow],
+) -> (Vec<String>, Vec<String>) {
+    let columns = columns(with_iface, width);
+    let rows = |services, numbers| -> Vec<_> {
+        let detail = Detail { services, numbers };
+        let rows = flows.iter().map(|flow| flow.cells(detail, with_iface));
+        rows.collect()
+    };
+    let ladder = [(true, numbers), (false, numbers)];
+    let rows = ladder
+        .into_iter()
+        .map(|(services, numbers)| rows(services, numbers))
+        .find(|rows| width.is_none_or(|width| fits(&columns, rows, width)))
+        .unwrap_or_else(|| rows(false, Numbers::Short));
+    let layout = lay_out(&columns, &rows, width);
+    let head = layout.group_line(&columns).into_iter();
+    let head = head.chain([layout.header_line(&columns)]).collect();
+    let lines = rows.iter().map(|row| layout.line(&columns, row));
+    (head, lines.collect())
+}
+
+pub(super) fn write(
+    out: &mut impl Write,
+    style: TableStyle,
+    interfaces: &[InterfaceFlows],
+) -> io::Result<()> {
+    let is_one_of_many = interfaces.len() > 1;
+    for InterfaceFlows {
+        iface,
+        flows,
+        ledger,
+        tick_clock: _,
+    } in interfaces
+    {
+        if is_one_of_many {
+            writeln!(out, "{}", paint(style, Colour::Bold, iface))?;
+        }
+        let flows: Vec<_> = flows.iter().map(ShownFlow::of_row).collect();
+        write_table(out, style, Numbers::Exact, false, &flows)?;
+        if is_one_of_many {
+            write_ledger(out, style, ledger)?;
+            writeln!(out)?;
+        }
+    }
+    if is_one_of_many {
+        write!(out, "all interfaces: ")?;
+    }
+    write_ledger(out, style, &total_ledger(interfaces))
+}
+
+/// Writes a table of flows.
+pub(crate) fn write_table(
+    out: &mut impl Write,
+    style: TableStyle,
+    numbers: Numbers,
+    with_iface: bool,
+    flows: &[ShownFlow],
+) -> io::Result<()> {
+    if flows.is_empty() {
+        return writeln!(out, "no flows");
+    }
+    let (head, lines) = flow_lines(style.width, numbers, with_iface, flows);
+    for line in head {
+        writeln!(out, "{}", paint(style, Colour::Bold, &line))?;
+    }
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn write_ledger(out: &mut impl Write, style: TableStyle, ledger: &Ledger) -> io::Result<()> {
+    let is_good = ledger.residue() == 0;
+    let colour = if is_good { Colour::None } else { Colour::Red };
+    writeln!(out, "{}", paint(style, colour, &ledger.to_string()))
+}
+
+/// `!` idle, `*` direction known for sure, `+` stands for many flows.
+pub(crate) fn marks(is_idle: bool, is_sure: bool, is_overflow: bool) -> String {
+    let idle = if is_idle { '!' } else { ' ' };
+    let sure = match (is_overflow, is_sure) {
+        (true, _) => '+',
+        (false, true) => '*',
+        (false, false) => ' ',
+    };
+    [idle, sure].iter().collect()
+}
+
+/// Address and port; `*` for a port that was aggregated away or is not known.
+pub(crate) fn endpoint(address: IpAddr, port: u16, ip_protocol: u8) -> String {
+    match (port_text(port, ip_protocol), address) {
+        (None, address) => address.to_string(),
+        (Some(port), IpAddr::V4(address)) => format!("{address}:{port}"),
+        (Some(port), IpAddr::V6(address)) => format!("[{address}]:{port}"),
+    }
+}
+
+/// The same with a name for the address.
+pub(crate) fn named_endpoint(name: &str, port: u16, ip_protocol: u8) -> String {
+    match port_text(port, ip_protocol) {
+        None => name.to_owned(),
+        Some(port) => format!("{name}:{port}"),
+    }
+}
+
+/// A port as tables show it; none where the protocol has none.
+fn port_text(port: u16, ip_protocol: u8) -> Option<String> {
+    if names::has_ports(ip_protocol) || port != 0 {
+        Some(if port == 0 {
+            "*".to_owned()
+        } else {
+            port.to_string()
+        })
+    } else {
+        None
+    }
+}

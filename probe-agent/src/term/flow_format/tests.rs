@@ -1,0 +1,300 @@
+use std::{io, net::IpAddr};
+
+use probe_common::{classify::Evidence, control::Tally};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{FlowFormat, InterfaceFlows, csv, is_closed_by_reader, write_flows};
+use crate::term::page::TableStyle;
+use probe_flow::{
+    flow::{Flow, FlowCounters, FlowRow},
+    ledger::{Ledger, Loss},
+    ticks::TickClock,
+};
+
+fn row(src: &str, src_port: u16, dst: &str, dst_port: u16, ip_protocol: u8) -> FlowRow {
+    let address = |text: &str| -> IpAddr { text.parse().unwrap() };
+    FlowRow {
+        src_addr: address(src),
+        src_port,
+        dst_addr: address(dst),
+        dst_port,
+        ip_protocol,
+        flow: Flow {
+            counters: FlowCounters {
+                bytes_rcvd: 1500,
+                bytes_sent: 12_345_678,
+                packets_rcvd: 3,
+                packets_sent: 9000,
+            },
+            first: 250,
+            last: 4000,
+            tcp_flags: 0x1b,
+            evidence: Evidence::Handshake,
+            is_overflow: false,
+        },
+    }
+}
+
+fn two_interfaces() -> Vec<InterfaceFlows> {
+    let mut ledger = Ledger {
+        seen: Tally {
+            packets: 9010,
+            bytes: 0,
+        },
+        flows: Tally {
+            packets: 9003,
+            bytes: 0,
+        },
+        later_fragments: 2,
+        ..Ledger::default()
+    };
+    ledger.losses[Loss::NonIp as usize].add(7, 0);
+    vec![
+        InterfaceFlows {
+            iface: "eth0".to_owned(),
+            flows: vec![
+                row("198.18.0.1", 0, "198.18.0.2", 443, 6),
+                row("fd00::1", 5353, "ff02::fb", 5353, 17),
+                row("198.18.0.1", 0, "198.18.0.2", 0, 89),
+            ],
+            tick_clock: TickClock::default(),
+            ledger,
+        },
+        InterfaceFlows {
+            iface: "eth1, \"dmz\"".to_owned(),
+            flows: vec![],
+            tick_clock: TickClock::default(),
+            ledger: Ledger::default(),
+        },
+    ]
+}
+
+fn written(format: FlowFormat, style: TableStyle, interfaces: &[InterfaceFlows]) -> String {
+    let mut out = Vec::new();
+    write_flows(&mut out, format, style, interfaces).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn json_is_one_object_a_line_with_the_ledger_last() {
+    let text = written(FlowFormat::Json, TableStyle::default(), &two_interfaces());
+    let lines: Vec<Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[0],
+        json!({
+            "type": "flow", "iface": "eth0", "sip": "198.18.0.1", "sport": 0, "dip": "198.18.0.2",
+            "dport": 443, "proto": 6, "packets_rcvd": 3, "packets_sent": 9000, "bytes_rcvd": 1500,
+            "bytes_sent": 12_345_678, "direction": "handshake", "direction_confidence": "high",
+            "tcp_flags": 0x1b, "overflow": false, "first_seen": "1970-01-01T00:00:00.250Z",
+            "last_seen": "1970-01-01T00:00:04.000Z",
+        })
+    );
+    assert!(
+        text.lines()
+            .next()
+            .unwrap()
+            .starts_with(r#"{"type":"flow","iface":"eth0","sip":"#)
+    );
+    let ledger = &lines[3];
+    assert_eq!(ledger["type"], "ledger");
+    let losses = ledger["losses"].as_object().unwrap();
+    assert_eq!(losses.len(), Loss::COUNT, "losses of 0 are there, too");
+    let lost: u64 = losses
+        .values()
+        .map(|packets| packets.as_u64().unwrap())
+        .sum();
+    assert_eq!(
+        ledger["seen"].as_u64().unwrap(),
+        ledger["flows"].as_u64().unwrap() + lost
+    );
+    assert_eq!(ledger["residue"], 0);
+    assert_eq!(ledger["interfaces"]["eth0"]["losses"]["non_ip"], 7);
+    assert_eq!(ledger["interfaces"]["eth1, \"dmz\""]["seen"], 0);
+}
+
+#[test]
+fn csv_quotes_and_has_the_fields_of_json() {
+    let mut interfaces = two_interfaces();
+    interfaces.swap(0, 1);
+    interfaces[0].flows = interfaces[1].flows.split_off(1);
+    let text = written(FlowFormat::Csv, TableStyle::default(), &interfaces);
+    let mut lines = text.lines();
+    assert_eq!(lines.next().unwrap(), csv::HEADER.join(","));
+    assert_eq!(
+        lines.next().unwrap(),
+        concat!(
+            r#""eth1, ""dmz""",fd00::1,5353,ff02::fb,5353,17,3,9000,1500,12345678,handshake,high,"#,
+            "27,false,1970-01-01T00:00:00.250Z,1970-01-01T00:00:04.000Z",
+        )
+    );
+    let json = written(FlowFormat::Json, TableStyle::default(), &two_interfaces());
+    let keys = csv::HEADER.map(|field| format!(r#""{field}":"#));
+    let mut rest = json.lines().next().unwrap();
+    for key in keys {
+        rest = rest
+            .split_once(&key)
+            .unwrap_or_else(|| panic!("{key} is missing or moved"))
+            .1;
+    }
+}
+
+#[test]
+fn csv_without_flows_still_has_its_header() {
+    let text = written(FlowFormat::Csv, TableStyle::default(), &[]);
+    assert_eq!(text, csv::HEADER.join(",") + "\n");
+}
+
+#[test]
+fn the_table_is_aligned() {
+    let mut interfaces = two_interfaces();
+    interfaces.pop();
+    let text = written(FlowFormat::Table, TableStyle::default(), &interfaces);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "                                                      bytes   packets",
+            "   source           destination     proto     rcvd     sent rcvd sent",
+            " * 198.18.0.1:*   → 198.18.0.2:443  tcp/https 1500 12345678    3 9000",
+            " * [fd00::1]:5353 → [ff02::fb]:5353 udp/mdns  1500 12345678    3 9000",
+            " * 198.18.0.1     → 198.18.0.2      ospf      1500 12345678    3 9000",
+            "seen 9010 = flows 9003 + non_ip 7 (residue 0)",
+        ]
+    );
+}
+
+#[rstest]
+#[case::wide(Some(120), "tcp/https 1500 12345678")]
+#[case::no_services(Some(65), "tcp   1500 12345678")]
+#[case::scaled(Some(60), "tcp   1500  12M")]
+#[case::file(None, "tcp/https 1500 12345678")]
+fn narrow_terminals_get_less_detail(#[case] width: Option<usize>, #[case] expected: &str) {
+    let style = TableStyle {
+        width,
+        colour: false,
+    };
+    let mut interfaces = two_interfaces();
+    interfaces[0].flows.truncate(1);
+    let text = written(FlowFormat::Table, style, &interfaces);
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn ordinary_ipv4_flows_fit_into_80_columns() {
+    let mut flow = row("198.199.200.201", 65535, "198.199.200.202", 65535, 17);
+    flow.flow.counters.bytes_rcvd = u64::MAX;
+    let style = TableStyle {
+        width: Some(80),
+        colour: false,
+    };
+    let mut interfaces = two_interfaces();
+    interfaces.truncate(1);
+    interfaces[0].flows = vec![flow];
+    let text = written(FlowFormat::Table, style, &interfaces);
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    assert!(text.contains(" 18E "), "{text}");
+}
+
+/// The longest addresses that there are, at every width that somebody may have.
+#[test]
+fn long_addresses_never_wrap() {
+    let mut flow = row(
+        "2001:db8:1234:5678:9abc:def0:1234:5678",
+        0,
+        "2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa",
+        65535,
+        17,
+    );
+    flow.flow.counters.bytes_rcvd = u64::MAX;
+    let mut interfaces = two_interfaces();
+    interfaces.truncate(1);
+    interfaces[0].flows = vec![flow, row("198.18.0.1", 40000, "198.18.0.2", 443, 6)];
+    for width in 30..140 {
+        let style = TableStyle {
+            width: Some(width),
+            colour: false,
+        };
+        let text = written(FlowFormat::Table, style, &interfaces);
+        let table = text.lines().filter(|line| !line.starts_with("seen"));
+        for line in table {
+            assert!(line.chars().count() <= width, "{width}: {text}");
+        }
+    }
+    let style = TableStyle {
+        width: Some(80),
+        colour: false,
+    };
+    let text = written(FlowFormat::Table, style, &interfaces);
+    let lines: Vec<_> = text.lines().take(4).collect();
+    assert_eq!(
+        lines,
+        [
+            "                                                                 bytes   packets",
+            "   source                     destination              proto rcvd sent rcvd sent",
+            " * [2001:db8:…:1234:5678]:* → [2001:db…bbb:aaaa]:65535 udp    18E  12M    3 9000",
+            " * 198.18.0.1:40000         → 198.18.0.2:443           tcp   1500  12M    3 9000",
+        ]
+    );
+}
+
+#[test]
+fn marks_tell_idle_sure_and_overflow() {
+    let mut interfaces = two_interfaces();
+    interfaces.truncate(1);
+    let flows = &mut interfaces[0].flows;
+    flows[0].flow.counters = FlowCounters::default();
+    flows[1].flow.evidence = Evidence::Ports;
+    flows[2].flow.is_overflow = true;
+    let text = written(FlowFormat::Table, TableStyle::default(), &interfaces);
+    let marks: Vec<&str> = text.lines().skip(2).map(|line| &line[..2]).collect();
+    assert_eq!(marks, ["!*", "  ", " +", "se"]);
+}
+
+#[test]
+fn colour_is_only_there_on_demand() {
+    let mut interfaces = two_interfaces();
+    interfaces[0].ledger.seen.packets += 1;
+    let plain = written(FlowFormat::Table, TableStyle::default(), &interfaces);
+    assert!(!plain.contains('\x1b'));
+    let style = TableStyle {
+        width: None,
+        colour: true,
+    };
+    let colour = written(FlowFormat::Table, style, &interfaces);
+    assert!(
+        colour.contains("\x1b[31mseen 9011"),
+        "a residue is red: {colour}"
+    );
+}
+
+#[rstest]
+#[case(FlowFormat::Table)]
+#[case(FlowFormat::Json)]
+#[case(FlowFormat::Csv)]
+fn a_closed_pipe_is_told_apart(#[case] format: FlowFormat) {
+    struct Closed;
+    impl io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let error = write_flows(
+        &mut Closed,
+        format,
+        TableStyle::default(),
+        &two_interfaces(),
+    )
+    .unwrap_err();
+    assert!(is_closed_by_reader(&error), "{error:?}");
+}
