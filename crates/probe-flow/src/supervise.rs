@@ -140,7 +140,10 @@ mod tests {
 
     impl Script {
         fn new() -> Self {
-            #[expect(clippy::disallowed_methods, reason = "a test needs some moment to begin at")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a test needs some moment to begin at"
+            )]
             let start = Instant::now();
             Self {
                 supervision: Supervision::new(start),
