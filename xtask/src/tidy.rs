@@ -2,6 +2,7 @@
 
 mod attributes;
 mod budgets;
+mod invariants;
 mod markers;
 mod metrics;
 mod wire_types;
@@ -57,7 +58,10 @@ enum Severity {
 
 pub(crate) fn run() -> Result<()> {
     let sources = read_sources(&workspace::root())?;
-    let findings: Vec<_> = CHECKS.iter().flat_map(|check| check(&sources)).collect();
+    let mut findings: Vec<_> = CHECKS.iter().flat_map(|check| check(&sources)).collect();
+    let architecture = fs::read_to_string(workspace::root().join("ARCHITECTURE.md"))
+        .context("reading ARCHITECTURE.md")?;
+    findings.extend(invariants::check(&architecture, &sources));
     for finding in &findings {
         println!("{finding}");
     }
