@@ -21,6 +21,10 @@ pub(crate) struct Args {
     /// Build, compare the bytes with the committed object, and write nothing.
     #[arg(long)]
     check: bool,
+    /// Build the programs with messages for the agent's log, into this file; for finding out what
+    /// they meet. `PROBE_BPF_OBJECT=FILE cargo run` embeds it.
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    log: Option<PathBuf>,
 }
 
 /// What a comparison found, when it found nothing wrong.
@@ -32,7 +36,9 @@ pub(crate) enum Checked {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.check {
+    if let Some(file) = &args.log {
+        with_log(file)
+    } else if args.check {
         check().map(drop)
     } else {
         build()
@@ -62,6 +68,14 @@ fn build() -> Result<()> {
 pub(crate) fn bench_object() -> Result<PathBuf> {
     let toolchain = Toolchain::find()?;
     compile::object(&workspace::root(), &toolchain, &compile::BENCH)
+}
+
+/// Builds the programs with messages.
+pub(crate) fn with_log(file: &Path) -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    let built = compile::object(&workspace::root(), &toolchain, &compile::PROBE_WITH_LOG)?;
+    fs::copy(&built, file).with_context(|| format!("writing {}", file.display()))?;
+    Ok(())
 }
 
 /// Builds the object and compares it with the committed one.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::build_ebpf::{self, Checked};
 use crate::{bench, crate_graph, test, tidy, workspace};
@@ -32,10 +32,12 @@ enum Outcome {
 struct Run {
     /// The object to test where the committed one could not be compared.
     bpf_object: Option<PathBuf>,
+    /// The programs with messages, for the test that reads one.
+    bpf_log_object: Option<PathBuf>,
 }
 
 /// The object comes before whatever compiles the agent, which embeds it.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -59,6 +61,10 @@ const STEPS: [Step; 9] = [
     Step {
         name: "docs",
         run: docs,
+    },
+    Step {
+        name: "unused",
+        run: unused,
     },
     Step {
         name: "deny",
@@ -135,7 +141,11 @@ fn fmt(run: &mut Run) -> Result<Outcome> {
 }
 
 fn object(run: &mut Run) -> Result<Outcome> {
-    match build_ebpf::check()? {
+    let checked = build_ebpf::check()?;
+    let with_log = workspace::root().join("target/probe-log.bpf.o");
+    build_ebpf::with_log(&with_log)?;
+    run.bpf_log_object = Some(with_log);
+    match checked {
         Checked::Same => Ok(Outcome::Passed),
         Checked::NotCompared { built } => {
             run.bpf_object = Some(built);
@@ -189,13 +199,23 @@ fn docs(run: &mut Run) -> Result<Outcome> {
     passed(workspace::run(doc.env("RUSTDOCFLAGS", flags)))
 }
 
+/// Dependencies that nothing uses.
+fn unused(run: &mut Run) -> Result<Outcome> {
+    need(run, "machete")?;
+    passed(workspace::run(run.cargo().arg("machete")))
+}
+
+/// Fails where a subcommand of cargo is missing: a step that did not run has not passed.
+fn need(run: &Run, subcommand: &str) -> Result<()> {
+    let asked = workspace::output(run.cargo().args([subcommand, "--version"]));
+    asked.map(drop).with_context(|| {
+        format!("cargo-{subcommand} is missing: `cargo install --locked cargo-{subcommand}`")
+    })
+}
+
 /// Not the advisories: those change with the day, not with the change that is checked.
 fn deny(run: &mut Run) -> Result<Outcome> {
-    if workspace::output(run.cargo().args(["deny", "--version"])).is_err() {
-        return Ok(Outcome::Partly(
-            "not run: cargo-deny is not installed".to_owned(),
-        ));
-    }
+    need(run, "deny")?;
     let mut deny = run.cargo();
     passed(workspace::run(deny.args([
         "deny", "--locked", "check", "bans", "licenses", "sources",
@@ -203,7 +223,12 @@ fn deny(run: &mut Run) -> Result<Outcome> {
 }
 
 fn tests(run: &mut Run) -> Result<Outcome> {
-    passed(test::run(&test::Args::default(), run.bpf_object.as_deref()))
+    need(run, "nextest")?;
+    let objects = test::Objects {
+        embedded: run.bpf_object.clone(),
+        with_log: run.bpf_log_object.clone(),
+    };
+    passed(test::run(&test::Args::default(), &objects))
 }
 
 fn passed(result: Result<()>) -> Result<Outcome> {

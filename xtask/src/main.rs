@@ -53,7 +53,7 @@ enum Verb {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Demo(args) => demo::run(&args),
-        Verb::Test(args) => test::run(&args, None),
+        Verb::Test(args) => test::run(&args, &test::Objects::default()),
         Verb::Bench(args) => bench::run(&args),
         Verb::Kernels(args) => kernels::run(&args),
         Verb::Tidy => tidy::run(),

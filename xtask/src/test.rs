@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -22,16 +22,28 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
-/// Runs the tests. `bpf_object` replaces the committed eBPF object.
-pub(crate) fn run(args: &Args, bpf_object: Option<&Path>) -> Result<()> {
+/// eBPF objects that were built for the tests.
+#[derive(Default)]
+pub(crate) struct Objects {
+    /// Replaces the committed object.
+    pub(crate) embedded: Option<PathBuf>,
+    /// Has messages for the agent's log.
+    pub(crate) with_log: Option<PathBuf>,
+}
+
+/// Runs the tests.
+pub(crate) fn run(args: &Args, objects: &Objects) -> Result<()> {
     let skip_log = workspace::root().join("target/skipped.log");
     forget(&skip_log)?;
     let failures: Vec<_> = commands(args)
         .into_iter()
         .filter_map(|mut command| {
             command.env("PROBE_SKIP_LOG", &skip_log);
-            if let Some(object) = bpf_object {
+            if let Some(object) = &objects.embedded {
                 command.env("PROBE_BPF_OBJECT", object);
+            }
+            if let Some(object) = &objects.with_log {
+                command.env("PROBE_BPF_LOG_OBJECT", object);
             }
             workspace::run(&mut command).err()
         })

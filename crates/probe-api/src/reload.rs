@@ -109,6 +109,8 @@ impl Action {
 }
 
 impl ReloadReport {
+    /// The report of a dry run: the settings that differ, what would become of the captures, and
+    /// the names in the configuration that no link has.
     pub fn planned(settings: Vec<SettingChange>, plan: &Plan, missing: Vec<String>) -> Self {
         let enabled = plan.enabled.iter().map(|(link, _)| &link.name);
         let updated = plan.updated.iter().map(|update| &update.link.name);
@@ -137,6 +139,7 @@ impl ReloadReport {
         }
     }
 
+    /// The report of a reload that was applied; `untouched` interfaces are captured as before.
     pub fn done(
         settings: Vec<SettingChange>,
         changes: &Changes,

@@ -9,6 +9,7 @@
 //! [`options`]. The agent, `plan`, the self-test and the benchmarks call it.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod attach;
 pub mod bank;
@@ -27,6 +28,7 @@ pub mod load;
 mod mapping;
 pub mod netlink;
 pub mod options;
+mod program_log;
 pub mod promisc;
 pub mod ring;
 pub mod ring_parts;

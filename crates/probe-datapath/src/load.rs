@@ -233,6 +233,11 @@ impl Object {
         })
     }
 
+    /// What aya made of the object.
+    pub(super) const fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     /// Takes the rings from 1 on.
     pub(super) fn take_further_rings(&mut self) -> Vec<MapData> {
         std::mem::take(&mut self.further_rings)

@@ -20,6 +20,7 @@ use crate::{
     link::{self, LinkQuestions},
     load::{LoadError, LoadOptions, Object},
     options::SourceOptions,
+    program_log::ProgramLog,
     promisc::Promiscuous,
     ring::{Fill, Handed, RingStream},
     slots::Slots,
@@ -48,6 +49,8 @@ pub struct EbpfSource {
     map_bytes: Vec<(String, u64)>,
     tick_clock: TickClock,
     link_questions: LinkQuestions,
+    /// Ends before the programs do.
+    _program_log: Option<ProgramLog>,
     object: Object,
 }
 
@@ -102,6 +105,7 @@ impl EbpfSource {
             stream: Some(stream),
             tick_clock: jiffies::clock(&mut object).map_err(Box::new)?,
             link_questions: LinkQuestions::default(),
+            _program_log: ProgramLog::start(&mut object),
             object,
         })
     }

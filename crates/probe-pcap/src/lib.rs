@@ -10,6 +10,7 @@
 //! it.
 
 #![deny(unsafe_code)]
+#![warn(missing_docs)]
 
 mod error;
 pub mod link_type;

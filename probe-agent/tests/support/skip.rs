@@ -77,6 +77,20 @@ pub(crate) fn python_or_skip(modules: &[&str]) -> bool {
     is_there
 }
 
+/// The file that this variable names; says so, with the remedy, if it names none.
+#[must_use]
+#[track_caller]
+pub(crate) fn file_or_skip(variable: &str, remedy: &str) -> Option<PathBuf> {
+    let file = env::var_os(variable).map(PathBuf::from);
+    if file.is_none() {
+        skip(
+            "PROBE_REQUIRE_KERNEL",
+            &format!("{variable} names no file: {remedy}"),
+        );
+    }
+    file
+}
+
 /// Reports a test of something that this kernel was built without. That is no failure anywhere:
 /// the test has found out all that it can.
 #[track_caller]
@@ -89,6 +103,7 @@ const _: fn(&[&str]) -> bool = python_or_skip;
 const _: fn(&[&str]) -> bool = kernel_or_skip;
 const _: fn() -> Option<PathBuf> = corpus_or_skip;
 const _: fn(&str) = not_in_this_kernel;
+const _: fn(&str, &str) -> Option<PathBuf> = file_or_skip;
 
 fn missing_capability() -> Option<String> {
     let held = caps::read(None, CapSet::Effective).unwrap_or_default();

@@ -41,6 +41,12 @@ pub(super) const PROBE: Binary = Binary {
     features: "",
 };
 
+/// The same programs, with messages for the agent's log.
+pub(super) const PROBE_WITH_LOG: Binary = Binary {
+    name: "probe",
+    features: "log",
+};
+
 /// What the benchmarks compare them with.
 pub(super) const BENCH: Binary = Binary {
     name: "bench",
