@@ -1,34 +1,51 @@
 //! Configuration: the YAML file, its defaults and its rules.
 //!
-//! A file is read into a tree (`tree`), which `schema` walks section by section; whatever is
-//! wrong is collected and told at once, each problem with its key and place.
+//! Each key is declared once, in the module of its section under `sections`; `declare` says how.
+//! A file is read into a tree (`tree`), which those declarations walk; whatever is wrong is
+//! collected and told at once, each problem with its key and place.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
     path::Path,
-    time::Duration,
 };
 
-mod defaults;
+mod declare;
+mod kind;
+mod mapping;
 mod problem;
 pub mod reference;
-mod schema;
-mod section;
+mod sections;
 mod settings;
 mod tree;
 mod value;
 
-pub use problem::{ConfigError, Place, Problem, Problems};
-pub use settings::is_live;
+pub use declare::Change;
+pub use problem::{ConfigError, FileProblem, FileProblems, Place};
+pub use reference::is_live;
+pub use sections::{
+    autodetection::Autodetection,
+    capture::CaptureConfig,
+    logging::{LogFormat, LoggingConfig},
+    reload::ReloadConfig,
+    rotation::RotationConfig,
+};
 
 use probe_api::options::ApiConfig;
 use probe_capture::{interface::InterfaceConfig, selection::InterfaceSelector};
 use probe_common::control::MAX_INTERFACES;
-use probe_datapath::options::{CacheSlots, ExpediteAttach, SourceOptions};
-use probe_flow::local_buffer::LocalBuffersConfig;
+use probe_datapath::options::SourceOptions;
 use probe_store::options::SinkConfig;
+
+use declare::{Section, section};
+use kind::{nested, nested_with};
+use mapping::Mapping;
+use sections::{
+    api,
+    interfaces::Interfaces,
+    writeout::{self, Sinks},
+};
 
 /// Slots for a configuration with few interfaces; 38 KiB per CPU.
 const LEAST_INTERFACES: u32 = 64;
@@ -36,94 +53,48 @@ const LEAST_INTERFACES: u32 = 64;
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 512 << 10;
 
-/// The whole configuration, after defaults and validation.
-///
-/// The default is what an empty file would mean, but for the interfaces, which every file must
-/// choose: it captures nothing, writes Parquet to `/var/lib/probe/flows` every five minutes and
-/// keeps 90 days or 20 GiB of it, listens on `/run/probe/probe.sock` and, for Prometheus, on port
-/// 9478 of the loopback.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Interfaces by name or `/regex/`; empty if `autodetection` is enabled.
-    pub interfaces: BTreeMap<String, InterfaceConfig>,
-    /// Instead of `interfaces`.
-    pub autodetection: Autodetection,
-    /// Capture settings of all interfaces.
-    pub capture: CaptureConfig,
-    /// Interval and local buffers.
-    pub rotation: RotationConfig,
-    /// Sinks.
-    pub writeout: Vec<SinkConfig>,
-    /// HTTP endpoints.
-    pub api: ApiConfig,
-    /// Log level and format.
-    pub logging: LoggingConfig,
-    /// When the file is read again.
-    pub reload: ReloadConfig,
-}
+section! {
+    /// The whole configuration, after defaults and validation.
+    ///
+    /// The default is what an empty file would mean, but for the interfaces, which every file must
+    /// choose: it captures nothing, writes Parquet to `/var/lib/probe/flows` every five minutes and
+    /// keeps 90 days or 20 GiB of it, listens on `/run/probe/probe.sock` and, for Prometheus, on port
+    /// 9478 of the loopback.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Config {
+        /// The interfaces to capture, by name or `/regex/`. Either this or `autodetection`.
+        #[key("interfaces", OfItsKeys, Interfaces)]
+        pub interfaces: BTreeMap<String, InterfaceConfig> = BTreeMap::new(),
 
-/// Auto-detection: all links but the excluded ones.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Autodetection {
-    /// Off by default.
-    pub enabled: bool,
-    /// Names or `/regex/`.
-    pub exclude: Vec<String>,
-}
+        /// Captures every link of the host but the excluded ones. Either this or `interfaces`.
+        #[key("autodetection", OfItsKeys, nested())]
+        pub autodetection: Autodetection = Autodetection::default(),
 
-/// Capture settings.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CaptureConfig {
-    /// Size of the rings between kernel and agent, all together; a power of two of at least 64 KiB.
-    pub ring_buffer_bytes: u32,
-    /// Records that the programs keep open.
-    pub cache_slots: CacheSlots,
-    /// How often those are handed over.
-    pub flush_interval: Duration,
-    /// Stores client ports of common services as 0.
-    pub port_aggregation: bool,
-    /// Flows per interface before new ones are folded into overflow flows.
-    pub max_flows: usize,
-    /// Flows over all interfaces before new ones are folded, likewise.
-    pub max_flows_total: usize,
-    /// Whether grace periods of RCU are expedited, for the whole machine, while many interfaces are
-    /// attached or detached.
-    pub expedite_attach: ExpediteAttach,
-}
+        /// How packets become flows, on all interfaces.
+        #[key("capture", OfItsKeys, nested())]
+        pub capture: CaptureConfig = CaptureConfig::default(),
 
-/// Rotation settings.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RotationConfig {
-    /// Writeouts happen on wall-clock multiples of this.
-    pub interval: Duration,
-    /// Buffers for records that arrive during a rotation.
-    pub local_buffers: LocalBuffersConfig,
-}
+        /// When flows are handed to the sinks.
+        #[key("rotation", OfItsKeys, nested())]
+        pub rotation: RotationConfig = RotationConfig::default(),
 
-/// Log settings.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LoggingConfig {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: tracing::Level,
-    /// How lines look.
-    pub format: LogFormat,
-}
+        /// The sinks. Each has a queue of its own; a slow or dead one holds up nobody. With `[]`
+        /// nothing is stored.
+        #[key("writeout", OfItsKeys, Sinks)]
+        pub writeout: Vec<SinkConfig> = writeout::standard(),
 
-/// When a running agent reads its configuration again, besides being asked to.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct ReloadConfig {
-    /// When the file has changed, and then not for two seconds.
-    pub watch: bool,
-}
+        /// HTTP endpoints.
+        #[key("api", OfItsKeys, nested_with(api::check))]
+        pub api: ApiConfig = ApiConfig::default(),
 
-/// Log format.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum LogFormat {
-    /// For people and journald.
-    #[default]
-    Text,
-    /// One object a line.
-    Json,
+        /// What is logged, on standard error.
+        #[key("logging", OfItsKeys, nested())]
+        pub logging: LoggingConfig = LoggingConfig::default(),
+
+        /// When a running agent reads this file again, besides being asked to (SIGHUP).
+        #[key("reload", OfItsKeys, nested())]
+        pub reload: ReloadConfig = ReloadConfig::default(),
+    }
 }
 
 impl Config {
@@ -193,16 +164,55 @@ impl Config {
     }
 
     /// Reads and checks a document.
-    pub fn parse(text: &str) -> Result<Self, Problems> {
-        let root = tree::parse(text).map_err(|error| Problems(vec![Problem::syntax(&error)]))?;
+    pub fn parse(text: &str) -> Result<Self, FileProblems> {
+        let root =
+            tree::parse(text).map_err(|error| FileProblems(vec![FileProblem::syntax(&error)]))?;
         if matches!(root.value, tree::Value::Null) {
-            return Err(Problems(vec![Problem::empty()]));
+            return Err(FileProblems(vec![FileProblem::empty()]));
         }
-        let mut problems = section::Collector::default();
-        let config = schema::config(&root, &mut problems);
+        let mut problems = mapping::Collector::default();
+        let document = Mapping::open::<Self>(&root, "", &mut problems);
+        let config = Self::read(&document, &mut problems);
+        one_source(&config, &document, &mut problems);
         match problems.into_problems(text) {
             None => Ok(config),
             Some(problems) => Err(problems),
         }
+    }
+}
+
+/// Interfaces come from one place: the list or auto-detection.
+fn one_source(config: &Config, document: &Mapping<'_>, problems: &mut mapping::Collector) {
+    // By what the file has, not by what could be read: a wrong entry is one problem, not two.
+    let listed = document
+        .node("interfaces")
+        .filter(|node| !matches!(&node.value, tree::Value::Map(map) if map.is_empty()))
+        .filter(|node| !matches!(node.value, tree::Value::Null));
+    match (listed, config.autodetection.enabled) {
+        (Some(node), true) => problems.refuse(
+            node,
+            "interfaces",
+            "and autodetection.enabled are two sources of interfaces at once; \
+             remove the list, or set autodetection.enabled to false",
+        ),
+        (None, false) => problems.refuse(
+            document.node("interfaces").unwrap_or(document.as_node()),
+            "interfaces",
+            "no interface to capture; list some, or set autodetection.enabled to true",
+        ),
+        (Some(node), false)
+            if !config.interfaces.is_empty()
+                && config
+                    .interfaces
+                    .values()
+                    .all(|interface| interface.disable) =>
+        {
+            problems.refuse(
+                node,
+                "interfaces",
+                "no interface to capture: all are disabled; enable one, or add another",
+            );
+        }
+        _ => {}
     }
 }

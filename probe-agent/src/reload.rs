@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 pub use self::watch::{ConfigFile, FileWatch, Fingerprint};
 use crate::{
-    config::{Config, ConfigError, Problems},
+    config::{Config, ConfigError, FileProblems},
     telemetry,
 };
 use probe_api::{
@@ -135,11 +135,11 @@ pub fn unusable_file(error: ConfigError) -> ReloadError {
 }
 
 /// The error of a reload whose document is not good.
-pub fn unusable_document(problems: Problems) -> ReloadError {
+pub fn unusable_document(problems: FileProblems) -> ReloadError {
     invalid(problems.to_string(), problems)
 }
 
-fn invalid(text: String, Problems(problems): Problems) -> ReloadError {
+fn invalid(text: String, FileProblems(problems): FileProblems) -> ReloadError {
     let problems = problems.into_iter().map(|problem| ConfigProblem {
         line: problem.place.map(|place| place.line),
         column: problem.place.map(|place| place.column),

@@ -22,7 +22,7 @@ impl From<serde_yaml::Location> for Place {
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problem {
+pub struct FileProblem {
     /// The key, such as `capture.ring_buffer`; empty if it is about the whole file.
     pub key: String,
     /// Where it stands.
@@ -31,7 +31,7 @@ pub struct Problem {
     pub message: String,
 }
 
-impl Problem {
+impl FileProblem {
     /// The document is no YAML.
     pub(super) fn syntax(error: &serde_yaml::Error) -> Self {
         let place = error.location().map(Place::from);
@@ -59,7 +59,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Place { line, column }) = self.place {
             write!(f, "{line}:{column}: ")?;
@@ -73,9 +73,9 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong with a document, in its order.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct FileProblems(pub Vec<FileProblem>);
 
-impl fmt::Display for Problems {
+impl fmt::Display for FileProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&lines.join("\n"))
@@ -91,7 +91,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Everything that is wrong with it.
-        problems: Problems,
+        problems: FileProblems,
     },
     /// Not text.
     #[error(
@@ -128,7 +128,7 @@ pub enum ConfigError {
     },
 }
 
-fn listed(path: &std::path::Path, Problems(problems): &Problems) -> String {
+fn listed(path: &std::path::Path, FileProblems(problems): &FileProblems) -> String {
     let lines = problems.iter().map(|problem| {
         // The place, where there is one, follows the path as compilers have it.
         let gap = if problem.place.is_none() { " " } else { "" };

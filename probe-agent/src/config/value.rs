@@ -1,12 +1,10 @@
-//! Scalars: booleans, numbers, sizes, durations and choices, each with what it may be.
-//!
-//! The errors are the end of a sentence that starts with the key: "must be …".
+//! Scalars: booleans, numbers, sizes, durations, choices and paths.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use probe_flow::text::quoted;
 
-use super::tree::Value;
+use super::{kind::Scalar, tree::Value};
 
 /// Units of sizes, largest first.
 const UNITS: [(&str, u64); 5] = [
@@ -32,13 +30,7 @@ pub(super) fn did_you_mean<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-pub(super) fn boolean(value: &Value) -> Result<bool, String> {
-    match value {
-        Value::Bool(value) => Ok(*value),
-        other => Err(format!("must be true or false, found {other}")),
-    }
-}
-
+/// Text; what it means, the key says.
 pub(super) fn text(value: &Value) -> Result<&str, String> {
     match value {
         Value::Text(text) => Ok(text),
@@ -46,55 +38,132 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
     }
 }
 
+/// `true` or `false`.
+pub(super) struct Boolean;
+
+impl Scalar for Boolean {
+    type Value = bool;
+
+    fn parse(&self, value: &Value) -> Result<bool, String> {
+        match value {
+            Value::Bool(value) => Ok(*value),
+            other => Err(format!("must be true or false, found {other}")),
+        }
+    }
+
+    fn text(&self, value: &bool) -> String {
+        value.to_string()
+    }
+
+    fn range(&self) -> String {
+        "boolean".to_owned()
+    }
+}
+
 /// A whole number in the range.
-pub(super) fn integer(
-    range: RangeInclusive<usize>,
-) -> impl FnOnce(&Value) -> Result<usize, String> {
-    move |value| {
+pub(super) struct Integer(pub(super) RangeInclusive<usize>);
+
+impl Scalar for Integer {
+    type Value = usize;
+
+    fn parse(&self, value: &Value) -> Result<usize, String> {
         let number = match value {
             Value::Integer(number) => usize::try_from(*number).ok(),
             _ => None,
         };
-        number.filter(|it| range.contains(it)).ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
+        number.filter(|it| self.0.contains(it)).ok_or_else(|| {
+            let (least, most) = (self.0.start(), self.0.end());
             format!("must be a whole number from {least} to {most}, found {value}")
         })
     }
+
+    fn text(&self, value: &usize) -> String {
+        value.to_string()
+    }
+
+    fn range(&self) -> String {
+        format!("number, {} to {}", self.0.start(), self.0.end())
+    }
 }
 
-/// One of the names.
-pub(super) fn choice<T: Copy>(
-    choices: &[(&'static str, T)],
-) -> impl FnOnce(&Value) -> Result<T, String> {
-    move |value| {
+/// One of the names, each with what it means.
+pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Scalar for Choice<T> {
+    type Value = T;
+
+    fn parse(&self, value: &Value) -> Result<T, String> {
         let found = match value {
-            Value::Text(text) => choices.iter().find(|(name, _)| name == text),
+            Value::Text(text) => self.0.iter().find(|(name, _)| name == text),
             _ => None,
         };
         found.map(|(_, choice)| *choice).ok_or_else(|| {
-            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let names: Vec<_> = self.0.iter().map(|(name, _)| *name).collect();
             format!("must be one of {}, found {value}", names.join(", "))
         })
+    }
+
+    fn text(&self, value: &T) -> String {
+        let found = self.0.iter().find(|(_, choice)| choice == value);
+        found.map_or_else(String::new, |(name, _)| (*name).to_owned())
+    }
+
+    fn range(&self) -> String {
+        let names: Vec<_> = self.0.iter().map(|(name, _)| format!("`{name}`")).collect();
+        names.join(", ")
     }
 }
 
 /// A number of bytes with a binary unit, such as `16MiB`, in the range.
-pub(super) fn size(range: RangeInclusive<u64>) -> impl FnOnce(&Value) -> Result<u64, String> {
-    move |value| {
+pub(super) struct Size(pub(super) RangeInclusive<u64>);
+
+impl Scalar for Size {
+    type Value = u64;
+
+    fn parse(&self, value: &Value) -> Result<u64, String> {
         let Value::Text(text) = value else {
             return Err(format!(
                 "must be a size with its unit, such as 16MiB, found {value}"
             ));
         };
         let bytes = parse_size(text)?;
-        if range.contains(&bytes) {
+        if self.0.contains(&bytes) {
             return Ok(bytes);
         }
-        let (least, most) = (size_text(*range.start()), size_text(*range.end()));
+        let (least, most) = (size_text(*self.0.start()), size_text(*self.0.end()));
         Err(format!(
             "must be from {least} to {most}, found {}",
             quoted(text)
         ))
+    }
+
+    fn text(&self, value: &u64) -> String {
+        size_text(*value)
+    }
+
+    fn range(&self) -> String {
+        let (least, most) = (size_text(*self.0.start()), size_text(*self.0.end()));
+        format!("size, {least} to {most}")
+    }
+}
+
+/// A size of memory of this process.
+pub(super) struct MemorySize(pub(super) Size);
+
+impl Scalar for MemorySize {
+    type Value = usize;
+
+    fn parse(&self, value: &Value) -> Result<usize, String> {
+        let bytes = self.0.parse(value)?;
+        usize::try_from(bytes).map_err(|_| "is more than this machine can address".to_owned())
+    }
+
+    fn text(&self, value: &usize) -> String {
+        size_text(*value as u64)
+    }
+
+    fn range(&self) -> String {
+        self.0.range()
     }
 }
 
@@ -118,7 +187,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
 }
 
 /// Bytes with the largest unit that needs no fraction.
-pub(super) fn size_text(bytes: u64) -> String {
+fn size_text(bytes: u64) -> String {
     let fits = UNITS
         .iter()
         .find(|(_, factor)| bytes.is_multiple_of(*factor));
@@ -129,10 +198,12 @@ pub(super) fn size_text(bytes: u64) -> String {
 }
 
 /// Time with its unit, such as `300s`, `5m` or `90d`, in the range and of whole seconds.
-pub(super) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl FnOnce(&Value) -> Result<Duration, String> {
-    move |value| {
+pub(super) struct WholeSeconds(pub(super) RangeInclusive<Duration>);
+
+impl Scalar for WholeSeconds {
+    type Value = Duration;
+
+    fn parse(&self, value: &Value) -> Result<Duration, String> {
         let Value::Text(text) = value else {
             return Err(format!(
                 "must be a duration with its unit, such as 300s, found {value}"
@@ -142,33 +213,55 @@ pub(super) fn duration(
             let found = quoted(text);
             format!("must be a duration such as 300s, 5m or 90d, found {found} ({error})")
         })?;
-        if range.contains(&duration) && duration.subsec_nanos() == 0 {
+        if self.0.contains(&duration) && duration.subsec_nanos() == 0 {
             return Ok(duration);
         }
-        let [least, most] = [range.start(), range.end()].map(|it| duration_text(*it));
+        let [least, most] = [self.0.start(), self.0.end()].map(|it| duration_text(*it));
         Err(format!(
             "must be whole seconds from {least} to {most}, found {}",
             quoted(text)
         ))
     }
+
+    fn text(&self, value: &Duration) -> String {
+        duration_text(*value)
+    }
+
+    fn range(&self) -> String {
+        let [least, most] = [self.0.start(), self.0.end()].map(|it| duration_text(*it));
+        format!("duration, whole seconds, {least} to {most}")
+    }
+}
+
+/// A path from the root.
+pub(super) struct AbsolutePath;
+
+impl Scalar for AbsolutePath {
+    type Value = PathBuf;
+
+    fn parse(&self, value: &Value) -> Result<PathBuf, String> {
+        let path = text(value)?;
+        let usable = path.starts_with('/') && !path.contains('\0');
+        usable
+            .then(|| PathBuf::from(path))
+            .ok_or_else(|| format!("must be an absolute path, found {}", quoted(path)))
+    }
+
+    fn text(&self, value: &PathBuf) -> String {
+        value.display().to_string()
+    }
+
+    fn range(&self) -> String {
+        "absolute path".to_owned()
+    }
 }
 
 /// A duration as the file would have it: in its largest unit up to days that needs no fraction.
-pub(super) fn duration_text(duration: Duration) -> String {
+fn duration_text(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [("d", 86_400), ("h", 3600), ("m", 60)];
     match units.iter().find(|(_, unit)| seconds.is_multiple_of(*unit)) {
         Some((name, unit)) if seconds > 0 => format!("{}{name}", seconds / unit),
         _ => format!("{seconds}s"),
-    }
-}
-
-/// The value, or `None` for the word `none`.
-pub(super) fn unless_none<T>(
-    parse: impl FnOnce(&Value) -> Result<T, String>,
-) -> impl FnOnce(&Value) -> Result<Option<T>, String> {
-    move |value| match value {
-        Value::Text(text) if text == "none" => Ok(None),
-        value => parse(value).map(Some),
     }
 }

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 use probe_flow::text::quoted;
 
 use super::{
-    problem::{Problem, Problems},
+    declare::Section,
+    problem::{FileProblem, FileProblems},
     reference,
     tree::{self, Node, Value},
     value::did_you_mean,
 };
 
-/// Problems whose place is looked up. Each costs a pass over the file.
+/// FileProblems whose place is looked up. Each costs a pass over the file.
 const MAX_LOCATED: usize = 100;
 
 /// Collects what is wrong, so that everything is told at once.
@@ -40,20 +41,20 @@ impl Collector {
     }
 
     /// All problems in the order of the document, each with its place.
-    pub(super) fn into_problems(mut self, text: &str) -> Option<Problems> {
+    pub(super) fn into_problems(mut self, text: &str) -> Option<FileProblems> {
         if self.found.is_empty() {
             return None;
         }
         self.found.sort_by_key(|(number, ..)| *number);
         let located = self.found.into_iter().enumerate();
-        let problems = located.map(|(position, (number, key, message))| Problem {
+        let problems = located.map(|(position, (number, key, message))| FileProblem {
             key,
             place: (position < MAX_LOCATED)
                 .then(|| tree::locate(text, number))
                 .flatten(),
             message,
         });
-        Some(Problems(problems.collect()))
+        Some(FileProblems(problems.collect()))
     }
 }
 
@@ -105,24 +106,42 @@ pub(super) fn join(path: &str, name: &str) -> String {
     }
 }
 
+/// The items of a list, each with its path.
+pub(super) fn items<'a>(
+    node: &'a Node,
+    path: &str,
+    problems: &mut Collector,
+) -> Vec<(String, &'a Node)> {
+    let Value::List(list) = &node.value else {
+        problems.refuse(
+            node,
+            path,
+            format!("must be a list, found {}; write [] for none", node.value),
+        );
+        return Vec::new();
+    };
+    let numbered = list.iter().enumerate();
+    numbered
+        .map(|(position, item)| (format!("{path}[{position}]"), item))
+        .collect()
+}
+
 /// A mapping of which all keys are known.
-pub(super) struct Section<'a> {
+pub(super) struct Mapping<'a> {
     node: &'a Node,
     path: String,
     entries: Vec<(&'a str, &'a Node)>,
 }
 
-impl<'a> Section<'a> {
-    /// Opens the mapping, and refuses every key that the reference does not list for `schema`
-    /// (the path with `<name>` and `[]` for what the file may choose).
-    pub(super) fn open(
+impl<'a> Mapping<'a> {
+    /// Opens the mapping, and refuses every key that the section does not declare.
+    pub(super) fn open<S: Section>(
         node: &'a Node,
         path: impl Into<String>,
-        schema: &str,
         problems: &mut Collector,
     ) -> Self {
         let path = path.into();
-        let known: Vec<_> = reference::keys_of(schema).collect();
+        let known: Vec<_> = S::KEYS.iter().map(|key| key.name).collect();
         let mut kept = Vec::new();
         for (name, key, value) in entries(node, &path, problems) {
             if known.contains(&name) {
@@ -138,6 +157,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The mapping itself, for problems about all of it.
+    pub(super) const fn as_node(&self) -> &'a Node {
+        self.node
+    }
+
     /// The value of a key, if the file has it.
     pub(super) fn node(&self, name: &str) -> Option<&'a Node> {
         let mut entries = self.entries.iter();
@@ -149,34 +173,6 @@ impl<'a> Section<'a> {
     /// The path of a key.
     pub(super) fn path(&self, name: &str) -> String {
         join(&self.path, name)
-    }
-
-    /// Reads the value of a key; `None` if the file has none, or a wrong one, which is booked.
-    pub(super) fn read<T>(
-        &self,
-        name: &str,
-        problems: &mut Collector,
-        parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        let node = self.node(name)?;
-        let outcome = match &node.value {
-            Value::Null => Err("has no value; give one, or remove the line".to_owned()),
-            value => parse(value),
-        };
-        problems.check(node, &self.path(name), outcome)
-    }
-
-    /// Reads the value of a key that must be there.
-    pub(super) fn require<T>(
-        &self,
-        name: &str,
-        problems: &mut Collector,
-        parse: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
-        if self.node(name).is_none() {
-            problems.refuse(self.node, &self.path(name), "is missing");
-        }
-        self.read(name, problems, parse)
     }
 }
 

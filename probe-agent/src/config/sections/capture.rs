@@ -1,0 +1,159 @@
+//! The section `capture`.
+
+use std::time::Duration;
+
+use probe_datapath::options::{CacheSlots, ExpediteAttach};
+
+use super::super::{
+    declare::section,
+    kind::Scalar,
+    tree::Value,
+    value::{Boolean, Integer, Size, WholeSeconds},
+};
+
+section! {
+    /// Capture settings.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    pub struct CaptureConfig {
+        /// Buffers between kernel and agent, for all interfaces. It is divided among as many rings
+        /// as there are CPUs, rounded up to a power of two and at most 32, but none is smaller than
+        /// 4 MiB: CPUs have one in common instead. When the ring of a CPU is full, packets are
+        /// counted as the loss `ring_full`.
+        // Mapped twice (so that records never wrap), which the kernel counts as memory of ours.
+        #[key("ring_buffer", Restart, RING_SIZE)]
+        pub ring_buffer_bytes: u32 = 16 << 20,
+
+        /// Flows that each CPU adds up in the kernel, so that their packets do not cost a record
+        /// each; twice, and for both IP versions: 288 bytes a slot. Fewer than 64 are 64. More than
+        /// 8192 have a front of 8192 besides, and are for IPv4; IPv6 has half of them: 168 bytes a
+        /// slot. `auto` takes 1024 to 131072, at most 50 MiB altogether on up to 160 CPUs. 0 makes a
+        /// record of each packet.
+        #[key("cache_slots", Restart, CacheSlotsKind)]
+        pub cache_slots: CacheSlots = CacheSlots::Auto,
+
+        /// How often what was added up is handed to the flows while nobody asks. Live queries,
+        /// status and metrics see to it themselves, so what they show is always fresh; longer
+        /// intervals make fewer records of the same packets.
+        #[key("flush_interval", Restart, WholeSeconds(Duration::from_secs(1)..=Duration::from_mins(1)))]
+        pub flush_interval: Duration = Duration::from_secs(5),
+
+        /// Stores the client's port as 0 for common services (TCP 53, 80, 443, 445, 8080; UDP 53,
+        /// 443), so that all connections of a client to a server are one flow.
+        #[key("port_aggregation", Restart, Boolean)]
+        pub port_aggregation: bool = true,
+
+        /// Flows per interface. More are folded into marked overflow flows (at most 4352 per IP
+        /// version): detail is lost, totals stay exact. A million IPv4 flows take about 120 MB.
+        #[key("max_flows", Restart, Integer(1..=100_000_000))]
+        pub max_flows: usize = 1_000_000,
+
+        /// Flows over all interfaces, folded beyond it likewise. Whichever of the two limits is
+        /// reached first holds. An interface may withhold room for up to 255 flows from the others
+        /// until its next rotation; a lowered limit is reached as idle flows are dropped.
+        #[key("max_flows_total", Live, Integer(1..=1_000_000_000))]
+        pub max_flows_total: usize = 4_000_000,
+
+        /// Sets `/sys/kernel/rcu_expedited` while 16 or more interfaces are attached or detached at
+        /// once, and puts it back: 500 start in 1 s instead of 10 s. It is a setting of the whole
+        /// machine: meanwhile the kernel interrupts all CPUs hundreds of times a second. So `auto`
+        /// leaves it alone where CPUs are isolated (`isolcpus=`, `nohz_full=`, isolated partitions)
+        /// and on real-time kernels. It takes root and a writable `/sys`; the unit of systemd does
+        /// it for its agent (docs/SERVICE.md). Where it cannot be done `auto` goes on slowly and
+        /// tells so once, if it took longer than 2 s; `true` warns.
+        #[key("expedite_attach", Restart, ExpediteAttachKind)]
+        pub expedite_attach: ExpediteAttach = ExpediteAttach::Auto,
+    }
+}
+
+/// The kernel wants a power of two of whole pages (`ringbuf_map_alloc` in kernel/bpf/ringbuf.c);
+/// 64 KiB is the largest page of the kernels we run on.
+const RING_SIZE: PowerOfTwo = PowerOfTwo(Size(64 << 10..=1 << 30));
+
+/// A size that is a power of two.
+struct PowerOfTwo(Size);
+
+impl Scalar for PowerOfTwo {
+    type Value = u32;
+
+    fn parse(&self, value: &Value) -> Result<u32, String> {
+        let bytes: u64 = self.0.parse(value)?;
+        if !bytes.is_power_of_two() {
+            let next = self.0.text(&bytes.next_power_of_two());
+            return Err(format!(
+                "must be a power of two, found {value}; the next allowed size is {next}"
+            ));
+        }
+        u32::try_from(bytes).map_err(|error| error.to_string())
+    }
+
+    fn text(&self, value: &u32) -> String {
+        self.0.text(&u64::from(*value))
+    }
+
+    fn range(&self) -> String {
+        let size = self.0.range();
+        size.replacen("size, ", "size, a power of two, ", 1)
+    }
+}
+
+/// More than fit the caches of any CPU.
+const MAX_CACHE_SLOTS: u32 = 1 << 20;
+
+struct CacheSlotsKind;
+
+impl Scalar for CacheSlotsKind {
+    type Value = CacheSlots;
+
+    fn parse(&self, value: &Value) -> Result<CacheSlots, String> {
+        let explain =
+            || format!("must be auto, 0, or a power of two up to {MAX_CACHE_SLOTS}, found {value}");
+        match value {
+            Value::Text(text) if text == "auto" => Ok(CacheSlots::Auto),
+            Value::Integer(number) => u32::try_from(*number)
+                .ok()
+                .filter(|it| *it == 0 || it.is_power_of_two() && *it <= MAX_CACHE_SLOTS)
+                .map(CacheSlots::PerCpu)
+                .ok_or_else(explain),
+            _ => Err(explain()),
+        }
+    }
+
+    fn text(&self, value: &CacheSlots) -> String {
+        match value {
+            CacheSlots::Auto => "auto".to_owned(),
+            CacheSlots::PerCpu(slots) => slots.to_string(),
+        }
+    }
+
+    fn range(&self) -> String {
+        format!("`auto`, or a number per CPU: 0 or a power of two up to {MAX_CACHE_SLOTS}")
+    }
+}
+
+struct ExpediteAttachKind;
+
+impl Scalar for ExpediteAttachKind {
+    type Value = ExpediteAttach;
+
+    fn parse(&self, value: &Value) -> Result<ExpediteAttach, String> {
+        match value {
+            Value::Text(text) if text == "auto" => Ok(ExpediteAttach::Auto),
+            Value::Bool(true) => Ok(ExpediteAttach::Always),
+            Value::Bool(false) => Ok(ExpediteAttach::Never),
+            _ => Err(format!("must be auto, true or false, found {value}")),
+        }
+    }
+
+    fn text(&self, value: &ExpediteAttach) -> String {
+        let text = match value {
+            ExpediteAttach::Auto => "auto",
+            ExpediteAttach::Always => "true",
+            ExpediteAttach::Never => "false",
+        };
+        text.to_owned()
+    }
+
+    fn range(&self) -> String {
+        "`auto`, `true`, `false`".to_owned()
+    }
+}

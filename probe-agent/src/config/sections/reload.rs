@@ -1,0 +1,13 @@
+//! The section `reload`.
+
+use super::super::{declare::section, value::Boolean};
+
+section! {
+    /// When a running agent reads its configuration again, besides being asked to.
+    #[derive(Clone, Debug, Eq, PartialEq)]
+    pub struct ReloadConfig {
+        /// Reads it when it has changed, and then not for two seconds.
+        #[key("watch", Live, Boolean)]
+        pub watch: bool = false,
+    }
+}

@@ -1,0 +1,181 @@
+//! The section `writeout`: a list of sinks.
+
+use std::{path::PathBuf, time::Duration};
+
+use probe_store::options::{Retention, SinkConfig};
+
+use super::super::{
+    declare::{Section, section},
+    kind::{Kind, OrNone, Scalar, nested, required},
+    mapping::{Collector, items, join},
+    reference::Row,
+    settings::Settings,
+    tree::{Node, Value},
+    value::{AbsolutePath, Choice, Size, WholeSeconds},
+};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const CENTURY: Duration = Duration::from_hours(24 * 36_500);
+
+section! {
+    /// One sink, as the file has it.
+    struct Sink {
+        /// Format: Parquet files, partitioned by interface and date, or JSON lines.
+        #[key("type", Restart, required(Choice(&FORMATS)))]
+        pub format: Option<Format> = None,
+
+        /// Directory of the sink. No two sinks may share one.
+        #[key("path", Restart, required(Directory))]
+        pub path: Option<PathBuf> = None,
+
+        /// What is deleted when.
+        #[key("retention", OfItsKeys, nested())]
+        pub retention: StandardRetention = StandardRetention::default(),
+    }
+}
+
+section! {
+    /// [`Retention`] with its standard as the default.
+    struct StandardRetention {
+        /// Intervals older than this are deleted.
+        #[key("max_age", Restart, OrNone(WholeSeconds(Duration::from_mins(1)..=CENTURY)))]
+        pub max_age: Option<Duration> = Retention::STANDARD.max_age,
+
+        /// Beyond this the oldest intervals are deleted.
+        #[key("max_size", Restart, OrNone(Size(MIB..=1024 * TIB)))]
+        pub max_size_bytes: Option<u64> = Retention::STANDARD.max_size_bytes,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Format {
+    Parquet,
+    Json,
+}
+
+const FORMATS: [(&str, Format); 2] = [("parquet", Format::Parquet), ("json", Format::Json)];
+
+impl Sink {
+    fn into_config(self) -> Option<SinkConfig> {
+        let path = self.path?;
+        let StandardRetention {
+            max_age,
+            max_size_bytes,
+        } = self.retention;
+        let retention = Retention {
+            max_age,
+            max_size_bytes,
+        };
+        Some(match self.format? {
+            Format::Parquet => SinkConfig::Parquet { path, retention },
+            Format::Json => SinkConfig::Json { path, retention },
+        })
+    }
+}
+
+impl From<&SinkConfig> for Sink {
+    fn from(config: &SinkConfig) -> Self {
+        let (format, path, retention) = match config {
+            SinkConfig::Parquet { path, retention } => (Format::Parquet, path, retention),
+            SinkConfig::Json { path, retention } => (Format::Json, path, retention),
+        };
+        let Retention {
+            max_age,
+            max_size_bytes,
+        } = *retention;
+        Self {
+            format: Some(format),
+            path: Some(path.clone()),
+            retention: StandardRetention {
+                max_age,
+                max_size_bytes,
+            },
+        }
+    }
+}
+
+/// The sinks where the file names none.
+pub(in super::super) fn standard() -> Vec<SinkConfig> {
+    vec![SinkConfig::Parquet {
+        path: PathBuf::from("/var/lib/probe/flows"),
+        retention: Retention::STANDARD,
+    }]
+}
+
+/// A list of sinks, each with a directory of its own.
+pub(in super::super) struct Sinks;
+
+impl Kind<Vec<SinkConfig>> for Sinks {
+    fn read(&self, node: &Node, path: &str, problems: &mut Collector) -> Option<Vec<SinkConfig>> {
+        if matches!(node.value, Value::Null) {
+            return None;
+        }
+        let mut sinks = Vec::new();
+        let mut paths: Vec<(PathBuf, String)> = Vec::new();
+        for (at, item) in items(node, path, problems) {
+            let sink: Option<Sink> = nested().read(item, &at, problems);
+            let Some(sink) = sink.and_then(Sink::into_config) else {
+                continue;
+            };
+            let (SinkConfig::Parquet { path, .. } | SinkConfig::Json { path, .. }) = &sink;
+            match paths.iter().find(|(taken, _)| taken == path) {
+                Some((_, first)) => {
+                    let message =
+                        format!("is the directory of {first} too; give each sink its own");
+                    problems.refuse(item, &join(&at, "path"), message);
+                }
+                None => paths.push((path.clone(), at)),
+            }
+            sinks.push(sink);
+        }
+        Some(sinks)
+    }
+
+    fn show(&self, sinks: &Vec<SinkConfig>, path: &str, settings: &mut Settings) {
+        for (position, sink) in sinks.iter().enumerate() {
+            Sink::from(sink).show(&format!("{path}[{position}]"), settings);
+        }
+    }
+
+    fn describe(&self) -> String {
+        "list".to_owned()
+    }
+
+    /// Without the retention, which is the standard one.
+    fn yaml(&self, default: &Vec<SinkConfig>) -> String {
+        let sinks = default.iter().map(|sink| {
+            let (kind, path) = match sink {
+                SinkConfig::Parquet { path, .. } => (Format::Parquet, path),
+                SinkConfig::Json { path, .. } => (Format::Json, path),
+            };
+            let kind = Choice(&FORMATS).text(&kind);
+            format!("{{ type: {kind}, path: {} }}", path.display())
+        });
+        format!("[{}]", sinks.collect::<Vec<_>>().join(", "))
+    }
+
+    fn refer(&self, path: &str, rows: &mut Vec<Row>) {
+        Sink::refer(&format!("{path}[]"), rows);
+    }
+}
+
+/// An absolute path, rebuilt from its components, so that `/a` and `/a/` are seen to be the same.
+struct Directory;
+
+impl Scalar for Directory {
+    type Value = PathBuf;
+
+    fn parse(&self, value: &Value) -> Result<PathBuf, String> {
+        let path = AbsolutePath.parse(value)?;
+        Ok(path.components().collect())
+    }
+
+    fn text(&self, value: &PathBuf) -> String {
+        AbsolutePath.text(value)
+    }
+
+    fn range(&self) -> String {
+        AbsolutePath.range()
+    }
+}
