@@ -8,10 +8,14 @@ mod document;
 mod flows;
 #[path = "api/limits.rs"]
 mod limits;
+#[path = "api/live_keys.rs"]
+mod live_keys;
 #[path = "api/reload.rs"]
 mod reload;
 #[path = "api/reloads.rs"]
 mod reloads;
+#[path = "api/restart_keys.rs"]
+mod restart_keys;
 #[path = "api/server.rs"]
 mod server;
 #[path = "support/skip.rs"]

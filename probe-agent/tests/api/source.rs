@@ -26,6 +26,7 @@ struct State {
     bank: RwLock<u8>,
     records: Mutex<VecDeque<RecordV4>>,
     counters: Mutex<BTreeMap<u32, BankCounters>>,
+    attached: Mutex<BTreeMap<u32, InterfaceConfig>>,
 }
 
 impl Script {
@@ -65,6 +66,11 @@ impl Script {
         assert_eq!(changes.failures().count(), 0);
     }
 
+    /// The settings with which this interface is attached, if it is.
+    pub(crate) fn attached(&self, ifindex: u32) -> Option<InterfaceConfig> {
+        self.0.attached.lock().get(&ifindex).cloned()
+    }
+
     /// Waits until all packets are in flows.
     pub(crate) fn settle(&self) {
         while !self.0.records.lock().is_empty() {
@@ -81,8 +87,10 @@ impl Source for Script {
     fn attach(
         &mut self,
         interface: &Interface,
-        _config: &InterfaceConfig,
+        config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError> {
+        let mut attached = self.0.attached.lock();
+        attached.insert(interface.ifindex, config.clone());
         self.0
             .counters
             .lock()
@@ -94,7 +102,8 @@ impl Source for Script {
         })
     }
 
-    fn detach(&mut self, _ifindex: u32) -> Result<(), SourceError> {
+    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
+        self.0.attached.lock().remove(&ifindex);
         Ok(())
     }
 
