@@ -99,6 +99,10 @@ section! {
 
 impl Config {
     /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is too large or no text; or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source: io::Error| ConfigError::Read {
             path: path.to_owned(),
@@ -163,7 +167,11 @@ impl Config {
             .clamp(LEAST_INTERFACES, MAX_INTERFACES)
     }
 
-    /// Reads and checks a document.
+    /// Reads and checks a document (YAML).
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, in its order, each with its key and place.
     pub fn parse(text: &str) -> Result<Self, FileProblems> {
         let root =
             tree::parse(text).map_err(|error| FileProblems(vec![FileProblem::syntax(&error)]))?;

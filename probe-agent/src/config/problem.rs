@@ -2,12 +2,12 @@
 
 use std::{fmt, io, path::PathBuf};
 
-/// Where in the file, counted from 1, in characters.
+/// Where in the file something stands, counted in characters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Place {
-    /// Line.
+    /// Line of the file, from 1.
     pub line: usize,
-    /// Column.
+    /// Character of the line, from 1.
     pub column: usize,
 }
 
@@ -20,12 +20,12 @@ impl From<serde_yaml::Location> for Place {
     }
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong with a configuration file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FileProblem {
     /// The key, such as `capture.ring_buffer`; empty if it is about the whole file.
     pub key: String,
-    /// Where it stands.
+    /// Where the key or its value stands; none beyond the first hundred problems of a file.
     pub place: Option<Place>,
     /// What is wrong and what is allowed.
     pub message: String,
@@ -88,42 +88,42 @@ pub enum ConfigError {
     /// Every problem on a line of its own: `file:line:column: key: message`.
     #[error("{}", listed(.path, .problems))]
     Invalid {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Everything that is wrong with it.
         problems: FileProblems,
     },
-    /// Not text.
+    /// The file is not UTF-8.
     #[error(
         "{path}:{line}: the configuration is not UTF-8 text; save it as UTF-8",
         path = path.display()
     )]
     NotUtf8 {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The line with the first bad byte.
         line: usize,
     },
-    /// Missing, no permission, a directory …
+    /// The file is missing, is a directory, or may not be read.
     #[error(
         "cannot read the configuration {path}: {source}; give a readable YAML file with -c FILE",
         path = path.display()
     )]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// What the operating system says.
         source: io::Error,
     },
-    /// Larger than any configuration.
+    /// The file is larger than any configuration.
     #[error(
         "{path} is larger than {limit} bytes, which no configuration is; is it the right file?",
         path = path.display()
     )]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Largest size accepted.
+        /// Largest size that is read, in bytes.
         limit: u64,
     },
 }

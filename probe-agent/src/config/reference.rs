@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
-pub use super::declare::Change;
-use super::{Config, declare::Section};
+use super::{
+    Config,
+    declare::{Change, Section},
+};
 
 /// A key as the manual has it.
 #[derive(Clone, Debug)]

@@ -49,6 +49,10 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     /// Reads the configuration in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
     pub fn load(path: &Path) -> Result<(Self, Config), ConfigError> {
         let file = Self {
             path: path.to_owned(),

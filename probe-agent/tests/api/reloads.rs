@@ -13,11 +13,11 @@ use probe_api::reload::{Reload, ReloadError, ReloadReport};
 /// The configuration in force, and the file that a reload reads.
 #[derive(Default)]
 pub(crate) struct Reloads {
-    state: Mutex<State>,
+    state: Mutex<InForce>,
 }
 
 #[derive(Default)]
-struct State {
+struct InForce {
     config: Config,
     file: Option<std::path::PathBuf>,
     applied: usize,

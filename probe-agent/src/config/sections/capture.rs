@@ -12,7 +12,7 @@ use super::super::{
 };
 
 section! {
-    /// Capture settings.
+    /// How packets become flows, on all interfaces.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct CaptureConfig {
         /// Buffers between kernel and agent, for all interfaces. It is divided among as many rings

@@ -5,7 +5,7 @@ use tracing::Level;
 use super::super::{declare::section, value::Choice};
 
 section! {
-    /// Log settings.
+    /// What is logged on standard error, and how.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct LoggingConfig {
         /// Least severe level that is logged. The environment variable `RUST_LOG` overrides it.
@@ -18,13 +18,13 @@ section! {
     }
 }
 
-/// Log format.
+/// How the lines of the log look.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
-    /// For people and journald.
+    /// Lines for people and journald.
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object a line.
     Json,
 }
 

@@ -14,7 +14,7 @@ const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
 section! {
-    /// Rotation settings.
+    /// When flows are handed to the sinks, and memory for what arrives meanwhile.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct RotationConfig {
         /// Flows are written on wall-clock multiples of this: with `5m` at :00, :05, :10 …
