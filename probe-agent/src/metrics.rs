@@ -170,7 +170,7 @@ impl Metrics {
     }
 
     /// Reads the state of captures and sinks and gives all metrics in Prometheus' text format.
-    /// May block for as long as `status` does.
+    /// Flushes the captures first, which blocks for milliseconds.
     pub fn scrape(
         &self,
         status: &dyn StatusReader,
@@ -187,7 +187,7 @@ impl Metrics {
         now: Instant,
     ) -> prometheus::Result<String> {
         let mut last = self.last_scrape.lock();
-        let status = status.status();
+        let status = status.flush_and_read();
         self.set_gauges(&status, &mut last.names);
         self.on_costs(&status.costs, &last.costs);
         last.costs = status.costs.clone();

@@ -29,7 +29,7 @@ use probe_store::stats::{SinkCounts, SinkReader};
 struct Script(Mutex<Status>);
 
 impl StatusReader for Script {
-    fn status(&self) -> Status {
+    fn flush_and_read(&self) -> Status {
         self.0.lock().expect("no test panics with it").clone()
     }
 }

@@ -211,7 +211,7 @@ fn measure(flows: u32, rotations: usize, rate: u32) -> Result<Row> {
     }
     shared.is_open.store(false, Ordering::Relaxed);
     // Flushes, so that a pass that had begun is over.
-    drop(manager.status());
+    drop(manager.flush_and_read());
     manager.close(&[])?;
     let handed = shared.handed.load(Ordering::Relaxed);
     let (in_flows, lost) = *written.lock();

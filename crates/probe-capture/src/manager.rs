@@ -135,7 +135,7 @@ struct Inner {
     /// Packets on interfaces that are not captured, at the last look.
     unclaimed_packets: u64,
     /// When the last flush began, which took in everything that was there.
-    settled_at: Instant,
+    flushed_at: Instant,
 }
 
 /// How many streams still run, and why others do not.
@@ -190,7 +190,7 @@ impl Manager {
                 history: BTreeMap::new(),
                 open_bank: 0,
                 unclaimed_packets: 0,
-                settled_at: Instant::now(),
+                flushed_at: Instant::now(),
             }),
             updating: Mutex::default(),
             is_over: AtomicBool::new(false),
@@ -241,16 +241,16 @@ impl Manager {
             .collect()
     }
 
-    /// Copies the active flows of all interfaces, or of those named, and sends those that pass the
-    /// filter, interface by interface, while capture goes on. Stops early if nobody listens.
-    /// Returns the clock of their ticks.
-    pub fn flow_maps(
+    /// Flushes ([`Self::flush`]), then copies the active flows of all interfaces, or of those named,
+    /// and sends those that pass the filter, interface by interface, while capture goes on. Stops
+    /// early if nobody listens. Returns the clock of their ticks.
+    pub fn flush_and_send_flows(
         &self,
         filter: impl Fn(&FlowRow) -> bool,
         ifaces: &[&str],
         out: &mpsc::SyncSender<(Arc<str>, Vec<FlowRow>)>,
     ) -> TickClock {
-        let tick_clock = self.lock_fresh().source.tick_clock();
+        let tick_clock = self.lock_flushed().source.tick_clock();
         for capture in self.captures(ifaces) {
             let mut rows = capture.flows().sorted_rows();
             rows.retain(&filter);
@@ -261,15 +261,16 @@ impl Manager {
         tick_clock
     }
 
-    /// Hands over a copy of the active flows of all interfaces, or of those named, one interface
-    /// after the other, with the moment since which they are counted. Capture goes on, and one copy
-    /// is there at a time. Stops early if `visit` says so. Returns the clock of the flows' ticks.
-    pub fn visit_flows(
+    /// Flushes ([`Self::flush`]), then hands over a copy of the active flows of all interfaces, or of
+    /// those named, one interface after the other, with the moment since which they are counted.
+    /// Capture goes on, and one copy is there at a time. Stops early if `visit` says so. Returns the
+    /// clock of the flows' ticks.
+    pub fn flush_and_visit_flows(
         &self,
         ifaces: &[&str],
         mut visit: impl FnMut(&Arc<str>, Timestamp, FlowMap) -> ControlFlow<()>,
     ) -> TickClock {
-        let tick_clock = self.lock_fresh().source.tick_clock();
+        let tick_clock = self.lock_flushed().source.tick_clock();
         for capture in self.captures(ifaces) {
             let (since, flows) = capture.live_flows();
             if visit(&capture.interface.name, since, flows).is_break() {
@@ -325,8 +326,8 @@ impl Manager {
 }
 
 impl StatusReader for Manager {
-    fn status(&self) -> Status {
-        let inner = self.lock_fresh();
+    fn flush_and_read(&self) -> Status {
+        let inner = self.lock_flushed();
         let strays = inner.source.strays().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot read what belongs to no interface");
             Strays::default()

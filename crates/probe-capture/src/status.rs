@@ -146,6 +146,8 @@ pub struct Status {
 
 /// Where the metrics and the API get their numbers from, at the moment they are asked.
 pub trait StatusReader: Send + Sync {
-    /// Reads the state now. Changes nothing.
-    fn status(&self) -> Status;
+    /// Takes in what has been counted so far, then reads the state. Ends no interval and sets no
+    /// count back, so any number of readers may ask. It is not free: the source switches banks and
+    /// waits for grace periods of RCU, which blocks the caller for milliseconds.
+    fn flush_and_read(&self) -> Status;
 }

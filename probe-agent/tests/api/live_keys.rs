@@ -189,7 +189,7 @@ impl Agent {
         self.script.settle();
         let (rows, all) = mpsc::sync_channel(8);
         self.manager
-            .flow_maps(|row| row.flow.is_overflow, &[], &rows);
+            .flush_and_send_flows(|row| row.flow.is_overflow, &[], &rows);
         drop(rows);
         all.into_iter().any(|(_, rows)| !rows.is_empty())
     }

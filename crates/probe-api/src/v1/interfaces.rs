@@ -58,7 +58,7 @@ pub(crate) async fn interfaces(
         .blocking(move |state| {
             let wanted = only_interfaces(state, query.as_deref())?;
             let settings = state.manager.config(&[]);
-            let status = state.manager.status();
+            let status = state.manager.flush_and_read();
             let captured = status.interfaces.values();
             let interfaces = captured
                 .filter(|it| is_wanted(&wanted, &it.iface))

@@ -123,7 +123,7 @@ pub(crate) async fn ledger(
     server
         .blocking(move |state| {
             let wanted = only_interfaces(state, query.as_deref())?;
-            let status = state.manager.status();
+            let status = state.manager.flush_and_read();
             let mut sum = Ledger::default();
             let mut interfaces = BTreeMap::new();
             for (name, it) in &status.interfaces {

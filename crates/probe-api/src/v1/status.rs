@@ -251,7 +251,7 @@ pub(crate) async fn status(
 }
 
 fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
-    let status = state.manager.status();
+    let status = state.manager.flush_and_read();
     let (started_at, last_rotation) = state.manager.timestamps();
     let interfaces = status.interfaces.iter();
     let interfaces = interfaces

@@ -247,7 +247,7 @@ impl Manager {
             }
             // What they kept back since the final writeout is nobody's, and must not meet a new
             // capture of the same link.
-            if let Err(error) = inner.end_intervals(&[], Ending::Rotation, &self.options) {
+            if let Err(error) = inner.flush() {
                 tracing::error!(%error, "cannot flush; what was counted shows later");
             }
             for ifindex in indices {

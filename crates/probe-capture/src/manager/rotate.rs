@@ -1,9 +1,9 @@
-//! Rotation: ending the interval of some or all interfaces, to the packet.
+//! Closing a bank, to the packet: a flush counts what it holds, a rotation ends intervals as well.
 //!
 //! The source switches banks, which splits its records and counters into those before and those
 //! after. Once the drain threads have handed over every record of the closed bank, its flows and
 //! counters are complete and agree; records of the new bank wait in local buffers until their flow
-//! log has been rotated.
+//! log has been settled or rotated.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -13,8 +13,11 @@ use std::{
 use parking_lot::MutexGuard;
 
 use super::{Inner, Manager, ManagerError};
-use crate::{capture::Capture, source::BankCounters};
-use probe_flow::{interval::Interval, ledger::Identity};
+use crate::{
+    capture::Capture,
+    source::{BankCounters, SourceError},
+};
+use probe_flow::{interval::Interval, ledger::Identity, ticks::TickClock};
 
 /// What a rotation came to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -36,9 +39,21 @@ pub(super) enum Ending {
     Last,
 }
 
+/// A bank whose records have all been handed over.
+#[derive(Clone, Copy)]
+struct ClosedBank {
+    /// Its number, 0 or 1.
+    bank: u8,
+    /// Clock of the ticks of its records.
+    tick_clock: TickClock,
+}
+
 impl Manager {
-    /// Ends the running interval of all interfaces and hands their flows to the writeout. If the
-    /// source fails, nothing is lost: the interval goes on.
+    /// Ends the running interval of all interfaces and hands their flows to the writeout.
+    ///
+    /// # Errors
+    ///
+    /// The source cannot switch banks. Nothing is lost: the intervals go on.
     pub fn rotate(&self) -> Result<Rotation, ManagerError> {
         let begin = Instant::now();
         let mut inner = self.inner.lock();
@@ -60,25 +75,29 @@ impl Manager {
     }
 
     /// Takes in everything that has been counted so far, without ending an interval: what the
-    /// kernel keeps back to make fewer records of it, and the counters. Readers do the same (see
-    /// [`Self::lock_fresh`]).
+    /// kernel keeps back to make fewer records of it, and the counters. Switches the source's banks.
+    /// Readers of status and flows do the same first (see [`Self::lock_flushed`]).
+    ///
+    /// # Errors
+    ///
+    /// The source cannot switch banks. Nothing is lost: the next flush takes it in.
     pub fn flush(&self) -> Result<(), ManagerError> {
         let mut inner = self.inner.lock();
         if !inner.captures.is_empty() {
-            inner.end_intervals(&[], Ending::Rotation, &self.options)?;
+            inner.flush()?;
         }
         Ok(())
     }
 
     /// Takes the lock for a reader, and flushes, so that the reader is shown all that was there when
-    /// it asked. Of a crowd that waits for the lock, one flush serves all: it waits for grace periods
-    /// of RCU.
-    pub(super) fn lock_fresh(&self) -> MutexGuard<'_, Inner> {
+    /// it asked. Of many readers that wait for the lock, one flush serves all: it waits for grace
+    /// periods of RCU. If the flush fails, an error is logged and the counts are older.
+    pub(super) fn lock_flushed(&self) -> MutexGuard<'_, Inner> {
         let asked = Instant::now();
         let mut inner = self.inner.lock();
         if !inner.captures.is_empty()
-            && inner.settled_at < asked
-            && let Err(error) = inner.end_intervals(&[], Ending::Rotation, &self.options)
+            && inner.flushed_at < asked
+            && let Err(error) = inner.flush()
         {
             tracing::error!(%error, "cannot flush for a reader, who is shown older counts");
         }
@@ -113,43 +132,56 @@ impl Manager {
 }
 
 impl Inner {
-    /// Ends the intervals of these captures and settles all others, which go on.
+    /// Takes in what all captures have counted. Their intervals go on.
+    pub(super) fn flush(&mut self) -> Result<(), SourceError> {
+        let closed = self.close_bank()?;
+        for capture in self.captures.values() {
+            capture.settle(closed.bank, &self.counters_of(capture));
+        }
+        Ok(())
+    }
+
+    /// Ends the intervals of these captures and flushes all others.
     pub(super) fn end_intervals(
         &mut self,
         ending: &[Arc<Capture>],
         kind: Ending,
         options: &super::ManagerOptions,
-    ) -> Result<Vec<Interval>, ManagerError> {
-        let begin = Instant::now();
+    ) -> Result<Vec<Interval>, SourceError> {
         // Before the switch and not after the drains, which take a while: from the switch on packets
         // belong to the next interval, and none may be older than its start.
         let now = (options.clock)();
-        let closed_bank = self.source.switch_bank()?;
-        let ticks = self.source.tick_clock();
-        self.settled_at = begin;
-        self.open_bank = 1 - closed_bank;
-        self.sync_drains(Some(closed_bank));
+        let ClosedBank { bank, tick_clock } = self.close_bank()?;
         let mut intervals = Vec::with_capacity(ending.len());
         for capture in self.captures.values() {
             let counters = self.counters_of(capture);
-            if ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
-                intervals.push(match kind {
-                    Ending::Rotation => {
-                        capture.settle_and_rotate(closed_bank, &counters, now, ticks)
-                    }
-                    Ending::Last => capture.settle_and_end(closed_bank, &counters, now, ticks),
-                });
-            } else {
-                capture.settle(closed_bank, &counters);
+            if !ending.iter().any(|other| Arc::ptr_eq(other, capture)) {
+                capture.settle(bank, &counters);
+                continue;
             }
+            intervals.push(match kind {
+                Ending::Rotation => capture.settle_and_rotate(bank, &counters, now, tick_clock),
+                Ending::Last => capture.settle_and_end(bank, &counters, now, tick_clock),
+            });
         }
         Ok(intervals)
     }
 
+    /// Switches banks and waits until all records of the closed one are in flows or in local
+    /// buffers: then its counters can be read, and agree with them.
+    fn close_bank(&mut self) -> Result<ClosedBank, SourceError> {
+        let begin = Instant::now();
+        let bank = self.source.switch_bank()?;
+        let tick_clock = self.source.tick_clock();
+        self.flushed_at = begin;
+        self.open_bank = 1 - bank;
+        self.sync_drains(Some(bank));
+        Ok(ClosedBank { bank, tick_clock })
+    }
+
     /// Returns once every record submitted before has been handed over, with what was kept back of
-    /// a closed bank. A stream that has failed
-    /// hands over nothing more, which the ledger then shows; the flows that are there are written
-    /// all the same.
+    /// a closed bank. A stream that has failed hands over nothing more, which the ledger then shows;
+    /// the flows that are there are written all the same.
     pub(super) fn sync_drains(&self, closed_bank: Option<u8>) {
         let pending: Vec<_> = self
             .drains

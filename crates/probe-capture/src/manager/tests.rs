@@ -277,7 +277,7 @@ fn a_failed_update_leaves_the_interface_as_it_was() {
 fn an_interface_that_starts_again_counts_on() {
     let bench = Bench::new(1 << 20);
     bench.want(&[(1, AUTO)]);
-    let started_at = bench.manager.status().interfaces["eth1"].started_at;
+    let started_at = bench.manager.flush_and_read().interfaces["eth1"].started_at;
     for hook in [Hook::Tc, Hook::Xdp, AUTO] {
         for flow in 0..100 {
             bench.kernel.packet(1, flow);
@@ -286,7 +286,7 @@ fn an_interface_that_starts_again_counts_on() {
     }
     bench.want(&[]);
     bench.want(&[(1, AUTO)]);
-    let status = &bench.manager.status().interfaces["eth1"];
+    let status = &bench.manager.flush_and_read().interfaces["eth1"];
     assert_eq!(status.ledger.seen.packets, 300);
     assert_eq!(status.totals.packets_rcvd, 255);
     assert_eq!(status.ledger.residue(), 0);
@@ -307,7 +307,7 @@ fn closing_one_interface_writes_its_flows_and_leaves_the_others_alone() {
     bench.kernel.packet(2, 1);
     bench.manager.close(&[]).unwrap();
     assert_eq!(bench.written("eth2").0, 86);
-    assert!(bench.manager.status().interfaces.is_empty());
+    assert!(bench.manager.flush_and_read().interfaces.is_empty());
 }
 
 #[test]
@@ -319,7 +319,7 @@ fn interfaces_share_a_budget_of_flows_and_give_it_back() {
         bench.kernel.packet(1, flow);
         bench.kernel.packet(2, flow);
     }
-    let interfaces = bench.manager.status().interfaces;
+    let interfaces = bench.manager.flush_and_read().interfaces;
     let flows: u64 = interfaces.values().map(|it| it.flows).sum();
     assert_eq!((flows, budget.taken()), (60, 60));
     bench.manager.close(&[]).unwrap();
@@ -339,8 +339,8 @@ fn looking_changes_nothing_and_totals_only_grow() {
         bench.kernel.packet(1, flow);
     }
     bench.manager.flush().unwrap();
-    let first = bench.manager.status().interfaces["eth1"].clone();
-    let second = bench.manager.status().interfaces["eth1"].clone();
+    let first = bench.manager.flush_and_read().interfaces["eth1"].clone();
+    let second = bench.manager.flush_and_read().interfaces["eth1"].clone();
     assert_eq!(first.ledger, second.ledger);
     assert_eq!(
         first.ledger.seen,
@@ -351,7 +351,9 @@ fn looking_changes_nothing_and_totals_only_grow() {
     );
     assert_eq!(first.ledger.residue(), 0);
     let (out, flows) = std::sync::mpsc::sync_channel(1);
-    bench.manager.flow_maps(|row| row.dst_port == 1, &[], &out);
+    bench
+        .manager
+        .flush_and_send_flows(|row| row.dst_port == 1, &[], &out);
     assert_eq!(flows.recv().unwrap().1.len(), 1);
     bench.manager.rotate().unwrap();
     assert_eq!(bench.written("eth1").0, 170);
@@ -383,9 +385,9 @@ fn rotate_under_load(size_limit_bytes: usize) -> u64 {
             .collect();
         for _ in 0..30 {
             bench.manager.rotate().unwrap();
-            bench.manager.status();
+            bench.manager.flush_and_read();
             let (out, _flows) = std::sync::mpsc::sync_channel(2);
-            bench.manager.flow_maps(|_| true, &[], &out);
+            bench.manager.flush_and_send_flows(|_| true, &[], &out);
         }
         stop.store(true, Ordering::Relaxed);
         cpus.into_iter().map(|cpu| cpu.join().unwrap()).sum::<u64>()
@@ -463,7 +465,7 @@ proptest! {
                 Step::Rotate => {
                     bench.manager.rotate().unwrap();
                 }
-                Step::Look => drop(bench.manager.status()),
+                Step::Look => drop(bench.manager.flush_and_read()),
                 Step::Reconfigure(hook) => drop(bench.want(&[(1, AUTO), (2, hook)])),
             }
         }

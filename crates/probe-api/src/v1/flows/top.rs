@@ -82,7 +82,7 @@ pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
     let mut interfaces = Vec::new();
     let mut total = FlowCounters::default();
     let wanted: Vec<_> = query.iface.iter().map(String::as_str).collect();
-    let tick_clock = manager.visit_flows(&wanted, |iface, since, flows| {
+    let tick_clock = manager.flush_and_visit_flows(&wanted, |iface, since, flows| {
         let mut matched = 0;
         let passing = flows.rows().filter(|row| query.filter.matches(iface, row));
         for row in passing {

@@ -148,7 +148,7 @@ impl Bench {
     }
 
     fn watch(&self) -> WatchStatus {
-        let mut status = self.manager.status();
+        let mut status = self.manager.flush_and_read();
         status.interfaces.remove("eth0").unwrap().watch
     }
 
