@@ -225,16 +225,14 @@ fn child_that_fills_a_small_disk() {
     for sink in [&mut parquet as &mut dyn WriteoutHandler, &mut json] {
         let error = sink.write(&large).unwrap_err();
         assert!(error.is_transient());
-        let WriteoutError::File {
+        let WriteoutError::Store {
             operation, source, ..
         } = &error
         else {
             panic!("{error}");
         };
-        assert_eq!(
-            (*operation, source.kind()),
-            ("write", ErrorKind::StorageFull)
-        );
+        let kind = source.downcast_ref::<std::io::Error>().unwrap().kind();
+        assert_eq!((*operation, kind), ("write", ErrorKind::StorageFull));
         assert!(files(&root).is_empty(), "{:?}", files(&root));
     }
     for sink in [&mut parquet as &mut dyn WriteoutHandler, &mut json] {

@@ -13,7 +13,7 @@ use std::{
 use tracing::{debug, info};
 
 use super::{
-    Interval, WriteoutError, WriteoutHandler,
+    Cause, Interval, WriteoutError, WriteoutHandler,
     layout::{FileName, is_iface_dir, parse_date_dir},
     partition::Directory,
     retention::Pruner,
@@ -28,6 +28,10 @@ pub trait FileFormat: Send {
     const EXTENSION: &'static str;
 
     /// Writes the interval to an empty file.
+    ///
+    /// # Errors
+    ///
+    /// The file did not take the bytes, or the format cannot hold the interval.
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError>;
 }
 
@@ -38,8 +42,8 @@ pub enum EncodeError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The encoder did not take the interval.
-    #[error("{0}")]
-    Format(String),
+    #[error(transparent)]
+    Format(Cause),
 }
 
 /// Writes intervals as files below a directory.
@@ -53,6 +57,10 @@ pub struct FileSink<F> {
 impl<F: FileFormat> FileSink<F> {
     /// Creates the directory, proves that files can be written there and deletes what a crash left
     /// in the making.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteoutError::NotWritable`]: the directory cannot be made, written or cleaned.
     pub fn open(format: F, root: PathBuf, retention: Retention) -> Result<Self, WriteoutError> {
         check_writable::<F>(&root)
             .and_then(|()| remove_abandoned_files(&root, F::EXTENSION))
@@ -82,14 +90,10 @@ impl<F: FileFormat> FileSink<F> {
         self.format
             .encode(interval, pending.file())
             .map_err(|error| match error {
-                EncodeError::Io(source) => WriteoutError::File {
-                    operation: "write",
-                    path: pending.path(),
-                    source,
-                },
-                EncodeError::Format(reason) => WriteoutError::Encode {
+                EncodeError::Io(source) => WriteoutError::file("write", &pending.path(), source),
+                EncodeError::Format(source) => WriteoutError::Encode {
                     iface: interval.iface.clone(),
-                    reason,
+                    source,
                 },
             })?;
         pending.publish(&name)

@@ -22,7 +22,12 @@ pub mod queue;
 mod retention;
 pub mod stats;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use probe_flow::interval::Interval;
 
@@ -33,26 +38,33 @@ pub use self::{
 };
 use crate::options::SinkConfig;
 
+/// Whatever made an operation fail. Each kind of store has errors of its own; who knows the kind can
+/// downcast it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
 /// Errors of a sink, each a sentence that names the operation, the object and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteoutError {
-    /// A file operation failed. Worth another try: the disk may get room, the mount may come back.
-    #[error("cannot {operation} {path}: {source}", path = path.display())]
-    File {
-        /// What was tried, as a verb: "create", "write", "rename".
+    /// An operation on what keeps the interval failed, be it a file, an object in a remote store or
+    /// a table.
+    #[error("cannot {operation} {object}: {source}")]
+    Store {
+        /// What was tried, as a verb: "create", "write", "publish".
         operation: &'static str,
-        /// On what.
-        path: PathBuf,
+        /// On what: a path, an address, the name of a table.
+        object: String,
         /// Why it failed.
-        source: io::Error,
+        source: Cause,
+        /// Another try may end well: the disk may get room, the mount or the server come back.
+        is_transient: bool,
     },
     /// The interval could not be encoded. Another try would end the same.
-    #[error("cannot encode the flows of {iface}: {reason}")]
+    #[error("cannot encode the flows of {iface}: {source}")]
     Encode {
         /// Interface of the interval.
         iface: Arc<str>,
         /// What the encoder said.
-        reason: String,
+        source: Cause,
     },
     /// The sink panicked over an interval.
     #[error("the sink panicked while it wrote an interval of {iface}: {reason}")]
@@ -91,9 +103,25 @@ pub enum WriteoutError {
 }
 
 impl WriteoutError {
+    /// An operation on a file or directory failed, which always is worth another try.
+    pub fn file(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Store {
+            operation,
+            object: path.display().to_string(),
+            source: Box::new(source),
+            is_transient: true,
+        }
+    }
+
     /// Whether the same interval may be written by trying again.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::File { .. })
+        matches!(
+            self,
+            Self::Store {
+                is_transient: true,
+                ..
+            }
+        )
     }
 }
 
@@ -103,6 +131,11 @@ pub trait WriteoutHandler: Send {
     fn name(&self) -> &'static str;
 
     /// Stores one interval, durably, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The interval is not stored. If the error [is transient](WriteoutError::is_transient), the
+    /// same interval is handed over again later.
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError>;
 
     /// Bytes stored since the start; 0 where the sink does not know.
@@ -112,7 +145,11 @@ pub trait WriteoutHandler: Send {
 }
 
 /// Opens all configured sinks: creates their directories, proves that files can be written there
-/// and removes what a crash left behind. Returns every error, not just the first.
+/// and removes what a crash left behind.
+///
+/// # Errors
+///
+/// Every sink that cannot be opened, not just the first.
 pub fn open_sinks(
     configs: &[SinkConfig],
 ) -> Result<Vec<Box<dyn WriteoutHandler>>, Vec<WriteoutError>> {
@@ -140,4 +177,28 @@ fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutEr
             Box::new(FileSink::open(JsonLines, path.clone(), *retention)?)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error as _, io};
+
+    use super::WriteoutError;
+
+    #[test]
+    fn an_object_that_is_no_file_is_named_and_keeps_its_cause() {
+        let error = WriteoutError::Store {
+            operation: "put",
+            object: "https://store.example/flows/1.parquet".to_owned(),
+            source: Box::new(io::Error::from(io::ErrorKind::PermissionDenied)),
+            is_transient: false,
+        };
+        assert!(!error.is_transient());
+        assert_eq!(
+            error.to_string(),
+            "cannot put https://store.example/flows/1.parquet: permission denied"
+        );
+        let cause = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+        assert!(cause.is_some_and(|it| it.kind() == io::ErrorKind::PermissionDenied));
+    }
 }

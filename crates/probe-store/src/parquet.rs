@@ -128,9 +128,9 @@ impl FileFormat for Parquet {
         self.write(interval, file).map_err(|error| match error {
             ParquetError::External(source) => match source.downcast::<std::io::Error>() {
                 Ok(source) => EncodeError::Io(*source),
-                Err(source) => EncodeError::Format(source.to_string()),
+                Err(source) => EncodeError::Format(source),
             },
-            other => EncodeError::Format(other.to_string()),
+            other => EncodeError::Format(Box::new(other)),
         })
     }
 }

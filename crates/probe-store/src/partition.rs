@@ -35,11 +35,8 @@ pub(super) struct Directory {
 impl Directory {
     /// Opens the root, which may itself be a link, and creates it where it is missing.
     pub(super) fn create_root(root: &Path) -> Result<Self, WriteoutError> {
-        std::fs::create_dir_all(root).map_err(|source| WriteoutError::File {
-            operation: "create the directory",
-            path: root.to_owned(),
-            source,
-        })?;
+        std::fs::create_dir_all(root)
+            .map_err(|source| WriteoutError::file("create the directory", root, source))?;
         Self::open_root(root)
     }
 
@@ -210,11 +207,7 @@ impl PendingFile<'_> {
     /// Makes the file durable, and visible under `name` or, where a file of that name exists (the
     /// clock was set back), under the next free serial. Returns its size in bytes.
     pub(super) fn publish(mut self, name: &FileName<'_>) -> Result<u64, WriteoutError> {
-        let sync_error = |source| WriteoutError::File {
-            operation: "sync",
-            path: self.path(),
-            source,
-        };
+        let sync_error = |source| WriteoutError::file("sync", &self.path(), source);
         self.file.sync_all().map_err(sync_error)?;
         let bytes = self.file.metadata().map_err(sync_error)?.len();
         let mut name = name.clone();
@@ -250,9 +243,5 @@ impl Drop for PendingFile<'_> {
 }
 
 fn file_error(operation: &'static str, path: &Path, errno: Errno) -> WriteoutError {
-    WriteoutError::File {
-        operation,
-        path: path.to_owned(),
-        source: io::Error::from(errno),
-    }
+    WriteoutError::file(operation, path, io::Error::from(errno))
 }

@@ -69,6 +69,10 @@ enum Sink {
 
 impl Writeout {
     /// Starts one thread per sink.
+    ///
+    /// # Errors
+    ///
+    /// [`WriteoutError::Thread`]: the system starts no thread.
     pub fn start(
         handlers: Vec<Box<dyn WriteoutHandler>>,
         policy: QueuePolicy,

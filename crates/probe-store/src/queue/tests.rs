@@ -56,14 +56,15 @@ impl WriteoutHandler for Scripted {
                 let _test_may_be_over = self.stored.send(interval.start.to_string().into());
                 Ok(())
             }
-            Some(Step::Fail) => Err(WriteoutError::File {
+            Some(Step::Fail) => Err(WriteoutError::Store {
                 operation: "write",
-                path: "/flows".into(),
-                source: io::ErrorKind::StorageFull.into(),
+                object: "/flows".to_owned(),
+                source: Box::new(io::Error::from(io::ErrorKind::StorageFull)),
+                is_transient: true,
             }),
             Some(Step::Refuse) => Err(WriteoutError::Encode {
                 iface: Arc::clone(&interval.iface),
-                reason: "scripted".to_owned(),
+                source: "scripted".into(),
             }),
             Some(Step::Panic) => panic!("scripted panic"),
         }
