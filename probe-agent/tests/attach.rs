@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     process::{self, Command},
     sync::{
         Arc,
@@ -16,11 +17,15 @@ use std::{
 
 use probe_capture::{
     interface::{Hook, Interface, InterfaceConfig},
-    source::{LinkState, Source},
+    source::{Hooks, LinkState, RecordSource},
 };
 use probe_common::record::Record;
 use probe_datapath::{
-    attach, cache_parts::CacheParts, link, load::LoadOptions, ring_parts::RingParts,
+    attach::{self, AttachError},
+    cache_parts::CacheParts,
+    link,
+    load::LoadOptions,
+    ring_parts::RingParts,
     source::EbpfSource,
 };
 use rustix::{
@@ -205,7 +210,7 @@ fn each_hook_sees_both_directions_and_leaves_nothing() {
         let seen_in = seen(&source, v0.ifindex);
         assert!(seen_in[0] >= 3 && seen_in[1] >= 3, "{hook:?}: {seen_in:?}");
 
-        source.detach(v0.ifindex).unwrap();
+        source.detach(&[v0.ifindex]).unwrap();
         assert_eq!(attached_to_v0(), "", "{hook:?}, after detach");
         let last = seen(&source, v0.ifindex);
         run("ping -q -c 1 198.18.3.2");
@@ -235,7 +240,13 @@ fn a_foreign_xdp_program_stays_and_tc_is_used() {
 
     let mut source = load();
     for hook in [Hook::Xdp, Hook::XdpNative, Hook::XdpGeneric] {
-        let error = source.attach(&v0, &with(hook)).unwrap_err().to_string();
+        let error = source.attach(&v0, &with(hook)).unwrap_err();
+        let cause = error.source().and_then(|it| it.downcast_ref());
+        assert!(
+            matches!(cause, Some(AttachError::NoHook { .. })),
+            "{error:?}"
+        );
+        let error = error.to_string();
         assert!(error.contains("another XDP program is attached"), "{error}");
         assert!(error.starts_with("interface v0: "), "{error}");
     }
@@ -295,7 +306,7 @@ fn devices_without_link_header_are_captured() {
 
     let error = source.attach(&t0, &with(Hook::Tc)).unwrap_err().to_string();
     assert!(error.contains("captured already"), "{error}");
-    source.detach(t0.ifindex).unwrap();
+    source.detach(&[t0.ifindex]).unwrap();
     source.release(t0.ifindex);
     let error = source
         .attach(&t0, &with(Hook::Xdp))
@@ -394,6 +405,6 @@ fn promiscuous_mode_ends_with_the_capture() {
     assert!(!is_promiscuous());
     source.attach(&v0, &config).unwrap();
     assert!(is_promiscuous());
-    source.detach(v0.ifindex).unwrap();
+    source.detach(&[v0.ifindex]).unwrap();
     assert!(!is_promiscuous());
 }

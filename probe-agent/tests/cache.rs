@@ -12,7 +12,7 @@ use probe_agent::selftest::{
     bench::{PROGRAMS, UnderTest},
     expected::{expected_of, parse_on_host},
 };
-use probe_capture::source::{BankCounters, Drained, RecordStream, Source as _};
+use probe_capture::source::{BankCounters, Drained, RecordSource as _, RecordStream};
 use probe_common::{
     coalesce::{Pending as _, PendingV4, PendingV6},
     control::{FIRST_STATION, Station, area, maps, station_index},

@@ -10,7 +10,7 @@ use probe_agent::selftest::{
     bench::{self, PROGRAMS, Ran, UnderTest},
     expected::{expected_of, parse_on_host},
 };
-use probe_capture::source::{Drained, Source};
+use probe_capture::source::{Drained, RecordSource};
 use probe_common::{
     control::{Counters, programs},
     record::Record,

@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use probe_capture::source::{RecordStream, Source as _};
+use probe_capture::source::{RecordSource as _, RecordStream};
 use probe_common::{
     control::{Counters, programs},
     record::{Record, RecordV4},
@@ -250,7 +250,7 @@ fn each_ring_wakes_its_reader() {
         let frame = tcp4(0, 0x10, false);
         let sleeps_for = |programs: &mut Programs| {
             let began = Instant::now();
-            programs.stream.rest(0);
+            programs.stream.wait(0);
             began.elapsed()
         };
         let nearly_a_quarter = u32::try_from(CAPACITY / 4 - 2).unwrap();

@@ -24,7 +24,10 @@ use parking_lot::{Mutex, RwLock};
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
     manager::{Manager, ManagerOptions},
-    source::{Attachment, BankCounters, Drained, RecordStream, Source, SourceError},
+    source::{
+        Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
+        SourceStatistics, SupervisedHooks,
+    },
     status::StatusReader,
 };
 use probe_common::{
@@ -32,7 +35,7 @@ use probe_common::{
     ports::UDP,
     record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
 };
-use probe_flow::flow_log::FlowLogOptions;
+use probe_flow::{flow_log::FlowLogOptions, ticks::TickClock};
 use serde_json::json;
 
 use crate::{
@@ -311,7 +314,7 @@ impl RecordStream for Generator {
         })
     }
 
-    fn rest(&mut self, records: usize) {
+    fn wait(&mut self, records: usize) {
         if records == 0 {
             thread::park_timeout(Duration::from_micros(200));
         }
@@ -333,23 +336,13 @@ struct WithStream {
     stream: Option<Generator>,
 }
 
-impl Source for WithStream {
+impl RecordSource for WithStream {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         let stream = self.stream.take().into_iter();
         stream
             .map(|it| Box::new(it) as Box<dyn RecordStream>)
             .collect()
     }
-
-    fn attach(&mut self, _: &Interface, _: &InterfaceConfig) -> Result<Attachment, SourceError> {
-        Ok(Attachment::default())
-    }
-
-    fn detach(&mut self, _: u32) -> Result<(), SourceError> {
-        Ok(())
-    }
-
-    fn release(&mut self, _: u32) {}
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
         let mut bank = self.control.0.bank.write();
@@ -360,6 +353,32 @@ impl Source for WithStream {
 
     fn counters(&self, _: u32) -> Result<BankCounters, SourceError> {
         Ok(*self.control.0.counters.lock())
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        TickClock::default()
+    }
+}
+
+impl Hooks for WithStream {
+    fn attach(&mut self, _: &Interface, _: &InterfaceConfig) -> Result<Attachment, SourceError> {
+        Ok(Attachment::default())
+    }
+
+    fn detach(&mut self, _: &[u32]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn release(&mut self, _: u32) {}
+}
+
+impl Source for WithStream {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        None
+    }
+
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        None
     }
 }
 

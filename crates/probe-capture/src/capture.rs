@@ -17,7 +17,7 @@ use probe_common::{
     record::Record,
 };
 
-pub use self::watch::{Look, Notice};
+pub use self::watch::{LinkCheck, Notice};
 use self::watch::{Watch, WatchHistory};
 use crate::{
     interface::{Interface, InterfaceConfig},
@@ -34,7 +34,7 @@ use probe_flow::{
 
 /// Capture of one interface. Each interface has at most one.
 ///
-/// The drain thread feeds it, the manager settles and rotates it, readers look at it; all through
+/// The drain thread feeds it, the manager settles and rotates it, readers copy from it; all through
 /// one short lock. A drain thread never waits for that lock: it buffers (see [`crate::drain`]).
 #[derive(Debug)]
 pub struct Capture {
@@ -44,7 +44,7 @@ pub struct Capture {
     pub config: InterfaceConfig,
     /// Since when the interface is captured, by this or an earlier capture of the same name.
     pub started_at: Timestamp,
-    /// From attaching on. A lock of its own: looking must not make the drain thread buffer.
+    /// From attaching on. A lock of its own: supervision must not make the drain thread buffer.
     watch: Arc<OnceLock<Mutex<Watch>>>,
     watch_history: WatchHistory,
     state: Arc<Mutex<CaptureState>>,
@@ -252,10 +252,10 @@ impl Capture {
         drop(self.watch.set(Mutex::new(watch)));
     }
 
-    /// Takes in what a look at hooks and link found, and returns what is worth telling.
-    pub fn on_look(&self, look: Look, now: Instant) -> Vec<Notice> {
+    /// Takes in what a check of hooks and link found, and returns what is worth telling.
+    pub fn on_check(&self, check: LinkCheck, now: Instant) -> Vec<Notice> {
         let watch = self.watch.get();
-        watch.map_or_else(Vec::new, |watch| watch.lock().on_look(look, now))
+        watch.map_or_else(Vec::new, |watch| watch.lock().on_check(check, now))
     }
 
     /// Whether removed programs should be attached again now.

@@ -2,7 +2,7 @@
 //!
 //! A drain thread never waits for a lock, a writeout or a reader. A record whose capture is locked
 //! (rotation, live query) or whose interval has not begun yet goes into the capture's local buffer
-//! and is replayed as soon as that is over, some at a time between two looks at the stream.
+//! and is replayed as soon as that is over, some at a time between two passes over the stream.
 
 use std::{
     sync::{Arc, mpsc},
@@ -21,7 +21,7 @@ use probe_flow::local_buffer::LocalBufferPool;
 
 mod router;
 
-/// How long a thread sleeps before it looks again whether a capture is free whose records wait in a
+/// How long a thread sleeps before it checks again whether a capture is free whose records wait in a
 /// local buffer.
 const STUCK_POLL: Duration = Duration::from_micros(200);
 
@@ -49,6 +49,10 @@ pub struct DrainThread {
 impl DrainThread {
     /// Starts a thread for a stream. `on_end` is called once if the stream comes to its end or
     /// fails, with the error.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread.
     pub fn spawn(
         name: String,
         stream: Box<dyn RecordStream>,
@@ -61,7 +65,7 @@ impl DrainThread {
             stream,
             router: Router::new(pool),
             inbox,
-            state: State::Running,
+            state: WorkerState::Running,
         };
         let thread = thread::Builder::new().name(name).spawn(move || {
             worker.stream.on_thread_start();
@@ -124,7 +128,7 @@ impl Drop for DrainThread {
     }
 }
 
-enum State {
+enum WorkerState {
     Running,
     /// The stream has ended; commands are still answered.
     Ended,
@@ -134,7 +138,7 @@ struct Worker {
     stream: Box<dyn RecordStream>,
     router: Router,
     inbox: mpsc::Receiver<Command>,
-    state: State,
+    state: WorkerState,
 }
 
 impl Worker {
@@ -142,12 +146,12 @@ impl Worker {
         let mut on_end = Some(on_end);
         loop {
             let mut records = 0;
-            if matches!(self.state, State::Running) {
+            if matches!(self.state, WorkerState::Running) {
                 match self.drain() {
                     Ok(Drained::Records(drained)) => records = drained,
                     Ok(Drained::Idle) => {}
                     ended => {
-                        self.state = State::Ended;
+                        self.state = WorkerState::Ended;
                         if let Some(on_end) = on_end.take() {
                             on_end(ended.err());
                         }
@@ -157,7 +161,7 @@ impl Worker {
                 self.router.replay();
             }
             match self.handle_commands() {
-                Ok(0) => self.rest(records),
+                Ok(0) => self.wait(records),
                 Ok(_) => {}
                 Err(Disconnected) => return,
             }
@@ -175,11 +179,11 @@ impl Worker {
     }
 
     /// Sleeps, unless there is more to do: what waits in local buffers comes first.
-    fn rest(&mut self, records: usize) {
+    fn wait(&mut self, records: usize) {
         if self.router.is_stuck() {
             thread::park_timeout(STUCK_POLL);
         } else if !self.router.is_behind() {
-            self.stream.rest(records);
+            self.stream.wait(records);
         }
     }
 
@@ -196,7 +200,7 @@ impl Worker {
                 }
                 Ok(Command::Ping(done)) => {
                     // An error, or the end, shows again in the next turn of `run`.
-                    if matches!(self.state, State::Running) {
+                    if matches!(self.state, WorkerState::Running) {
                         drop(self.drain());
                     }
                     // Who asked may have given up.
@@ -211,7 +215,7 @@ impl Worker {
 
     /// One pass over the stream: it hands over whatever was submitted before.
     fn drain_for_sync(&mut self, closed_bank: Option<u8>) -> Result<(), SourceError> {
-        if matches!(self.state, State::Ended) {
+        if matches!(self.state, WorkerState::Ended) {
             self.router.replay();
             return Ok(());
         }

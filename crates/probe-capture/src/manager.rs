@@ -1,4 +1,5 @@
-//! The manager: which interfaces are captured, when their flows are written, and who may look.
+//! The manager: which interfaces are captured, when their flows are written, and how readers see
+//! both.
 //!
 //! It owns the source's control side and the drain threads. Its methods block for milliseconds at
 //! most (a rotation waits for an RCU grace period) and are called from threads that may.
@@ -17,7 +18,7 @@ use crate::{
     capture::{Capture, History},
     drain::DrainThread,
     interface::{Interface, InterfaceConfig},
-    source::{Costs, Source, SourceError, Strays},
+    source::{Costs, Source, SourceError, SourceStatistics, Strays},
     status::{Status, StatusReader},
 };
 use probe_flow::{
@@ -97,7 +98,7 @@ impl Default for ManagerOptions {
 pub enum ManagerError {
     /// A drain thread could not be started.
     #[error("cannot start a drain thread: {0}")]
-    Thread(std::io::Error),
+    Thread(#[source] std::io::Error),
     /// The source failed.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -115,7 +116,7 @@ pub struct Manager {
     started_at: Timestamp,
     last_rotation: Mutex<Timestamp>,
     streams: Arc<Streams>,
-    /// How far behind the drain threads were at the last look.
+    /// How far behind the drain threads were when their health was last checked.
     drain_lag: Mutex<Option<Duration>>,
     /// Broken identities of the ledger that have been logged.
     told: [AtomicBool; Identity::ALL.len()],
@@ -132,8 +133,10 @@ struct Inner {
     history: BTreeMap<Arc<str>, History>,
     /// The bank that the source fills now.
     open_bank: u8,
-    /// Packets on interfaces that are not captured, at the last look.
+    /// Packets on interfaces that are not captured, at the last comparison.
     unclaimed_packets: u64,
+    /// What belonged to no interface when it could last be read.
+    strays: Strays,
     /// When the last flush began, which took in everything that was there.
     flushed_at: Instant,
 }
@@ -164,6 +167,10 @@ impl Streams {
 impl Manager {
     /// A manager that captures nothing yet: the source's streams are being drained, and
     /// [`Self::update`] adds interfaces.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread.
     pub fn new(mut source: Box<dyn Source>, options: ManagerOptions) -> Result<Self, ManagerError> {
         let LocalBuffersConfig {
             num,
@@ -190,6 +197,7 @@ impl Manager {
                 history: BTreeMap::new(),
                 open_bank: 0,
                 unclaimed_packets: 0,
+                strays: Strays::default(),
                 flushed_at: Instant::now(),
             }),
             updating: Mutex::default(),
@@ -325,18 +333,30 @@ impl Manager {
     }
 }
 
+impl Inner {
+    /// What belongs to no interface. If it cannot be read, what was there before: it only grows.
+    fn read_strays(&mut self) -> Strays {
+        match self.source.statistics().map(SourceStatistics::strays) {
+            Some(Ok(strays)) => self.strays = strays,
+            Some(Err(error)) => {
+                tracing::warn!(%error, "cannot read what belongs to no interface");
+            }
+            None => {}
+        }
+        self.strays
+    }
+}
+
 impl StatusReader for Manager {
     fn flush_and_read(&self) -> Status {
-        let inner = self.lock_flushed();
-        let strays = inner.source.strays().unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read what belongs to no interface");
-            Strays::default()
-        });
+        let mut inner = self.lock_flushed();
+        let strays = inner.read_strays();
+        let costs = inner.source.statistics().map(SourceStatistics::costs);
         let mut status = Status {
             strays,
             costs: Costs {
                 drain_lag: *self.drain_lag.lock(),
-                ..inner.source.costs()
+                ..costs.unwrap_or_default()
             },
             closed: inner.closed(),
             ..Status::default()

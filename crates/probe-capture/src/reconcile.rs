@@ -48,7 +48,7 @@ pub struct Reconciler {
     manager: Arc<Manager>,
     selector: InterfaceSelector,
     list_links: ListLinks,
-    /// Links of the last look.
+    /// Links of the last comparison.
     links: Vec<Interface>,
     /// Configured names without a link that have been logged.
     missing: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Reconciler {
 }
 
 impl Reconciler {
-    /// Nothing has been looked at yet.
+    /// Nothing has been compared yet.
     pub fn new(manager: Arc<Manager>, selector: InterfaceSelector, list_links: ListLinks) -> Self {
         Self {
             manager,
@@ -71,7 +71,7 @@ impl Reconciler {
         }
     }
 
-    /// Looks once. `None` if there is nothing to do. What was refused before is left alone as long
+    /// Compares once. `None` if there is nothing to do. What was refused before is left alone as long
     /// as it is the same link: asking again would interrupt the capture of one that was restored.
     ///
     /// `gone` are the indices of links that are known to have gone; a link that has one of them now

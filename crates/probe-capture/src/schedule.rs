@@ -18,8 +18,8 @@ use crate::{
     manager::Manager,
 };
 
-/// The clock is looked at this often while waiting, so that a step of it is noticed.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The clock is read this often while waiting, so that a step of it is noticed.
+const READ_CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// The interval of a schedule, which may change while it runs.
 #[derive(Clone, Debug)]
@@ -99,7 +99,7 @@ fn run(
         if now < due {
             let remaining = until(now, due);
             let to_flush = flush_due.saturating_duration_since(Instant::now());
-            match stopped.recv_timeout(remaining.min(LOOK_AGAIN).min(to_flush)) {
+            match stopped.recv_timeout(remaining.min(READ_CLOCK_EVERY).min(to_flush)) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }

@@ -1,11 +1,14 @@
 //! Where records come from: the eBPF programs, capture files, or a script of a test.
 //!
-//! A source has a control side ([`Source`]: attach, detach, counters), which the manager owns, and
-//! one or more streams ([`RecordStream`]), each of which a drain thread owns. What ties them
-//! together is the bank number: [`Source::switch_bank`] splits the records and counters into those
-//! before and those after, to the packet.
+//! A source has a control side ([`Source`]), which the manager owns, and one or more streams
+//! ([`RecordStream`]), each of which a drain thread owns. The control side is what all sources have,
+//! [`RecordSource`] (banks and counters) and [`Hooks`] (attach and detach), and what only some have,
+//! [`SupervisedHooks`] and [`SourceStatistics`].
+//!
+//! What ties both sides together is the bank number: [`RecordSource::switch_bank`] splits the records
+//! and counters into those before and those after, to the packet.
 
-use std::{collections::HashMap, fmt, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, sync::Arc, thread, time::Duration};
 
 use probe_common::{
     control::{Counters, Tally},
@@ -27,7 +30,7 @@ pub struct Attachment {
     pub reason: String,
 }
 
-/// What the kernel says of a link, at the moment of a look.
+/// What the kernel says of a link at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LinkState {
     /// Its name now.
@@ -38,13 +41,12 @@ pub struct LinkState {
     pub xdp_programs: Vec<u32>,
 }
 
-/// Whether the programs of an interface are where [`Source::attach`] put them.
+/// Whether the programs of an interface are where [`Hooks::attach`] put them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct HookState {
     /// Hooks without our program. None: all is well.
     pub lost: Vec<LostHook>,
-    /// Somebody else's program that gets the packets before ours, by the kernel's number; received
-    /// and sent.
+    /// Foreign program that gets the packets before ours, by the kernel's number; received and sent.
     pub ahead: [Option<u32>; 2],
 }
 
@@ -68,7 +70,7 @@ pub struct Costs {
     pub records: Records,
     /// Largest share of a ring that was found filled lately, 0 to 1; `None` without rings.
     pub ring_fill: Option<f64>,
-    /// How long it takes from a record being submitted to its being counted, at the last look.
+    /// How long it takes from a record being submitted to its being counted, at the last check of the drain threads.
     pub drain_lag: Option<Duration>,
 }
 
@@ -94,98 +96,139 @@ pub struct ProgramCost {
 }
 
 /// Counters of one interface: `[bank][direction]`. Each only ever grows while the interface is
-/// attached; a bank's are final from the return of the [`Source::switch_bank`] that closed it to
-/// the next one.
+/// attached; a bank's are final from the return of the [`RecordSource::switch_bank`] that closed
+/// it to the next one.
 pub type BankCounters = [[Counters; 2]; 2];
 
-/// Errors of a source, each a sentence that names the object, the cause and the remedy.
+/// Whatever made an operation fail. Each kind of source has errors of its own, so the border of the
+/// crate takes any; who knows the kind can downcast it.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Errors of a source, each a sentence that names the object, the cause and the remedy. The cause's
+/// own sentence is part of it, and the cause itself is the [`Error::source`].
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// An interface cannot be captured; others can.
-    #[error("interface {interface}: {reason}")]
+    #[error("interface {interface}: {source}")]
     Attach {
         /// Name of the interface.
         interface: String,
         /// Cause and remedy.
-        reason: String,
+        source: Cause,
     },
     /// The source as a whole does not work.
-    #[error("{0}")]
-    Unusable(String),
+    #[error(transparent)]
+    Unusable(Cause),
 }
 
-/// The control side of a source. One source serves many interfaces.
-pub trait Source: Send {
-    /// Hands out the reading ends, once, before the first `attach`.
+impl SourceError {
+    /// This interface cannot be captured, because of this.
+    pub fn attach(interface: &str, cause: impl Into<Cause>) -> Self {
+        Self::Attach {
+            interface: interface.to_owned(),
+            source: cause.into(),
+        }
+    }
+
+    /// The source as a whole does not work, because of this.
+    pub fn unusable(cause: impl Into<Cause>) -> Self {
+        Self::Unusable(cause.into())
+    }
+}
+
+/// The records of a source and the counters that go with them. One source serves many interfaces.
+///
+/// # Errors
+///
+/// All operations fail with [`SourceError::Unusable`] if the source as a whole does not work, or if
+/// it does not know the interface.
+pub trait RecordSource: Send {
+    /// Hands out the reading ends, once, before the first [`Hooks::attach`].
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>>;
 
+    /// Makes the other bank the active one and returns the bank that is closed thereby. A source
+    /// starts in bank 0. On return no program runs that still uses the closed bank: its counters are
+    /// final, and all its records have been submitted to the streams or lie ready for
+    /// [`RecordStream::drain_closed`].
+    fn switch_bank(&mut self) -> Result<u8, SourceError>;
+
+    /// Reads the counters of an attached (or detached, not yet released) interface.
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError>;
+
+    /// When the ticks of this moment's records are ([`probe_common::record::RecordHead::first`]).
+    /// Taken anew at each [`Self::switch_bank`]. [`TickClock::default`] for records without times.
+    fn tick_clock(&self) -> TickClock;
+}
+
+/// How the programs of a source get to the interfaces and leave them.
+///
+/// # Errors
+///
+/// [`SourceError::Attach`] if the interface cannot be captured, [`SourceError::Unusable`] if the
+/// source as a whole does not work.
+pub trait Hooks: Send {
     /// Starts capturing an interface. Its counters start at 0, and not before this call may a
-    /// record of it appear in a stream. A source starts in bank 0.
+    /// record of it appear in a stream.
     fn attach(
         &mut self,
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError>;
 
-    /// Stops capturing: on return no program runs for the interface, its counters stay readable.
-    /// Records of it may still be kept back, up to the next [`Self::switch_bank`].
-    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError>;
+    /// Stops capturing these interfaces, which together is cheaper than one by one: on return no
+    /// program runs for them, their counters stay readable. Records of them may still be kept back,
+    /// up to the next [`RecordSource::switch_bank`]. A failure of one does not stop the others; the
+    /// first is returned.
+    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError>;
 
-    /// The same for several interfaces, which is cheaper. The first failure does not stop the others.
-    fn detach_all(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
-        let results = ifindices.iter().map(|ifindex| self.detach(*ifindex));
-        results.fold(Ok(()), Result::and)
-    }
-
-    /// Frees what `attach` took, after the last `counters` call for the interface.
+    /// Frees what `attach` took, after the last [`RecordSource::counters`] call for the interface.
     fn release(&mut self, ifindex: u32);
+}
 
-    /// Makes the other bank the active one and returns the bank that is closed thereby. On return
-    /// no program runs that still uses the closed bank: its counters are final, and all its records
-    /// have been submitted to the streams or lie ready for [`RecordStream::drain_closed`].
-    fn switch_bank(&mut self) -> Result<u8, SourceError>;
-
-    /// Reads the counters of an attached (or detached, not yet released) interface.
-    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError>;
-
-    /// These links by index, those that are there, and perhaps others. Changes nothing. Sources without
-    /// links have none, and nothing of them is compared or checked.
-    fn links(&self, _of: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
-        Ok(HashMap::new())
-    }
+/// Whether hooks are still in place and what the links move, for sources whose programs others can
+/// remove.
+///
+/// # Errors
+///
+/// [`SourceError::Attach`] if the hooks of an interface cannot be checked or attached,
+/// [`SourceError::Unusable`] if the host's links cannot be queried at all.
+pub trait SupervisedHooks: Send {
+    /// The state of these links by index, of those that are there, and perhaps of others. Changes
+    /// nothing.
+    fn links(&self, ifindices: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError>;
 
     /// Whether an attached interface still has its programs. Changes nothing.
-    fn check(&self, _ifindex: u32, _link: &LinkState) -> Result<HookState, SourceError> {
-        Ok(HookState::default())
-    }
+    fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, SourceError>;
 
     /// Attaches what an attached interface has lost. Its counters go on.
     fn reattach(
         &mut self,
         interface: &Interface,
-        _config: &InterfaceConfig,
-    ) -> Result<Attachment, SourceError> {
-        Err(SourceError::Attach {
-            interface: interface.name.to_string(),
-            reason: "this source has nothing to attach again".to_owned(),
-        })
-    }
+        config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError>;
+}
 
-    /// When the ticks of this moment's records are ([`probe_common::record::RecordHead::first`]).
-    /// Taken anew at each [`Self::switch_bank`]. Sources without times may leave it out.
-    fn tick_clock(&self) -> TickClock {
-        TickClock::default()
-    }
+/// What a source tells of itself, for sources that have a kernel's side. Reading changes nothing.
+pub trait SourceStatistics: Send {
+    /// Reads what the source takes from the host.
+    fn costs(&self) -> Costs;
 
-    /// Reads what the source takes from the host. Changes nothing.
-    fn costs(&self) -> Costs {
-        Costs::default()
-    }
+    /// Reads what belongs to no interface.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`] if the counters cannot be read.
+    fn strays(&self) -> Result<Strays, SourceError>;
+}
 
-    /// Reads what belongs to no interface. Changes nothing.
-    fn strays(&self) -> Result<Strays, SourceError> {
-        Ok(Strays::default())
-    }
+/// A source of records as the manager holds it: what each has, and what only some have.
+pub trait Source: RecordSource + Hooks {
+    /// Supervision of hooks and links. `None`: nobody can remove what the source attaches, and there
+    /// are no links to compare its counters with.
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks>;
+
+    /// Statistics of the source itself. `None`: it has none.
+    fn statistics(&self) -> Option<&dyn SourceStatistics>;
 }
 
 /// What a call of [`RecordStream::drain`] came to.
@@ -199,8 +242,8 @@ pub enum Drained {
     End,
 }
 
-/// How long a stream that has no way to wait sleeps before it looks again.
-const IDLE_POLL: Duration = Duration::from_millis(5);
+/// The longest sleep of a thread whose stream leaves the waiting to it.
+const PARK_AT_MOST: Duration = Duration::from_millis(5);
 
 /// Wakes the thread that drains a stream.
 #[derive(Clone)]
@@ -229,26 +272,36 @@ pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
     /// always returns, whatever the traffic. In batches as large as come at no cost: whoever takes
     /// them can then work on several at once.
+    ///
+    /// # Errors
+    ///
+    /// The stream cannot be read: it will hand over nothing more.
     fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError>;
 
     /// Called once, on the thread that is going to drain the stream, before the first `drain`.
     fn on_thread_start(&mut self) {}
 
-    /// Sleeps until there may be more worth handing over, or somebody calls the waker. The last
-    /// `drain` handed over so many records.
-    fn rest(&mut self, records: usize) {
+    /// Sleeps until there may be more worth handing over, or until [`Self::waker`] is called. The
+    /// last `drain` handed over so many records. Together with the waker, a stream may leave it to
+    /// the thread, which then parks for up to 5 ms when nothing came.
+    fn wait(&mut self, records: usize) {
         if records == 0 {
-            thread::park_timeout(IDLE_POLL);
+            thread::park_timeout(PARK_AT_MOST);
         }
     }
 
-    /// Ends a [`Self::rest`], the next one if none goes on. `None`: unparking its thread does.
+    /// Ends a [`Self::wait`], the next one if none goes on. `None`: unparking the thread does.
     fn waker(&self) -> Option<Waker> {
         None
     }
 
     /// Hands over what the source has kept back of a bank, to make fewer records of it. Called after
-    /// the [`Source::switch_bank`] that closed it and a `drain` after that.
+    /// the [`RecordSource::switch_bank`] that closed it and a `drain` after that. A source that keeps
+    /// nothing back may leave it out.
+    ///
+    /// # Errors
+    ///
+    /// What was kept back cannot be read. The records of the bank are lost.
     fn drain_closed(
         &mut self,
         _bank: u8,

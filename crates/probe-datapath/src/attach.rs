@@ -5,7 +5,7 @@ mod tc;
 mod xdp;
 
 use aya::{programs::ProgramError, util::KernelVersion};
-use probe_common::control::programs;
+use probe_common::control::{MAX_INTERFACES, programs};
 
 pub use self::check::{CheckError, reattach};
 pub use self::tc::tcx_programs;
@@ -13,6 +13,8 @@ use self::tc::{TcDirection, TcHook};
 use super::{
     link::{Link, LinkHeader},
     load::{LoadError, Object, kernel_version},
+    netlink::NetlinkError,
+    promisc::PromiscuousError,
 };
 use probe_capture::{
     interface::{Hook, InterfaceConfig},
@@ -86,6 +88,30 @@ enum IngressHook {
 /// Why an interface cannot be captured.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
+    /// It has a slot of the counters and programs at its hooks.
+    #[error("it is captured already: detach and release it first")]
+    AlreadyCaptured,
+    /// It was never attached, or was detached.
+    #[error("it is not captured")]
+    NotCaptured,
+    /// The link was removed.
+    #[error("it is gone")]
+    Gone,
+    /// As many interfaces are captured as the object was loaded for.
+    #[error(
+        "all {slots} interface slots are taken: restart the agent after adding many interfaces by \
+         name; {MAX_INTERFACES} are the most"
+    )]
+    NoSlot {
+        /// Slots that the object was loaded with.
+        slots: usize,
+    },
+    /// The kernel does not tell what the link is.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// It cannot be put into promiscuous mode, which its settings ask for.
+    #[error(transparent)]
+    Promiscuous(#[from] PromiscuousError),
     /// Its frames start with something that the parser does not know.
     #[error(
         "its frames have link headers of type {arphrd} (ARPHRD), which are not supported: capture \
@@ -100,23 +126,58 @@ pub enum AttachError {
     NoHook {
         /// All hooks with what became of them.
         tried: String,
+        /// What the last hook that was tried said; none if none was tried.
+        #[source]
+        refusal: Option<Box<Refusal>>,
     },
     /// Sent packets cannot be captured.
     #[error("sent packets cannot be captured ({tried}): detach what is in the way")]
     NoEgressHook {
         /// All hooks with what became of them.
         tried: String,
+        /// What the last hook that was tried said.
+        #[source]
+        refusal: Option<Box<Refusal>>,
     },
 }
 
-/// A hook refused a program.
+/// Why a hook did not take a program.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// The kernel refused it, with an error number.
     #[error("{errno} ({words})", errno = name_of(*errno), words = words_for(*errno))]
-    Kernel { errno: i32 },
-    #[error("{0}")]
-    Attach(String),
-    #[error("{0}")]
+    Kernel {
+        /// Number of the error, as in `errno(3)`.
+        errno: i32,
+    },
+    /// aya refused it, without an error number of the kernel.
+    #[error(transparent)]
+    Program(Box<ProgramError>),
+    /// A system call failed without an error number.
+    #[error(transparent)]
+    Io(std::io::Error),
+    /// The qdiscs of the link cannot be listed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A filter for sent packets there would be given the received ones.
+    #[error(
+        "the interface has a qdisc {kind} in the place of clsact: replace it, `tc qdisc replace dev \
+         {interface} clsact`"
+    )]
+    OtherQdisc {
+        /// Kind of the qdisc.
+        kind: String,
+        /// Name of the link.
+        interface: String,
+    },
+    /// The kernel was built without clsact.
+    #[error("the kernel has no clsact qdisc (CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS)")]
+    NoClsact,
+    /// The attachment would stay after a kill of the agent.
+    #[error("the kernel has no bpf_link for it, and it would outlive the agent")]
+    NoBpfLink,
+    /// The program cannot be loaded.
+    #[error(transparent)]
     Load(#[from] LoadError),
 }
 
@@ -193,6 +254,10 @@ fn xdp_cost(config: &InterfaceConfig, link: &Link) -> Option<&'static str> {
 const TC_RUNGS: [Rung; 2] = [Rung::Tcx, Rung::Clsact];
 
 /// Attaches the programs to a link, which must have its slot already.
+///
+/// # Errors
+///
+/// No hook for received or sent packets can be used, or the parser does not know the link's headers.
 pub fn attach(
     object: &mut Object,
     config: &InterfaceConfig,
@@ -202,6 +267,10 @@ pub fn attach(
 }
 
 /// Attaches by clsact alone, as on kernels before 6.6: for tests on newer ones.
+///
+/// # Errors
+///
+/// As [`attach`].
 pub fn attach_clsact(
     object: &mut Object,
     link: &Link,
@@ -247,8 +316,8 @@ fn attach_ingress(
     });
     let tried = tried.join("; ");
     match hooked {
-        Some(hooked) => Ok((hooked, tried)),
-        None => Err(AttachError::NoHook { tried }),
+        Ok(hooked) => Ok((hooked, tried)),
+        Err(refusal) => Err(AttachError::NoHook { tried, refusal }),
     }
 }
 
@@ -265,34 +334,39 @@ fn attach_egress(
     });
     let tried = tried.join("; ");
     match hooked {
-        Some(hooked) => Ok((hooked, tried)),
-        None => Err(AttachError::NoEgressHook { tried }),
+        Ok(hooked) => Ok((hooked, tried)),
+        Err(refusal) => Err(AttachError::NoEgressHook { tried, refusal }),
     }
 }
 
-/// Goes down the ladder, and writes down what became of each rung.
+/// Goes down the ladder, and writes down what became of each rung. If none works, the error is what
+/// the last one said.
 fn first_that_works<H>(
     tried: &mut Vec<String>,
     steps: Vec<Step>,
     mut attach: impl FnMut(Rung) -> Result<(H, u32), Refusal>,
-) -> Option<Hooked<H>> {
+) -> Result<Hooked<H>, Option<Box<Refusal>>> {
+    let mut last = None;
     for step in steps {
         match step {
             Step::Skip(rung, why) => tried.push(format!("{}: not tried, {why}", rung.name())),
             Step::Try(rung) => match attach(rung) {
                 Ok((hook, program)) => {
                     tried.push(format!("{}: attached", rung.name()));
-                    return Some(Hooked {
+                    return Ok(Hooked {
                         rung,
                         program,
                         hook: Some(hook),
                     });
                 }
-                Err(refusal) => tried.push(format!("{}: refused, {refusal}", rung.name())),
+                Err(refusal) => {
+                    tried.push(format!("{}: refused, {refusal}", rung.name()));
+                    last = Some(Box::new(refusal));
+                }
             },
         }
     }
-    None
+    Err(last)
 }
 
 /// A hook with the number of the program at it.
@@ -327,7 +401,7 @@ impl From<ProgramError> for Refusal {
         };
         match errno {
             Some(errno) => Self::Kernel { errno },
-            None => Self::Attach(error.to_string()),
+            None => Self::Program(Box::new(error)),
         }
     }
 }
@@ -336,7 +410,7 @@ impl From<std::io::Error> for Refusal {
     fn from(error: std::io::Error) -> Self {
         match error.raw_os_error() {
             Some(errno) => Self::Kernel { errno },
-            None => Self::Attach(error.to_string()),
+            None => Self::Io(error),
         }
     }
 }

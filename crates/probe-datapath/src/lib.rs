@@ -73,7 +73,7 @@ pub enum DatapathError {
     },
     /// Nothing to sleep on until records come.
     #[error("cannot wait for records: {0}: raise the limit of open files (LimitNOFILE=)")]
-    Wait(std::io::Error),
+    Wait(#[source] std::io::Error),
 }
 
 impl DatapathError {

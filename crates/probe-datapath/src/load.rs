@@ -22,7 +22,7 @@ use super::{
     ring_parts::RingParts,
     test_run::TestRunError,
 };
-use probe_capture::source::ProgramCost;
+use probe_capture::source::{Cause, ProgramCost};
 
 mod permission;
 
@@ -172,6 +172,9 @@ pub enum LoadError {
         program: &'static str,
         /// What the kernel said, with the end of the verifier's log.
         reason: String,
+        /// What the kernel said, without the log.
+        #[source]
+        cause: Cause,
     },
     /// The ticks of the kernel cannot be read.
     #[error("cannot read the kernel's tick count: {0}: please report this with its release")]
@@ -287,6 +290,7 @@ impl Object {
             Err(error) => Err(LoadError::Program {
                 program: name,
                 reason: refusal(&error),
+                cause: without_log(error),
             }),
         }
     }
@@ -308,6 +312,14 @@ fn refusal(error: &ProgramError) -> String {
     let lines: Vec<_> = log.lines().collect();
     let telling = &lines[lines.len().saturating_sub(TELLING_LINES)..];
     format!("{io_error}\n{}\n", telling.join("\n"))
+}
+
+/// The error that a chain of causes goes on with: the verifier's log is hundreds of lines.
+fn without_log(error: ProgramError) -> Cause {
+    match error {
+        ProgramError::LoadError { io_error, .. } => Box::new(io_error),
+        other => Box::new(other),
+    }
 }
 
 /// Release of the running kernel as a number, or 0.0.0 if it cannot be read.

@@ -29,16 +29,16 @@ pub use fill::Fill;
 use readers::Readers;
 use wait::Wait;
 
-/// The longest that records lie in a ring before somebody looks. Long, since each look costs some
+/// The longest that records lie in a ring before it is polled. Long, since each poll costs some
 /// 50 us of a CPU in a virtual machine; a ring that fills up wakes its reader before, and so does
-/// whoever asks for flows.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// every query for flows.
+const POLL_EVERY: Duration = Duration::from_secs(1);
 
 /// In which slices of a CPU a drain thread works: a rotation, which works for long, must not make it
 /// wait for one of the usual length, some 3 ms.
 const SLICE: Duration = Duration::from_micros(100);
 
-/// A pass that found less than this part of what the rings hold is followed by a rest.
+/// A pass that found less than this part of what the rings hold is followed by a wait.
 const WORTH_ANOTHER_PASS: usize = 64;
 
 /// Reading end of all rings.
@@ -137,9 +137,9 @@ impl RecordStream for RingStream {
         Ok(Drained::Records(records))
     }
 
-    fn rest(&mut self, records: usize) {
+    fn wait(&mut self, records: usize) {
         if records < self.readers.capacity() / WORTH_ANOTHER_PASS {
-            self.wait.wait(LOOK_EVERY);
+            self.wait.wait(POLL_EVERY);
         }
     }
 

@@ -9,11 +9,11 @@ use std::{
     time::Instant,
 };
 
-use probe_common::control::{MAX_INTERFACES, Slot, Tally};
+use probe_common::control::{Slot, Tally};
 
 use crate::{
     DatapathError,
-    attach::{self, Attached},
+    attach::{self, AttachError, Attached},
     bank::BankSwitch,
     counters::KernelCounters,
     detach_leftovers, expedite, footprint, jiffies,
@@ -27,8 +27,8 @@ use crate::{
 };
 use probe_capture::interface::{Interface, InterfaceConfig};
 use probe_capture::source::{
-    Attachment, BankCounters, Costs, HookState, LinkState, RecordStream, Source, SourceError,
-    Strays,
+    Attachment, BankCounters, Costs, HookState, Hooks, LinkState, RecordSource, RecordStream,
+    Source, SourceError, SourceStatistics, Strays, SupervisedHooks,
 };
 use probe_flow::ticks::TickClock;
 
@@ -63,6 +63,10 @@ struct Captured {
 impl EbpfSource {
     /// Removes what an agent that was killed has left behind, and loads the object. Attaches
     /// nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`] with the [`LoadError`] as its cause.
     pub fn load(options: SourceOptions) -> Result<Self, SourceError> {
         match detach_leftovers() {
             Ok(0) => {}
@@ -77,16 +81,23 @@ impl EbpfSource {
                 "an earlier run has left grace periods of RCU expedited: write 0 there, as root"
             ),
         }
-        Self::with_options(options.load_options())
-            .map_err(|error| SourceError::Unusable(error.to_string()))
+        Self::with_options(options.load_options()).map_err(SourceError::unusable)
     }
 
     /// Loads the object and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
     pub fn with_options(options: LoadOptions) -> Result<Self, LoadError> {
         Self::with_loaded(Object::load(options)?, options)
     }
 
     /// Loads another object than the embedded one, for `selftest`.
+    ///
+    /// # Errors
+    ///
+    /// See [`LoadError`].
     pub fn with_object(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
         Self::with_loaded(Object::load_bytes(object, options)?, options)
     }
@@ -116,12 +127,20 @@ impl EbpfSource {
     }
 
     /// Frames that a program saw on an interface that is not captured.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to read the counters.
     pub fn unclaimed(&self) -> Result<Tally, SourceError> {
         Ok(self.counters.unclaimed()?)
     }
 
     /// Gives an interface a slot with counters of 0, so that its frames are recorded once a program
-    /// is attached or run for it. `None` if all slots are taken. [`Source::attach`] does it itself.
+    /// is attached or run for it. `None` if all slots are taken. [`Hooks::attach`] does it itself.
+    ///
+    /// # Errors
+    ///
+    /// The map of slots cannot be written.
     pub fn claim(&mut self, ifindex: u32, ignore_vlans: bool) -> Result<Option<()>, SourceError> {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);
@@ -135,14 +154,6 @@ impl EbpfSource {
         Ok(Some(()))
     }
 
-    fn no_slot(&self) -> String {
-        format!(
-            "all {} interface slots are taken: restart the agent after adding many interfaces by \
-             name; {MAX_INTERFACES} are the most",
-            self.slots.len()
-        )
-    }
-
     /// The loaded object, for running its programs in tests and `selftest`.
     pub fn object(&mut self) -> &mut Object {
         &mut self.object
@@ -152,16 +163,13 @@ impl EbpfSource {
         &mut self,
         interface: &Interface,
         config: &InterfaceConfig,
-    ) -> Result<(Captured, Attachment), String> {
-        let link = self.link_questions.by_index(interface.ifindex);
-        let link = link.map_err(|error| error.to_string())?;
+    ) -> Result<(Captured, Attachment), AttachError> {
+        let link = self.link_questions.by_index(interface.ifindex)?;
         let promiscuous = config
             .promisc
             .then(|| Promiscuous::enter(interface.ifindex))
-            .transpose()
-            .map_err(|error| error.to_string())?;
-        let (attached, attachment) =
-            attach::attach(&mut self.object, config, &link).map_err(|error| error.to_string())?;
+            .transpose()?;
+        let (attached, attachment) = attach::attach(&mut self.object, config, &link)?;
         let captured = Captured {
             attached,
             _promiscuous: promiscuous,
@@ -170,7 +178,7 @@ impl EbpfSource {
     }
 }
 
-impl Source for EbpfSource {
+impl RecordSource for EbpfSource {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         let stream = self.stream.take();
         stream
@@ -179,40 +187,57 @@ impl Source for EbpfSource {
             .collect()
     }
 
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        let closed = self.bank.switch()?;
+        match jiffies::clock(&mut self.object) {
+            Ok(clock) => self.tick_clock = clock,
+            // It has worked before, and ticks go on all the same.
+            Err(error) => tracing::warn!(%error, "cannot read the kernel's tick count"),
+        }
+        Ok(closed)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let slot = self.slots.slot(ifindex).ok_or_else(|| {
+            SourceError::unusable(format!(
+                "interface index {ifindex} is not captured, so it has no counters"
+            ))
+        })?;
+        Ok(self.counters.of_slot(slot))
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        self.tick_clock
+    }
+}
+
+impl Hooks for EbpfSource {
     fn attach(
         &mut self,
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError> {
-        let refuse = |reason: String| SourceError::Attach {
-            interface: interface.name.to_string(),
-            reason,
-        };
+        let refuse = |error: AttachError| SourceError::attach(&interface.name, error);
         if self.slots.slot(interface.ifindex).is_some() {
-            return Err(refuse(
-                "it is captured already: detach and release it first".to_owned(),
-            ));
+            return Err(refuse(AttachError::AlreadyCaptured));
         }
+        let slots = self.slots.len();
         self.claim(interface.ifindex, config.ignore_vlans)?
-            .ok_or_else(|| refuse(self.no_slot()))?;
+            .ok_or_else(|| refuse(AttachError::NoSlot { slots }))?;
         match self.attach_link(interface, config) {
             Ok((captured, attachment)) => {
                 self.captured.insert(interface.ifindex, captured);
                 Ok(attachment)
             }
-            Err(reason) => {
+            Err(error) => {
                 self.slots.withdraw(interface.ifindex)?;
                 self.slots.free(interface.ifindex);
-                Err(refuse(reason))
+                Err(refuse(error))
             }
         }
     }
 
-    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
-        self.detach_all(&[ifindex])
-    }
-
-    fn detach_all(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
         let detached: Vec<_> = ifindices
             .iter()
             .filter(|ifindex| self.captured.remove(ifindex).is_some())
@@ -234,39 +259,19 @@ impl Source for EbpfSource {
             Err(error) => tracing::error!(ifindex, %error, "cannot free an interface slot"),
         }
     }
+}
 
-    fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        let closed = self.bank.switch()?;
-        match jiffies::clock(&mut self.object) {
-            Ok(clock) => self.tick_clock = clock,
-            // It has worked before, and ticks go on all the same.
-            Err(error) => tracing::warn!(%error, "cannot read the kernel's tick count"),
-        }
-        Ok(closed)
-    }
-
-    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
-        let slot = self.slots.slot(ifindex).ok_or_else(|| {
-            SourceError::Unusable(format!(
-                "interface index {ifindex} is not captured, so it has no counters"
-            ))
-        })?;
-        Ok(self.counters.of_slot(slot))
-    }
-
-    fn links(&self, of: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
-        link::states(of).map_err(|error| SourceError::Unusable(error.to_string()))
+impl SupervisedHooks for EbpfSource {
+    fn links(&self, ifindices: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
+        link::states(ifindices).map_err(SourceError::unusable)
     }
 
     fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, SourceError> {
         let Some(captured) = self.captured.get(&ifindex) else {
             return Ok(HookState::default());
         };
-        let refuse = |error: attach::CheckError| SourceError::Attach {
-            interface: link.name.clone(),
-            reason: error.to_string(),
-        };
-        captured.attached.check(ifindex, link).map_err(refuse)
+        let checked = captured.attached.check(ifindex, link);
+        checked.map_err(|error| SourceError::attach(&link.name, error))
     }
 
     fn reattach(
@@ -274,34 +279,23 @@ impl Source for EbpfSource {
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError> {
-        let refuse = |reason: String| SourceError::Attach {
-            interface: interface.name.to_string(),
-            reason,
-        };
+        let refuse = |error: AttachError| SourceError::attach(&interface.name, error);
         let ifindex = interface.ifindex;
         let state = self.link_questions.state(ifindex);
-        let state = state.map_err(|error| refuse(error.to_string()))?;
-        let state = state.ok_or_else(|| refuse("it is gone".to_owned()))?;
+        let state = state.map_err(|error| refuse(error.into()))?;
+        let state = state.ok_or_else(|| refuse(AttachError::Gone))?;
         let lost = self.check(ifindex, &state)?.lost;
         let link = self.link_questions.by_index(ifindex);
-        let link = link.map_err(|error| refuse(error.to_string()))?;
+        let link = link.map_err(|error| refuse(error.into()))?;
         let Some(captured) = self.captured.get_mut(&ifindex) else {
-            return Err(refuse("it is not captured".to_owned()));
+            return Err(refuse(AttachError::NotCaptured));
         };
-        attach::reattach(
-            &mut self.object,
-            &mut captured.attached,
-            &lost,
-            config,
-            &link,
-        )
-        .map_err(|error| refuse(error.to_string()))
+        let attached = &mut captured.attached;
+        attach::reattach(&mut self.object, attached, &lost, config, &link).map_err(refuse)
     }
+}
 
-    fn tick_clock(&self) -> TickClock {
-        self.tick_clock
-    }
-
+impl SourceStatistics for EbpfSource {
     fn costs(&self) -> Costs {
         Costs {
             programs: self.object.program_costs(),
@@ -320,6 +314,16 @@ impl Source for EbpfSource {
     }
 }
 
+impl Source for EbpfSource {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        Some(self)
+    }
+
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        Some(self)
+    }
+}
+
 fn map_bytes(options: LoadOptions) -> Vec<(String, u64)> {
     match footprint::of_embedded(options) {
         Ok(footprint) => {
@@ -335,6 +339,6 @@ fn map_bytes(options: LoadOptions) -> Vec<(String, u64)> {
 
 impl From<DatapathError> for SourceError {
     fn from(error: DatapathError) -> Self {
-        Self::Unusable(error.to_string())
+        Self::unusable(error)
     }
 }

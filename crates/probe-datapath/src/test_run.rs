@@ -90,6 +90,7 @@ impl Object {
         let info = info.map_err(|source| LoadError::Program {
             program,
             reason: source.to_string(),
+            cause: Box::new(source),
         })?;
         Ok(ProgramFacts {
             verified_instructions: info.verified_instruction_count(),

@@ -130,7 +130,7 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn on_look(&mut self, sample: Sample) {
+    fn on_sample(&mut self, sample: Sample) {
         if self.is_reset_by(sample) {
             self.before_reset = self.compared();
             self.start = None;
@@ -178,11 +178,11 @@ pub struct Coverage {
 impl Coverage {
     /// Takes a look in. The first one after attaching is the baseline. Returns the new state if it
     /// has changed.
-    pub fn on_look(&mut self, sample: Sample) -> Option<State> {
+    pub fn on_sample(&mut self, sample: Sample) -> Option<State> {
         let moved = self.window.end.link != sample.link || self.window.end.after != sample.after;
         self.idle_looks = if moved { 0 } else { self.idle_looks + 1 };
         for stretch in [&mut self.window, &mut self.interval, &mut self.all] {
-            stretch.on_look(sample);
+            stretch.on_sample(sample);
         }
         let before = self.state;
         let window = self.window.compared();

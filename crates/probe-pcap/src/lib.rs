@@ -32,7 +32,10 @@ pub use self::{
 use self::{reader::PacketReader, stream::PcapStream};
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
-    source::{Attachment, BankCounters, RecordStream, Source, SourceError},
+    source::{
+        Attachment, BankCounters, Hooks, RecordSource, RecordStream, Source, SourceError,
+        SourceStatistics, SupervisedHooks,
+    },
 };
 use probe_flow::ticks::TickClock;
 
@@ -73,6 +76,10 @@ impl PcapSource {
     ///
     /// The interfaces are those that a pcapng file names, else one that is called like the file,
     /// without directory and extension. Their indices count from 1.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no capture that can be replayed: see [`PcapError`].
     pub fn open(path: &Path) -> Result<(Self, Vec<Interface>), PcapError> {
         let opened = open::open(path)?;
         let interfaces: Vec<_> = opened
@@ -109,12 +116,12 @@ impl PcapSource {
             .iter()
             .position(|interface| interface.ifindex == ifindex)
             .ok_or_else(|| {
-                SourceError::Unusable(format!("the capture file has no interface {ifindex}"))
+                SourceError::unusable(format!("the capture file has no interface {ifindex}"))
             })
     }
 }
 
-impl Source for PcapSource {
+impl RecordSource for PcapSource {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         let reader = self.reader.take();
         reader
@@ -126,6 +133,26 @@ impl Source for PcapSource {
             .collect()
     }
 
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        // The stream counts a batch and stamps its records under the same lock.
+        let mut shared = self.shared.lock();
+        let closed = shared.bank;
+        shared.bank = 1 - closed;
+        Ok(closed)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let position = self.position(ifindex)?;
+        Ok(self.shared.lock().slots[position].counters)
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        let times = self.playback.time_range();
+        times.map_or_else(TickClock::default, |(_, last)| TickClock::millis(last))
+    }
+}
+
+impl Hooks for PcapSource {
     fn attach(
         &mut self,
         interface: &Interface,
@@ -147,31 +174,29 @@ impl Source for PcapSource {
         })
     }
 
-    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
-        let position = self.position(ifindex)?;
-        self.shared.lock().slots[position].is_attached = false;
-        Ok(())
+    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+        let mut result = Ok(());
+        for ifindex in ifindices {
+            match self.position(*ifindex) {
+                Ok(position) => self.shared.lock().slots[position].is_attached = false,
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
     }
 
     fn release(&mut self, _ifindex: u32) {
         // The counters live as long as the source: there are few, and their number is fixed.
     }
+}
 
-    fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        // The stream counts a batch and stamps its records under the same lock.
-        let mut shared = self.shared.lock();
-        let closed = shared.bank;
-        shared.bank = 1 - closed;
-        Ok(closed)
+/// Files have neither links nor programs.
+impl Source for PcapSource {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        None
     }
 
-    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
-        let position = self.position(ifindex)?;
-        Ok(self.shared.lock().slots[position].counters)
-    }
-
-    fn tick_clock(&self) -> TickClock {
-        let times = self.playback.time_range();
-        times.map_or_else(TickClock::default, |(_, last)| TickClock::millis(last))
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        None
     }
 }

@@ -9,7 +9,7 @@ use probe_common::{
 use zerocopy::IntoBytes;
 
 use super::SelftestError;
-use probe_capture::source::{Drained, RecordStream, Source};
+use probe_capture::source::{Drained, RecordSource, RecordStream};
 use probe_datapath::{
     cache_parts::CacheParts,
     jiffies,

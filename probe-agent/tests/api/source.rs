@@ -9,13 +9,17 @@ use parking_lot::{Mutex, RwLock};
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
     manager::Manager,
-    source::{Attachment, BankCounters, Drained, RecordStream, Source, SourceError},
+    source::{
+        Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
+        SourceStatistics, SupervisedHooks,
+    },
 };
 use probe_common::{
     ephash::EpHashV4,
     ports::TCP,
     record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
 };
+use probe_flow::ticks::TickClock;
 
 /// Packets that are counted and handed over as soon as they are given.
 #[derive(Clone, Default)]
@@ -79,11 +83,29 @@ impl Script {
     }
 }
 
-impl Source for Script {
+impl RecordSource for Script {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         vec![Box::new(self.clone())]
     }
 
+    fn switch_bank(&mut self) -> Result<u8, SourceError> {
+        let mut bank = self.0.bank.write();
+        let closed = *bank;
+        *bank = 1 - closed;
+        Ok(closed)
+    }
+
+    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
+        let counters = self.0.counters.lock();
+        Ok(counters.get(&ifindex).copied().unwrap_or_default())
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        TickClock::default()
+    }
+}
+
+impl Hooks for Script {
     fn attach(
         &mut self,
         interface: &Interface,
@@ -102,23 +124,24 @@ impl Source for Script {
         })
     }
 
-    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
-        self.0.attached.lock().remove(&ifindex);
+    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+        let mut attached = self.0.attached.lock();
+        for ifindex in ifindices {
+            attached.remove(ifindex);
+        }
         Ok(())
     }
 
     fn release(&mut self, _ifindex: u32) {}
+}
 
-    fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        let mut bank = self.0.bank.write();
-        let closed = *bank;
-        *bank = 1 - closed;
-        Ok(closed)
+impl Source for Script {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        None
     }
 
-    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
-        let counters = self.0.counters.lock();
-        Ok(counters.get(&ifindex).copied().unwrap_or_default())
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        None
     }
 }
 

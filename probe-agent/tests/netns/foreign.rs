@@ -4,7 +4,7 @@ use std::{process::Command, sync::Arc};
 
 use probe_capture::{
     interface::{Hook, Interface, InterfaceConfig},
-    source::Source,
+    source::{Hooks, RecordSource},
 };
 use probe_datapath::{
     cache_parts::CacheParts, load::LoadOptions, ring_parts::RingParts, source::EbpfSource,

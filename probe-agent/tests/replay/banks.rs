@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use probe_capture::{
     interface::InterfaceConfig,
-    source::{Drained, Source},
+    source::{Drained, Hooks, RecordSource},
 };
 use probe_common::record::Record;
 use probe_flow::ledger::Loss;
@@ -117,7 +117,7 @@ fn what_is_detached_or_never_attached_is_not_seen() {
             .attach(interface, &InterfaceConfig::default())
             .unwrap();
     }
-    source.detach(1).unwrap();
+    source.detach(&[1]).unwrap();
     let mut seen = Vec::new();
     while stream
         .drain(&mut |records| seen.extend(records.iter().map(Record::ifindex)))
@@ -126,7 +126,7 @@ fn what_is_detached_or_never_attached_is_not_seen() {
     {}
     assert_eq!(seen, [2]);
     assert!(source.counters(1).is_ok(), "counters stay readable");
-    assert!(source.counters(3).is_err() && source.detach(0).is_err());
+    assert!(source.counters(3).is_err() && source.detach(&[0]).is_err());
 }
 
 #[test]

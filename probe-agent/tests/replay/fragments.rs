@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use probe_capture::{
     interface::InterfaceConfig,
-    source::{Drained, Source},
+    source::{Drained, Hooks, RecordSource},
 };
 use probe_common::record::{NOTE_FIRST_FRAGMENT, Record};
 use probe_flow::flow_log::{FlowLog, FlowLogOptions};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
-    source::{Drained, Source},
+    source::{Drained, Hooks, RecordSource},
 };
 use probe_common::record::{EGRESS, NOTE_LATER_FRAGMENT, Record};
 use probe_flow::ledger::{Ledger, Loss};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use probe_agent::config::Config;
-use probe_capture::source::{Drained, RecordStream, Source};
+use probe_capture::source::{Drained, RecordSource, RecordStream};
 use probe_common::control::programs;
 use probe_datapath::{
     cpus, load::LoadOptions, ring_parts::RingParts, source::EbpfSource, test_run::TEST_IFINDEX,

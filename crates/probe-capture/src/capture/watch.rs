@@ -14,18 +14,18 @@ use probe_flow::{
     supervise::{Change, Supervision},
 };
 
-/// Everything that a look at an interface found.
+/// Everything that a check of an interface found.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct LinkCheck {
     /// Counters of link and programs, by direction; none for a link without counters.
     pub samples: Option<[Sample; DIRECTIONS as usize]>,
     /// The hooks; none if they cannot be checked.
     pub hooks: Option<HookState>,
-    /// Programs of ours got frames of unknown interfaces since the last look.
+    /// Programs of ours got frames of unknown interfaces since the last check.
     pub has_unclaimed: bool,
 }
 
-/// What a look changed, worth a line in the log.
+/// What a check changed, worth a line in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
     /// Programs were removed.
@@ -96,9 +96,9 @@ impl Watch {
         }
     }
 
-    pub(super) fn on_look(&mut self, look: Look, now: Instant) -> Vec<Notice> {
+    pub(super) fn on_check(&mut self, check: LinkCheck, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
-        if let Some(hooks) = look.hooks {
+        if let Some(hooks) = check.hooks {
             self.hooks = hooks;
             match self.supervision.on_check(self.hooks.lost.is_empty(), now) {
                 Change::None => {}
@@ -106,14 +106,14 @@ impl Watch {
                 Change::Found => notices.push(Notice::Found),
             }
         }
-        for (direction, sample) in look.samples.into_iter().flatten().enumerate() {
-            let Some(state) = self.coverage[direction].on_look(sample) else {
+        for (direction, sample) in check.samples.into_iter().flatten().enumerate() {
+            let Some(state) = self.coverage[direction].on_sample(sample) else {
                 continue;
             };
             let around = Surroundings {
                 lost: &self.hooks.lost,
                 ahead: self.hooks.ahead[direction],
-                has_unclaimed: look.has_unclaimed,
+                has_unclaimed: check.has_unclaimed,
             };
             let is_bad = matches!(state, coverage::State::Partial | coverage::State::Blind);
             self.causes[direction] = is_bad.then(|| likely_cause(direction, state, around));

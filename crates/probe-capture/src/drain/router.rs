@@ -8,7 +8,7 @@ use probe_common::{control::BANKS, record::Record};
 use crate::capture::{Capture, CaptureGuard, NextInterval};
 use probe_flow::local_buffer::{LocalBuffer, LocalBufferPool};
 
-/// Waiting records that are replayed between two looks at the stream, which must not be left alone
+/// Waiting records that are replayed between two passes over the stream, which must not be left alone
 /// for long: about a third of a millisecond. Tests with a handful of records stop in between, too.
 const REPLAYED_AT_ONCE: usize = if cfg!(test) { 2 } else { 512 };
 

@@ -43,7 +43,7 @@ pub struct Change {
 }
 
 impl Change {
-    fn of(iface: Arc<str>, result: Result<(), SourceError>) -> Self {
+    fn from_result(iface: Arc<str>, result: Result<(), SourceError>) -> Self {
         Self {
             iface,
             result,
@@ -148,12 +148,12 @@ impl Manager {
         let moved = moved.map(|update| self.open_again(update, ended));
         changes.updated.extend(moved);
         let disabled = plan.disabled.into_iter();
-        let disabled = disabled.map(|link| Change::of(link.name, Ok(())));
+        let disabled = disabled.map(|link| Change::from_result(link.name, Ok(())));
         changes.disabled.extend(disabled);
         changes.enabled = self.open_captures(plan.enabled);
         if !(changes.enabled.is_empty() && changes.updated.is_empty()) {
             // From here on, what links and programs count is compared.
-            self.inner.lock().look(Instant::now());
+            self.inner.lock().compare_with_links(Instant::now());
         }
         Ok(changes)
     }
@@ -216,7 +216,7 @@ impl Manager {
             return Ok(());
         }
         let mut inner = self.inner.lock();
-        inner.look(Instant::now());
+        inner.compare_with_links(Instant::now());
         let intervals = inner.end_intervals(ending, Ending::Last, &self.options)?;
         for capture in ending {
             let ifindex = capture.interface.ifindex;
@@ -241,7 +241,7 @@ impl Manager {
                 return;
             }
             let indices: Vec<_> = some.iter().map(|link| link.ifindex).collect();
-            if let Err(error) = inner.source.detach_all(&indices) {
+            if let Err(error) = inner.source.detach(&indices) {
                 let names: Vec<_> = some.iter().map(|link| &*link.name).collect();
                 tracing::warn!(ifaces = names.join(", "), %error, "cannot detach");
             }
@@ -282,7 +282,7 @@ impl Manager {
         Change {
             restored,
             gap,
-            ..Change::of(iface, result)
+            ..Change::from_result(iface, result)
         }
     }
 
@@ -293,7 +293,7 @@ impl Manager {
             return Ok(Vec::new());
         }
         let mut inner = self.inner.lock();
-        inner.look(Instant::now());
+        inner.compare_with_links(Instant::now());
         let old: Vec<_> = renames.iter().map(|update| update.old.clone()).collect();
         let intervals = inner.end_intervals(&old, Ending::Rotation, &self.options)?;
         for old in &old {
@@ -310,7 +310,7 @@ impl Manager {
             tracing::info!(iface = %link.name, was = %old.interface.name, "the link was renamed");
             changes.push(Change {
                 gap: Some(Duration::ZERO),
-                ..Change::of(link.name.clone(), Ok(()))
+                ..Change::from_result(link.name.clone(), Ok(()))
             });
         }
         drop(inner);
@@ -321,7 +321,9 @@ impl Manager {
     fn open_captures(&self, starting: Vec<(Interface, InterfaceConfig)>) -> Vec<Change> {
         let starting = starting.into_iter();
         starting
-            .map(|(link, config)| Change::of(link.name.clone(), self.open_capture(&link, config)))
+            .map(|(link, config)| {
+                Change::from_result(link.name.clone(), self.open_capture(&link, config))
+            })
             .collect()
     }
 
@@ -334,7 +336,7 @@ impl Manager {
     ) -> Result<(), SourceError> {
         let mut inner = self.inner.lock();
         let result = if self.is_over.load(Ordering::Relaxed) {
-            Err(SourceError::Unusable("the agent is stopping".to_owned()))
+            Err(SourceError::unusable("the agent is stopping"))
         } else if inner.captures.len() < MAX_INTERFACES {
             let now = (self.options.clock)();
             let (budget, bank) = (self.options.flow_budget.clone(), inner.open_bank);
@@ -394,11 +396,9 @@ impl Inner {
 }
 
 fn too_many(interface: &Interface) -> SourceError {
-    SourceError::Attach {
-        interface: interface.name.to_string(),
-        reason: format!(
-            "{MAX_INTERFACES} interfaces are captured already, which is the most one agent can; \
-             leave some out"
-        ),
-    }
+    let cause = format!(
+        "{MAX_INTERFACES} interfaces are captured already, which is the most one agent can; leave \
+         some out"
+    );
+    SourceError::attach(&interface.name, cause)
 }

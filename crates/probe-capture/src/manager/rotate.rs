@@ -57,7 +57,7 @@ impl Manager {
     pub fn rotate(&self) -> Result<Rotation, ManagerError> {
         let begin = Instant::now();
         let mut inner = self.inner.lock();
-        inner.look(begin);
+        inner.compare_with_links(begin);
         let all: Vec<_> = inner.captures.values().cloned().collect();
         let intervals = inner.end_intervals(&all, Ending::Rotation, &self.options)?;
         drop(inner);

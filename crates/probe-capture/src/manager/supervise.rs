@@ -6,17 +6,17 @@ use probe_common::record::{EGRESS, INGRESS};
 
 use super::{Inner, Manager};
 use crate::{
-    capture::{Capture, Look, Notice},
-    source::BankCounters,
+    capture::{Capture, LinkCheck, Notice},
+    source::{BankCounters, SourceStatistics},
 };
 use probe_flow::coverage::{DIRECTIONS, Sample, Seen, State};
 
 impl Manager {
-    /// Looks at all captured interfaces, logs what has changed, and attaches again what was
-    /// removed, when it is time. Meant to be called about once a second.
+    /// Compares all captured interfaces with their links, logs what has changed, and attaches again
+    /// what was removed, when it is time. Meant to be called about once a second.
     pub fn supervise(&self, now: Instant) {
         let mut inner = self.inner.lock();
-        inner.look(now);
+        inner.compare_with_links(now);
         let captures = inner.captures.values();
         let lost: Vec<_> = captures
             .filter(|capture| capture.wants_attempt(now))
@@ -31,14 +31,17 @@ impl Manager {
 
 impl Inner {
     /// Compares programs and links. Changes nothing in the kernel.
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(super) fn compare_with_links(&mut self, now: Instant) {
         if self.captures.is_empty() {
             return;
         }
         let captures: Vec<_> = self.captures.values().cloned().collect();
         let before = self.all_seen(&captures);
-        let of: Vec<_> = captures.iter().map(|it| it.interface.ifindex).collect();
-        let links = match self.source.links(&of) {
+        let indices: Vec<_> = captures.iter().map(|it| it.interface.ifindex).collect();
+        let Some(supervised) = self.source.supervised_hooks() else {
+            return;
+        };
+        let links = match supervised.links(&indices) {
             Ok(links) => links,
             Err(error) => {
                 tracing::warn!(%error, "cannot compare the captures with the links");
@@ -55,7 +58,9 @@ impl Inner {
             let Some(link) = links.get(&capture.interface.ifindex) else {
                 continue;
             };
-            let hooks = self.source.check(capture.interface.ifindex, link);
+            let supervised = self.source.supervised_hooks();
+            let hooks = supervised.map(|it| it.check(capture.interface.ifindex, link));
+            let hooks = hooks.transpose();
             let hooks =
                 hooks.inspect_err(|error| tracing::debug!(%error, "cannot check the hooks"));
             let samples = (link.packets.zip(before).zip(after)).map(|((link, before), after)| {
@@ -65,12 +70,12 @@ impl Inner {
                     after: after[direction],
                 })
             });
-            let look = Look {
+            let check = LinkCheck {
                 samples,
-                hooks: hooks.ok(),
+                hooks: hooks.ok().flatten(),
                 has_unclaimed,
             };
-            for notice in capture.on_look(look, now) {
+            for notice in capture.on_check(check, now) {
                 log(capture, &notice);
             }
         }
@@ -84,7 +89,8 @@ impl Inner {
     }
 
     fn has_new_unclaimed(&mut self) -> bool {
-        let Ok(strays) = self.source.strays() else {
+        let statistics = self.source.statistics();
+        let Some(Ok(strays)) = statistics.map(SourceStatistics::strays) else {
             return false;
         };
         let packets = strays.unclaimed.packets;
@@ -93,7 +99,11 @@ impl Inner {
 
     fn reattach(&mut self, capture: &Capture, now: Instant) {
         let iface = &capture.interface.name;
-        match self.source.reattach(&capture.interface, &capture.config) {
+        // Without supervision nothing is ever found lost.
+        let Some(supervised) = self.source.supervised_hooks() else {
+            return;
+        };
+        match supervised.reattach(&capture.interface, &capture.config) {
             Ok(attachment) => {
                 tracing::info!(
                     %iface,

@@ -22,7 +22,10 @@ use zerocopy::FromZeros;
 use super::{Changes, Manager, ManagerOptions};
 use crate::{
     interface::{Hook, Interface, InterfaceConfig},
-    source::{Attachment, BankCounters, Drained, RecordStream, Source, SourceError},
+    source::{
+        Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
+        SourceStatistics, SupervisedHooks,
+    },
     status::StatusReader,
 };
 use probe_flow::{
@@ -30,6 +33,7 @@ use probe_flow::{
     interval::Interval,
     ledger::Loss,
     local_buffer::LocalBuffersConfig,
+    ticks::TickClock,
 };
 
 /// Records that the ring of the box holds.
@@ -85,39 +89,10 @@ impl Kernel {
     }
 }
 
-impl Source for Kernel {
+impl RecordSource for Kernel {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         vec![Box::new(self.clone())]
     }
-
-    fn attach(
-        &mut self,
-        interface: &Interface,
-        config: &InterfaceConfig,
-    ) -> Result<Attachment, SourceError> {
-        self.0.calls.lock().push(interface.ifindex);
-        if config.hook != Hook::Auto && self.0.picky.lock().contains(&interface.ifindex) {
-            return Err(SourceError::Attach {
-                interface: interface.name.to_string(),
-                reason: "refused".into(),
-            });
-        }
-        self.0.counters.lock()[interface.ifindex as usize] = BankCounters::default();
-        self.0.attached.lock().insert(interface.ifindex);
-        Ok(Attachment {
-            ingress: "box",
-            egress: "none",
-            reason: String::new(),
-        })
-    }
-
-    fn detach(&mut self, ifindex: u32) -> Result<(), SourceError> {
-        self.0.calls.lock().push(ifindex);
-        self.0.attached.lock().remove(&ifindex);
-        Ok(())
-    }
-
-    fn release(&mut self, _: u32) {}
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
         let mut bank = self.0.bank.write();
@@ -128,6 +103,50 @@ impl Source for Kernel {
 
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
         Ok(self.0.counters.lock()[ifindex as usize])
+    }
+
+    fn tick_clock(&self) -> TickClock {
+        TickClock::default()
+    }
+}
+
+impl Hooks for Kernel {
+    fn attach(
+        &mut self,
+        interface: &Interface,
+        config: &InterfaceConfig,
+    ) -> Result<Attachment, SourceError> {
+        self.0.calls.lock().push(interface.ifindex);
+        if config.hook != Hook::Auto && self.0.picky.lock().contains(&interface.ifindex) {
+            return Err(SourceError::attach(&interface.name, "refused"));
+        }
+        self.0.counters.lock()[interface.ifindex as usize] = BankCounters::default();
+        self.0.attached.lock().insert(interface.ifindex);
+        Ok(Attachment {
+            ingress: "box",
+            egress: "none",
+            reason: String::new(),
+        })
+    }
+
+    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
+        for ifindex in ifindices {
+            self.0.calls.lock().push(*ifindex);
+            self.0.attached.lock().remove(ifindex);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, _: u32) {}
+}
+
+impl Source for Kernel {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        None
+    }
+
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        None
     }
 }
 
@@ -328,7 +347,7 @@ fn interfaces_share_a_budget_of_flows_and_give_it_back() {
 }
 
 #[test]
-fn looking_changes_nothing_and_totals_only_grow() {
+fn reading_changes_nothing_and_totals_only_grow() {
     let bench = Bench::new(1 << 20);
     bench.want(&[(1, AUTO)]);
     for flow in 0..100 {
@@ -359,7 +378,7 @@ fn looking_changes_nothing_and_totals_only_grow() {
     assert_eq!(bench.written("eth1").0, 170);
 }
 
-/// Traffic from two CPUs on two interfaces while the main thread rotates and looks. Returns the
+/// Traffic from two CPUs on two interfaces while the main thread rotates and reads. Returns the
 /// packets lost because a local buffer was full.
 fn rotate_under_load(size_limit_bytes: usize) -> u64 {
     let bench = Bench::new(size_limit_bytes);
@@ -429,7 +448,7 @@ fn what_finds_no_room_in_a_buffer_is_counted_to_the_packet() {
 enum Step {
     Packets { ifindex: u32, flows: Vec<u16> },
     Rotate,
-    Look,
+    ReadStatus,
     Reconfigure(Hook),
 }
 
@@ -438,7 +457,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (1..3_u32, prop::collection::vec(0..50_u16, 0..200))
             .prop_map(|(ifindex, flows)| Step::Packets { ifindex, flows }),
         2 => Just(Step::Rotate),
-        2 => Just(Step::Look),
+        2 => Just(Step::ReadStatus),
         1 => prop_oneof![Just(Hook::Tc), Just(Hook::Xdp)].prop_map(Step::Reconfigure),
     ]
 }
@@ -465,7 +484,7 @@ proptest! {
                 Step::Rotate => {
                     bench.manager.rotate().unwrap();
                 }
-                Step::Look => drop(bench.manager.flush_and_read()),
+                Step::ReadStatus => drop(bench.manager.flush_and_read()),
                 Step::Reconfigure(hook) => drop(bench.want(&[(1, AUTO), (2, hook)])),
             }
         }

@@ -30,11 +30,15 @@ pub enum CheckError {
     Netlink(#[from] NetlinkError),
     /// TCX cannot be asked.
     #[error("cannot ask which TCX programs an interface has: {0}")]
-    Tcx(std::io::Error),
+    Tcx(#[source] std::io::Error),
 }
 
 impl Attached {
     /// Compares what was attached with what is there. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell which programs are at a hook.
     pub fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, CheckError> {
         let mut state = HookState::default();
         let hooks = [
@@ -67,8 +71,12 @@ impl Attached {
     }
 }
 
-/// Attaches what was lost, by the same ladder: a slot that somebody else has taken meanwhile is left
-/// to them.
+/// Attaches what was lost, by the same ladder: a slot that was taken meanwhile is left to its
+/// program.
+///
+/// # Errors
+///
+/// As [`super::attach`]. What was attached before an error stays attached.
 pub fn reattach(
     object: &mut Object,
     attached: &mut Attached,

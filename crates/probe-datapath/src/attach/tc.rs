@@ -111,8 +111,7 @@ fn attach_clsact(
 /// Adds the qdisc that filters hang on, if it is not there. It is never removed: somebody else may
 /// use it by then, and without filters it does nothing.
 fn add_clsact(link: &Link) -> Result<(), Refusal> {
-    let kind =
-        || netlink::clsact_kind(link.ifindex).map_err(|error| Refusal::Attach(error.to_string()));
+    let kind = || netlink::clsact_kind(link.ifindex);
     if kind()?.is_none() {
         match tc::qdisc_add_clsact(&link.name) {
             Ok(()) => {}
@@ -120,18 +119,13 @@ fn add_clsact(link: &Link) -> Result<(), Refusal> {
             Err(error) => return Err(aya::programs::ProgramError::from(error).into()),
         }
     }
-    match kind()?.as_deref() {
-        Some("clsact") => Ok(()),
-        // A filter for egress on it would be given the received packets.
-        Some(other) => Err(Refusal::Attach(format!(
-            "the interface has a qdisc {other} in the place of clsact: replace it, `tc qdisc \
-             replace dev {} clsact`",
-            link.name
-        ))),
-        None => Err(Refusal::Attach(
-            "the kernel has no clsact qdisc (CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS)"
-                .to_owned(),
-        )),
+    match kind()? {
+        Some(kind) if kind == "clsact" => Ok(()),
+        Some(kind) => Err(Refusal::OtherQdisc {
+            kind,
+            interface: link.name.clone(),
+        }),
+        None => Err(Refusal::NoClsact),
     }
 }
 

@@ -42,8 +42,6 @@ pub(super) fn attach(
     let link = program.take_link(id)?;
     // Where the kernel answers EINVAL to bpf_link_create, aya attaches over netlink instead, which
     // would outlive this process. Such a link is detached by the conversion, which drops it.
-    let link = FdLink::try_from(link).map_err(|_| {
-        Refusal::Attach("the kernel has no bpf_link for it, and it would outlive the agent".into())
-    })?;
+    let link = FdLink::try_from(link).map_err(|_| Refusal::NoBpfLink)?;
     Ok((XdpHook { _link: link }, program.info()?.id()))
 }

@@ -19,7 +19,7 @@ fn play(coverage: &mut Coverage, from: &mut Sample, steps: &[[u64; 3]]) -> Vec<S
             from.after.frames + frames,
             from.after.packets + packets,
         );
-        changes.extend(coverage.on_look(*from));
+        changes.extend(coverage.on_sample(*from));
     }
     changes
 }
@@ -28,7 +28,7 @@ fn started() -> (Coverage, Sample) {
     let mut coverage = Coverage::default();
     // What the link moved before we looked for the first time is nobody's.
     let baseline = sample(1_000_000, 3, 3);
-    assert_eq!(coverage.on_look(baseline), None);
+    assert_eq!(coverage.on_sample(baseline), None);
     (coverage, baseline)
 }
 
@@ -74,9 +74,9 @@ fn what_passes_while_we_look_is_nobodys_fault() {
             packets: after,
         },
     };
-    coverage.on_look(look(100, 90, 110));
+    coverage.on_sample(look(100, 90, 110));
     // The link counted 40, we somewhere between 30 and 60.
-    coverage.on_look(look(140, 140, 150));
+    coverage.on_sample(look(140, 140, 150));
     assert_eq!(coverage.ratio(), Some(1.0));
 }
 

@@ -10,12 +10,16 @@ use super::Manager;
 use crate::{
     interface::{Interface, InterfaceConfig},
     manager::ManagerOptions,
-    source::{Attachment, BankCounters, HookState, LinkState, RecordStream, Source, SourceError},
+    source::{
+        Attachment, BankCounters, HookState, Hooks, LinkState, RecordSource, RecordStream, Source,
+        SourceError, SourceStatistics, SupervisedHooks,
+    },
     status::{StatusReader, WatchStatus},
 };
 use probe_flow::{
     coverage::{LostHook, State},
     interval::Interval,
+    ticks::TickClock,
 };
 
 /// One link whose counters and hooks the test sets.
@@ -42,20 +46,10 @@ fn attachment(reason: &str) -> Attachment {
     }
 }
 
-impl Source for Host {
+impl RecordSource for Host {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
         Vec::new()
     }
-
-    fn attach(&mut self, _: &Interface, _: &InterfaceConfig) -> Result<Attachment, SourceError> {
-        Ok(attachment("free"))
-    }
-
-    fn detach(&mut self, _: u32) -> Result<(), SourceError> {
-        Ok(())
-    }
-
-    fn release(&mut self, _: u32) {}
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
         let mut host = self.0.lock();
@@ -68,6 +62,24 @@ impl Source for Host {
         Ok(self.0.lock().counters)
     }
 
+    fn tick_clock(&self) -> TickClock {
+        TickClock::default()
+    }
+}
+
+impl Hooks for Host {
+    fn attach(&mut self, _: &Interface, _: &InterfaceConfig) -> Result<Attachment, SourceError> {
+        Ok(attachment("free"))
+    }
+
+    fn detach(&mut self, _: &[u32]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn release(&mut self, _: u32) {}
+}
+
+impl SupervisedHooks for Host {
     fn links(&self, _: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
         let link = LinkState {
             name: "eth0".to_owned(),
@@ -92,13 +104,20 @@ impl Source for Host {
         let mut host = self.0.lock();
         host.attempts += 1;
         if host.refuses {
-            return Err(SourceError::Attach {
-                interface: interface.name.to_string(),
-                reason: "taken".to_owned(),
-            });
+            return Err(SourceError::attach(&interface.name, "taken"));
         }
         host.lost.clear();
         Ok(attachment("attached again"))
+    }
+}
+
+impl Source for Host {
+    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
+        Some(self)
+    }
+
+    fn statistics(&self) -> Option<&dyn SourceStatistics> {
+        None
     }
 }
 
@@ -227,7 +246,7 @@ fn a_blind_capture_is_known_and_recovers() {
 }
 
 #[test]
-fn looking_counts_nothing_and_history_outlives_a_capture() {
+fn supervision_counts_nothing_and_history_outlives_a_capture() {
     let mut bench = Bench::new();
     bench.second(100, 100);
     let before = bench.watch();
