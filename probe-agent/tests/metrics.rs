@@ -187,29 +187,17 @@ fn scraping_twice_counts_nothing_twice() {
     assert_eq!(first, scrape_capture());
     status.set([interface("eth0", 25)]);
     scrape(&metrics, &status);
-    assert_eq!(metrics.observe_packets_processed("eth0").get(), 25);
+    assert_eq!(metrics.observe_packets_processed("eth0"), 25);
     assert_eq!(
-        metrics
-            .observe_packets_total("eth0", Direction::Inbound)
-            .get(),
+        metrics.observe_packets_total("eth0", Direction::Inbound),
         24
     );
-    assert_eq!(
-        metrics
-            .observe_bytes_total("eth0", Direction::Outbound)
-            .get(),
-        40
-    );
-    assert_eq!(
-        metrics
-            .observe_capture_issues("eth0", Issue::Truncated)
-            .get(),
-        3
-    );
-    assert_eq!(metrics.observe_packets_dropped("eth0").get(), 13);
-    assert_eq!(metrics.observe_flows("eth0").get(), 7);
-    assert_eq!(metrics.observe_interfaces_capturing().get(), 1);
-    assert!((metrics.observe_global_buffer_usage("eth0").get() - 0.25).abs() < 1e-9);
+    assert_eq!(metrics.observe_bytes_total("eth0", Direction::Outbound), 40);
+    assert_eq!(metrics.observe_capture_issues("eth0", Issue::Truncated), 3);
+    assert_eq!(metrics.observe_packets_dropped("eth0"), 13);
+    assert_eq!(metrics.observe_flows("eth0"), 7);
+    assert_eq!(metrics.observe_interfaces_capturing(), 1);
+    assert!((metrics.observe_global_buffer_usage("eth0") - 0.25).abs() < 1e-9);
 }
 
 /// `eth0` sees half of what it receives and all that it sends.
@@ -305,7 +293,7 @@ fn a_capture_that_starts_again_does_not_turn_counters_back() {
     };
     status.set([restarted]);
     scrape(&metrics, &status);
-    assert_eq!(metrics.observe_packets_processed("eth0").get(), 14);
+    assert_eq!(metrics.observe_packets_processed("eth0"), 14);
 }
 
 #[test]
@@ -315,7 +303,7 @@ fn a_status_that_is_older_than_the_last_one_counts_nothing() {
     scrape(&metrics, &status);
     status.set([interface("eth0", 9)]);
     scrape(&metrics, &status);
-    assert_eq!(metrics.observe_packets_processed("eth0").get(), 10);
+    assert_eq!(metrics.observe_packets_processed("eth0"), 10);
 }
 
 #[test]
@@ -452,5 +440,5 @@ fn a_reset_starts_from_nought() {
     metrics.reset_counters_for_testing();
     status.set([interface("eth0", 12)]);
     scrape(&metrics, &status);
-    assert_eq!(metrics.observe_packets_processed("eth0").get(), 2);
+    assert_eq!(metrics.observe_packets_processed("eth0"), 2);
 }

@@ -25,7 +25,7 @@ impl Direction {
 }
 
 /// A counter of an interface.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Count {
     Processed,
     Dropped,
@@ -39,9 +39,50 @@ pub(super) enum Count {
     DetachedSeconds,
 }
 
+/// Counters without label.
+const PLAIN: usize = 5;
+/// Counters by direction: packets, bytes, packets of the link.
+const BY_DIRECTION: usize = 3 * Direction::ALL.len();
+/// All counters of an interface.
+const NUMBER: usize = PLAIN + BY_DIRECTION + Loss::ALL.len() + Issue::ALL.len();
+
+/// The counters of an interface, or of all that share a name, in the order of [`Count::all`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counts([u64; NUMBER]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; NUMBER])
+    }
+}
+
+impl Counts {
+    pub(super) fn from_status(status: &InterfaceStatus) -> Self {
+        let mut counts = Self::default();
+        for (value, count) in counts.0.iter_mut().zip(Count::all()) {
+            *value = count.read(status);
+        }
+        counts
+    }
+
+    /// Adds what `now` has more than `before`.
+    pub(super) fn advance(&mut self, now: &Self, before: Option<&Self>) {
+        let zero = Self::default();
+        let before = before.unwrap_or(&zero);
+        for ((value, now), before) in self.0.iter_mut().zip(now.0).zip(before.0) {
+            *value += now.saturating_sub(before);
+        }
+    }
+
+    pub(super) fn value(&self, count: Count) -> u64 {
+        let position = Count::all().position(|it| it == count);
+        position.map_or(0, |position| self.0[position])
+    }
+}
+
 impl Count {
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        let plain = [
+        let plain: [Self; PLAIN] = [
             Self::Processed,
             Self::Dropped,
             Self::Seen,
@@ -90,6 +131,23 @@ impl Count {
             Self::DetachedSeconds => status.watch.detached.as_secs(),
             Self::Lost(loss) => lost(loss),
             Self::Issue(issue) => issue.count(ledger),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, Counts, NUMBER};
+
+    #[test]
+    fn every_counter_has_a_place_of_its_own() {
+        assert_eq!(Count::all().count(), NUMBER);
+        let mut numbered = Counts::default();
+        for (value, number) in numbered.0.iter_mut().zip(1..) {
+            *value = number;
+        }
+        for (count, number) in Count::all().zip(1..) {
+            assert_eq!(numbered.value(count), number, "{count:?}");
         }
     }
 }

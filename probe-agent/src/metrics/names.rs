@@ -37,10 +37,10 @@ enum Presence {
 }
 
 impl Names {
-    /// The name for an interface that is captured. Gives it one of its own if there is room.
-    pub(super) fn enter(&mut self, iface: &Arc<str>, with_iface: bool) -> Arc<str> {
+    /// Notes that an interface is captured. Gives it a name of its own if there is room.
+    pub(super) fn enter(&mut self, iface: &Arc<str>, with_iface: bool) {
         if !with_iface {
-            return self.all.get_or_insert_with(|| "".into()).clone();
+            return;
         }
         let taken = self.own.values();
         let taken = taken.filter(|it| !matches!(it, Presence::Expired)).count();
@@ -49,15 +49,14 @@ impl Names {
             _ if taken < MAX_INTERFACES => {}
             _ => {
                 self.own.remove(iface);
-                return self.other.get_or_insert_with(|| OTHER.into()).clone();
+                return;
             }
         }
         self.own.insert(iface.clone(), Presence::Here);
-        iface.clone()
     }
 
-    /// The name under which an interface is counted, if it still is.
-    pub(super) fn of(&mut self, iface: &Arc<str>, with_iface: bool) -> Option<Arc<str>> {
+    /// The name under which an interface has its series, if it has any still.
+    pub(super) fn name(&mut self, iface: &Arc<str>, with_iface: bool) -> Option<Arc<str>> {
         if !with_iface {
             return Some(self.all.get_or_insert_with(|| "".into()).clone());
         }

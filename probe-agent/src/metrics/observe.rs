@@ -1,75 +1,73 @@
-//! The metrics as handles.
+//! The metrics one by one.
 
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+use std::time::Duration;
+
+use prometheus::Histogram;
 
 use probe_capture::status::Issue;
 
-use super::{Direction, Metrics, count::Count, series::labels};
+use super::{Direction, Metrics, count::Count, gauges::InterfaceGauges};
 
-/// The metrics one by one, for embedders and tests. Without the `iface` label all interfaces share
-/// one series, whatever name is given.
+/// The metrics one by one, as the last scrape gave them, for embedders and tests. Without the `iface`
+/// label all interfaces share one series, whatever name is given.
 impl Metrics {
     /// IP octets in flows.
-    pub fn observe_bytes_total(&self, iface: &str, direction: Direction) -> IntCounter {
-        self.counter(Count::Bytes(direction), iface)
+    pub fn observe_bytes_total(&self, iface: &str, direction: Direction) -> u64 {
+        self.counter(iface, Count::Bytes(direction))
     }
 
     /// Packets that could not be parsed as they should.
-    pub fn observe_capture_issues(&self, iface: &str, issue: Issue) -> IntCounter {
-        self.counter(Count::Issue(issue), iface)
+    pub fn observe_capture_issues(&self, iface: &str, issue: Issue) -> u64 {
+        self.counter(iface, Count::Issue(issue))
     }
 
-    /// Share of the link's packets that were seen. Not there before it is known.
-    pub fn observe_coverage(&self, iface: &str, direction: Direction) -> Gauge {
-        self.coverage
-            .with_label_values(&labels(self.with_iface, iface, [direction.name()]))
+    /// Share of the link's packets that were seen, 1 is all. `None` before it is known.
+    pub fn observe_coverage(&self, iface: &str, direction: Direction) -> Option<f64> {
+        self.gauges(iface).coverage[direction as usize]
     }
 
     /// Flows in the log.
-    pub fn observe_flows(&self, iface: &str) -> IntGauge {
-        self.flows
-            .with_label_values(&labels(self.with_iface, iface, None))
+    pub fn observe_flows(&self, iface: &str) -> u64 {
+        self.gauges(iface).flows
     }
 
-    /// Share of the largest local buffer in use.
-    pub fn observe_global_buffer_usage(&self, iface: &str) -> Gauge {
-        self.buffer_usage
-            .with_label_values(&labels(self.with_iface, iface, None))
+    /// Share of the largest local buffer in use, 0 to 1.
+    pub fn observe_global_buffer_usage(&self, iface: &str) -> f64 {
+        self.gauges(iface).buffer_usage
     }
 
     /// Interfaces that are being captured.
-    pub fn observe_interfaces_capturing(&self) -> IntGauge {
-        self.interfaces_capturing.clone()
+    pub fn observe_interfaces_capturing(&self) -> u64 {
+        self.state.lock().gauges.interfaces
     }
 
     /// Packets seen that are neither in flows nor lost.
-    pub fn observe_ledger_residue(&self, iface: &str) -> IntGauge {
-        self.ledger_residue
-            .with_label_values(&labels(self.with_iface, iface, None))
+    pub fn observe_ledger_residue(&self, iface: &str) -> i64 {
+        self.gauges(iface).residue
     }
 
     /// Packets lost because the agent did not keep up.
-    pub fn observe_packets_dropped(&self, iface: &str) -> IntCounter {
-        self.counter(Count::Dropped, iface)
+    pub fn observe_packets_dropped(&self, iface: &str) -> u64 {
+        self.counter(iface, Count::Dropped)
     }
 
     /// Packets counted in flows.
-    pub fn observe_packets_processed(&self, iface: &str) -> IntCounter {
-        self.counter(Count::Processed, iface)
+    pub fn observe_packets_processed(&self, iface: &str) -> u64 {
+        self.counter(iface, Count::Processed)
     }
 
     /// Packets in flows by direction.
-    pub fn observe_packets_total(&self, iface: &str, direction: Direction) -> IntCounter {
-        self.counter(Count::Packets(direction), iface)
+    pub fn observe_packets_total(&self, iface: &str, direction: Direction) -> u64 {
+        self.counter(iface, Count::Packets(direction))
     }
 
-    /// Notes how long a rotation took. The one metric that is observed as it happens.
-    pub fn on_rotation(&self, took: std::time::Duration) {
+    /// Notes how long a rotation took.
+    pub fn on_rotation(&self, took: Duration) {
         self.rotation_duration.observe(took.as_secs_f64());
     }
 
     /// Notes how long it took from the kernel's word of a link to its capture.
-    pub fn on_link_captured(&self, took: std::time::Duration) {
+    pub fn on_link_captured(&self, took: Duration) {
         self.link_capture_latency.observe(took.as_secs_f64());
     }
 
@@ -83,13 +81,25 @@ impl Metrics {
         self.rotation_duration.clone()
     }
 
-    /// Sets all counters to 0 and goes on from there. Only tests may: counters must not go back.
+    /// Sets the counters of interfaces to 0 and goes on from there. Only tests may: counters must
+    /// not go back.
     #[doc(hidden)]
     pub fn reset_counters_for_testing(&self) {
-        let _scrape = self.last_scrape.lock();
-        for count in Count::all() {
-            self.counters(count).reset();
-        }
-        self.writeout_intervals.reset();
+        self.state.lock().kept.reset();
+    }
+
+    fn counter(&self, iface: &str, count: Count) -> u64 {
+        self.state.lock().kept.counter(self.series(iface), count)
+    }
+
+    fn gauges(&self, iface: &str) -> InterfaceGauges {
+        let state = self.state.lock();
+        let gauges = state.gauges.by_name.get(self.series(iface));
+        gauges.cloned().unwrap_or_default()
+    }
+
+    /// The name under which an interface is kept, without its label.
+    const fn series<'a>(&self, iface: &'a str) -> &'a str {
+        if self.with_iface { iface } else { "" }
     }
 }

@@ -43,13 +43,6 @@ impl Definition {
             help,
         }
     }
-
-    /// The labels that the series have, with or without `iface`.
-    pub(super) fn labels(&self, with_iface: bool) -> Vec<&'static str> {
-        let mut labels = self.labels.to_vec();
-        labels.retain(|label| with_iface || *label != "iface");
-        labels
-    }
 }
 
 use Kind::{Counter, Gauge, Histogram};
