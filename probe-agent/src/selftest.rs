@@ -8,7 +8,7 @@ pub mod expected;
 mod packets;
 mod text;
 
-use std::{fmt::Write, time::Instant};
+use std::{borrow::Cow, fmt::Write, time::Instant};
 
 use serde::Serialize;
 
@@ -126,7 +126,7 @@ pub struct Difference {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct FieldDifference {
     /// Name of the field or counter.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What should be there; `none` if there should be no such field.
     pub expected: String,
     /// What is there.

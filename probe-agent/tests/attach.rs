@@ -19,7 +19,7 @@ use probe_capture::{
     interface::{Hook, Interface, InterfaceConfig},
     source::{Hooks, LinkState, RecordSource},
 };
-use probe_common::record::Record;
+use probe_common::{loss::Loss, record::Record};
 use probe_datapath::{
     attach::{self, AttachError},
     cache_parts::CacheParts,
@@ -336,7 +336,7 @@ fn stripped_vlan_tags_are_seen_and_filtered() {
         let after = source.counters(v0.ifindex).unwrap()[0][0];
         let frame_len = tagged.len() as u64;
         assert!(after.seen.bytes - before.seen.bytes >= frame_len);
-        let filtered = after.filtered.bytes - before.filtered.bytes;
+        let filtered = after.loss(Loss::Filtered).bytes - before.loss(Loss::Filtered).bytes;
         let recorded = after.recorded.bytes - before.recorded.bytes;
         if ignore_vlans {
             assert_eq!(filtered, frame_len, "with the tag");
@@ -365,8 +365,7 @@ fn headers_in_fragments_of_an_skb_are_read() {
     send(Some(peer), "split", "v1", &jumbo);
     let after = source.counters(v0.ifindex).unwrap()[0];
     for (after, before) in after.into_iter().zip(before) {
-        let [.., truncated, _] = after.unparsed;
-        assert_eq!(truncated.packets, 0, "{after:?}");
+        assert_eq!(after.loss(Loss::Truncated).packets, 0, "{after:?}");
         assert_eq!(after.short_transports, 0);
         assert!(
             after.recorded.bytes - before.recorded.bytes >= 6000,

@@ -16,6 +16,7 @@ use probe_capture::source::{BankCounters, Drained, RecordSource as _, RecordStre
 use probe_common::{
     coalesce::{Pending as _, PendingV4, PendingV6},
     control::{FIRST_STATION, Station, area, maps, station_index},
+    loss::Loss,
     parse::plain,
     record::{IntoRecord as _, Record, RecordHead},
 };
@@ -352,7 +353,7 @@ fn lose_records(programs: &mut Programs) {
             let counters = counted[direction];
             assert_eq!(counters.seen.packets, [2000, 4000][direction]);
             assert_eq!(counters.recorded.packets, counters.seen.packets);
-            let lost = counters.ring_full;
+            let lost = counters.loss(Loss::RingFull);
             assert!(lost.packets > 0, "{direction}: nothing was lost");
             assert_eq!(counters.recorded.packets - lost.packets, packets);
             assert_eq!(counters.recorded.bytes - lost.bytes, octets);

@@ -193,7 +193,10 @@ fn scraping_twice_counts_nothing_twice() {
         24
     );
     assert_eq!(metrics.observe_bytes_total("eth0", Direction::Outbound), 40);
-    assert_eq!(metrics.observe_capture_issues("eth0", Issue::Truncated), 3);
+    assert_eq!(
+        metrics.observe_capture_issues("eth0", Issue::Lost(Loss::Truncated)),
+        3
+    );
     assert_eq!(metrics.observe_packets_dropped("eth0"), 13);
     assert_eq!(metrics.observe_flows("eth0"), 7);
     assert_eq!(metrics.observe_interfaces_capturing(), 1);

@@ -13,6 +13,7 @@ use probe_agent::selftest::{
 use probe_capture::source::{Drained, RecordSource};
 use probe_common::{
     control::{Counters, programs},
+    loss::Loss,
     record::Record,
 };
 use probe_datapath::{
@@ -277,7 +278,7 @@ fn tagged_frames_are_filtered_where_that_is_configured() {
             let ran = bench.run(under_test, whole(&tagged)).unwrap();
             let mut counted = Counters::default();
             counted.seen.add(1, tagged.len() as u64);
-            counted.filtered.add(1, tagged.len() as u64);
+            counted.losses[Loss::Filtered as usize].add(1, tagged.len() as u64);
             let expected = Ran {
                 action: under_test.action,
                 record: None,
@@ -303,8 +304,14 @@ fn a_full_ring_is_counted_to_the_packet() {
         .unwrap();
     let [[counted, _], _] = bench.inner.source.counters(TEST_IFINDEX).unwrap();
     assert_eq!(counted.seen.packets, u64::from(PACKETS));
-    assert!(counted.ring_full.packets > 0, "64 KiB cannot hold 5,000");
-    assert_eq!(counted.ring_full.bytes, counted.ring_full.packets * 46);
+    assert!(
+        counted.loss(Loss::RingFull).packets > 0,
+        "64 KiB cannot hold 5,000"
+    );
+    assert_eq!(
+        counted.loss(Loss::RingFull).bytes,
+        counted.loss(Loss::RingFull).packets * 46
+    );
     assert_eq!(counted.recorded.packets, u64::from(PACKETS));
     let mut records = 0;
     while bench
@@ -316,7 +323,7 @@ fn a_full_ring_is_counted_to_the_packet() {
     {}
     assert_eq!(
         records,
-        counted.recorded.packets - counted.ring_full.packets
+        counted.recorded.packets - counted.loss(Loss::RingFull).packets
     );
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use probe_capture::source::{RecordSource as _, RecordStream};
 use probe_common::{
     control::{Counters, programs},
+    loss::Loss,
     record::{Record, RecordV4},
 };
 use probe_datapath::{
@@ -158,7 +159,7 @@ fn a_cpu_has_its_ring_and_what_goes_by_order_has_the_first() {
         }
         let [ingress, _] = programs.counters();
         assert_eq!(ingress.recorded.packets, steps.len() as u64);
-        assert_eq!(ingress.ring_full.packets, 0);
+        assert_eq!(ingress.loss(Loss::RingFull).packets, 0);
         let batches = programs.batches();
         assert_eq!(programs.batches(), Vec::<Vec<_>>::new(), "told once");
         let hosts = |batch: Vec<Told>| batch.into_iter().map(|it| it.host).collect::<Vec<_>>();
@@ -187,14 +188,14 @@ fn a_full_ring_loses_nothing_of_other_cpus() {
 
     let [ingress, egress] = programs.counters();
     assert_eq!(ingress.recorded.packets, runs);
-    assert_eq!(ingress.ring_full.packets, runs - CAPACITY);
+    assert_eq!(ingress.loss(Loss::RingFull).packets, runs - CAPACITY);
     assert_eq!(egress.recorded.packets, 1100);
-    assert_eq!(egress.ring_full.packets, 0);
+    assert_eq!(egress.loss(Loss::RingFull).packets, 0);
     let told = programs.batches().concat();
     let of = |host| told.iter().filter(|it| it.host == host).count() as u64;
     assert_eq!([of(0), of(1), of(2)], [1000, CAPACITY, 100]);
     let octets: u64 = told.iter().map(|it| it.octets).sum();
-    let lost = ingress.ring_full.bytes;
+    let lost = ingress.loss(Loss::RingFull).bytes;
     assert_eq!(
         ingress.recorded.bytes + egress.recorded.bytes,
         octets + lost
@@ -232,7 +233,7 @@ fn every_packet_of_both_cpus_is_told_once() {
                 of_it().map(|it| it.packets).sum::<u64>(),
                 of_it().map(|it| it.octets).sum::<u64>(),
             ];
-            assert_eq!(counters.ring_full.packets, 0);
+            assert_eq!(counters.loss(Loss::RingFull).packets, 0);
             assert!(packets > 800, "{direction}: {packets}");
             assert_eq!(counters.recorded.packets, packets, "{direction}");
             assert_eq!(counters.recorded.bytes, octets, "{direction}");

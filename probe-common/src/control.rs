@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::{coalesce::PENDING, parse::ParseError, wire_type};
+use crate::{coalesce::PENDING, loss::Loss, wire_type};
 
 /// Interfaces that one loaded object serves at most.
 pub const MAX_INTERFACES: u32 = 1024;
@@ -203,8 +203,9 @@ pub struct Tally {
 
 /// What happened to the packets of one interface, direction and bank. Only ever grows.
 ///
-/// The identity that must hold when the bank is idle: `seen = recorded + filtered + Σ unparsed`
-/// (packets). What the agent is handed is `recorded - ring_full`, packets and bytes.
+/// The identity that must hold when the bank is idle: `seen = recorded + Σ losses` (packets),
+/// of the losses that are not [with a record](Loss::is_with_record). What the agent is handed is
+/// `recorded` less the losses that are, packets and bytes.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
@@ -214,12 +215,8 @@ pub struct Counters {
     pub seen: Tally,
     /// Became part of a record; bytes are IP octets.
     pub recorded: Tally,
-    /// Of those: lost with their record, because the ring was full; bytes are IP octets.
-    pub ring_full: Tally,
-    /// Left out because the configuration says so ([`Slot::ignores_vlans`]); bytes are whole frames.
-    pub filtered: Tally,
-    /// Lost by [`ParseError`], indexed by [`ParseError::index`]; bytes are whole frames.
-    pub unparsed: [Tally; ParseError::COUNT],
+    /// Lost, by [`Loss`]: those that the programs count.
+    pub losses: [Tally; Loss::IN_KERNEL],
     /// Of the recorded packets: fragments other than the first, which have no ports.
     pub later_fragments: u64,
     /// Of the recorded packets: those whose transport header was cut.
@@ -242,8 +239,14 @@ pub struct Station {
     /// What happened to packets.
     pub counters: Counters,
     /// The rest of the last line.
-    pub rest: [u64; 4],
+    pub rest: [u64; REST],
 }
+
+/// Words behind the counters of a [`Station`] to the end of their last line.
+const REST: usize = {
+    let used = size_of::<u64>() + size_of::<Counters>();
+    (used.next_multiple_of(64) - used) / size_of::<u64>()
+};
 
 /// Packets for which a full [row](crate::coalesce::PENDING) tells: with fewer from one to the next,
 /// most miss the front.
@@ -272,8 +275,11 @@ impl Station {
 
 wire_type!(Tally, size = 16);
 wire_type!(Slot, size = 8);
-wire_type!(Counters, size = 152);
-wire_type!(Station, size = 192);
+wire_type!(Counters, size = 56 + 16 * Loss::IN_KERNEL);
+wire_type!(
+    Station,
+    size = (8 + size_of::<Counters>()).next_multiple_of(64)
+);
 
 impl Tally {
     /// Adds packets and bytes.
@@ -295,6 +301,12 @@ impl Counters {
         }
     }
 
+    /// What was lost in one way; nothing of what the agent counts.
+    pub fn loss(&self, loss: Loss) -> Tally {
+        let counted = self.losses.get(loss as usize);
+        counted.copied().unwrap_or_default()
+    }
+
     /// Frames the program was handed: super-packets count once, which is how most drivers of virtual
     /// devices count.
     pub const fn frames(&self) -> u64 {
@@ -314,18 +326,14 @@ impl core::ops::AddAssign for Counters {
         let Self {
             seen,
             recorded,
-            ring_full,
-            filtered,
-            unparsed,
+            losses,
             later_fragments,
             short_transports,
             further_segments,
         } = other;
         self.seen += seen;
         self.recorded += recorded;
-        self.ring_full += ring_full;
-        self.filtered += filtered;
-        for (mine, theirs) in self.unparsed.iter_mut().zip(unparsed) {
+        for (mine, theirs) in self.losses.iter_mut().zip(losses) {
             *mine += theirs;
         }
         self.later_fragments += later_fragments;
@@ -365,7 +373,7 @@ mod tests {
     #[test]
     fn each_packet_needs_one_line_of_its_station() {
         let hot =
-            core::mem::offset_of!(Station, counters) + core::mem::offset_of!(Counters, ring_full);
+            core::mem::offset_of!(Station, counters) + core::mem::offset_of!(Counters, losses);
         assert!(hot <= 64);
         assert_eq!(size_of::<Station>() % 64, 0);
     }

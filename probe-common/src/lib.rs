@@ -13,6 +13,7 @@ pub mod classify;
 pub mod coalesce;
 pub mod control;
 pub mod ephash;
+pub mod loss;
 pub mod parse;
 pub mod ports;
 pub mod record;

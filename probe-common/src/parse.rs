@@ -12,6 +12,8 @@ pub mod plain;
 pub mod segment;
 pub mod transport;
 
+pub use crate::loss::ParseError;
+
 use crate::ephash::{EpHashV4, EpHashV6};
 
 /// A frame that can be read at any offset.
@@ -119,48 +121,6 @@ impl PacketBytes for CapturedFrame<'_> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct OutOfBounds;
 
-/// Why a frame has no place in a flow. Each variant is a named loss.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ParseError {
-    /// The EtherType (behind VLAN tags, MPLS labels and PPPoE) is not IPv4 or IPv6.
-    NotIp = 0,
-    /// Wrong version, or a length field that contradicts the header.
-    InvalidHeader = 1,
-    /// The frame ends inside a link, IP or extension header.
-    Truncated = 2,
-    /// More tags, labels or extension headers than the parser follows.
-    TooManyHeaders = 3,
-}
-
-impl ParseError {
-    /// Number of variants.
-    pub const COUNT: usize = 4;
-
-    /// All variants, in the order of [`Self::index`].
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::NotIp,
-        Self::InvalidHeader,
-        Self::Truncated,
-        Self::TooManyHeaders,
-    ];
-
-    /// Position in the counters.
-    #[inline(always)]
-    pub const fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Name in the ledger, the metrics and the stored interval.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NotIp => "non_ip",
-            Self::InvalidHeader => "invalid_ip_header",
-            Self::Truncated => "truncated",
-            Self::TooManyHeaders => "too_many_headers",
-        }
-    }
-}
-
 impl From<OutOfBounds> for ParseError {
     #[inline(always)]
     fn from(_: OutOfBounds) -> Self {
@@ -197,30 +157,4 @@ pub enum Packet {
     V4(Observation<EpHashV4>),
     /// IPv6.
     V6(Observation<EpHashV6>),
-}
-
-/// The seed's outcome of parsing, by number and name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(i8)]
-pub enum Errno {
-    /// Parsed.
-    Ok = -1,
-    /// A fragment without transport header; no failure.
-    PacketFragmented = 0,
-    /// The IP header contradicts itself.
-    InvalidIpHeader = 1,
-    /// The packet is too short for its headers.
-    PacketTruncated = 2,
-}
-
-impl Errno {
-    /// Name as an issue type of the metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::PacketFragmented => "packet fragmented",
-            Self::InvalidIpHeader => "invalid IP header",
-            Self::PacketTruncated => "packet truncated",
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use probe_common::{
     control::{Counters, Slot, Station, Tally, area, station_index},
     ephash::EpHash,
+    loss::Loss,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
         IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead,
@@ -36,7 +37,7 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     if is_filtered(frame, slot) {
         let whole = whole(frame);
         station.counters.see(whole.packets, whole.bytes);
-        station.counters.filtered += whole;
+        station.counters.losses[Loss::Filtered as usize] += whole;
         return;
     }
     let seen = Seen {
@@ -231,15 +232,7 @@ fn whole<F: Frame>(frame: &F) -> Tally {
 fn on_parse_error<F: Frame>(frame: &F, counters: &mut Counters, error: ParseError) {
     let whole = whole(frame);
     counters.see(whole.packets, whole.bytes);
-    // Spelled out, since an index that is computed at run time cannot be proven to be in bounds.
-    let [not_ip, invalid_header, truncated, too_many_headers] = &mut counters.unparsed;
-    let tally = match error {
-        ParseError::NotIp => not_ip,
-        ParseError::InvalidHeader => invalid_header,
-        ParseError::Truncated => truncated,
-        ParseError::TooManyHeaders => too_many_headers,
-    };
-    *tally += whole;
+    *error.of_mut(&mut counters.losses) += whole;
 }
 
 /// An interface that the agent does not know, such as one that was moved between namespaces.

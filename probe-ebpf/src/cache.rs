@@ -7,6 +7,7 @@ use probe_common::{
         tags::{Found, Tags, WAYS, tag},
     },
     control::{Station, area, station_index},
+    loss::Loss,
     record::RecordHead,
 };
 
@@ -310,7 +311,8 @@ fn push<K: Cached>(record: &K::Record) {
 fn on_ring_full(lost: RecordHead) {
     if let Some(station) = station_of(lost) {
         let lost_packets = u64::from(lost.packets);
-        station.counters.ring_full.add(lost_packets, lost.octets);
+        let losses = &mut station.counters.losses;
+        losses[Loss::RingFull as usize].add(lost_packets, lost.octets);
     }
 }
 

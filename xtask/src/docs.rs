@@ -6,18 +6,21 @@ use anyhow::Result;
 
 use crate::workspace;
 
-/// Test binaries of the agent, each with a word of the names of its tests that compare a reference.
-const COMPARISONS: [(&str, &str); 4] = [
-    ("api", "the_committed_document_is_that_of_the_code"),
-    ("cli", "the_manual_lists_every_command"),
-    ("config", "the_manual_lists_every_key"),
-    ("metrics", "the_manual_lists_every_metric"),
+/// Packages and test binaries, each with the name of its test that compares a reference.
+const COMPARISONS: [(&str, &str, &str); 5] = [
+    ("probe-flow", "manual", "the_manual_lists_every_loss"),
+    (AGENT, "api", "the_committed_document_is_that_of_the_code"),
+    (AGENT, "cli", "the_manual_lists_every_command"),
+    (AGENT, "config", "the_manual_lists_every_key"),
+    (AGENT, "metrics", "the_manual_lists_every_metric"),
 ];
 
+const AGENT: &str = "probe-agent";
+
 pub(crate) fn run() -> Result<()> {
-    for (test, name) in COMPARISONS {
+    for (package, test, name) in COMPARISONS {
         let mut cargo = workspace::cargo();
-        cargo.args(["test", "--locked", "--quiet", "--package", "probe-agent"]);
+        cargo.args(["test", "--locked", "--quiet", "--package", package]);
         cargo.args(["--test", test, name]);
         workspace::run(cargo.env("PROBE_UPDATE_DOCS", "1"))?;
     }

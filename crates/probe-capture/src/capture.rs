@@ -451,9 +451,7 @@ fn counters_difference(now: &Counters, before: &Counters) -> Counters {
     Counters {
         seen: difference(now.seen, before.seen),
         recorded: difference(now.recorded, before.recorded),
-        ring_full: difference(now.ring_full, before.ring_full),
-        filtered: difference(now.filtered, before.filtered),
-        unparsed: std::array::from_fn(|i| difference(now.unparsed[i], before.unparsed[i])),
+        losses: std::array::from_fn(|loss| difference(now.losses[loss], before.losses[loss])),
         later_fragments: now.later_fragments.saturating_sub(before.later_fragments),
         short_transports: now.short_transports.saturating_sub(before.short_transports),
         further_segments: now.further_segments.saturating_sub(before.further_segments),

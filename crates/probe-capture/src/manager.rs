@@ -119,7 +119,7 @@ pub struct Manager {
     /// How far behind the drain threads were when their health was last checked.
     drain_lag: Mutex<Option<Duration>>,
     /// Broken identities of the ledger that have been logged.
-    told: [AtomicBool; Identity::ALL.len()],
+    told: [AtomicBool; Identity::COUNT],
 }
 
 /// What only one caller at a time may touch.

@@ -80,12 +80,8 @@ impl WatchStatus {
 /// What the parser met that should not be there. A packet that is simply no IP is none.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Issue {
-    /// See [`Loss::InvalidIpHeader`].
-    InvalidIpHeader,
-    /// See [`Loss::Truncated`].
-    Truncated,
-    /// See [`Loss::TooManyHeaders`].
-    TooManyHeaders,
+    /// A loss of the parser that [is an issue](Loss::is_issue).
+    Lost(Loss),
     /// A fragment other than the first: counted in the flow of the first.
     LaterFragment,
     /// A fragment whose first one was not seen: counted in a flow without ports.
@@ -95,11 +91,36 @@ pub enum Issue {
 }
 
 impl Issue {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::InvalidIpHeader,
-        Self::Truncated,
-        Self::TooManyHeaders,
+    /// Number of issues.
+    pub const COUNT: usize = {
+        let (mut count, mut number) = (Self::IN_FLOWS.len(), 0);
+        while number < Loss::COUNT {
+            count += Loss::ALL[number].is_issue() as usize;
+            number += 1;
+        }
+        count
+    };
+
+    /// All of them: losses first.
+    pub const ALL: [Self; Self::COUNT] = {
+        let (mut all, mut count, mut number) = ([Self::LaterFragment; Self::COUNT], 0, 0);
+        while number < Loss::COUNT {
+            if Loss::ALL[number].is_issue() {
+                all[count] = Self::Lost(Loss::ALL[number]);
+                count += 1;
+            }
+            number += 1;
+        }
+        number = 0;
+        while number < Self::IN_FLOWS.len() {
+            all[count + number] = Self::IN_FLOWS[number];
+            number += 1;
+        }
+        all
+    };
+
+    /// Those that are no losses.
+    const IN_FLOWS: [Self; 3] = [
         Self::LaterFragment,
         Self::UnattributedFragment,
         Self::ShortTransport,
@@ -108,9 +129,7 @@ impl Issue {
     /// Value of the label `issue_type`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::InvalidIpHeader => Loss::InvalidIpHeader.name(),
-            Self::Truncated => Loss::Truncated.name(),
-            Self::TooManyHeaders => Loss::TooManyHeaders.name(),
+            Self::Lost(loss) => loss.name(),
             Self::LaterFragment => "later_fragment",
             Self::UnattributedFragment => "unattributed_fragment",
             Self::ShortTransport => "short_transport",
@@ -118,11 +137,9 @@ impl Issue {
     }
 
     /// How many packets of a ledger had it.
-    pub fn count(self, ledger: &Ledger) -> u64 {
+    pub const fn count(self, ledger: &Ledger) -> u64 {
         match self {
-            Self::InvalidIpHeader => ledger.loss(Loss::InvalidIpHeader).packets,
-            Self::Truncated => ledger.loss(Loss::Truncated).packets,
-            Self::TooManyHeaders => ledger.loss(Loss::TooManyHeaders).packets,
+            Self::Lost(loss) => ledger.loss(loss).packets,
             Self::LaterFragment => ledger.later_fragments,
             Self::UnattributedFragment => ledger.unattributed_fragments,
             Self::ShortTransport => ledger.short_transports,

@@ -229,7 +229,7 @@ pub fn rfc3339_millis<S: Serializer>(
 
 /// All losses by name, zeros included: a name that is missing would read as "cannot happen".
 fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(Loss::ALL.map(Loss::name).into_iter().zip(losses))
+    serializer.collect_map(Loss::ALL.map(|loss| (loss.name(), losses[loss as usize])))
 }
 
 #[cfg(test)]

@@ -5,88 +5,74 @@
 
 use std::fmt;
 
-use probe_common::{
-    control::{Counters, Tally},
-    parse::ParseError,
-};
-
-/// Names of all losses, in the order of [`Ledger::losses`].
-///
-/// The first are those of [`ParseError`], in its order.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Loss {
-    /// EtherType neither IPv4 nor IPv6.
-    NonIp,
-    /// IP header with the wrong version or a length field that contradicts the header.
-    InvalidIpHeader,
-    /// Frame ends inside a link, IP or extension header.
-    Truncated,
-    /// More tags, labels or extension headers than the parser follows.
-    TooManyHeaders,
-    /// Left out by configuration (`ignore_vlans`).
-    Filtered,
-    /// The kernel's ring was full: the agent did not keep up.
-    RingFull,
-    /// The buffer that takes records during a rotation or live query was full.
-    LocalBufferFull,
-}
-
-impl Loss {
-    /// Number of losses.
-    pub const COUNT: usize = 7;
-
-    /// All losses, in the order of [`Ledger::losses`].
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::NonIp,
-        Self::InvalidIpHeader,
-        Self::Truncated,
-        Self::TooManyHeaders,
-        Self::Filtered,
-        Self::RingFull,
-        Self::LocalBufferFull,
-    ];
-
-    /// The one name of the loss: in the metrics, the stored interval and the output.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::NonIp => ParseError::NotIp.name(),
-            Self::InvalidIpHeader => ParseError::InvalidHeader.name(),
-            Self::Truncated => ParseError::Truncated.name(),
-            Self::TooManyHeaders => ParseError::TooManyHeaders.name(),
-            Self::Filtered => "filtered",
-            Self::RingFull => "ring_full",
-            Self::LocalBufferFull => "local_buffer_full",
-        }
-    }
-}
+use probe_common::control::{Counters, Tally};
+pub use probe_common::loss::Loss;
 
 /// What must hold in the ledger of a closed interval. Together they are the ledger's own identity,
 /// `seen = flows + Σ losses`; apart they say where it broke.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Identity {
     /// In the kernel: every packet seen became part of a record or a named loss.
-    /// `seen = recorded + filtered + Σ unparsed`
     Programs,
     /// On the way to the flows: every packet of a record is in a flow or was lost with the record.
-    /// `recorded = flows + ring_full + local_buffer_full`
     Records,
     /// The same for the IP octets.
     Octets,
 }
 
 impl Identity {
-    /// All identities.
+    /// Number of identities.
+    pub const COUNT: usize = Self::ALL.len();
+
+    /// All identities, in the order of their numbers.
     pub const ALL: [Self; 3] = [Self::Programs, Self::Records, Self::Octets];
 
-    /// The identity as a formula, for the log.
-    pub const fn formula(self) -> &'static str {
+    /// Its name in the API.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Programs => "seen = recorded + filtered + unparsed (packets)",
-            Self::Records => "recorded = flows + ring_full + local_buffer_full (packets)",
-            Self::Octets => "recorded = flows + ring_full + local_buffer_full (octets)",
+            Self::Programs => "programs",
+            Self::Records => "records",
+            Self::Octets => "octets",
         }
     }
+
+    /// What is counted: `packets` or `IP octets`.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Programs | Self::Records => "packets",
+            Self::Octets => "IP octets",
+        }
+    }
+
+    /// The losses on its right side.
+    pub fn losses(self) -> impl Iterator<Item = Loss> {
+        let is_with_record = self != Self::Programs;
+        Loss::ALL
+            .into_iter()
+            .filter(move |loss| loss.is_with_record() == is_with_record)
+    }
+
+    /// The identity as a formula, in [`Self::unit`].
+    pub fn formula(self) -> String {
+        let mut formula = match self {
+            Self::Programs => "seen = recorded".to_owned(),
+            Self::Records | Self::Octets => "recorded = flows".to_owned(),
+        };
+        for loss in self.losses() {
+            formula.push_str(" + ");
+            formula.push_str(loss.name());
+        }
+        formula
+    }
 }
+
+const _: () = {
+    let mut number = 0;
+    while number < Identity::COUNT {
+        assert!(Identity::ALL[number] as usize == number);
+        number += 1;
+    }
+};
 
 /// Where the packets of one interface went, over an interval or since the start.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -97,8 +83,8 @@ pub struct Ledger {
     pub recorded: Tally,
     /// Packets counted in flows; bytes are IP octets.
     pub flows: Tally,
-    /// Packets lost, by [`Loss`]. Bytes are whole frames for what could not be parsed, else IP
-    /// octets.
+    /// Packets lost, by [`Loss`]. Bytes are IP octets for what was lost
+    /// [with a record](Loss::is_with_record), else whole frames.
     pub losses: [Tally; Loss::COUNT],
     /// Of the packets in flows: fragments other than the first.
     pub later_fragments: u64,
@@ -114,20 +100,17 @@ impl Ledger {
         let Counters {
             seen,
             recorded,
-            ring_full,
-            filtered,
-            unparsed,
+            losses,
             later_fragments,
             short_transports,
             further_segments: _,
         } = *counters;
         self.seen += seen;
         self.recorded += recorded;
-        for (loss, tally) in self.losses.iter_mut().zip(unparsed) {
-            *loss += tally;
+        // Both by the number of the loss; the agent counts the rest itself.
+        for (mine, theirs) in self.losses.iter_mut().zip(losses) {
+            *mine += theirs;
         }
-        self.losses[Loss::RingFull as usize] += ring_full;
-        self.losses[Loss::Filtered as usize] += filtered;
         self.later_fragments += later_fragments;
         self.short_transports += short_transports;
     }
@@ -137,6 +120,12 @@ impl Ledger {
         self.losses[loss as usize]
     }
 
+    /// Packets that were lost with a record, because the agent did not keep up.
+    pub fn dropped_packets(&self) -> u64 {
+        let losses = Identity::Records.losses();
+        losses.map(|loss| self.loss(loss).packets).sum()
+    }
+
     /// Packets of all losses.
     pub fn lost_packets(&self) -> u64 {
         self.losses.iter().map(|tally| tally.packets).sum()
@@ -144,16 +133,14 @@ impl Ledger {
 
     /// By how much an identity does not hold: its left side less its right. Must be 0.
     pub fn violation(&self, identity: Identity) -> i64 {
-        let mut with_records = self.loss(Loss::RingFull);
-        with_records += self.loss(Loss::LocalBufferFull);
-        let Tally { packets, bytes } = with_records;
+        let mut lost = Tally::default();
+        for loss in identity.losses() {
+            lost += self.loss(loss);
+        }
         let (left, right) = match identity {
-            Identity::Programs => (
-                self.seen.packets,
-                self.recorded.packets + self.lost_packets() - packets,
-            ),
-            Identity::Records => (self.recorded.packets, self.flows.packets + packets),
-            Identity::Octets => (self.recorded.bytes, self.flows.bytes + bytes),
+            Identity::Programs => (self.seen.packets, self.recorded.packets + lost.packets),
+            Identity::Records => (self.recorded.packets, self.flows.packets + lost.packets),
+            Identity::Octets => (self.recorded.bytes, self.flows.bytes + lost.bytes),
         };
         left.wrapping_sub(right).cast_signed()
     }
@@ -220,20 +207,20 @@ impl fmt::Display for Ledger {
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{
-        control::{Counters, Tally},
-        parse::ParseError,
-    };
+    use probe_common::control::{Counters, Tally};
 
     use super::{Identity, Ledger, Loss};
 
     #[test]
-    fn parse_errors_and_losses_agree_by_position_and_name() {
-        for error in ParseError::ALL {
-            assert_eq!(Loss::ALL[error.index()].name(), error.name());
+    fn what_the_programs_count_is_in_the_ledger_by_the_same_name() {
+        let mut counters = Counters::default();
+        for loss in Loss::ALL.into_iter().take(Loss::IN_KERNEL) {
+            counters.losses[loss as usize].add(loss as u64 + 1, 100);
         }
-        for (position, loss) in Loss::ALL.into_iter().enumerate() {
-            assert_eq!(loss as usize, position);
+        let mut ledger = Ledger::default();
+        ledger.on_source_counters(&counters);
+        for loss in Loss::ALL {
+            assert_eq!(ledger.loss(loss), counters.loss(loss), "{}", loss.name());
         }
     }
 
@@ -242,8 +229,8 @@ mod tests {
         let mut counters = Counters::default();
         counters.seen.add(10, 1000);
         counters.recorded.add(8, 800);
-        counters.ring_full.add(1, 100);
-        counters.filtered.add(2, 200);
+        counters.losses[Loss::RingFull as usize].add(1, 100);
+        counters.losses[Loss::Filtered as usize].add(2, 200);
         let mut ledger = Ledger::default();
         ledger.on_source_counters(&counters);
         ledger.flows.add(4, 400);
@@ -259,11 +246,29 @@ mod tests {
     }
 
     #[test]
+    fn each_loss_has_its_place_in_the_identities() {
+        for loss in Loss::ALL {
+            let identities = Identity::ALL.map(|it| it.losses().any(|other| other == loss));
+            let with_record = [false, true, true];
+            let expected = if loss.is_with_record() {
+                with_record
+            } else {
+                with_record.map(|it| !it)
+            };
+            assert_eq!(identities, expected, "{}", loss.name());
+        }
+        assert_eq!(
+            Identity::Records.formula(),
+            "recorded = flows + ring_full + local_buffer_full"
+        );
+    }
+
+    #[test]
     fn residue_is_what_has_no_address() {
         let mut counters = Counters::default();
         counters.seen.add(10, 1000);
-        counters.unparsed[ParseError::NotIp.index()].add(2, 120);
-        counters.ring_full.add(1, 60);
+        counters.losses[Loss::NonIp as usize].add(2, 120);
+        counters.losses[Loss::RingFull as usize].add(1, 60);
         let mut ledger = Ledger::default();
         ledger.on_source_counters(&counters);
         assert_eq!(ledger.residue(), 7, "seven packets are not in flows yet");

@@ -142,7 +142,7 @@ fn ether_type_of_family(bytes: [u8; 4]) -> Result<u16, ParseError> {
         2 => Ok(ETHER_TYPE_IPV4),
         // AF_INET6 of Linux; NetBSD, OpenBSD; FreeBSD; macOS.
         10 | 24 | 28 | 30 => Ok(ETHER_TYPE_IPV6),
-        _ => Err(ParseError::NotIp),
+        _ => Err(ParseError::NonIp),
     }
 }
 
@@ -208,7 +208,7 @@ mod tests {
         ));
         assert_eq!(
             LinkType::RawIpv4.parse(&frame(&bytes[4..])),
-            Err(ParseError::InvalidHeader)
+            Err(ParseError::InvalidIpHeader)
         );
         assert!(matches!(
             LinkType::RawIpv6.parse(&frame(&bytes[4..])),
@@ -220,7 +220,7 @@ mod tests {
     fn unknown_families_and_types_are_refused() {
         assert_eq!(
             LinkType::Loopback.parse(&frame(&[7, 0, 0, 0, 0x45])),
-            Err(ParseError::NotIp)
+            Err(ParseError::NonIp)
         );
         assert_eq!(LinkType::from_number(127), None, "radiotap");
     }

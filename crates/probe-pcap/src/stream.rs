@@ -5,6 +5,7 @@ use std::{mem, sync::Arc};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use probe_common::{
+    loss::Loss,
     parse::{Observation, Packet, ParseError},
     record::{
         AsRecord, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
@@ -153,7 +154,7 @@ impl Parsed {
             wire_len: frame.wire_len as u64,
             is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
             // A link type that is not supported leads to no IP header.
-            outcome: link_type.map_or(Err(ParseError::NotIp), |link_type| link_type.parse(frame)),
+            outcome: link_type.map_or(Err(ParseError::NonIp), |link_type| link_type.parse(frame)),
         }
     }
 
@@ -165,14 +166,14 @@ impl Parsed {
         let counters = &mut slot.counters[usize::from(bank)][usize::from(self.direction)];
         counters.see(1, self.wire_len);
         if slot.ignore_vlans && self.is_vlan_tagged {
-            counters.filtered.add(1, self.wire_len);
+            counters.losses[Loss::Filtered as usize].add(1, self.wire_len);
             return None;
         }
         let (octets, notes) = match &self.outcome {
             Ok(Packet::V4(observation)) => (observation.octets, observation.notes),
             Ok(Packet::V6(observation)) => (observation.octets, observation.notes),
             Err(error) => {
-                counters.unparsed[error.index()].add(1, self.wire_len);
+                error.of_mut(&mut counters.losses).add(1, self.wire_len);
                 return None;
             }
         };

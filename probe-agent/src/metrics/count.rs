@@ -117,10 +117,9 @@ impl Count {
     /// The number it follows.
     pub(super) fn read(self, status: &InterfaceStatus) -> u64 {
         let (ledger, totals) = (&status.ledger, &status.totals);
-        let lost = |loss| ledger.loss(loss).packets;
         match self {
             Self::Processed => ledger.flows.packets,
-            Self::Dropped => lost(Loss::RingFull) + lost(Loss::LocalBufferFull),
+            Self::Dropped => ledger.dropped_packets(),
             Self::Seen => ledger.seen.packets,
             Self::Packets(Direction::Inbound) => totals.packets_rcvd,
             Self::Packets(Direction::Outbound) => totals.packets_sent,
@@ -129,7 +128,7 @@ impl Count {
             Self::Link(direction) => status.watch.coverage[direction as usize].compared.link,
             Self::Reattached => status.watch.reattached,
             Self::DetachedSeconds => status.watch.detached.as_secs(),
-            Self::Lost(loss) => lost(loss),
+            Self::Lost(loss) => ledger.loss(loss).packets,
             Self::Issue(issue) => issue.count(ledger),
         }
     }

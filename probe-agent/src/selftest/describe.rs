@@ -1,11 +1,11 @@
 //! What a program did, field by field.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use probe_common::{
     control::{Counters, Tally},
     ephash::EpHash,
-    parse::ParseError,
+    loss::Loss,
     record::{EGRESS, Record, RecordHead, place},
 };
 use zerocopy::IntoBytes;
@@ -13,7 +13,7 @@ use zerocopy::IntoBytes;
 use super::{FieldDifference, bench::Ran};
 
 /// A field of a record or counter, and what is in it.
-type Field = (&'static str, String);
+type Field = (Cow<'static, str>, String);
 
 /// All fields in a line.
 pub(super) fn describe(ran: &Ran) -> String {
@@ -39,7 +39,7 @@ pub(super) fn differing(expected: &Ran, got: &Ran) -> Vec<FieldDifference> {
         .iter()
         .chain(only_got)
         .map(|(field, _)| FieldDifference {
-            field,
+            field: field.clone(),
             expected: value(0, field),
             got: value(1, field),
         })
@@ -48,7 +48,7 @@ pub(super) fn differing(expected: &Ran, got: &Ran) -> Vec<FieldDifference> {
     if differing.is_empty() {
         // Both are no records, say.
         differing.push(FieldDifference {
-            field: "bytes of the record",
+            field: "bytes of the record".into(),
             expected: super::hex(expected.record.as_deref().unwrap_or_default()),
             got: super::hex(got.record.as_deref().unwrap_or_default()),
         });
@@ -59,7 +59,7 @@ pub(super) fn differing(expected: &Ran, got: &Ran) -> Vec<FieldDifference> {
 fn fields(ran: &Ran) -> Vec<Field> {
     let mut fields = Vec::new();
     match &ran.record {
-        None => fields.push(("record", "none".to_owned())),
+        None => fields.push(("record".into(), "none".to_owned())),
         Some(bytes) => {
             // As in the ring, where entries are aligned; a vector's bytes need not be.
             let mut aligned = vec![0_u64; bytes.len().div_ceil(8)];
@@ -67,21 +67,21 @@ fn fields(ran: &Ran) -> Vec<Field> {
             room[..bytes.len()].copy_from_slice(bytes);
             match Record::from_bytes(room) {
                 Some(Record::V4(record)) => {
-                    fields.push(("record", "IPv4".to_owned()));
+                    fields.push(("record".into(), "IPv4".to_owned()));
                     push_key(&mut fields, &record.key);
                     push_head(&mut fields, &record.head());
                 }
                 Some(Record::V6(record)) => {
-                    fields.push(("record", "IPv6".to_owned()));
+                    fields.push(("record".into(), "IPv6".to_owned()));
                     push_key(&mut fields, &record.key);
                     push_head(&mut fields, &record.head());
                 }
-                None => fields.push(("record", format!("{} strange bytes", bytes.len()))),
+                None => fields.push(("record".into(), format!("{} strange bytes", bytes.len()))),
             }
         }
     }
     push_counters(&mut fields, &ran.counted);
-    fields.push(("answer", ran.action.cast_signed().to_string()));
+    fields.push(("answer".into(), ran.action.cast_signed().to_string()));
     fields
 }
 
@@ -91,13 +91,16 @@ where
 {
     let address = |address| IpAddr::from(address).to_string();
     let port = |port| u16::from_be_bytes(port).to_string();
-    fields.extend([
-        ("src_addr", address(key.src_addr)),
-        ("src_port", port(key.src_port)),
-        ("dst_addr", address(key.dst_addr)),
-        ("dst_port", port(key.dst_port)),
-        ("ip_protocol", key.ip_protocol.to_string()),
-    ]);
+    extend(
+        fields,
+        [
+            ("src_addr", address(key.src_addr)),
+            ("src_port", port(key.src_port)),
+            ("dst_addr", address(key.dst_addr)),
+            ("dst_port", port(key.dst_port)),
+            ("ip_protocol", key.ip_protocol.to_string()),
+        ],
+    );
 }
 
 fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
@@ -114,19 +117,26 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
         notes,
     } = head;
     let own_notes = notes & !place(EGRESS, 1);
-    fields.extend([
-        ("octets", octets.to_string()),
-        ("packets", packets.to_string()),
-        ("ifindex", ifindex.to_string()),
-        ("direction", head.direction().to_string()),
-        ("tcp_flags", format!("{tcp_flags:#04x}")),
-        ("aux", format!("{aux:#04x}")),
-        ("notes", format!("{own_notes:#04x}")),
-        ("first", first.to_string()),
-        ("last", head.last().to_string()),
-        ("fragment_id", format!("{:#x}", head.fragment_id())),
-        ("bank", head.bank().to_string()),
-    ]);
+    extend(
+        fields,
+        [
+            ("octets", octets.to_string()),
+            ("packets", packets.to_string()),
+            ("ifindex", ifindex.to_string()),
+            ("direction", head.direction().to_string()),
+            ("tcp_flags", format!("{tcp_flags:#04x}")),
+            ("aux", format!("{aux:#04x}")),
+            ("notes", format!("{own_notes:#04x}")),
+            ("first", first.to_string()),
+            ("last", head.last().to_string()),
+            ("fragment_id", format!("{:#x}", head.fragment_id())),
+            ("bank", head.bank().to_string()),
+        ],
+    );
+}
+
+fn extend<const N: usize>(fields: &mut Vec<Field>, named: [(&'static str, String); N]) {
+    fields.extend(named.map(|(name, value)| (name.into(), value)));
 }
 
 /// The counters that moved.
@@ -134,48 +144,34 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
     let Counters {
         seen,
         recorded,
-        ring_full,
-        filtered,
-        unparsed,
+        losses: _,
         later_fragments,
         short_transports,
         further_segments,
     } = counters;
-    let mut tallies = vec![
-        ("counted as seen", *seen),
-        ("counted as recorded", *recorded),
-        ("counted as ring_full", *ring_full),
-        ("counted as filtered", *filtered),
-    ];
-    let unparsed_names = [
-        "counted as non_ip",
-        "counted as invalid_ip_header",
-        "counted as truncated",
-        "counted as too_many_headers",
-    ];
-    const { assert!(ParseError::COUNT == 4) };
-    tallies.extend(unparsed_names.into_iter().zip(*unparsed));
-    let tallies = tallies
+    let losses = Loss::ALL.map(|loss| (loss.name(), counters.loss(loss)));
+    let tallies = [("seen", *seen), ("recorded", *recorded)]
         .into_iter()
+        .chain(losses)
         .filter(|(_, tally)| *tally != Tally::default());
-    fields
-        .extend(tallies.map(|(name, Tally { packets, bytes })| {
-            (name, format!("{packets} of {bytes} octets"))
-        }));
+    fields.extend(tallies.map(|(name, Tally { packets, bytes })| {
+        let name = format!("counted as {name}");
+        (name.into(), format!("{packets} of {bytes} octets"))
+    }));
     for (name, count) in [
         ("counted as later fragment", later_fragments),
         ("counted as short transport", short_transports),
         ("counted as further segments", further_segments),
     ] {
         if *count > 0 {
-            fields.push((name, count.to_string()));
+            fields.push((name.into(), count.to_string()));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use probe_common::{control::Counters, parse::ParseError};
+    use probe_common::{control::Counters, loss::Loss};
 
     use super::{describe, differing};
     use crate::selftest::{
@@ -217,7 +213,7 @@ mod tests {
     #[test]
     fn a_loss_is_named() {
         let mut counted = Counters::default();
-        counted.unparsed[ParseError::Truncated.index()].add(1, 60);
+        counted.losses[Loss::Truncated as usize].add(1, 60);
         let lost = Ran {
             action: 2,
             record: None,

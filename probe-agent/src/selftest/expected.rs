@@ -59,7 +59,9 @@ pub fn expected_of(
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Err(error) => {
-            expected.counted.unparsed[error.index()].add(1, frame_len as u64);
+            error
+                .of_mut(&mut expected.counted.losses)
+                .add(1, frame_len as u64);
             return expected;
         }
     };

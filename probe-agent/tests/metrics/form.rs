@@ -10,7 +10,10 @@ use std::{
 };
 
 use probe_agent::metrics::{Metrics, MetricsOptions, table};
-use probe_capture::source::{Costs, ProgramCost};
+use probe_capture::{
+    source::{Costs, ProgramCost},
+    status::Issue,
+};
 use probe_flow::ledger::Loss;
 use probe_store::stats::{SinkCounts, SinkReader};
 
@@ -70,31 +73,52 @@ fn promtool_accepts_the_metrics() {
     }
 }
 
+/// Values of the labels that the tables of losses and issues decide.
+fn losses_and_issues() -> String {
+    let losses = Loss::ALL
+        .map(|loss| format!("`{}`", loss.name()))
+        .join(", ");
+    let issues = Issue::ALL
+        .map(|issue| format!("`{}`", issue.name()))
+        .join(", ");
+    format!("* `loss`: {losses}\n* `issue_type`: {issues}\n")
+}
+
 #[test]
 fn the_manual_lists_every_metric() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/METRICS.md");
-    let text = fs::read_to_string(&path).expect("docs/METRICS.md");
-    let (head, rest) = text
-        .split_once("<!-- metrics -->\n")
-        .expect("start of the table");
-    let (found, tail) = rest
-        .split_once("<!-- /metrics -->")
-        .expect("end of the table");
-    let wanted = table::markdown();
+    let found = fs::read_to_string(&path).expect("docs/METRICS.md");
+    let mut wanted = found.clone();
+    for (marker, text) in [
+        ("metrics", table::markdown()),
+        ("losses", losses_and_issues()),
+    ] {
+        let (start, end) = (
+            format!("<!-- {marker} -->\n"),
+            format!("<!-- /{marker} -->"),
+        );
+        let (head, rest) = wanted.split_once(&start).expect("start of the table");
+        let (_, tail) = rest.split_once(&end).expect("end of the table");
+        wanted = format!("{head}{start}{text}{end}{tail}");
+    }
     if std::env::var_os("PROBE_UPDATE_DOCS").is_some() {
-        let updated = format!("{head}<!-- metrics -->\n{wanted}<!-- /metrics -->{tail}");
-        fs::write(&path, updated).expect("docs/METRICS.md can be written");
+        fs::write(&path, wanted).expect("docs/METRICS.md can be written");
         return;
     }
     assert_eq!(
         found, wanted,
-        "docs/METRICS.md differs from the code; run this test with PROBE_UPDATE_DOCS=1"
+        "docs/METRICS.md differs from the code; run `cargo xtask docs`"
     );
+}
+
+#[test]
+fn the_help_of_dropped_packets_names_the_losses_that_it_sums() {
+    let dropped = table::ALL
+        .iter()
+        .find(|metric| metric.name == "probe_packets_dropped_total")
+        .expect("a metric");
     for loss in Loss::ALL {
-        assert!(
-            tail.contains(&format!("`{}`", loss.name())),
-            "{}",
-            loss.name()
-        );
+        let (name, is_named) = (loss.name(), dropped.help.contains(loss.name()));
+        assert_eq!(is_named, loss.is_with_record(), "{name}: {}", dropped.help);
     }
 }

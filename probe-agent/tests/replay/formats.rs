@@ -42,7 +42,7 @@ fn assert_is_hand_built_set(played: &Played) {
                 observation.notes
             }
             Err(error) => {
-                losses[error.index()] += 1;
+                losses[error.loss() as usize] += 1;
                 0
             }
         };

@@ -93,10 +93,10 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
                 ether_type = match u16::from_be_bytes([header[6], header[7]]) {
                     PPP_IPV4 => ETHER_TYPE_IPV4,
                     PPP_IPV6 => ETHER_TYPE_IPV6,
-                    _ => return Err(ParseError::NotIp),
+                    _ => return Err(ParseError::NonIp),
                 };
             }
-            _ => return Err(ParseError::NotIp),
+            _ => return Err(ParseError::NonIp),
         }
     }
     Err(ParseError::TooManyHeaders)
@@ -123,7 +123,7 @@ fn ether_type_of_ip_version<P: PacketBytes + ?Sized>(
     match first >> 4 {
         4 => Ok(ETHER_TYPE_IPV4),
         6 => Ok(ETHER_TYPE_IPV6),
-        _ => Err(ParseError::NotIp),
+        _ => Err(ParseError::NonIp),
     }
 }
 
@@ -136,6 +136,6 @@ pub fn parse_raw_ip<P: PacketBytes + ?Sized>(
     match first >> 4 {
         4 => network::parse_ipv4(frame, offset).map(Packet::V4),
         6 => network::parse_ipv6(frame, offset).map(Packet::V6),
-        _ => Err(ParseError::InvalidHeader),
+        _ => Err(ParseError::InvalidIpHeader),
     }
 }

@@ -36,11 +36,11 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
     let header = frame.load::<IPV4_MIN_LEN>(offset)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || header_len < IPV4_MIN_LEN {
-        return Err(ParseError::InvalidHeader);
+        return Err(ParseError::InvalidIpHeader);
     }
     let octets = match usize::from(u16::from_be_bytes([header[2], header[3]])) {
         0 => frame.wire_len().saturating_sub(offset),
-        total_len if total_len < header_len => return Err(ParseError::InvalidHeader),
+        total_len if total_len < header_len => return Err(ParseError::InvalidIpHeader),
         total_len => total_len,
     };
     if header_len > IPV4_MIN_LEN {
@@ -89,7 +89,7 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
 ) -> Result<Observation<EpHash<16>>, ParseError> {
     let header = frame.load::<8>(offset)?;
     if header[0] >> 4 != 6 {
-        return Err(ParseError::InvalidHeader);
+        return Err(ParseError::InvalidIpHeader);
     }
     let src_addr = frame.load::<16>(offset + 8)?;
     let dst_addr = frame.load::<16>(offset + 24)?;

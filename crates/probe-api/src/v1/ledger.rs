@@ -76,18 +76,13 @@ pub struct LedgerCounts {
 impl From<&Ledger> for LedgerCounts {
     fn from(ledger: &Ledger) -> Self {
         let losses = Loss::ALL.map(|loss| (loss.name().to_owned(), ledger.loss(loss)));
-        let violations = [
-            ("programs", Identity::Programs),
-            ("records", Identity::Records),
-            ("octets", Identity::Octets),
-        ];
         Self {
             seen: ledger.seen.packets,
             recorded: ledger.recorded.packets,
             flows: ledger.flows.packets,
             residue: ledger.residue(),
-            violations: violations
-                .map(|(name, identity)| (name.to_owned(), ledger.violation(identity)))
+            violations: Identity::ALL
+                .map(|identity| (identity.name().to_owned(), ledger.violation(identity)))
                 .into(),
             later_fragments: ledger.later_fragments,
             unattributed_fragments: ledger.unattributed_fragments,

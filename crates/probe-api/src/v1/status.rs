@@ -16,7 +16,7 @@ use probe_capture::{
     source,
     status::{self, Issue, StatusReader},
 };
-use probe_flow::{coverage, ledger::Loss};
+use probe_flow::coverage;
 
 /// Where it is.
 pub const PATH: &str = "/api/v1/status";
@@ -196,7 +196,6 @@ impl From<&status::CoverageStatus> for DirectionCoverage {
 
 impl From<&status::InterfaceStatus> for InterfaceStatus {
     fn from(it: &status::InterfaceStatus) -> Self {
-        let dropped = [Loss::RingFull, Loss::LocalBufferFull];
         let errors = Issue::ALL.map(|issue| (issue.name().to_owned(), issue.count(&it.ledger)));
         let [inbound, outbound] = &it.watch.coverage;
         Self {
@@ -205,10 +204,7 @@ impl From<&status::InterfaceStatus> for InterfaceStatus {
             started_at: it.started_at,
             received_total: it.ledger.seen.packets,
             processed_total: it.totals.packets(),
-            dropped_total: dropped
-                .iter()
-                .map(|loss| it.ledger.loss(*loss).packets)
-                .sum(),
+            dropped_total: it.ledger.dropped_packets(),
             parsing_errors: errors.into(),
             packets_rcvd: it.totals.packets_rcvd,
             packets_sent: it.totals.packets_sent,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use probe_agent::config::Config;
 use probe_capture::source::{Drained, RecordSource, RecordStream};
-use probe_common::control::programs;
+use probe_common::{control::programs, loss::Loss};
 use probe_datapath::{
     cpus, load::LoadOptions, ring_parts::RingParts, source::EbpfSource, test_run::TEST_IFINDEX,
 };
@@ -117,11 +117,11 @@ impl Loaded {
     pub(super) fn check(&self) -> Result<()> {
         let [bank, _] = self.source.counters(TEST_IFINDEX)?;
         let ingress = bank[0];
-        if ingress.seen.packets == 0 || ingress.ring_full.packets != 0 {
+        if ingress.seen.packets == 0 || ingress.loss(Loss::RingFull).packets != 0 {
             bail!(
                 "the programs saw {} packets, and the ring was full for {}",
                 ingress.seen.packets,
-                ingress.ring_full.packets
+                ingress.loss(Loss::RingFull).packets
             );
         }
         Ok(())

@@ -114,9 +114,9 @@ impl Manager {
     /// Checks the identities of a closed ledger. Each kind is told once, with its numbers; how
     /// often and how much is in the metrics and in the stored intervals.
     fn audit(&self, interval: &Interval) {
-        for (kind, identity) in Identity::ALL.into_iter().enumerate() {
+        for identity in Identity::ALL {
             let violation = interval.ledger.violation(identity);
-            if violation == 0 || self.told[kind].swap(true, Ordering::Relaxed) {
+            if violation == 0 || self.told[identity as usize].swap(true, Ordering::Relaxed) {
                 continue;
             }
             tracing::error!(
@@ -124,8 +124,9 @@ impl Manager {
                 by = violation,
                 recorded = interval.ledger.recorded.packets,
                 ledger = %interval.ledger,
-                "the ledger does not add up, {}: this is a defect, please report it",
-                identity.formula()
+                "the ledger does not add up, {} ({}): this is a defect, please report it",
+                identity.formula(),
+                identity.unit()
             );
         }
     }

@@ -13,7 +13,6 @@ use parking_lot::{Mutex, RwLock};
 use probe_common::{
     control::{Counters, Tally},
     ephash::EpHashV4,
-    parse::ParseError,
     record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
 };
 use proptest::prelude::*;
@@ -31,7 +30,7 @@ use crate::{
 use probe_flow::{
     flow_log::{FlowBudget, FlowLogOptions},
     interval::Interval,
-    ledger::Loss,
+    ledger::{Identity, Loss},
     local_buffer::LocalBuffersConfig,
     ticks::TickClock,
 };
@@ -65,13 +64,13 @@ impl Kernel {
         let counters = &mut self.0.counters.lock()[ifindex as usize][usize::from(*bank)][0];
         counters.seen.add(1, 114);
         if flow.is_multiple_of(7) {
-            counters.unparsed[ParseError::NotIp.index()].add(1, 114);
+            counters.losses[Loss::NonIp as usize].add(1, 114);
             return;
         }
         counters.recorded.add(1, 100);
         let mut ring = self.0.ring.lock();
         if ring.len() >= RING_RECORDS {
-            counters.ring_full.add(1, 100);
+            counters.losses[Loss::RingFull as usize].add(1, 100);
             return;
         }
         let head = RecordHead {
@@ -504,6 +503,7 @@ fn counters_of_the_box_keep_the_identity_that_the_ledger_relies_on() {
         kernel.packet(1, flow);
     }
     let counters: Counters = kernel.0.counters.lock()[1][0][0];
-    let unparsed: u64 = counters.unparsed.iter().map(|tally| tally.packets).sum();
-    assert_eq!(counters.seen.packets, counters.recorded.packets + unparsed);
+    let losses = Identity::Programs.losses();
+    let lost: u64 = losses.map(|loss| counters.loss(loss).packets).sum();
+    assert_eq!(counters.seen.packets, counters.recorded.packets + lost);
 }

@@ -95,16 +95,10 @@ fn interface(
     for (way, coverage) in directions {
         findings.extend(uncovered(iface, way, coverage));
     }
-    for (loss, remedy) in [
-        (
-            Loss::RingFull,
-            "the agent did not keep up: raise capture.ring_buffer, or give it CPU",
-        ),
-        (
-            Loss::LocalBufferFull,
-            "they came while an interval was closed: raise rotation.local_buffers.size_limit",
-        ),
-    ] {
+    for loss in Loss::ALL {
+        let Some(remedy) = loss.remedy() else {
+            continue;
+        };
         let lost = |it: &InterfaceStatus| it.ledger.losses.get(loss.name()).copied().unwrap_or(0);
         let packets = lost(it);
         if packets == 0 {

@@ -10,6 +10,7 @@ use probe_api::v1::{
     ledger::LedgerCounts,
     status::{InterfaceStatus, StatusReport},
 };
+use probe_flow::ledger::Identity;
 
 const COLUMNS: [Column; 9] = [
     Column::text("iface").shortened_to(6),
@@ -69,9 +70,9 @@ fn row(
 
 /// Packets that are in no flow because the agent did not keep up.
 fn lost(ledger: &LedgerCounts) -> u64 {
-    ["ring_full", "local_buffer_full"]
-        .iter()
-        .filter_map(|name| ledger.losses.get(*name))
+    Identity::Records
+        .losses()
+        .filter_map(|loss| ledger.losses.get(loss.name()))
         .sum()
 }
 

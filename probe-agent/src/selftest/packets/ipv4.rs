@@ -59,11 +59,15 @@ fn length_cases() -> Vec<Case> {
             ),
             v4(UDP, 32, 28).ports(SRC_PORT, DST_PORT),
         ),
-        case("ipv4 total length 1", udp_of(1), ParseError::InvalidHeader),
+        case(
+            "ipv4 total length 1",
+            udp_of(1),
+            ParseError::InvalidIpHeader,
+        ),
         case(
             "ipv4 total length 19",
             udp_of(19),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 total length 20: header only",
@@ -147,17 +151,17 @@ fn header_length_cases() -> Vec<Case> {
         case(
             "ipv4 header length 0",
             header_len(0).frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 header length 4",
             header_len(4).frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 header length beyond the total length",
             header_len(15).frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 options beyond the frame",
@@ -184,7 +188,7 @@ fn header_length_cases() -> Vec<Case> {
                 ..Ipv4::of(UDP)
             }
             .frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 version 0",
@@ -193,12 +197,12 @@ fn header_length_cases() -> Vec<Case> {
                 ..Ipv4::of(UDP)
             }
             .frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv6 behind the ipv4 ether type",
             ethernet(IPV4, &Ipv6::of(UDP).packet(&udp(4))),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
     ]
 }

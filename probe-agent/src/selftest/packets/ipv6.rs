@@ -84,7 +84,7 @@ fn length_cases() -> Vec<Case> {
                 ..Ipv6::of(UDP)
             }
             .frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv6 version 15",
@@ -93,12 +93,12 @@ fn length_cases() -> Vec<Case> {
                 ..Ipv6::of(UDP)
             }
             .frame(&udp(4)),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "ipv4 behind the ipv6 ether type",
             ethernet(IPV6, &Ipv4::of(UDP).packet(&udp(40))),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
     ]
 }

@@ -51,26 +51,26 @@ fn ethernet_cases() -> Vec<Case> {
             [ethernet(IPV6, &udp6()), vec![0xee; 40]].concat(),
             is_udp6(),
         ),
-        case("arp", ethernet(ARP, &[0; 28]), ParseError::NotIp),
-        case("lldp", ethernet(0x88cc, &[0; 46]), ParseError::NotIp),
-        case("802.3 length", ethernet(38, &[0x42; 46]), ParseError::NotIp),
+        case("arp", ethernet(ARP, &[0; 28]), ParseError::NonIp),
+        case("lldp", ethernet(0x88cc, &[0; 46]), ParseError::NonIp),
+        case("802.3 length", ethernet(38, &[0x42; 46]), ParseError::NonIp),
         case(
             "snap with ipv4 inside",
             ethernet(40, &[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &udp4()].concat()),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
-        case("ether type 0", ethernet(0, &udp4()), ParseError::NotIp),
+        case("ether type 0", ethernet(0, &udp4()), ParseError::NonIp),
         case(
             "ether type ffff",
             ethernet(0xffff, &udp4()),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
         case(
             "pppoe discovery",
             ethernet(0x8863, &[0; 46]),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
-        case("macsec", ethernet(0x88e5, &udp4()), ParseError::NotIp),
+        case("macsec", ethernet(0x88e5, &udp4()), ParseError::NonIp),
         case("empty frame", Vec::new(), ParseError::Truncated),
         case("half an ethernet header", vec![2; 7], ParseError::Truncated),
         case(
@@ -92,7 +92,7 @@ fn ethernet_cases() -> Vec<Case> {
         case(
             "arp ether type and nothing behind",
             ethernet(ARP, &[]),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
     ]
 }
@@ -142,17 +142,17 @@ fn vlan_cases() -> Vec<Case> {
         case(
             "c-tag, arp",
             ethernet(C_TAG, &vlan(7, ARP, &[0; 28])),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
         case(
             "s-tag, c-tag, arp",
             two(S_TAG, C_TAG, ARP, &[0; 28]),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
         case(
             "c-tag, 802.3 length",
             ethernet(C_TAG, &vlan(7, 38, &[0x42; 40])),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
         case("tag missing", ethernet(C_TAG, &[]), ParseError::Truncated),
         case(
@@ -217,7 +217,7 @@ fn mpls_cases() -> Vec<Case> {
         case(
             "mpls pseudowire control word",
             ethernet(MPLS, &labels(1, &[0; 60])),
-            ParseError::NotIp,
+            ParseError::NonIp,
         ),
         case(
             "mpls without bottom",
@@ -244,8 +244,8 @@ fn pppoe_cases() -> Vec<Case> {
     vec![
         case("pppoe ipv4", session(0x0021, &udp4()), is_udp4()),
         case("pppoe ipv6", session(0x0057, &udp6()), is_udp6()),
-        case("pppoe ipcp", session(IPCP, &[1; 20]), ParseError::NotIp),
-        case("pppoe lcp", session(0xc021, &[1; 20]), ParseError::NotIp),
+        case("pppoe ipcp", session(IPCP, &[1; 20]), ParseError::NonIp),
+        case("pppoe lcp", session(0xc021, &[1; 20]), ParseError::NonIp),
         case(
             "s-tag, c-tag, pppoe",
             ethernet(
@@ -257,7 +257,7 @@ fn pppoe_cases() -> Vec<Case> {
         case(
             "pppoe ipv4 with version 6 inside",
             session(0x0021, &udp6()),
-            ParseError::InvalidHeader,
+            ParseError::InvalidIpHeader,
         ),
         case(
             "pppoe header cut",

@@ -19,6 +19,7 @@ use crate::{
 use probe_flow::{
     coverage::{LostHook, State},
     interval::Interval,
+    ledger::Loss,
     ticks::TickClock,
 };
 
@@ -161,7 +162,7 @@ impl Bench {
         let bank = usize::from(host.bank);
         let counters = &mut host.counters[bank][0];
         counters.seen.add(seen, 60 * seen);
-        counters.unparsed[0].add(seen, 60 * seen);
+        counters.losses[Loss::NonIp as usize].add(seen, 60 * seen);
         drop(host);
         self.manager.supervise(self.now);
     }
