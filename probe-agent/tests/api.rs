@@ -18,8 +18,6 @@ mod reloads;
 mod restart_keys;
 #[path = "api/server.rs"]
 mod server;
-#[path = "support/skip.rs"]
-mod skip;
 #[path = "api/source.rs"]
 mod source;
 
@@ -36,6 +34,7 @@ use std::{
 };
 
 use probe_api::{Api, ApiError, endpoint::Endpoint, options::ApiConfig};
+use probe_testkit::skip;
 
 use self::server::{Running, config, request, tcp};
 

@@ -5,15 +5,7 @@
     reason = "a failing unwrap is how a test fails, also in a function of its own"
 )]
 
-use std::{
-    collections::HashMap,
-    error::Error as _,
-    process::{self, Command},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{collections::HashMap, error::Error as _, process::Command, sync::Arc};
 
 use probe_capture::{
     interface::{Hook, Interface, InterfaceConfig},
@@ -28,51 +20,36 @@ use probe_datapath::{
     ring_parts::RingParts,
     source::EbpfSource,
 };
-use rustix::{
-    fs::{Mode, OFlags, open},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
+use probe_testkit::{
+    netns::Namespace,
+    sender::{Way, send_frame, send_frame_as},
+    skip,
 };
 
 #[path = "attach/clsact.rs"]
 mod clsact;
-#[path = "support/skip.rs"]
-mod skip;
 
 const TOOLS: [&str; 4] = ["ip", "tc", "ping", "python3"];
 
 /// A pair of namespaces with a veth between them. The test's thread lives in the first.
 struct Namespaces {
-    here: String,
-    peer: String,
+    _here: Namespace,
+    peer: Namespace,
 }
 
 impl Namespaces {
     fn enter() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let namespaces = Self {
-            here: format!("probe-attach-{id}"),
-            peer: format!("probe-attach-{id}-peer"),
-        };
-        let Self { here, peer } = &namespaces;
-        run(&format!("ip netns add {here}"));
-        run(&format!("ip netns add {peer}"));
-        run(&format!(
-            "ip -n {here} link add v0 type veth peer name v1 netns {peer}"
+        let (here, peer) = (Namespace::new("attach"), Namespace::new("attach-peer"));
+        here.ip(&format!(
+            "link add v0 type veth peer name v1 netns {}\n\
+             address add 198.18.3.1/24 dev v0\n\
+             link set v0 up\n",
+            peer.name()
         ));
-        run(&format!("ip -n {here} addr add 198.18.3.1/24 dev v0"));
-        run(&format!("ip -n {peer} addr add 198.18.3.2/24 dev v1"));
-        run(&format!("ip -n {here} link set v0 up"));
-        run(&format!("ip -n {peer} link set v1 up"));
-        let path = format!("/run/netns/{here}");
-        let namespace = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        peer.ip("address add 198.18.3.2/24 dev v1\nlink set v1 up\n");
         // Of this thread only: the test harness has one a test.
-        move_into_link_name_space(
-            std::os::fd::AsFd::as_fd(&namespace),
-            Some(LinkNameSpaceType::Network),
-        )
-        .unwrap();
-        namespaces
+        here.move_in().unwrap();
+        Self { _here: here, peer }
     }
 
     fn interface(name: &str) -> Interface {
@@ -80,17 +57,6 @@ impl Namespaces {
         Interface {
             name: Arc::from(name),
             ifindex: shown.split(':').next().unwrap().trim().parse().unwrap(),
-        }
-    }
-}
-
-impl Drop for Namespaces {
-    fn drop(&mut self) {
-        for name in [&self.here, &self.peer] {
-            let deleted = Command::new("ip").args(["netns", "del", name]).status();
-            if !deleted.is_ok_and(|status| status.success()) {
-                eprintln!("cannot delete the namespace {name}");
-            }
         }
     }
 }
@@ -141,26 +107,6 @@ fn attached_to_v0() -> String {
     });
     let tcx = attach::tcx_programs("v0").join(" ");
     format!("{}{}{tcx}", xdp.collect::<String>(), filters.concat())
-}
-
-/// Sends a frame, see support/send_frame.py, in the namespace of this thread or its peer.
-fn send(namespace: Option<&str>, how: &str, interface: &str, frame: &[u8]) {
-    let hex: Vec<_> = frame.iter().map(|byte| format!("{byte:02x}")).collect();
-    let hex = hex.concat();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/send_frame.py");
-    let mut command = match namespace {
-        None => Command::new("python3"),
-        Some(namespace) => {
-            let mut command = Command::new("ip");
-            command.args(["netns", "exec", namespace, "python3"]);
-            command
-        }
-    };
-    let status = command
-        .args([script, how, interface, &hex])
-        .status()
-        .unwrap();
-    assert!(status.success(), "{how} {interface}");
 }
 
 /// An IPv4 packet with a UDP header.
@@ -298,7 +244,7 @@ fn devices_without_link_header_are_captured() {
         "{attachment:?}"
     );
     let before = source.counters(t0.ifindex).unwrap()[0][0];
-    send(None, "tun", "t0", &udp4_packet(500));
+    send_frame_as(Way::Tun, None, "t0", &udp4_packet(500));
     let after = source.counters(t0.ifindex).unwrap()[0][0];
     assert_eq!(after.seen.bytes - before.seen.bytes, 500);
     assert_eq!(after.recorded.bytes - before.recorded.bytes, 500);
@@ -332,7 +278,7 @@ fn stripped_vlan_tags_are_seen_and_filtered() {
         source.attach(&v0, &config).unwrap();
         let before = source.counters(v0.ifindex).unwrap()[0][0];
         // The kernel takes the tag out of received frames before TC sees them.
-        send(Some(&namespaces.peer), "packet", "v1", &tagged);
+        namespaces.peer.enter(|| send_frame("v1", &tagged));
         let after = source.counters(v0.ifindex).unwrap()[0][0];
         let frame_len = tagged.len() as u64;
         assert!(after.seen.bytes - before.seen.bytes >= frame_len);
@@ -355,14 +301,14 @@ fn headers_in_fragments_of_an_skb_are_read() {
     let namespaces = Namespaces::enter();
     let peer = &namespaces.peer;
     run("ip link set v0 mtu 9000");
-    run(&format!("ip -n {peer} link set v1 mtu 9000"));
+    peer.ip("link set v1 mtu 9000\n");
     let v0 = Namespaces::interface("v0");
     let mut source = load();
     source.attach(&v0, &with(Hook::Tc)).unwrap();
     let before = source.counters(v0.ifindex).unwrap()[0];
     let jumbo = frame(&[0x08, 0x00], &udp4_packet(6000));
-    send(None, "split", "v0", &jumbo);
-    send(Some(peer), "split", "v1", &jumbo);
+    send_frame_as(Way::Split, None, "v0", &jumbo);
+    send_frame_as(Way::Split, Some(peer), "v1", &jumbo);
     let after = source.counters(v0.ifindex).unwrap()[0];
     for (after, before) in after.into_iter().zip(before) {
         assert_eq!(after.loss(Loss::Truncated).packets, 0, "{after:?}");

@@ -32,6 +32,7 @@ use probe_flow::{
     flow::FlowRow,
     flow_log::{FlowLog, FlowLogOptions},
 };
+use probe_testkit::skip;
 use proptest::{prelude::*, sample::Index, test_runner::TestRunner};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -39,8 +40,6 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 mod frames;
 #[path = "cache/model.rs"]
 mod model;
-#[path = "support/skip.rs"]
-mod skip;
 
 use frames::{frames, tcp4};
 use model::{Look, Model, Owned, SLOTS, Slots};

@@ -23,13 +23,10 @@ use probe_datapath::{
     source::EbpfSource,
     test_run::{TEST_IFINDEX, TestFrame},
 };
+use probe_testkit::{captures, skip};
 
-#[path = "support/captures.rs"]
-mod captures;
 #[path = "../src/selftest/packets.rs"]
 mod packets;
-#[path = "support/skip.rs"]
-mod skip;
 
 const ETHERNET_LEN: usize = 14;
 

@@ -21,12 +21,11 @@ use probe_datapath::{
     source::EbpfSource,
     test_run::{TEST_IFINDEX, TestFrame},
 };
+use probe_testkit::skip;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 #[path = "cache/frames.rs"]
 mod frames;
-#[path = "support/skip.rs"]
-mod skip;
 
 use frames::{frames, tcp4};
 

@@ -9,10 +9,8 @@ use std::{
 };
 
 use object::{Object as _, ObjectSection as _, SectionKind};
+use probe_testkit::skip;
 use serde_json::Value;
-
-#[path = "support/skip.rs"]
-mod skip;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_probe-agent");
 const OBJECT: &str = concat!(

@@ -23,7 +23,7 @@ struct Rule {
 }
 
 /// The table of ARCHITECTURE.md.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 9] = [
     Rule {
         name: "probe-common",
         forbidden: &[&KERNEL, &HTTP, &STORAGE, &RUNTIME, &FILE],
@@ -51,6 +51,15 @@ const RULES: [Rule; 7] = [
     Rule {
         name: "probe-api",
         forbidden: &[&KERNEL, &STORAGE, &FILE],
+    },
+    Rule {
+        name: "probe-testkit",
+        forbidden: &[&KERNEL, &HTTP, &STORAGE, &RUNTIME, &FILE],
+    },
+    // Newcomers build it first.
+    Rule {
+        name: "xtask",
+        forbidden: &[&KERNEL, &HTTP, &STORAGE, &RUNTIME, &FILE],
     },
 ];
 

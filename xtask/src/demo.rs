@@ -13,7 +13,6 @@ use std::{io::IsTerminal, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use self::net::Lab;
 use crate::workspace;
 
 const BUNDLED_CAPTURE: &str = "probe-agent/tests/data/demo.pcap";
@@ -43,8 +42,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn live(binary: &std::path::Path) -> Result<()> {
     step("making two network namespaces joined by a veth pair");
-    let lab = match Lab::new() {
-        Ok(lab) => lab,
+    let testbed = match net::testbed() {
+        Ok(testbed) => testbed,
         Err(error) => {
             step(&format!(
                 "no namespaces can be made here, so no live capture: {error:#}"
@@ -54,15 +53,15 @@ fn live(binary: &std::path::Path) -> Result<()> {
         }
     };
     step("starting the agent on one end");
-    let running = agent::start(binary, &lab)?;
-    lab.go_up()?;
+    let running = agent::start(binary, &testbed)?;
+    net::go_up(&testbed)?;
     step("driving TCP, UDP and ping over IPv4 and IPv6");
-    traffic::drive(&lab).context("the demo's own traffic failed")?;
-    let link = lab.quiet_link_counters()?;
-    let metrics = running.metrics()?;
+    traffic::drive(&testbed).context("the demo's own traffic failed")?;
+    let link = net::quiet_link_counters(&testbed)?;
+    let metrics = running.try_exposition()?;
     step("stopping the agent: it writes the open interval");
     let written = agent::stop(running)?;
-    let link_after = lab.link_counters()?;
+    let link_after = net::link_counters(&testbed)?;
     report::print(&written, &metrics, &link)?;
     if link != link_after {
         step(
@@ -71,7 +70,7 @@ fn live(binary: &std::path::Path) -> Result<()> {
         return Ok(());
     }
     report::check(&written, &link)?;
-    drop(lab);
+    drop(testbed);
     step("namespaces, veth and programs are gone again");
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Developer tasks of probe, run as `cargo xtask VERB`. One file per verb.
 
-mod agent;
 mod bench;
 mod build_ebpf;
 mod ci;

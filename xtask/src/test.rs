@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test that can run here, and a list of what could not and why.
 //!
 //! A test that finds something missing appends one line to the file named by `PROBE_SKIP_LOG` and
-//! returns; the lines are printed at the end. See `probe-agent/tests/support/skip.rs`.
+//! returns; the lines are printed at the end. See `probe_testkit::skip`.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,11 +1,12 @@
 //! Where the workspace is, and how its tasks start other programs.
 
 use std::env;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use probe_testkit::command::shown;
+pub(crate) use probe_testkit::command::{find_program, output};
 
 /// Root of the workspace, from the place of this crate at build time.
 pub(crate) fn root() -> PathBuf {
@@ -35,35 +36,4 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         bail!("`{shown}` failed ({status})");
     }
     Ok(())
-}
-
-/// What a command wrote to standard output, trimmed; fails with its standard error when it fails.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let shown = shown(command);
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("`{shown}` did not start: is it installed?"))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("`{shown}` failed ({}): {}", output.status, stderr.trim());
-    }
-    let text = String::from_utf8(output.stdout)
-        .with_context(|| format!("`{shown}` wrote something that is not text"))?;
-    Ok(text.trim().to_owned())
-}
-
-/// The first executable file of this name on `PATH`.
-pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|p| p.is_file())
-}
-
-fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
 }

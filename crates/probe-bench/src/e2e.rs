@@ -19,10 +19,11 @@ use self::{
     probes::Kind,
 };
 use crate::{
-    Common, command,
+    Common,
     facts::Facts,
     programs::{Flows, Hook},
     report::{self, Table, Verdict},
+    requirements::require,
     stats::{median, middle_half},
 };
 
@@ -69,7 +70,7 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
-    command::require(&["ip", "ethtool", "sysctl", "taskset"])?;
+    require(&["ip", "ethtool", "taskset"])?;
     let facts = Facts::gather();
     if let Some(seconds) = args.flood {
         return flood::run(seconds, args.max_flows, common, &facts);

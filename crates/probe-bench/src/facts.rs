@@ -4,7 +4,7 @@ use std::{fmt, fs, path::Path, process::Command, thread};
 
 use serde_json::{Value, json};
 
-use crate::command;
+use probe_testkit::command;
 
 /// Machine, kernel and commit; what cannot be found out is `unknown`.
 pub(crate) struct Facts {

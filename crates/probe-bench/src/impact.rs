@@ -3,20 +3,19 @@
 //! iperf3 runs between two namespaces, without an agent and with one on the receiving end, with each
 //! hook in turn. A round measures all of them, one after the other; ratios are taken within a round.
 
-use std::{path::Path, thread, time::Duration};
+use std::{path::Path, process::Stdio, thread, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use probe_testkit::{agent::Agent, command::output, process::Process, testbed::Testbed};
 use serde_json::{Value, json};
 
 use crate::{
     Common,
-    agent::RunningAgent,
-    command::{self, Server},
     facts::Facts,
-    lab::{HOST_V4, LINK, Lab, Priority, urgent},
-    metrics::sum,
     report::{self, Table, Verdict},
+    requirements::require,
     stats::{median, middle_half, ratios},
+    testbed::{HOST_V4, LINK, Priority, testbed, urgent},
 };
 
 /// What `hook: auto` must leave of the unmonitored TCP throughput of a veth.
@@ -116,7 +115,7 @@ struct Measured {
 }
 
 pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
-    command::require(&["ip", "iperf3", "nice"])?;
+    require(&["ip", "iperf3", "nice"])?;
     let runs = args.runs.unwrap_or(if common.short { 1 } else { 11 });
     let facts = Facts::gather();
     let measured = measure(args, runs, common)?;
@@ -134,10 +133,15 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
 
 fn measure(args: &Args, runs: usize, common: &Common) -> Result<Measured> {
     let _priority = Priority::raise();
-    let lab = Lab::new()?;
-    let _server = Server::spawn(urgent(&lab.host, "iperf3").arg("--server"))?;
+    let testbed = testbed()?;
+    let mut server = urgent(&testbed.host, "iperf3");
+    server
+        .arg("--server")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let _server = Process::try_spawn(&mut server)?;
     // Once for nothing: the server has to listen, and the caches are cold.
-    transfer(&lab, 1, &TRAFFIC[0])?;
+    transfer(&testbed, 1, &TRAFFIC[0])?;
     let mut measured = Measured::default();
     for round in 0..runs {
         eprintln!(":: round {} of {runs}", round + 1);
@@ -147,39 +151,39 @@ fn measure(args: &Args, runs: usize, common: &Common) -> Result<Measured> {
             if !args.has_setup(setup) {
                 continue;
             }
-            let start = |hook| start(&common.agent, &lab, hook);
+            let start = |hook| start(&common.agent, &testbed, hook);
             let agent = SETUPS[setup].map(start).transpose()?;
             for (index, traffic) in TRAFFIC.iter().enumerate() {
                 if args.has_traffic(index) {
-                    let value = transfer(&lab, args.seconds, traffic)?;
+                    let value = transfer(&testbed, args.seconds, traffic)?;
                     measured.values[index][setup].push(value);
                 }
             }
             if let Some(agent) = agent {
-                let metrics = agent.metrics()?;
+                let metrics = agent.try_metrics()?;
                 let counted = &mut measured.counted[setup];
-                counted.seen += sum(&metrics, "probe_packets_seen_total");
-                counted.dropped += sum(&metrics, "probe_packets_dropped_total");
+                counted.seen += metrics.count("probe_packets_seen_total", "");
+                counted.dropped += metrics.count("probe_packets_dropped_total", "");
             }
         }
     }
     Ok(measured)
 }
 
-fn start(binary: &Path, lab: &Lab, hook: &str) -> Result<RunningAgent> {
+fn start(binary: &Path, testbed: &Testbed, hook: &str) -> Result<Agent> {
     let configuration = format!(
         "interfaces: {{ {LINK}: {{ hook: {hook} }} }}\n\
          rotation: {{ interval: 1h }}\n\
          logging: {{ level: error }}\n"
     );
-    let agent = RunningAgent::start(&mut urgent(&lab.host, binary), &configuration);
+    let agent = Agent::try_start(&mut urgent(&testbed.host, binary), &configuration);
     agent.with_context(|| format!("with hook {hook}"))
 }
 
 /// One measurement by iperf3.
-fn transfer(lab: &Lab, seconds: u32, traffic: &Traffic) -> Result<f64> {
+fn transfer(testbed: &Testbed, seconds: u32, traffic: &Traffic) -> Result<f64> {
     const TRIES: u32 = 50;
-    let mut client = urgent(&lab.peer, "iperf3");
+    let mut client = urgent(&testbed.peer, "iperf3");
     client.args([
         "--client",
         HOST_V4,
@@ -196,7 +200,7 @@ fn transfer(lab: &Lab, seconds: u32, traffic: &Traffic) -> Result<f64> {
     let mut last = None;
     for _ in 0..TRIES {
         // Refused while the server does not listen yet, or still closes the one before.
-        match command::output(&mut client) {
+        match output(&mut client) {
             Ok(report) => {
                 let report: Value =
                     serde_json::from_str(&report).context("iperf3 wrote no JSON")?;

@@ -18,11 +18,12 @@ use self::{
     subject::{Bed, Subject, has_cache},
 };
 use crate::{
-    Common, command,
+    Common,
     facts::Facts,
     programs::{Flows, Hook},
     quiet::Quiet,
     report::{self, Table, Verdict},
+    requirements::require,
     stats::{median, ratios},
 };
 
@@ -62,7 +63,7 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
-    command::require(&[])?;
+    require(&[])?;
     let rounds = args.rounds.unwrap_or(if common.short { 5 } else { 15 });
     let facts = Facts::gather();
     if args.side_by_side {

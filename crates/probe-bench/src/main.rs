@@ -4,24 +4,21 @@
 //! kernel and the commit. What is compared takes turns in one run, and ratios are taken within a
 //! round.
 
-#[path = "../../../xtask/src/agent.rs"]
-mod agent;
-mod command;
 mod e2e;
 mod facts;
 mod flowlog;
 mod impact;
 mod kernel;
-mod lab;
-mod metrics;
 mod process;
 mod programs;
 mod quiet;
 mod random;
 mod report;
+mod requirements;
 mod rotation;
 mod scale;
 mod stats;
+mod testbed;
 
 use std::{path::PathBuf, process::ExitCode};
 

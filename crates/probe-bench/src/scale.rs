@@ -3,24 +3,21 @@
 
 use std::{
     fmt::Write as _,
-    io::Write as _,
-    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use probe_datapath::expedite;
+use probe_testkit::{agent::Agent, netns::Namespace};
 use serde_json::{Value, json};
 
 use crate::{
     Common,
-    agent::{RunningAgent, inside},
-    command::{require, run as execute},
     facts::Facts,
-    lab::ip,
     process::{bpf_bytes, cpu_ns, mapped_bpf_bytes, rss_bytes},
     report::{self, Table, Verdict},
+    requirements::require,
 };
 
 /// `capture.expedite_attach` as it is by default, and without it.
@@ -101,7 +98,7 @@ pub(crate) fn run(args: &Args, common: &Common) -> Result<()> {
 }
 
 fn measure(common: &Common, count: u32, expedite_attach: &'static str) -> Result<Row> {
-    let namespace = Namespace::new(count)?;
+    let namespace = namespace_with(count)?;
     let configuration = format!(
         "interfaces: {{ \"/^scale[0-9]+$/\": {{}} }}\n\
          capture: {{ expedite_attach: {expedite_attach} }}\n\
@@ -110,20 +107,20 @@ fn measure(common: &Common, count: u32, expedite_attach: &'static str) -> Result
     );
     let idle = if common.short { SHORT_IDLE } else { IDLE };
     let began = Instant::now();
-    let mut command = inside(&namespace.0, &common.agent);
-    let mut agent = RunningAgent::start(&mut command, &configuration)?;
+    let mut command = namespace.command(&common.agent);
+    let mut agent = Agent::try_start(&mut command, &configuration)?;
     let start_s = began.elapsed().as_secs_f64();
-    let captured = crate::metrics::sum(&agent.metrics()?, "probe_interfaces_capturing");
+    let captured = agent.try_metrics()?.count("probe_interfaces_capturing", "");
     if captured != u64::from(count) {
         bail!("the agent captures {captured} of {count} interfaces");
     }
-    let pid = agent.child.id();
+    let pid = agent.id();
     let before = cpu_ns(pid);
     thread::sleep(idle);
     let idle_ns = cpu_ns(pid) - before;
     let (rss, mapped, kernel) = (rss_bytes(pid)?, mapped_bpf_bytes(pid)?, bpf_bytes(pid));
     let began = Instant::now();
-    agent.stop()?;
+    agent.try_stop()?;
     Ok(Row {
         interfaces: count,
         expedite_attach,
@@ -138,39 +135,19 @@ fn measure(common: &Common, count: u32, expedite_attach: &'static str) -> Result
 
 /// A namespace with veth pairs, of which `scale1`, `scale2` … are to be captured. They are up and
 /// silent.
-struct Namespace(String);
-
-impl Namespace {
-    fn new(pairs: u32) -> Result<Self> {
-        let namespace = Self(format!("probe-bench-{}-scale", std::process::id()));
-        execute(Command::new("ip").args(["netns", "add", &namespace.0]))?;
-        let mut sysctl = inside(&namespace.0, "sysctl".as_ref());
-        execute(sysctl.args(["-qw", "net.ipv6.conf.default.disable_ipv6=1"]))?;
-        let mut batch = String::new();
-        for pair in 1..=pairs {
-            write!(
-                batch,
-                "link add scale{pair} type veth peer name other{pair}\n\
-                 link set scale{pair} up\nlink set other{pair} up\n"
-            )?;
-        }
-        let mut ip = ip(&namespace.0);
-        let mut ip = ip.args(["-batch", "-"]).stdin(Stdio::piped()).spawn()?;
-        let stdin = ip.stdin.take().context("ip takes no commands")?;
-        { stdin }.write_all(batch.as_bytes())?;
-        if !ip.wait()?.success() {
-            bail!("cannot make {pairs} pairs of interfaces");
-        }
-        Ok(namespace)
+fn namespace_with(pairs: u32) -> Result<Namespace> {
+    let namespace = Namespace::try_new("scale")?;
+    namespace.try_set("ipv6/conf/default/disable_ipv6", "1")?;
+    let mut batch = String::new();
+    for pair in 1..=pairs {
+        write!(
+            batch,
+            "link add scale{pair} type veth peer name other{pair}\n\
+             link set scale{pair} up\nlink set other{pair} up\n"
+        )?;
     }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        if let Err(error) = execute(Command::new("ip").args(["netns", "delete", &self.0])) {
-            eprintln!("warning: {error:#}");
-        }
-    }
+    namespace.try_ip(&batch)?;
+    Ok(namespace)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

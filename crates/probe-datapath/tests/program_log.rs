@@ -15,9 +15,7 @@ use probe_datapath::{
     source::EbpfSource,
     test_run::{TEST_IFINDEX, TestFrame},
 };
-
-#[path = "../../../probe-agent/tests/support/skip.rs"]
-mod skip;
+use probe_testkit::skip;
 
 /// The agent's log, as far as `aya-log` sees it.
 struct Heard(Mutex<Vec<String>>);

@@ -10,8 +10,8 @@ use super::{
         FlowKey, Flows, assert_nothing_lost, assert_same_flows, stored_directions, stored_flows,
     },
     generators::{ping, transfer},
-    lab::{HOST_V4, HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
     skip,
+    testbed::{HOST_V4, HOST_V6, LINK, Offloads, PEER_V4, PEER_V6, Testbed},
     traffic::{AT_EASE, Chatter, ask},
     witness::Witness,
 };
@@ -30,12 +30,12 @@ fn every_flow_equals_the_witness(#[case] hook: &str, #[case] offloads: Offloads)
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(offloads);
+    let testbed = Testbed::new(offloads);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_hooks(&agent.exposition(), hook);
-    let witness = Witness::start(&lab);
-    drive(&lab);
+    let witness = Witness::start(&testbed);
+    drive(&testbed);
     let expected = aggregate_ports(witness.finish());
     assert!(agent.terminate().success(), "the agent's exit code");
 
@@ -70,8 +70,8 @@ fn assert_hooks(exposition: &str, hook: &str) {
 
 /// 1 MiB each way over TCP and UDP, pings, conversations and connections to one service, over both
 /// families, with either end as the client.
-fn drive(lab: &Lab) {
-    let (host, peer) = (&lab.host, &lab.peer);
+fn drive(testbed: &Testbed) {
+    let (host, peer) = (&testbed.host, &testbed.peer);
     for to in [PEER_V4, PEER_V6] {
         transfer(host, peer, to, &[]);
         transfer(host, peer, to, &["--reverse"]);
@@ -88,7 +88,7 @@ fn drive(lab: &Lab) {
         ping(peer, to, 200);
         ask(peer, host, SocketAddr::new(to, 8080), 3);
     }
-    drop(Chatter::start(lab, AT_EASE));
+    drop(Chatter::start(testbed, AT_EASE));
 }
 
 /// Connections to these services of the test are one flow for each client.

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::{
     agent::{Agent, Installation},
     flows::{assert_nothing_lost, assert_same_flows, stored_flows, stored_intervals},
-    lab::{LINK, Lab, Offloads},
     skip,
+    testbed::{LINK, Offloads, Testbed},
     traffic::{Chatter, IN_HASTE},
 };
 
@@ -21,7 +21,7 @@ const PATHS: [&str; 3] = [
 ];
 
 /// Rotations that must have happened by now.
-fn rotations(agent: &Agent<'_>) -> i64 {
+fn rotations(agent: &Agent) -> i64 {
     agent
         .metrics()
         .sum("probe_rotation_duration_seconds_count", "")
@@ -59,10 +59,10 @@ fn a_thousand_clients_disturb_nothing() {
     if !skip::kernel_or_skip(&["ip", "ethtool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1s");
-    let agent = installation.start(&lab.host);
-    let chatter = Chatter::start(&lab, IN_HASTE);
+    let agent = installation.start(&testbed.host);
+    let chatter = Chatter::start(&testbed, IN_HASTE);
     let before = rotations(&agent);
     let mut answered = 0;
     // Again until rotations have happened meanwhile: what takes a second on one machine takes ten on

@@ -9,11 +9,12 @@ use std::{
 };
 
 use super::{
-    agent::{BINARY, Installation, programs_on_links},
+    agent::{Installation, built_binary, programs_on_links},
     flows::{assert_nothing_lost, stored_flows},
     generators::ping,
-    lab::{LINK, Lab, Namespace, Offloads, PEER_V4},
+    netns::Namespace,
     skip,
+    testbed::{LINK, Offloads, PEER_V4, Testbed},
 };
 
 const TOOLS: [&str; 6] = ["ip", "tc", "ethtool", "ping", "bpftool", "setpriv"];
@@ -52,15 +53,15 @@ fn an_interface_that_does_not_exist_is_named_and_the_others_go_on() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ absent0: {{}}, {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_says(
         &installation.log(),
         &["there is no such interface", "absent0"],
     );
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert!(agent.terminate().success(), "the agent's exit code");
     let flows = stored_flows(&installation.json());
     assert_eq!(flows.values().map(|it| it.packets_sent).sum::<u64>(), 5);
@@ -72,8 +73,8 @@ fn a_port_in_use_and_a_directory_that_cannot_be_written() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    let taken = lab
+    let testbed = Testbed::new(Offloads::Off);
+    let taken = testbed
         .host
         .enter(|| TcpListener::bind("127.0.0.1:0").expect("a listener"));
     let addr = taken.local_addr().expect("bound");
@@ -85,7 +86,7 @@ fn a_port_in_use_and_a_directory_that_cannot_be_written() {
          writeout: [{{ type: parquet, path: {folder}/file/flows }}]\n\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"{addr}\" }}\n"
     ));
-    let (code, said) = give_up(&installation, &lab.host, &[], Path::new(BINARY));
+    let (code, said) = give_up(&installation, &testbed.host, &[], &built_binary());
     assert_eq!(code, Some(FAILED), "{said}");
     let port = format!("cannot listen on {addr}: another process already does");
     let directory = format!("the parquet sink cannot store files below {folder}/file/flows");
@@ -98,7 +99,7 @@ fn a_wrong_configuration_is_told_with_every_mistake() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::empty();
     installation.configure(
         "interfaces: { \"/probe[/\": {}, eth0: { hook: fast } }\n\
@@ -106,7 +107,7 @@ fn a_wrong_configuration_is_told_with_every_mistake() {
          rotation: { interval: 0s }\n\
          colour: red\n",
     );
-    let (code, said) = give_up(&installation, &lab.host, &[], Path::new(BINARY));
+    let (code, said) = give_up(&installation, &testbed.host, &[], &built_binary());
     assert_eq!(code, Some(WRONG_CONFIGURATION), "{said}");
     let expected = [
         "probe.yaml:1:15: interfaces",
@@ -124,7 +125,7 @@ fn without_privilege_it_says_which_it_needs() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     // The build may lie where nobody else may look.
     let binary = copy_for_everybody(&installation);
@@ -134,14 +135,14 @@ fn without_privilege_it_says_which_it_needs() {
         "--regid=65534",
         "--clear-groups",
     ];
-    let (code, said) = give_up(&installation, &lab.host, &nobody, &binary);
+    let (code, said) = give_up(&installation, &testbed.host, &nobody, &binary);
     assert_eq!(code, Some(FAILED), "{said}");
     assert_says(&said, &["CAP_BPF", "root"]);
 }
 
 fn copy_for_everybody(installation: &Installation) -> PathBuf {
     let binary = installation.path().join("probe-agent");
-    fs::copy(BINARY, &binary).expect("copied");
+    fs::copy(built_binary(), &binary).expect("copied");
     let open_to_all = fs::Permissions::from_mode(0o777);
     fs::set_permissions(installation.path(), open_to_all).expect("our folder");
     binary
@@ -153,14 +154,14 @@ fn a_hook_that_is_taken_is_left_alone() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let first = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
     let second = Installation::new(
         &format!("{{ {LINK}: {{ hook: xdp-native }}, lo: {{ hook: tc }} }}"),
         "1d",
     );
     let third = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1d");
-    let agents = [&first, &second, &third].map(|it| it.start(&lab.host));
+    let agents = [&first, &second, &third].map(|it| it.start(&testbed.host));
     assert_says(&second.log(), &[LINK, "interface is not captured"]);
     let capturing =
         |metrics: super::metrics::Metrics| metrics.sum("probe_interfaces_capturing", "");
@@ -168,7 +169,7 @@ fn a_hook_that_is_taken_is_left_alone() {
         agents.each_ref().map(|it| capturing(it.metrics())),
         [1, 1, 1]
     );
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     for agent in agents {
         assert!(agent.terminate().success(), "the agent's exit code");
     }

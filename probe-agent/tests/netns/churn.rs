@@ -3,10 +3,11 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use super::{
+    PATIENCE,
     agent::{Agent, Installation},
-    lab::Lab,
-    process::{PATIENCE, within},
     skip,
+    testbed::Testbed,
+    within,
 };
 
 /// Pairs of links that come and go together, with both ends captured.
@@ -42,15 +43,15 @@ fn links_that_come_and_go_leave_nothing_behind() {
     }
     let rounds = std::env::var("PROBE_CHURN_ROUNDS").ok();
     let rounds = rounds.map_or(ROUNDS, |text| text.parse().expect("a number"));
-    let lab = Lab::without_links();
-    lab.host.ip("link add stays type bridge\n");
+    let testbed = Testbed::without_links();
+    testbed.host.ip("link add stays type bridge\n");
     let installation = Installation::empty();
     let folder = installation.path().display();
     installation.configure(&format!(
         "interfaces: {{ stays: {{}}, '/^c/': {{}} }}\nwriteout: []\n\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n"
     ));
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let pid = agent.id();
     wait_for(&agent, 1);
     let links = agent.attached().links.len();
@@ -62,11 +63,13 @@ fn links_that_come_and_go_leave_nothing_behind() {
             let lines: Vec<_> = names.iter().map(|name| command(name)).collect();
             lines.concat()
         };
-        lab.host.ip(&batch(|name| {
+        testbed.host.ip(&batch(|name| {
             format!("link add {name}a type veth peer name {name}b\n")
         }));
         wait_for(&agent, 1 + 2 * PAIRS);
-        lab.host.ip(&batch(|name| format!("link delete {name}a\n")));
+        testbed
+            .host
+            .ip(&batch(|name| format!("link delete {name}a\n")));
         wait_for(&agent, 1);
         // A capture is over before its programs are detached, and who looks at links has sockets.
         let before = first.as_ref().map(|first: &Held| first.descriptors);
@@ -93,7 +96,7 @@ fn links_that_come_and_go_leave_nothing_behind() {
     assert!(agent.terminate().success(), "the agent's exit code");
 }
 
-fn held(agent: &Agent<'_>, pid: u32) -> Held {
+fn held(agent: &Agent, pid: u32) -> Held {
     let folder = PathBuf::from(format!("/proc/{pid}"));
     let status = fs::read_to_string(folder.join("status")).expect("a living agent");
     let resident = status
@@ -113,7 +116,7 @@ fn held(agent: &Agent<'_>, pid: u32) -> Held {
 }
 
 #[track_caller]
-fn wait_for(agent: &Agent<'_>, interfaces: usize) {
+fn wait_for(agent: &Agent, interfaces: usize) {
     within(2 * PATIENCE, "so many interfaces are captured", || {
         let capturing = agent.metrics().sum("probe_interfaces_capturing", "");
         (capturing == interfaces.cast_signed() as i64).then_some(())

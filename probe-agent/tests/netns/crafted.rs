@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
-use super::lab::Namespace;
+use super::netns::Namespace;
 
 const FRAGMENT: u8 = 44;
 /// What the fragments carry: a multiple of 8 that fits the link with either IP header.

@@ -7,10 +7,10 @@ use rstest::rstest;
 
 use super::{
     agent::{Installation, programs_on_links},
+    eventually,
     flows::{assert_nothing_lost, files, stored_intervals, stored_total},
-    lab::{LINK, Lab, Offloads},
-    process::{eventually, run},
-    skip,
+    run, skip,
+    testbed::{LINK, Offloads, Testbed},
     traffic::{AT_EASE, Chatter},
 };
 
@@ -25,25 +25,25 @@ fn sigkill_under_traffic_leaves_nothing_behind(#[case] hook: &str) {
     if !skip::kernel_or_skip(&["ip", "tc", "ethtool", "bpftool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    let before = programs_on_links(&lab.host);
+    let testbed = Testbed::new(Offloads::Off);
+    let before = programs_on_links(&testbed.host);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
     let (parquet, json) = (installation.parquet(), installation.json());
-    let chatter = Chatter::start(&lab, AT_EASE);
+    let chatter = Chatter::start(&testbed, AT_EASE);
     for _ in 0..LIVES {
         let stored = files(&parquet, "parquet").len();
-        let agent = installation.start(&lab.host);
+        let agent = installation.start(&testbed.host);
         let attached = agent.attached();
         eventually("an interval is stored", || {
             (files(&parquet, "parquet").len() > stored).then_some(())
         });
         agent.kill();
         attached.wait_until_gone();
-        assert_eq!(programs_on_links(&lab.host), before);
+        assert_eq!(programs_on_links(&testbed.host), before);
         assert_all_readable(&parquet);
     }
 
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_eq!(agent.terminate().code(), Some(0));
     let said = chatter.finish();
     let stored = stored_total(&json);

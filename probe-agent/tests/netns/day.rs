@@ -4,11 +4,11 @@
 
 use super::{
     agent::{Agent, Installation},
+    eventually,
     flows::stored_intervals,
-    lab::{LINK, Lab, Offloads},
-    process::{eventually, run},
     reload::{configure, reload},
-    skip,
+    run, skip,
+    testbed::{LINK, Offloads, Testbed},
 };
 
 /// Echo requests on the interface that nobody touches, one every five milliseconds.
@@ -22,26 +22,26 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "ping", "bpftool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     for pair in 0..PAIRS {
-        lab.host.ip(&format!(
+        testbed.host.ip(&format!(
             "link add day{pair}a type veth peer name day{pair}b\n"
         ));
     }
-    lab.host.ip("link add picky type bridge\n");
+    testbed.host.ip("link add picky type bridge\n");
     let installation = Installation::empty();
     let quiet = format!("{LINK}: {{}}");
     configure(&installation, &format!("{{ {quiet}, '/^day/': {{}} }}"), "");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     wait_for(&agent, 21);
 
-    let mut ping = lab.host.command("ping");
+    let mut ping = testbed.host.command("ping");
     let count = PINGS.to_string();
     ping.args(["-n", "-q", "-c", &count, "-i", "0.005", "198.18.0.2"]);
     let told = std::thread::scope(|scope| {
         let traffic = scope.spawn(move || run(&mut ping));
         reloads(&agent, &installation, &quiet);
-        links(&agent, &lab);
+        links(&agent, &testbed);
         traffic.join().expect("ping ends")
     });
     let all = format!("{PINGS} packets transmitted, {PINGS} received");
@@ -75,7 +75,7 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
     assert_eq!(echo, [(PINGS.cast_signed(), PINGS.cast_signed())]);
 }
 
-fn reloads(agent: &Agent<'_>, installation: &Installation, quiet: &str) {
+fn reloads(agent: &Agent, installation: &Installation, quiet: &str) {
     let expect = |interfaces: &str, expected: &str| {
         configure(installation, &format!("{{ {quiet}, {interfaces} }}"), "");
         let told = reload(agent, installation);
@@ -105,15 +105,19 @@ fn reloads(agent: &Agent<'_>, installation: &Installation, quiet: &str) {
     wait_for(agent, 21);
 }
 
-fn links(agent: &Agent<'_>, lab: &Lab) {
-    lab.host.ip("link delete day0a\n");
+fn links(agent: &Agent, testbed: &Testbed) {
+    testbed.host.ip("link delete day0a\n");
     wait_for(agent, 19);
-    lab.host.ip("link add day0a type veth peer name day0b\n");
+    testbed
+        .host
+        .ip("link add day0a type veth peer name day0b\n");
     wait_for(agent, 21);
     // Made anew before anybody can look: the same names, other links.
-    lab.host
+    testbed
+        .host
         .ip("link delete day1a\nlink add day1a type veth peer name day1b\n");
-    lab.host
+    testbed
+        .host
         .ip("link set day2a name day2c\nlink set day3a up\nlink set day3a down\n");
     eventually("the new name is captured", || {
         let metrics = agent.exposition();
@@ -128,9 +132,9 @@ fn links(agent: &Agent<'_>, lab: &Lab) {
         (is_captured("day2c") && !is_captured("day2a")).then_some(())
     });
     // A name that no rule matches.
-    lab.host.ip("link set day4a name night\n");
+    testbed.host.ip("link set day4a name night\n");
     wait_for(agent, 20);
-    lab.host.ip("link set night name day4a\n");
+    testbed.host.ip("link set night name day4a\n");
     wait_for(agent, 21);
     let metrics = agent.exposition();
     assert!(
@@ -140,7 +144,7 @@ fn links(agent: &Agent<'_>, lab: &Lab) {
 }
 
 #[track_caller]
-fn wait_for(agent: &Agent<'_>, interfaces: i64) {
+fn wait_for(agent: &Agent, interfaces: i64) {
     eventually("so many interfaces are captured", || {
         let capturing = agent.metrics().sum("probe_interfaces_capturing", "");
         (capturing == interfaces).then_some(())

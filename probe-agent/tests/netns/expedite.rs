@@ -6,7 +6,6 @@
 
 use std::{
     fs,
-    path::Path,
     process::Command,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -18,10 +17,11 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    agent::{BINARY, Installation},
-    lab::Lab,
-    process::{Process, eventually, run},
-    skip,
+    agent::{Installation, built_binary},
+    eventually,
+    process::Process,
+    run, skip,
+    testbed::Testbed,
 };
 
 mod unit;
@@ -80,16 +80,16 @@ impl Drop for Setting {
     }
 }
 
-fn lab_with_links() -> Lab {
-    let lab = Lab::without_links();
+fn lab_with_links() -> Testbed {
+    let testbed = Testbed::without_links();
     let pairs = (0..PAIRS).map(|pair| format!("link add c{pair}a type veth peer name c{pair}b\n"));
-    lab.host.ip(&pairs.collect::<String>());
-    lab
+    testbed.host.ip(&pairs.collect::<String>());
+    testbed
 }
 
-/// The setting and a lab, where this can be tried.
+/// The setting and a testbed, where this can be tried.
 #[track_caller]
-fn prepare() -> Option<(Setting, Lab)> {
+fn prepare() -> Option<(Setting, Testbed)> {
     if !skip::kernel_or_skip(&["ip"]) {
         return None;
     }
@@ -123,16 +123,16 @@ fn seen_during<T>(body: impl FnOnce() -> T) -> (Vec<u32>, T) {
 
 #[test]
 fn expedited_while_many_are_attached_and_detached_and_not_afterwards() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let slow = installation("false");
-    let (seen, status) = seen_during(|| slow.start(&lab.host).terminate());
+    let (seen, status) = seen_during(|| slow.start(&testbed.host).terminate());
     assert_eq!((seen, status.code()), (Vec::new(), Some(0)), "unwanted");
 
     let by_default = Installation::new(LINKS, "1d");
     for fast in [by_default, installation("true")] {
-        let (seen, agent) = seen_during(|| fast.start(&lab.host));
+        let (seen, agent) = seen_during(|| fast.start(&testbed.host));
         assert_eq!(seen, [MARK + agent.id()], "while it attaches");
         assert_eq!(Setting::read(), 0, "when it is ready");
         let id = agent.id();
@@ -149,18 +149,18 @@ fn expedited_while_many_are_attached_and_detached_and_not_afterwards() {
 /// Few interfaces take no time worth it.
 #[test]
 fn few_interfaces_leave_the_machine_alone() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
-    let (seen, status) = seen_during(|| few.start(&lab.host).terminate());
+    let (seen, status) = seen_during(|| few.start(&testbed.host).terminate());
     assert_eq!((seen, status.code()), (Vec::new(), Some(0)));
     assert_eq!(few.log().matches("capture started").count(), 10);
 }
 
 /// Starts an agent and kills it in the middle of attaching.
-fn kill_while_attaching(installation: &Installation, lab: &Lab) {
-    let mut agent = installation.spawn(&lab.host, &[], Path::new(BINARY));
+fn kill_while_attaching(installation: &Installation, testbed: &Testbed) {
+    let mut agent = installation.spawn(&testbed.host, &[], &built_binary());
     let mark = MARK + agent.id();
     wait_for_mark(mark, &mut agent);
     agent.signal(Signal::KILL);
@@ -177,24 +177,24 @@ fn wait_for_mark(mark: u32, agent: &mut Process) {
 
 #[test]
 fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let fast = installation("true");
-    kill_while_attaching(&fast, &lab);
-    let told = run(lab.host.command(BINARY).arg("detach"));
+    kill_while_attaching(&fast, &testbed);
+    let told = run(testbed.host.command(built_binary()).arg("detach"));
     assert_eq!(Setting::read(), 0);
     assert!(
         told.contains("rcu_expedited back to 0, which process"),
         "{told}"
     );
-    let told = run(Command::new(BINARY).arg("detach"));
+    let told = run(Command::new(built_binary()).arg("detach"));
     assert!(!told.contains("rcu_expedited"), "once: {told}");
 
-    kill_while_attaching(&fast, &lab);
+    kill_while_attaching(&fast, &testbed);
     // Also one that would not set it.
     let slow = installation("false");
-    let agent = slow.start(&lab.host);
+    let agent = slow.start(&testbed.host);
     assert_eq!(Setting::read(), 0);
     assert!(
         slow.log().contains("rcu_expedited back to 0"),
@@ -207,12 +207,12 @@ fn what_sigkill_leaves_is_put_back_by_detach_and_by_the_next_start() {
 /// Ctrl-C while it starts, before it would drain.
 #[test]
 fn a_signal_while_attaching_puts_it_back() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let fast = installation("true");
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-        let mut agent = fast.spawn(&lab.host, &[], Path::new(BINARY));
+        let mut agent = fast.spawn(&testbed.host, &[], &built_binary());
         wait_for_mark(MARK + agent.id(), &mut agent);
         agent.signal(signal);
         assert_eq!(agent.wait("it ends").code(), Some(code));
@@ -222,11 +222,11 @@ fn a_signal_while_attaching_puts_it_back() {
 
 /// Runs an agent in a mount namespace that the script has prepared. What it logged, and that the
 /// setting was left alone.
-fn without_hurry(installation: &Installation, lab: &Lab, prepare: &str) -> String {
+fn without_hurry(installation: &Installation, testbed: &Testbed, prepare: &str) -> String {
     let script = format!("{prepare} && exec \"$@\"");
     let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
     let (seen, mut agent) = seen_during(|| {
-        let agent = installation.spawn(&lab.host, &wrapper, Path::new(BINARY));
+        let agent = installation.spawn(&testbed.host, &wrapper, &built_binary());
         eventually("it is ready", || {
             installation.log().contains("serving the API").then_some(())
         });
@@ -252,15 +252,15 @@ fn what_cannot_be_written_is_told_once() {
     let Some(_setting) = Setting::take() else {
         return;
     };
-    let lab = lab_with_links();
+    let testbed = lab_with_links();
     let read_only = "mount -o remount,bind,ro /sys";
-    let log = without_hurry(&installation("true"), &lab, read_only);
+    let log = without_hurry(&installation("true"), &testbed, read_only);
     let told = log.matches("attaching and detaching go on slowly").count();
     assert_eq!(told, 1, "{log}");
     let remedy = "deploy/systemd/probe-agent.service";
     assert!(log.contains(remedy), "{log}");
 
-    let log = without_hurry(&installation("auto"), &lab, read_only);
+    let log = without_hurry(&installation("auto"), &testbed, read_only);
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
 
@@ -273,11 +273,11 @@ fn isolated_cpus_are_left_in_peace_by_default() {
     let Some(_setting) = Setting::take() else {
         return;
     };
-    let lab = lab_with_links();
+    let testbed = lab_with_links();
     let by_default = Installation::new(LINKS, "1d");
     let list = by_default.path().join("isolated");
     fs::write(&list, "1\n").expect("written");
     let isolated = format!("mount --bind {} {ISOLATED}", list.display());
-    let log = without_hurry(&by_default, &lab, &isolated);
+    let log = without_hurry(&by_default, &testbed, &isolated);
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }

@@ -9,8 +9,8 @@ use super::{
     agent::Installation,
     flows::{assert_nothing_lost, stored_intervals, stored_total},
     generators::{ping, transfer},
-    lab::{HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
     skip,
+    testbed::{HOST_V6, LINK, Offloads, PEER_V4, PEER_V6, Testbed},
 };
 
 const IFACE: &str = r#"iface="probe0""#;
@@ -22,14 +22,14 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "iperf3", "ping", "promtool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     check_by_promtool(&agent.exposition());
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
 
     let before = agent.settled_metrics();
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     let after_ping = agent.settled_metrics();
     for (direction, packets) in [(INBOUND, 5), (OUTBOUND, 5)] {
         let moved = |name| after_ping.sum(name, direction) - before.sum(name, direction);
@@ -38,9 +38,9 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
         assert_eq!(moved("probe_bytes_total"), packets * 228, "{direction}");
     }
 
-    transfer(&lab.host, &lab.peer, PEER_V6, &[]);
-    transfer(&lab.peer, &lab.host, HOST_V6, &[]);
-    lab.wait_until_quiet();
+    transfer(&testbed.host, &testbed.peer, PEER_V6, &[]);
+    transfer(&testbed.peer, &testbed.host, HOST_V6, &[]);
+    testbed.wait_until_quiet();
     let last = agent.settled_metrics();
     check_by_promtool(&agent.exposition());
     assert!(agent.terminate().success(), "the agent's exit code");

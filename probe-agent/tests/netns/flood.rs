@@ -6,14 +6,15 @@ use std::{fs, time::Duration};
 use super::{
     agent::{Agent, Installation},
     flows::{Counts, StoredInterval, stored_intervals},
-    lab::{LINK, Lab, Namespace, quiet_lab, wait_until_up},
+    netns::Namespace,
     packets::frame::{Ipv4, UDP, udp},
-    process::within,
     sender::Sender,
     skip,
+    testbed::{LINK, Testbed, quiet_testbed, wait_until_up},
+    within,
 };
 
-const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "python3", "taskset"];
+const TOOLS: [&str; 3] = ["ip", "tc", "ethtool"];
 
 /// The interface without flood, and its other end.
 const CALM: &str = "calm0";
@@ -35,18 +36,18 @@ fn every_packet_is_a_new_flow() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = quiet_lab();
-    add_calm_link(&lab);
+    let testbed = quiet_testbed();
+    add_calm_link(&testbed);
     let interfaces = format!("{{ {LINK}: {{ hook: tc }}, {CALM}: {{ hook: tc }} }}");
     let capture = format!("{{ max_flows: {MAX_FLOWS} }}");
     let installation = Installation::with_capture(&interfaces, "1d", &capture);
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let calm = frames(0..CALM_FLOWS);
-    let calm = Sender::start_on(&lab, CALM_PEER, &calm, FOR_EVER, BREATH);
+    let calm = Sender::start_on(&testbed, CALM_PEER, &calm, FOR_EVER, BREATH);
 
-    flood(&lab, &agent, 0);
+    flood(&testbed, &agent, 0);
     let full = heap_kib(&agent);
-    flood(&lab, &agent, 1);
+    flood(&testbed, &agent, 1);
     let later = heap_kib(&agent);
     let sent = calm.stop();
     let calm_packets = sent.loops * u64::from(CALM_FLOWS);
@@ -85,16 +86,16 @@ fn every_packet_is_a_new_flow() {
 }
 
 /// A second pair of interfaces, on which nobody says anything of its own.
-fn add_calm_link(lab: &Lab) {
-    let peer = lab.peer.name();
+fn add_calm_link(testbed: &Testbed) {
+    let peer = testbed.peer.name();
     let pair = format!("link add {CALM} type veth peer name {CALM_PEER} netns {peer}\n");
-    lab.host.ip(&pair);
-    for (namespace, link) in [(&lab.host, CALM), (&lab.peer, CALM_PEER)] {
+    testbed.host.ip(&pair);
+    for (namespace, link) in [(&testbed.host, CALM), (&testbed.peer, CALM_PEER)] {
         be_silent(namespace, link);
         namespace.ip(&format!("link set {link} up\n"));
     }
-    wait_until_up(&lab.host, CALM);
-    wait_until_up(&lab.peer, CALM_PEER);
+    wait_until_up(&testbed.host, CALM);
+    wait_until_up(&testbed.peer, CALM_PEER);
 }
 
 fn be_silent(namespace: &Namespace, link: &str) {
@@ -106,17 +107,17 @@ fn be_silent(namespace: &Namespace, link: &str) {
 
 /// Sends a wave of flows that were in none before, and waits until all of it has its address.
 #[track_caller]
-fn flood(lab: &Lab, agent: &Agent<'_>, wave: u32) {
+fn flood(testbed: &Testbed, agent: &Agent, wave: u32) {
     let first = 1_000_000 + wave * WAVE;
     let frames = frames(first..first + WAVE);
-    let sent = Sender::start(lab, &frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
+    let sent = Sender::start(testbed, &frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
     assert!(sent.refused.is_empty(), "{sent:?}");
     wait_until_seen(agent, LINK, u64::from((wave + 1) * WAVE));
     agent.settled_metrics();
 }
 
 #[track_caller]
-fn wait_until_seen(agent: &Agent<'_>, link: &str, packets: u64) {
+fn wait_until_seen(agent: &Agent, link: &str, packets: u64) {
     within(Duration::from_mins(1), "all packets are seen", || {
         let label = format!("iface=\"{link}\"");
         let seen = agent.metrics().sum("probe_packets_seen_total", &label);
@@ -145,7 +146,7 @@ fn frames(flows: std::ops::Range<u32>) -> Vec<Vec<u8>> {
 
 /// Memory of the agent's own: the mapped ring, of which more and more is touched, aside.
 #[track_caller]
-fn heap_kib(agent: &Agent<'_>) -> u64 {
+fn heap_kib(agent: &Agent) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.id()));
     let status = status.expect("a living agent");
     let line = status

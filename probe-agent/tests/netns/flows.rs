@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::lab::{HOST_V4, HOST_V6, PEER_V4, PEER_V6};
+use super::testbed::{HOST_V4, HOST_V6, PEER_V4, PEER_V6};
 
 /// Client, server and protocol of a flow.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
@@ -39,7 +39,7 @@ impl FlowKey {
         }
     }
 
-    /// Between the two ends of the lab, so caused by the test.
+    /// Between the two ends of the testbed, so caused by the test.
     fn is_of_the_lab(&self) -> bool {
         let ends = [HOST_V4, PEER_V4, HOST_V6, PEER_V6];
         ends.contains(&self.client.ip()) && ends.contains(&self.server.ip())
@@ -68,7 +68,7 @@ impl AddAssign for Counts {
     }
 }
 
-/// All flows between the ends of the lab.
+/// All flows between the ends of the testbed.
 pub(crate) type Flows = BTreeMap<FlowKey, Counts>;
 
 /// Sum over flows.
@@ -152,7 +152,7 @@ fn read_interval(file: &Path) -> StoredInterval {
     StoredInterval { flows, ledger }
 }
 
-/// The stored flows between the ends of the lab, summed over all intervals.
+/// The stored flows between the ends of the testbed, summed over all intervals.
 #[track_caller]
 pub(crate) fn stored_flows(tree: &Path) -> Flows {
     let mut flows = Flows::new();

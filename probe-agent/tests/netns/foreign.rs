@@ -12,12 +12,13 @@ use probe_datapath::{
 
 use super::{
     agent::{Agent, Installation},
+    eventually,
     flows::{assert_nothing_lost, stored_intervals, stored_total},
     generators::ping,
-    lab::{LINK, Lab, Namespace, Offloads, PEER_V4},
-    process::{eventually, run},
-    skip,
+    netns::Namespace,
+    run, skip,
     supervision::{NOTICED, PINGS, TOOLS, detach, ifindex, wait_for_state},
+    testbed::{LINK, Offloads, PEER_V4, Testbed},
 };
 
 /// A program of somebody else that has taken the hook meanwhile stays there.
@@ -26,23 +27,23 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let mut foreign = Foreign::load(&lab.host);
+    let agent = installation.start(&testbed.host);
+    let mut foreign = Foreign::load(&testbed.host);
     for link in agent.attached().links {
         if is_xdp(link) {
             detach(link);
         }
     }
-    foreign.attach(&lab.host);
+    foreign.attach(&testbed.host);
     wait_for_state(&agent, "detached", NOTICED);
     eventually("the refusal is told", || {
         let log = installation.log();
         let refused = log.contains("another XDP program is attached");
         (refused && log.contains("next_attempt_s")).then_some(())
     });
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), PINGS, "the foreign program runs");
     assert_eq!(
         packets(&agent, "outbound"),
@@ -55,7 +56,7 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
     eventually("ours takes its place again", || {
         (agent.metrics().sum("probe_reattached_total", "") == 1).then_some(())
     });
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert!(agent.terminate().success(), "the agent's exit code");
     let stored = stored_total(&installation.json());
     assert_eq!(
@@ -77,18 +78,18 @@ fn a_foreign_xdp_program_stays_before_during_and_after() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    let mut foreign = Foreign::load(&lab.host);
-    foreign.attach(&lab.host);
-    ping(&lab.host, PEER_V4, 200);
+    let testbed = Testbed::new(Offloads::Off);
+    let mut foreign = Foreign::load(&testbed.host);
+    foreign.attach(&testbed.host);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), PINGS);
 
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: auto }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    ping(&lab.host, PEER_V4, 200);
+    let agent = installation.start(&testbed.host);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), 2 * PINGS);
     assert!(agent.terminate().success(), "the agent's exit code");
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), 3 * PINGS);
 
     let json = installation.json();
@@ -102,15 +103,16 @@ fn foreign_filters_stay_before_during_and_after() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    lab.host
+    let testbed = Testbed::new(Offloads::Off);
+    testbed
+        .host
         .ip("link add copies0 type veth peer name copies1\nlink set copies0 up\n");
-    tc(&lab.host, &format!("qdisc add dev {LINK} clsact"));
+    tc(&testbed.host, &format!("qdisc add dev {LINK} clsact"));
     let ends = ["ingress", "egress"];
     for end in ends {
         // Copies every IPv4 packet, and counts them.
         tc(
-            &lab.host,
+            &testbed.host,
             &format!(
                 "filter add dev {LINK} {end} protocol ip u32 match u32 0 0 \
                  action mirred egress mirror dev copies0"
@@ -120,7 +122,7 @@ fn foreign_filters_stay_before_during_and_after() {
     // `Sent 1234 bytes 5 pkt`, by end.
     let passed = || {
         ends.map(|end| {
-            let shown = tc(&lab.host, &format!("-s filter show dev {LINK} {end}"));
+            let shown = tc(&testbed.host, &format!("-s filter show dev {LINK} {end}"));
             let packets = shown
                 .split(" pkt")
                 .next()
@@ -130,15 +132,15 @@ fn foreign_filters_stay_before_during_and_after() {
                 .expect("a number")
         })
     };
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(passed(), [PINGS; 2]);
 
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    ping(&lab.host, PEER_V4, 200);
+    let agent = installation.start(&testbed.host);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(passed(), [2 * PINGS; 2]);
     assert!(agent.terminate().success(), "the agent's exit code");
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(passed(), [3 * PINGS; 2]);
 
     let json = installation.json();
@@ -202,7 +204,7 @@ fn tc(namespace: &Namespace, words: &str) -> String {
     run(namespace.command("tc").args(words.split_whitespace()))
 }
 
-fn packets(agent: &Agent<'_>, direction: &str) -> u64 {
+fn packets(agent: &Agent, direction: &str) -> u64 {
     let label = format!("direction=\"{direction}\"");
     let packets = agent.settled_metrics().sum("probe_packets_total", &label);
     packets.try_into().expect("a count")

@@ -6,16 +6,18 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use rstest::rstest;
 
 use super::{
+    PATIENCE,
     agent::Installation,
     crafted::{Crafted, Order},
+    eventually,
     flows::{
         Counts, FlowKey, Flows, assert_nothing_lost, assert_same_flows, record_packet,
         stored_flows, stored_intervals,
     },
     generators::ping,
-    lab::{HOST_V4, HOST_V6, LINK, Lab, Namespace, Offloads, PEER_V4, PEER_V6},
-    process::{PATIENCE, eventually},
+    netns::Namespace,
     skip,
+    testbed::{HOST_V4, HOST_V6, LINK, Offloads, PEER_V4, PEER_V6, Testbed},
 };
 
 const TOOLS: [&str; 3] = ["ip", "ethtool", "ping"];
@@ -78,14 +80,14 @@ fn fragments_are_in_the_flow_of_their_packet(#[case] hook: &str) {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let mut expected = Expected::default();
     for (host, peer) in [(HOST_V4, PEER_V4), (HOST_V6, PEER_V6)] {
-        in_order(&lab, host, peer, &mut expected);
-        in_disorder(&lab, host, peer, &mut expected);
-        without_the_first(&lab, host, peer, &mut expected);
+        in_order(&testbed, host, peer, &mut expected);
+        in_disorder(&testbed, host, peer, &mut expected);
+        without_the_first(&testbed, host, peer, &mut expected);
     }
     eventually("all fragments are seen", || {
         let seen = agent.metrics().sum("probe_packets_seen_total", "");
@@ -106,7 +108,7 @@ fn fragments_are_in_the_flow_of_their_packet(#[case] hook: &str) {
 }
 
 /// Datagrams in both directions, and echo requests with their replies.
-fn in_order(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
+fn in_order(testbed: &Testbed, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
     const PINGS: usize = 5;
     let bind = |namespace: &Namespace, end: (IpAddr, u16)| {
         let socket = namespace.enter(|| UdpSocket::bind(end).expect("a socket"));
@@ -114,7 +116,7 @@ fn in_order(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
         socket
     };
     let ends = [(host, 40_000), (peer, 7000)];
-    let [client, server] = [bind(&lab.host, ends[0]), bind(&lab.peer, ends[1])];
+    let [client, server] = [bind(&testbed.host, ends[0]), bind(&testbed.peer, ends[1])];
     for (from, to, [src, dst]) in [
         (&client, &server, ends),
         (&server, &client, [ends[1], ends[0]]),
@@ -124,7 +126,7 @@ fn in_order(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
         assert_eq!(received, PAYLOAD);
         expected.add_cut_by_kernel(key(src, dst, UDP));
     }
-    ping(&lab.host, peer, PAYLOAD);
+    ping(&testbed.host, peer, PAYLOAD);
     let protocol = if host.is_ipv4() { ICMP } else { ICMPV6 };
     for _ in 0..PINGS {
         expected.add_cut_by_kernel(key((host, 0), (peer, 0), protocol));
@@ -133,7 +135,7 @@ fn in_order(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
 }
 
 /// Crafted ones from the peer: reversed, in disorder with duplicates, and two packets mixed.
-fn in_disorder(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
+fn in_disorder(testbed: &Testbed, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
     let echo = if host.is_ipv4() { ICMP } else { ICMPV6 };
     for (ip_protocol, port) in [(UDP, 40_001), (echo, 0)] {
         let of = |port, id| Crafted {
@@ -159,7 +161,7 @@ fn in_disorder(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
         }
         let firsts = 1 + 2 + 1;
         expected.later += (reversed.len() + twice.len() + reversed_too.len()) as u64 - firsts;
-        alone.send(&lab.peer, &reversed);
+        alone.send(&testbed.peer, &reversed);
         // Fragment by fragment of one and the other, then the rest.
         let mut one = twice.into_iter();
         let mut both = Vec::new();
@@ -168,12 +170,12 @@ fn in_disorder(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
             both.push(fragment);
         }
         both.extend(one);
-        mixed.send(&lab.peer, &both);
+        mixed.send(&testbed.peer, &both);
     }
 }
 
 /// Crafted ones of which the first is never sent.
-fn without_the_first(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
+fn without_the_first(testbed: &Testbed, host: IpAddr, peer: IpAddr, expected: &mut Expected) {
     let echo = if host.is_ipv4() { ICMP } else { ICMPV6 };
     for ip_protocol in [UDP, echo] {
         let crafted = Crafted {
@@ -190,6 +192,6 @@ fn without_the_first(lab: &Lab, host: IpAddr, peer: IpAddr, expected: &mut Expec
         expected.add(key((peer, 0), (host, 0), ip_protocol), packets, octets);
         expected.later += packets;
         expected.unattributed += packets;
-        crafted.send(&lab.peer, &fragments);
+        crafted.send(&testbed.peer, &fragments);
     }
 }

@@ -2,10 +2,7 @@
 
 use std::{fs, net::IpAddr, process::Stdio};
 
-use super::{
-    lab::Namespace,
-    process::{Process, eventually, run},
-};
+use super::{eventually, netns::Namespace, process::Process, run};
 
 /// Port 5201 in hexadecimal, as the kernel's tables have it, listening.
 const LISTENING: &str = ":1451 ";

@@ -9,15 +9,16 @@ use rustix::process::Signal;
 use super::{
     agent::{Agent, Installation},
     books::Books,
+    eventually,
     flows::{StoredInterval, files, stored_intervals},
-    lab::{LINK, quiet_lab},
     mix::Mix,
-    process::{eventually, within},
     sender::{Sender, Sent},
     skip,
+    testbed::{LINK, quiet_testbed},
+    within,
 };
 
-const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "python3", "taskset"];
+const TOOLS: [&str; 3] = ["ip", "tc", "ethtool"];
 
 /// Packets of a flood, unless `PROBE_STRESS_PACKETS` says how many.
 const PACKETS: u64 = 1_000_000;
@@ -37,11 +38,11 @@ fn a_flood_of_mixed_packets(#[case] hook: &str) {
     let packets = env::var("PROBE_STRESS_PACKETS").map_or(PACKETS, |packets| {
         packets.parse().expect("PROBE_STRESS_PACKETS is a number")
     });
-    let (lab, mix) = (quiet_lab(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), Mix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let loops = packets.div_ceil(mix.frames.len() as u64);
-    let sender = Sender::start(&lab, &mix.frames, loops, Duration::ZERO);
+    let sender = Sender::start(&testbed, &mix.frames, loops, Duration::ZERO);
     let sent = sender.finish(Duration::from_secs(20 + packets / 20_000));
     let books = settle(&installation, agent, &mix, &sent);
     tell(hook, &sent, &books);
@@ -53,14 +54,14 @@ fn a_ring_that_is_too_small() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (lab, mix) = (quiet_lab(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), Mix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
     // Without the cache, which would add the packets up before the ring.
     let capture = "{ ring_buffer: 64KiB, cache_slots: 0 }";
     let installation = Installation::with_capture(&interfaces, "1s", capture);
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let loops = PACKETS / 4 / mix.frames.len() as u64;
-    let sender = Sender::start(&lab, &mix.frames, loops, Duration::ZERO);
+    let sender = Sender::start(&testbed, &mix.frames, loops, Duration::ZERO);
     let sent = sender.finish(Duration::from_secs(30));
     let books = settle(&installation, agent, &mix, &sent);
     tell("64 KiB", &sent, &books);
@@ -73,14 +74,14 @@ fn a_local_buffer_that_is_too_small() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (lab, mix) = (quiet_lab(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), Mix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
     let rotation = "1s, local_buffers: { num: 1, size_limit: 4KiB }";
     // Without the cache, which would keep the records back.
     let installation = Installation::with_capture(&interfaces, rotation, "{ cache_slots: 0 }");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     // Until the first buffer has overflowed, at the first rotation or one of the next.
-    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, Duration::ZERO);
+    let sender = Sender::start(&testbed, &mix.frames, FOR_EVER, Duration::ZERO);
     eventually("a buffer has overflowed", || {
         let lost = agent
             .metrics()
@@ -100,21 +101,21 @@ fn a_link_that_goes_down_and_up() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (lab, mix) = (quiet_lab(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), Mix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1s");
-    let agent = installation.start(&lab.host);
-    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, BREATH);
+    let agent = installation.start(&testbed.host);
+    let sender = Sender::start(&testbed, &mix.frames, FOR_EVER, BREATH);
     for _ in 0..5 {
-        lab.host.ip(&format!("link set {LINK} down\n"));
+        testbed.host.ip(&format!("link set {LINK} down\n"));
         let before = seen(&agent);
-        lab.host.ip(&format!("link set {LINK} up\n"));
+        testbed.host.ip(&format!("link set {LINK} up\n"));
         eventually("packets are seen again", || {
             (seen(&agent) > before).then_some(())
         });
     }
     let sent = sender.stop();
     let before = agent.settled_metrics();
-    let last = Sender::start(&lab, &mix.frames, 1, Duration::ZERO);
+    let last = Sender::start(&testbed, &mix.frames, 1, Duration::ZERO);
     last.finish(Duration::from_secs(20));
     let more = mix.expected.seen.packets;
     let all = seen_in(&before) + more;
@@ -136,10 +137,10 @@ fn an_agent_that_is_stopped_for_a_while() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (lab, mix) = (quiet_lab(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), Mix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1s");
-    let agent = installation.start(&lab.host);
-    let sender = Sender::start(&lab, &mix.frames, FOR_EVER, BREATH);
+    let agent = installation.start(&testbed.host);
+    let sender = Sender::start(&testbed, &mix.frames, FOR_EVER, BREATH);
     wait_for_intervals(&installation, 2);
     agent.signal(Signal::STOP);
     // Being away is what this test is about; there is no condition to wait for.
@@ -161,7 +162,7 @@ fn an_agent_that_is_stopped_for_a_while() {
     assert!(longest + 1 < intervals.len(), "the schedule recovers");
 }
 
-fn seen(agent: &Agent<'_>) -> u64 {
+fn seen(agent: &Agent) -> u64 {
     seen_in(&agent.metrics())
 }
 
@@ -179,7 +180,7 @@ fn wait_for_intervals(installation: &Installation, count: usize) {
 
 /// Ends the agent once it has seen everything, and checks every number that it told.
 #[track_caller]
-fn settle(installation: &Installation, agent: Agent<'_>, mix: &Mix, sent: &Sent) -> Books {
+fn settle(installation: &Installation, agent: Agent, mix: &Mix, sent: &Sent) -> Books {
     assert!(sent.refused.is_empty(), "{sent:?}");
     let expected = mix.expected.times(sent.loops);
     eventually("everything that was sent is seen", || {

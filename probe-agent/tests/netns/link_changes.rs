@@ -2,14 +2,14 @@
 
 use super::{
     agent::{Agent, Installation},
+    eventually,
     flows::{assert_nothing_lost, files, stored_intervals},
-    lab::{Lab, Offloads},
-    process::{eventually, run},
     reload::configure,
-    skip,
+    run, skip,
+    testbed::{Offloads, Testbed},
 };
 
-/// A second link between the ends of the lab.
+/// A second link between the ends of the testbed.
 const ADD: &str = "link add late0 type veth peer name late1 netns ";
 
 /// Links that come at once.
@@ -23,39 +23,39 @@ fn a_link_is_captured_while_it_exists() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "ping"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new("{ late0: {} }", "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let log = installation.log();
     assert!(log.contains("no interface is captured"), "{log}");
     assert_eq!(capturing(&agent), 0);
 
-    add_link(&lab);
+    add_link(&testbed);
     eventually("the new link is captured", || {
         (capturing(&agent) == 1).then_some(())
     });
-    ping(&lab);
-    lab.host.ip("link delete late0\n");
+    ping(&testbed);
+    testbed.host.ip("link delete late0\n");
     eventually("the link that has gone has its final writeout", || {
         (capturing(&agent) == 0 && files(&installation.json(), "jsonl").len() == 1).then_some(())
     });
     assert_eq!(pings(&installation), [PINGS]);
 
-    add_link(&lab);
+    add_link(&testbed);
     eventually("its successor is captured", || {
         (capturing(&agent) == 1).then_some(())
     });
-    ping(&lab);
+    ping(&testbed);
     // Gone and back between two looks at the links: told apart by its index.
-    lab.host.ip("link delete late0\n");
-    add_link(&lab);
+    testbed.host.ip("link delete late0\n");
+    add_link(&testbed);
     eventually("the link that was replaced has its final writeout", || {
         (files(&installation.json(), "jsonl").len() == 2).then_some(())
     });
     eventually("its successor is captured", || {
         (capturing(&agent) == 1).then_some(())
     });
-    ping(&lab);
+    ping(&testbed);
     assert!(agent.terminate().success(), "the agent's exit code");
     assert_eq!(pings(&installation), [PINGS; 3]);
     assert_nothing_lost(&installation.json());
@@ -68,17 +68,17 @@ fn one_link_that_refuses_among_many_is_named_and_the_others_are_captured() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let lab = Lab::without_links();
+    let testbed = Testbed::without_links();
     let add = |first| {
         let links = (first..first + MANY).map(|number| format!("link add m{number} type bridge\n"));
-        lab.host.ip(&links.collect::<String>());
+        testbed.host.ip(&links.collect::<String>());
     };
     add(0);
     let installation = Installation::empty();
     // A bridge does not take native XDP.
     let picky = "{ '/^m/': {}, m7: { hook: xdp-native }, m47: { hook: xdp-native } }";
     configure(&installation, picky, "");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_eq!(capturing(&agent), MANY - 1);
     add(MANY);
     eventually("the new ones are captured, but one", || {
@@ -99,21 +99,22 @@ fn one_link_that_refuses_among_many_is_named_and_the_others_are_captured() {
     assert!(agent.terminate().success(), "the agent's exit code");
 }
 
-fn capturing(agent: &Agent<'_>) -> i64 {
+fn capturing(agent: &Agent) -> i64 {
     agent.metrics().sum("probe_interfaces_capturing", "")
 }
 
-fn add_link(lab: &Lab) {
-    lab.host.ip(&format!(
+fn add_link(testbed: &Testbed) {
+    testbed.host.ip(&format!(
         "{ADD}{}\naddress add 198.18.1.1/24 dev late0\nlink set late0 up\n",
-        lab.peer.name()
+        testbed.peer.name()
     ));
-    lab.peer
+    testbed
+        .peer
         .ip("address add 198.18.1.2/24 dev late1\nlink set late1 up\n");
 }
 
-fn ping(lab: &Lab) {
-    let mut ping = lab.host.command("ping");
+fn ping(testbed: &Testbed) {
+    let mut ping = testbed.host.command("ping");
     ping.args(["-n", "-c", &PINGS.to_string(), "-i", "0.05", "198.18.1.2"]);
     run(&mut ping);
 }

@@ -5,14 +5,15 @@ use rstest::rstest;
 
 use super::{
     agent::{Agent, Installation},
+    eventually,
     flows::{assert_nothing_lost, assert_same_flows, stored_flows, stored_intervals},
-    lab::{HOST_MAC, LINK, Lab, LinkLayer, Namespace, Offloads, PEER_LINK, PEER_MAC},
     link_kinds::drive,
-    process::{eventually, run},
-    skip, topology,
+    netns::Namespace,
+    sender::send_frame,
+    skip,
+    testbed::{HOST_MAC, LINK, LinkLayer, Offloads, PEER_LINK, PEER_MAC, Testbed},
+    topology,
 };
-
-const SEND_FRAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/send_frame.py");
 
 /// Devices that this kernel does not have are played by tun: it takes any ARPHRD number
 /// (`TUNSETLINK`), and at the hooks its packets are like those of the others.
@@ -29,12 +30,12 @@ fn links_without_header_are_captured(#[case] arphrd: u16) {
     if !skip::kernel_or_skip(&["ip", "ping", "python3"]) {
         return;
     }
-    let lab = Lab::without_links();
-    let _pump = topology::pump(&lab, "tun", arphrd);
-    lab.connect(LinkLayer::None);
+    let testbed = Testbed::without_links();
+    let _pump = topology::pump(&testbed, "tun", arphrd);
+    testbed.connect(LinkLayer::None);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let expected = drive(&lab, &[4, 6]);
+    let agent = installation.start(&testbed.host);
+    let expected = drive(&testbed, &[4, 6]);
     agent.settled_metrics();
     assert!(agent.terminate().success(), "the agent's exit code");
     assert_same_flows(&stored_flows(&installation.json()), &expected);
@@ -50,13 +51,13 @@ fn links_with_unknown_header_are_skipped(#[case] arphrd: u16) {
     if !skip::kernel_or_skip(&["ip", "ping", "python3"]) {
         return;
     }
-    let lab = Lab::without_links();
-    let _pump = topology::pump(&lab, "tun", arphrd);
-    lab.connect(LinkLayer::None);
+    let testbed = Testbed::without_links();
+    let _pump = topology::pump(&testbed, "tun", arphrd);
+    testbed.connect(LinkLayer::None);
     let installation = Installation::new(&format!("{{ {LINK}: {{}}, lo: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_eq!(agent.metrics().sum("probe_interfaces_capturing", ""), 1);
-    drive(&lab, &[4, 6]);
+    drive(&testbed, &[4, 6]);
     assert!(agent.terminate().success(), "the agent's exit code");
     let log = installation.log();
     let warning = log
@@ -91,15 +92,15 @@ fn tags_are_seen_and_can_be_ignored(
     if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let config = format!("{{ {LINK}: {{ hook: {hook}, ignore_vlans: {ignore_vlans} }} }}");
     let installation = Installation::new(&config, "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let is_sent = tag == Tag::InTheFrame && hook == "tc";
     let (namespace, link) = if is_sent {
-        (&lab.host, LINK)
+        (&testbed.host, LINK)
     } else {
-        (&lab.peer, PEER_LINK)
+        (&testbed.peer, PEER_LINK)
     };
     // C-tag, S-tag, an S-tag of before 802.1ad, two tags; and one without, which always counts.
     let tags = ["81000005", "88a80005", "91000005", "88a8000581000006", ""];
@@ -130,7 +131,7 @@ fn tags_are_seen_and_can_be_ignored(
     assert_eq!(interval.ledger("residue"), 0);
 }
 
-fn wait_for_seen(agent: &Agent<'_>, frames: i64) {
+fn wait_for_seen(agent: &Agent, frames: i64) {
     eventually("the frame is seen", || {
         let seen = agent.metrics().sum("probe_packets_seen_total", "");
         (seen >= frames).then_some(())
@@ -153,6 +154,11 @@ fn send(namespace: &Namespace, link: &str, tag: &str, is_sent: bool) {
     let ip = format!("45000080000140004011{}{src}{dst}", "0000");
     let udp = format!("9c401b58006c0000{}", "5a".repeat(100));
     let frame = format!("{}{}{tag}0800{ip}{udp}", hex(to), hex(from));
-    let mut python = namespace.command("python3");
-    run(python.args([SEND_FRAME, "packet", link, &frame]));
+    let digits = frame.as_bytes().chunks(2);
+    let octets = digits.map(|digits| {
+        let digits = std::str::from_utf8(digits).expect("digits");
+        u8::from_str_radix(digits, 16).expect("hexadecimal")
+    });
+    let octets: Vec<u8> = octets.collect();
+    namespace.enter(|| send_frame(link, &octets));
 }

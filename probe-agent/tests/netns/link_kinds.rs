@@ -15,9 +15,8 @@ use super::{
         stored_intervals, total,
     },
     generators::ping,
-    lab::{HOST_V4, HOST_V6, LINK, Lab, Offloads, PEER_V4, PEER_V6},
-    process::run,
-    skip,
+    run, skip,
+    testbed::{HOST_V4, HOST_V6, LINK, Offloads, PEER_V4, PEER_V6, Testbed},
     topology::{self, Below, Kind, LOWER, connect},
     traffic::Conversation,
 };
@@ -54,7 +53,7 @@ fn known_traffic_is_counted(#[case] kind: Kind) {
         skip::not_in_this_kernel(&format!("links of type {}", kind.name));
         return;
     };
-    let lab = &connected.lab;
+    let testbed = &connected.testbed;
     let has_lower = kind.below != Below::Nothing;
     let lower = if has_lower {
         format!(", {LOWER}: {{}}")
@@ -62,14 +61,14 @@ fn known_traffic_is_counted(#[case] kind: Kind) {
         String::new()
     };
     let installation = Installation::new(&format!("{{ {LINK}: {{}}{lower} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let links = agent.metrics().sum("probe_interfaces_capturing", "");
     assert_eq!(
         links,
         1 + i64::from(has_lower),
         "interfaces that are captured"
     );
-    let expected = drive(lab, kind.families);
+    let expected = drive(testbed, kind.families);
     agent.settled_metrics();
     assert!(agent.terminate().success(), "the agent's exit code");
 
@@ -109,15 +108,15 @@ pub(super) fn assert_counted_below(json: &Path, below: Below, inside: &Counts) {
 
 /// Pings and conversations, begun by either end; returns what they were.
 #[track_caller]
-pub(super) fn drive(lab: &Lab, families: &[u8]) -> Flows {
+pub(super) fn drive(testbed: &Testbed, families: &[u8]) -> Flows {
     let mut flows = Flows::new();
     for (host, peer) in [(HOST_V4, PEER_V4), (HOST_V6, PEER_V6)] {
         if !families.contains(if host.is_ipv4() { &4 } else { &6 }) {
             continue;
         }
-        ping(&lab.host, peer, PING_OCTETS.into());
+        ping(&testbed.host, peer, PING_OCTETS.into());
         flows.extend([pings(host, peer)]);
-        let ends = [(&lab.host, host), (&lab.peer, peer)];
+        let ends = [(&testbed.host, host), (&testbed.peer, peer)];
         for (asker, answerer, octets) in [(ends[0], ends[1], 700), (ends[1], ends[0], 1)] {
             let mut conversation = Conversation::new(asker, answerer, octets);
             conversation.talk(20);
@@ -181,15 +180,15 @@ fn loopback_counts_every_packet_in_both_directions() {
     if !skip::kernel_or_skip(&["ip", "ping"]) {
         return;
     }
-    let lab = Lab::without_links();
-    lab.host.ip(&format!(
+    let testbed = Testbed::without_links();
+    testbed.host.ip(&format!(
         "address add {HOST_V4}/32 dev lo\naddress add {HOST_V6}/128 dev lo nodad\n"
     ));
     let installation = Installation::new("{ lo: {} }", "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let mut expected = Flows::new();
     for host in [HOST_V4, HOST_V6] {
-        ping(&lab.host, host, PING_OCTETS.into());
+        ping(&testbed.host, host, PING_OCTETS.into());
         let (key, mut counts) = pings(host, host);
         // Requests and replies: five each way at each of the two hooks.
         counts += counts;
@@ -208,8 +207,9 @@ fn redirected_packets_are_sent_by_the_ifb_device() {
     if !skip::kernel_or_skip(&["ip", "tc", "ping", "ethtool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    lab.host
+    let testbed = Testbed::new(Offloads::Off);
+    testbed
+        .host
         .ip("link add ifb0 type ifb\nlink set ifb0 addrgenmode none\nlink set ifb0 up\n");
     for words in [
         "qdisc add dev probe0 handle ffff: ingress",
@@ -217,11 +217,11 @@ fn redirected_packets_are_sent_by_the_ifb_device() {
         "filter add dev probe0 parent ffff: protocol all u32 match u32 0 0 \
          action mirred egress redirect dev ifb0",
     ] {
-        run(lab.host.command("tc").args(words.split_whitespace()));
+        run(testbed.host.command("tc").args(words.split_whitespace()));
     }
     let installation = Installation::new(&format!("{{ {LINK}: {{}}, ifb0: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let expected = drive(&lab, &[4, 6]);
+    let agent = installation.start(&testbed.host);
+    let expected = drive(&testbed, &[4, 6]);
     agent.settled_metrics();
     assert!(agent.terminate().success(), "the agent's exit code");
     let json = installation.json();

@@ -1,26 +1,17 @@
 //! End to end: the real binary, on real links in namespaces of their own, with real traffic and
 //! other people's tools as the witness.
 //!
-//! Every test makes its own [`lab::Lab`] and removes it, also when it fails, so that all of them
+//! Every test makes its own [`Testbed`] and removes it, also when it fails, so that all of them
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
-mod agent;
 mod books;
-#[path = "../support/captures.rs"]
-mod captures;
 mod crafted;
 mod flows;
 mod generators;
-mod lab;
-mod metrics;
 mod mix;
 #[expect(dead_code, reason = "the answers are for tests of the parser")]
 #[path = "../../src/selftest/packets.rs"]
 mod packets;
-mod process;
-mod sender;
-#[path = "../support/skip.rs"]
-mod skip;
 mod topology;
 mod traffic;
 mod witness;
@@ -49,3 +40,8 @@ mod service;
 mod shutdown;
 mod supervision;
 mod wire_replay;
+
+use probe_testkit::{
+    PATIENCE, agent, captures, eventually, metrics, netns, process, run, sender, skip, testbed,
+    within,
+};

@@ -8,10 +8,10 @@ use std::{
 use serde_json::Value;
 
 use super::{
-    agent::{BINARY, Installation, programs_on_links},
-    lab::{LINK, Lab, Namespace, Offloads},
-    process::run,
-    skip,
+    agent::{Installation, built_binary, programs_on_links},
+    netns::Namespace,
+    run, skip,
+    testbed::{LINK, Offloads, Testbed},
 };
 
 const TOOLS: [&str; 4] = ["ip", "ethtool", "tc", "bpftool"];
@@ -30,9 +30,9 @@ const WANTED: [(&str, &str, &str, &str); 6] = [
 const INTERFACES: &str =
     "{ probe0: {}, br0: {}, port0: { hook: xdp-generic }, mac0: {}, tun0: {}, lo: {} }";
 
-fn add_links(lab: &Lab) {
-    let peer = lab.peer.name();
-    lab.host.ip(&format!(
+fn add_links(testbed: &Testbed) {
+    let peer = testbed.peer.name();
+    testbed.host.ip(&format!(
         "link add br0 type bridge\n\
          link add port0 type veth peer name port1 netns {peer}\n\
          link set port0 master br0 up\n\
@@ -44,7 +44,7 @@ fn add_links(lab: &Lab) {
 }
 
 fn plan(namespace: &Namespace, installation: &Installation, more: &[&str]) -> Output {
-    let mut plan = namespace.command(BINARY);
+    let mut plan = namespace.command(built_binary());
     plan.args(["plan", "-c"])
         .arg(installation.path().join("probe.yaml"));
     plan.args(more).output().expect("the binary runs")
@@ -78,12 +78,16 @@ fn the_plan_is_what_the_agent_then_does() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    add_links(&lab);
+    let testbed = Testbed::new(Offloads::Off);
+    add_links(&testbed);
     let installation = Installation::new(INTERFACES, "1d");
-    let before = programs_on_links(&lab.host);
-    let (plan, code) = json(&lab.host, &installation);
-    assert_eq!(programs_on_links(&lab.host), before, "nothing was touched");
+    let before = programs_on_links(&testbed.host);
+    let (plan, code) = json(&testbed.host, &installation);
+    assert_eq!(
+        programs_on_links(&testbed.host),
+        before,
+        "nothing was touched"
+    );
     assert_eq!(
         (code, &plan["can_attach"]),
         (0, &Value::Bool(true)),
@@ -99,7 +103,7 @@ fn the_plan_is_what_the_agent_then_does() {
         assert_eq!(link["programs"], Value::Array(Vec::new()), "{name}");
     }
 
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let metrics = agent.metrics();
     for (name, ..) in WANTED {
         let link = interface(&plan, name);
@@ -115,7 +119,7 @@ fn the_plan_is_what_the_agent_then_does() {
 
     assert_about(&plan["memory"]["bytes"], agent.map_bytes());
 
-    let (plan, code) = json(&lab.host, &installation);
+    let (plan, code) = json(&testbed.host, &installation);
     assert_eq!(
         code, 0,
         "what the agent itself holds is in nobody's way: {plan:#}"
@@ -151,10 +155,10 @@ fn links_that_share_packets_are_shown() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    add_links(&lab);
+    let testbed = Testbed::new(Offloads::Off);
+    add_links(&testbed);
     let installation = Installation::new(INTERFACES, "1d");
-    let (plan, _) = json(&lab.host, &installation);
+    let (plan, _) = json(&testbed.host, &installation);
     for (name, relation, other) in [
         ("br0", "member", "port0"),
         ("port0", "master", "br0"),
@@ -189,10 +193,10 @@ fn what_cannot_be_attached_is_told_by_name_and_exit_code() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    add_links(&lab);
+    let testbed = Testbed::new(Offloads::Off);
+    add_links(&testbed);
     let installation = Installation::new("{ gone0: {}, tun0: { hook: xdp } }", "1d");
-    let output = plan(&lab.host, &installation, &[]);
+    let output = plan(&testbed.host, &installation, &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{text}");
     for told in [
@@ -209,7 +213,7 @@ fn what_cannot_be_attached_is_told_by_name_and_exit_code() {
     assert!(!text.contains('\x1b'), "no colours without a terminal");
 
     installation.configure("interfaces: { eth0: { hok: xdp } }\n");
-    let output = plan(&lab.host, &installation, &[]);
+    let output = plan(&testbed.host, &installation, &[]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
 }
@@ -219,14 +223,14 @@ fn foreign_filters_are_shown_and_in_nobodys_way() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    let name = lab.host.name();
+    let testbed = Testbed::new(Offloads::Off);
+    let name = testbed.host.name();
     run(Command::new("tc").args(["-netns", name, "qdisc", "add", "dev", LINK, "clsact"]));
     let mut filter = Command::new("tc");
     filter.args(["-netns", name, "filter", "add", "dev", LINK, "egress"]);
     run(filter.args(["bpf", "bytecode", "1,6 0 0 0,"]));
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let (plan, code) = json(&lab.host, &installation);
+    let (plan, code) = json(&testbed.host, &installation);
     assert_eq!(code, 0, "{plan:#}");
     let programs = interface(&plan, LINK)["programs"]
         .as_array()
@@ -244,7 +248,7 @@ fn without_privileges_it_says_what_it_could_not_see() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     // Neither the folder of the build nor that of an installation may be open to everybody.
     let config = "interfaces: { probe0: {} }\n";
     let folder = tempfile::tempdir().expect("a folder");
@@ -252,11 +256,11 @@ fn without_privileges_it_says_what_it_could_not_see() {
         folder.path().join("agent"),
         folder.path().join("probe.yaml"),
     );
-    std::fs::copy(BINARY, &binary).expect("a copy");
+    std::fs::copy(built_binary(), &binary).expect("a copy");
     std::fs::write(&file, config).expect("written");
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), everybody).expect("readable");
-    let output = lab.host.enter(|| {
+    let output = testbed.host.enter(|| {
         let mut plan = Command::new(&binary);
         plan.args(["plan", "--json", "-c"]).arg(&file);
         plan.uid(NOBODY).gid(NOBODY).output().expect("it runs")

@@ -13,11 +13,13 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    PATIENCE,
     agent::Installation,
-    lab::{LINK, Lab, Offloads},
-    process::{PATIENCE, Process, run, within},
-    skip,
+    process::Process,
+    run, skip,
+    testbed::{LINK, Offloads, Testbed},
     traffic::Chatter,
+    within,
 };
 
 /// Once a second and not four times a minute, so that the test has a minute's worth of samples
@@ -47,8 +49,8 @@ fn queries() -> Vec<String> {
 }
 
 /// Asks Prometheus inside the namespace.
-fn ask(lab: &Lab, path: &str) -> Option<Value> {
-    lab.host.enter(|| {
+fn ask(testbed: &Testbed, path: &str) -> Option<Value> {
+    testbed.host.enter(|| {
         let mut stream = TcpStream::connect("127.0.0.1:9090").ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let request = format!("GET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n");
@@ -59,10 +61,10 @@ fn ask(lab: &Lab, path: &str) -> Option<Value> {
     })
 }
 
-fn query(lab: &Lab, expression: &str) -> Option<Vec<Value>> {
+fn query(testbed: &Testbed, expression: &str) -> Option<Vec<Value>> {
     let bytes = expression.bytes().map(|byte| format!("%{byte:02X}"));
     let encoded = bytes.collect::<Vec<_>>().concat();
-    let answer = ask(lab, &format!("/api/v1/query?query={encoded}"))?;
+    let answer = ask(testbed, &format!("/api/v1/query?query={encoded}"))?;
     answer["data"]["result"].as_array().cloned()
 }
 
@@ -71,7 +73,7 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "prometheus"]) {
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let installation = Installation::empty();
     let folder = installation.path().display().to_string();
     installation.configure(&format!(
@@ -80,7 +82,7 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
          writeout: [{{ type: json, path: {folder}/json }}]\n\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n"
     ));
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let config = fs::read_to_string(deployed("prometheus/prometheus.yml")).expect("the example");
     let rules = deployed("prometheus/probe.rules.yml");
     let config = config.replace("probe.rules.yml", rules.to_str().expect("a path"));
@@ -90,8 +92,8 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
         format!("{global}{config}"),
     )
     .expect("written");
-    let chatter = Chatter::start(&lab, Duration::from_millis(20));
-    let mut command = lab.host.command("prometheus");
+    let chatter = Chatter::start(&testbed, Duration::from_millis(20));
+    let mut command = testbed.host.command("prometheus");
     command.arg(format!("--config.file={folder}/prometheus.yml"));
     command.arg(format!("--storage.tsdb.path={folder}/tsdb"));
     command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
@@ -99,7 +101,7 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
 
     let patience = Duration::from_mins(1);
     within(patience, "enough samples of the agent", || {
-        let samples = query(&lab, "count_over_time(up{job=\"probe\"}[1m])")?;
+        let samples = query(&testbed, "count_over_time(up{job=\"probe\"}[1m])")?;
         let count: u64 = samples.first()?["value"][1].as_str()?.parse().ok()?;
         (count >= SAMPLES).then_some(())
     });
@@ -108,10 +110,10 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
     for expression in queries {
         // On a busy machine a scrape takes longer than its second, and until the next there is none.
         within(patience, &format!("data: {expression}"), || {
-            query(&lab, &expression).filter(|result| !result.is_empty())
+            query(&testbed, &expression).filter(|result| !result.is_empty())
         });
     }
-    let packets = query(&lab, "sum(rate(probe_packets_total[10s]))").expect("an answer");
+    let packets = query(&testbed, "sum(rate(probe_packets_total[10s]))").expect("an answer");
     let rate: f64 = packets[0]["value"][1]
         .as_str()
         .expect("a value")
@@ -120,7 +122,7 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
     assert!(rate > 10.0, "the traffic is there: {rate}");
 
     let rules = within(patience, "the rules are evaluated", || {
-        let rules = ask(&lab, "/api/v1/rules")?["data"]["groups"][0]["rules"].clone();
+        let rules = ask(&testbed, "/api/v1/rules")?["data"]["groups"][0]["rules"].clone();
         let evaluated = rules
             .as_array()?
             .iter()
@@ -134,7 +136,7 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
         // The metrics that a rule asks for exist, whatever it asks of them.
         let expression = rule["query"].as_str().expect("a query");
         for metric in metric_names(expression) {
-            let found = query(&lab, &format!("count({metric})")).expect("an answer");
+            let found = query(&testbed, &format!("count({metric})")).expect("an answer");
             assert!(!found.is_empty(), "{metric} of {expression}");
         }
     }

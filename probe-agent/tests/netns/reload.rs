@@ -6,9 +6,8 @@ use rustix::process::Signal;
 
 use super::{
     agent::{Agent, Installation},
-    lab::Lab,
-    process::eventually,
-    skip,
+    eventually, skip,
+    testbed::Testbed,
 };
 
 /// Writes the configuration that [`Installation::new`] would, with other interfaces and something
@@ -24,7 +23,7 @@ pub(crate) fn configure(installation: &Installation, interfaces: &str, rest: &st
 
 /// What the log says about a reload by a signal.
 #[track_caller]
-pub(crate) fn reload(agent: &Agent<'_>, installation: &Installation) -> String {
+pub(crate) fn reload(agent: &Agent, installation: &Installation) -> String {
     let before = told(installation).len();
     agent.signal(Signal::HUP);
     eventually("the reload is told", || {
@@ -44,13 +43,13 @@ fn a_reload_changes_what_differs_or_nothing() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let lab = Lab::without_links();
+    let testbed = Testbed::without_links();
     for link in ["one", "two", "three"] {
-        lab.host.ip(&format!("link add {link} type bridge\n"));
+        testbed.host.ip(&format!("link add {link} type bridge\n"));
     }
     let installation = Installation::empty();
     configure(&installation, "{ one: {}, two: {} }", "");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let links = agent.attached().links;
     assert_eq!(links.len(), 4, "received and sent packets of two links");
 
@@ -100,7 +99,7 @@ fn a_reload_changes_what_differs_or_nothing() {
 }
 
 /// Runs `probe-agent reload` with these words: its exit code, and all that it says.
-fn command(agent: &Agent<'_>, words: &[&str]) -> (i32, String) {
+fn command(agent: &Agent, words: &[&str]) -> (i32, String) {
     let mut all = vec!["reload"];
     all.extend(words);
     let (status, out) = agent.command(&all);
@@ -112,13 +111,13 @@ fn the_command_shows_what_differs_and_applies_it() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let lab = Lab::without_links();
+    let testbed = Testbed::without_links();
     for link in ["one", "two", "three"] {
-        lab.host.ip(&format!("link add {link} type bridge\n"));
+        testbed.host.ip(&format!("link add {link} type bridge\n"));
     }
     let installation = Installation::empty();
     configure(&installation, "{ one: {}, two: {} }", "");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let (code, told) = command(&agent, &["--dry-run"]);
     assert_eq!(code, 0, "{told}");
     assert!(
@@ -194,12 +193,13 @@ fn an_edit_of_a_watched_file_is_a_reload() {
     if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
-    let lab = Lab::without_links();
-    lab.host
+    let testbed = Testbed::without_links();
+    testbed
+        .host
         .ip("link add one type bridge\nlink add two type bridge\n");
     let installation = Installation::empty();
     configure(&installation, "{ one: {} }", "reload: { watch: true }\n");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     configure(
         &installation,
         "{ one: {}, two: {} }",

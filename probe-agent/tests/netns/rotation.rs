@@ -7,10 +7,10 @@ use rstest::rstest;
 use super::{
     agent::Installation,
     flows::{assert_nothing_lost, assert_same_flows, stored_flows, stored_intervals},
-    lab::{LINK, Lab, Offloads},
-    process::within,
     skip,
+    testbed::{LINK, Offloads, Testbed},
     traffic::{Chatter, IN_HASTE},
+    within,
 };
 
 const ROTATIONS: usize = 20;
@@ -22,10 +22,10 @@ fn twenty_rotations_under_traffic_lose_nothing(#[case] hook: &str) {
     if !skip::kernel_or_skip(&["ip", "ethtool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
-    let agent = installation.start(&lab.host);
-    let chatter = Chatter::start(&lab, IN_HASTE);
+    let agent = installation.start(&testbed.host);
+    let chatter = Chatter::start(&testbed, IN_HASTE);
     let patience = Duration::from_mins(1);
     within(patience, "the rotations have happened", || {
         let written = agent

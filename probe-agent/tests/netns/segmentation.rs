@@ -16,12 +16,14 @@ use std::{
 use rstest::rstest;
 
 use super::{
+    PATIENCE,
     agent::Installation,
+    eventually,
     flows::{Counts, assert_nothing_lost, stored_flows, total},
-    lab::{HOST_V4, HOST_V6, LINK, Lab, Namespace, Offloads, PEER_LINK, PEER_V4, PEER_V6},
     link_kinds::assert_counted_below,
-    process::{PATIENCE, eventually, run},
-    skip,
+    netns::Namespace,
+    run, skip,
+    testbed::{HOST_V4, HOST_V6, LINK, Offloads, PEER_LINK, PEER_V4, PEER_V6, Testbed},
     topology::{self, Kind, LOWER, PEER_LOWER, connect},
 };
 
@@ -38,9 +40,9 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Super-packets are handed on whole by both ends of the link.
-fn lab_with_super_packets(largest: Option<u32>) -> Lab {
-    let lab = Lab::new(Offloads::On);
-    for (namespace, link) in [(&lab.host, LINK), (&lab.peer, PEER_LINK)] {
+fn lab_with_super_packets(largest: Option<u32>) -> Testbed {
+    let testbed = Testbed::new(Offloads::On);
+    for (namespace, link) in [(&testbed.host, LINK), (&testbed.peer, PEER_LINK)] {
         // Segments that overtake each other on a busy machine would be answered with one more option.
         let mut sysctl = namespace.command("sysctl");
         run(sysctl.args(["-q", "-w", "net.ipv4.tcp_sack=0"]));
@@ -61,7 +63,7 @@ fn lab_with_super_packets(largest: Option<u32>) -> Lab {
             ));
         }
     }
-    lab
+    testbed
 }
 
 /// 16 MiB over one connection, from the host and to the host.
@@ -108,12 +110,12 @@ struct Measured {
 /// A transfer between ends of their own; `None` if anything was sent more than once.
 #[track_caller]
 fn measure(family: u8, largest: Option<u32>, is_sent: bool) -> Option<Measured> {
-    let lab = lab_with_super_packets(largest);
+    let testbed = lab_with_super_packets(largest);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let segments = transfer_once(&lab, family, is_sent);
+    let agent = installation.start(&testbed.host);
+    let segments = transfer_once(&testbed, family, is_sent);
     agent.settled_metrics();
-    let packets = super_packets_sent(&lab, is_sent, [LINK, PEER_LINK]);
+    let packets = super_packets_sent(&testbed, is_sent, [LINK, PEER_LINK]);
     assert!(agent.terminate().success(), "the agent's exit code");
     Some(Measured {
         counts: counts_of(&installation.json(), TCP),
@@ -148,13 +150,13 @@ fn segments_in_tunnels_are_counted_with_all_their_headers(
             skip::not_in_this_kernel(&format!("links of type {}", kind.name));
             return;
         };
-        let lab = &connected.lab;
+        let testbed = &connected.testbed;
         let config = format!("{{ {LINK}: {{ hook: tc }}, {LOWER}: {{ hook: tc }} }}");
         let installation = Installation::new(&config, "1d");
-        let agent = installation.start(&lab.host);
-        let segments = transfer_once(lab, family, is_sent);
+        let agent = installation.start(&testbed.host);
+        let segments = transfer_once(testbed, family, is_sent);
         agent.settled_metrics();
-        let packets = super_packets_sent(lab, is_sent, [LOWER, PEER_LOWER]);
+        let packets = super_packets_sent(testbed, is_sent, [LOWER, PEER_LOWER]);
         assert!(agent.terminate().success(), "the agent's exit code");
         let Some([sent, received]) = segments else {
             continue;
@@ -176,15 +178,16 @@ fn segments_in_tunnels_are_counted_with_all_their_headers(
 /// Sends the payload to the peer or has it sent; the segments that each end sent, or `None` if
 /// anything was sent more than once.
 #[track_caller]
-fn transfer_once(lab: &Lab, family: u8, is_sent: bool) -> Option<[u64; 2]> {
+fn transfer_once(testbed: &Testbed, family: u8, is_sent: bool) -> Option<[u64; 2]> {
     let (host, peer) = ends(family);
     if is_sent {
-        transfer(&lab.host, &lab.peer, peer, PAYLOAD);
+        transfer(&testbed.host, &testbed.peer, peer, PAYLOAD);
     } else {
-        transfer(&lab.peer, &lab.host, host, PAYLOAD);
+        transfer(&testbed.peer, &testbed.host, host, PAYLOAD);
     }
-    lab.wait_until_quiet();
-    let counters = |name| [&lab.host, &lab.peer].map(|namespace| tcp_counter(namespace, name));
+    testbed.wait_until_quiet();
+    let counters =
+        |name| [&testbed.host, &testbed.peer].map(|namespace| tcp_counter(namespace, name));
     (counters("RetransSegs") == [0; 2]).then(|| counters("OutSegs"))
 }
 
@@ -208,14 +211,14 @@ fn udp_segments_are_known(
     if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
         return;
     }
-    let lab = lab_with_super_packets(None);
+    let testbed = lab_with_super_packets(None);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let (host, peer) = ends(family);
     let (sender, from, to) = if is_sent {
-        (&lab.host, host, peer)
+        (&testbed.host, host, peer)
     } else {
-        (&lab.peer, peer, host)
+        (&testbed.peer, peer, host)
     };
     let mut python = sender.command("python3");
     python.args([
@@ -236,7 +239,7 @@ fn udp_segments_are_known(
         (seen >= datagrams).then_some(())
     });
     agent.settled_metrics();
-    let packets = super_packets_sent(&lab, is_sent, [LINK, PEER_LINK]);
+    let packets = super_packets_sent(&testbed, is_sent, [LINK, PEER_LINK]);
     assert!(agent.terminate().success(), "the agent's exit code");
 
     let header_octets = if family == 4 { 20 } else { 40 } + 8 + options.len() as u64 / 2;
@@ -265,11 +268,11 @@ fn generic_xdp_sees_super_packets_as_one() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
         return;
     }
-    let lab = lab_with_super_packets(None);
+    let testbed = lab_with_super_packets(None);
     let config = format!("{{ {LINK}: {{ hook: xdp-generic }} }}");
     let installation = Installation::new(&config, "1d");
-    let agent = installation.start(&lab.host);
-    let mut python = lab.peer.command("python3");
+    let agent = installation.start(&testbed.host);
+    let mut python = testbed.peer.command("python3");
     let ends = [PEER_V4, HOST_V4].map(|end| end.to_string());
     run(python
         .arg(SEND_SEGMENTS)
@@ -325,11 +328,11 @@ fn tcp_counter(namespace: &Namespace, name: &str) -> u64 {
 
 /// Packets that the sending end of a link has sent, super-packets as one.
 #[track_caller]
-fn super_packets_sent(lab: &Lab, is_sent: bool, links: [&str; 2]) -> u64 {
+fn super_packets_sent(testbed: &Testbed, is_sent: bool, links: [&str; 2]) -> u64 {
     let (namespace, link) = if is_sent {
-        (&lab.host, links[0])
+        (&testbed.host, links[0])
     } else {
-        (&lab.peer, links[1])
+        (&testbed.peer, links[1])
     };
     let mut ip = Command::new("ip");
     ip.args([

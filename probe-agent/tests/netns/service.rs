@@ -7,19 +7,22 @@ use std::{
         fs::{PermissionsExt, chown},
         net::UnixDatagram,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
 use rustix::process::Signal;
 
 use super::{
-    agent::{BINARY, Installation},
+    PATIENCE,
+    agent::{Installation, built_binary},
+    eventually,
     flows::{assert_nothing_lost, stored_total},
     generators::ping,
-    lab::{LINK, Lab, Namespace, Offloads, PEER_V4, PEER_V6},
-    process::{PATIENCE, Process, eventually},
+    netns::Namespace,
+    process::Process,
     skip,
+    testbed::{LINK, Offloads, PEER_V4, PEER_V6, Testbed},
 };
 
 const UNIT: &str = concat!(
@@ -81,7 +84,7 @@ impl Confined {
             chown(folder.join(name), Some(USER_ID), Some(USER_ID)).expect("root may");
         }
         // Not where it was built: that may be out of reach for other users.
-        fs::copy(BINARY, folder.join("probe-agent")).expect("a copy");
+        fs::copy(built_binary(), folder.join("probe-agent")).expect("a copy");
         let socket = folder.join("runtime/notify");
         let notifications = UnixDatagram::bind(&socket).expect("a socket");
         notifications
@@ -172,7 +175,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
         skip::not_in_this_kernel("system call numbers that the test knows");
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let confined = Confined::new();
     let folder = confined.folder();
     confined.installation.configure(&format!(
@@ -183,7 +186,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
     ));
     let config = format!("{folder}/probe.yaml");
     let log = fs::File::create(format!("{folder}/log")).expect("a log");
-    let mut command = confined.command(&lab.host, &["run", "--config", &config]);
+    let mut command = confined.command(&testbed.host, &["run", "--config", &config]);
     command.env("NOTIFY_SOCKET", format!("{folder}/runtime/notify"));
     command.env("WATCHDOG_USEC", "30000000");
     let mut agent = Process::spawn(command.stderr(log));
@@ -192,7 +195,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
     confined.wait_for("WATCHDOG=1");
 
     for to in [PEER_V4, PEER_V6] {
-        ping(&lab.host, to, 200);
+        ping(&testbed.host, to, 200);
     }
     // A link that comes back is attached again, with what is left of the capabilities.
     let attached = || {
@@ -203,7 +206,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
             .count()
     };
     assert_eq!(attached(), 1, "{}", confined.installation.log());
-    lab.host.ip(&format!(
+    testbed.host.ip(&format!(
         "link set {LINK} down\nlink set {LINK} name probe9\n"
     ));
     eventually("the link is gone", || {
@@ -213,7 +216,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
             .contains("capture closed")
             .then_some(())
     });
-    lab.host.ip(&format!(
+    testbed.host.ip(&format!(
         "link set probe9 name {LINK}\nlink set {LINK} up\n"
     ));
     eventually("the link is captured again", || {
@@ -228,7 +231,7 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
     assert_nothing_lost(&json);
     assert_eq!(stored_total(&json).packets_sent, 10);
 
-    let output = confined.command(&lab.host, &["detach"]).output();
+    let output = confined.command(&testbed.host, &["detach"]).output();
     let output = output.expect("the command runs");
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
@@ -242,9 +245,9 @@ fn root_gives_back_what_it_does_not_need() {
     if !skip::kernel_or_skip(&["ip", "ethtool"]) {
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     assert_least_privileges(agent.id(), 0, 0, NEEDED);
     let log = installation.log();
     assert!(
@@ -259,13 +262,13 @@ fn missing_capabilities_are_named_before_anything_is_tried() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "setpriv"]) {
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let installation = Installation::new(&format!("{{ {LINK}: {{ promisc: true }} }}"), "1d");
     let without = [
         "setpriv",
         "--bounding-set=-bpf,-perfmon,-net_raw,-sys_admin",
     ];
-    let mut agent = installation.spawn(&lab.host, &without, Path::new(BINARY));
+    let mut agent = installation.spawn(&testbed.host, &without, &built_binary());
     assert_eq!(agent.wait("the agent ends").code(), Some(1));
     let log = installation.log();
     let error = log.lines().last().unwrap_or_default();

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::{
     agent::{Installation, programs_on_links},
+    eventually,
     flows::{Counts, assert_nothing_lost, assert_same_flows, stored_flows, stored_total},
     generators::{ping, transfer},
-    lab::{LINK, Lab, Offloads, PEER_V4, PEER_V6},
     metrics::Metrics,
-    process::{eventually, run},
-    skip,
+    run, skip,
+    testbed::{LINK, Offloads, PEER_V4, PEER_V6, Testbed},
     traffic::{AT_EASE, Chatter},
     witness::Witness,
 };
@@ -27,14 +27,14 @@ fn sigterm_in_the_middle_of_an_interval_writes_everything() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::On);
+    let testbed = Testbed::new(Offloads::On);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let witness = Witness::start(&lab);
+    let agent = installation.start(&testbed.host);
+    let witness = Witness::start(&testbed);
     for to in [PEER_V4, PEER_V6] {
-        transfer(&lab.host, &lab.peer, to, &[]);
-        transfer(&lab.host, &lab.peer, to, &["--reverse"]);
-        ping(&lab.host, to, 200);
+        transfer(&testbed.host, &testbed.peer, to, &[]);
+        transfer(&testbed.host, &testbed.peer, to, &["--reverse"]);
+        ping(&testbed.host, to, 200);
     }
     let seen = witness.finish();
     let metrics = agent.settled_metrics();
@@ -64,10 +64,10 @@ fn sigterm_right_after_the_agent_is_ready_is_a_clean_end() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     for start in 1..=10 {
-        let agent = installation.start(&lab.host);
+        let agent = installation.start(&testbed.host);
         assert_eq!(agent.terminate().code(), Some(0), "start {start}");
     }
 }
@@ -81,18 +81,18 @@ fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
-    let before = programs_on_links(&lab.host);
+    let testbed = Testbed::new(Offloads::Off);
+    let before = programs_on_links(&testbed.host);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let attached = agent.attached();
-    let chatter = Chatter::start(&lab, AT_EASE);
+    let chatter = Chatter::start(&testbed, AT_EASE);
     eventually("flows are counted", || {
         (agent.metrics().sum("probe_packets_total", "") > 1000).then_some(())
     });
     assert_eq!(agent.terminate().code(), Some(0));
     attached.wait_until_gone();
-    assert_eq!(programs_on_links(&lab.host), before);
+    assert_eq!(programs_on_links(&testbed.host), before);
     chatter.finish();
     assert_nothing_lost(&installation.json());
     assert!(!installation.path().join("probe.sock").exists());

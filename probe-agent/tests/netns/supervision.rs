@@ -6,13 +6,15 @@ use probe_common::control::{SlotTable, maps};
 use rstest::rstest;
 
 use super::{
+    PATIENCE,
     agent::{Agent, Installation},
+    eventually,
     flows::{assert_nothing_lost, stored_intervals, stored_total},
     generators::ping,
-    lab::{LINK, Lab, Offloads, PEER_V4},
-    process::{PATIENCE, eventually, run, within},
-    skip,
+    run, skip,
+    testbed::{LINK, Offloads, PEER_V4, Testbed},
     traffic::Chatter,
+    within,
 };
 
 pub(crate) const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "ping", "bpftool"];
@@ -20,7 +22,7 @@ pub(crate) const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "ping", "bpftool"];
 /// A loss is noticed within so much time.
 pub(crate) const NOTICED: Duration = Duration::from_secs(5);
 
-/// `ping` of the lab sends so many requests.
+/// `ping` of the testbed sends so many requests.
 pub(crate) const PINGS: u64 = 5;
 
 /// Every link of ours is detached as an administrator would do it.
@@ -32,10 +34,10 @@ fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] los
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    ping(&lab.host, PEER_V4, 200);
+    let agent = installation.start(&testbed.host);
+    ping(&testbed.host, PEER_V4, 200);
     for link in agent.attached().links {
         detach(link);
     }
@@ -48,7 +50,7 @@ fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] los
     within(NOTICED, "our programs are back", || {
         (agent.metrics().sum("probe_reattached_total", "") == 1).then_some(())
     });
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert!(agent.terminate().success(), "the agent's exit code");
 
     let json = installation.json();
@@ -66,23 +68,23 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let before = agent.attached();
-    ping(&lab.host, PEER_V4, 200);
-    lab.host.ip(&format!("link set {LINK} down\n"));
+    ping(&testbed.host, PEER_V4, 200);
+    testbed.host.ip(&format!("link set {LINK} down\n"));
     eventually("the agent looks at it", || {
         let moved = agent.metrics().sum("probe_link_packets_total", "outbound");
         (moved.cast_unsigned() >= PINGS).then_some(())
     });
-    lab.host.ip(&format!("link set {LINK} up\n"));
+    testbed.host.ip(&format!("link set {LINK} up\n"));
     eventually("the link is up again", || {
         let state = format!("/sys/class/net/{LINK}/operstate");
-        let state = run(lab.host.command("cat").arg(state));
+        let state = run(testbed.host.command("cat").arg(state));
         (state.trim() == "up").then_some(())
     });
-    ping(&lab.host, PEER_V4, 200);
+    ping(&testbed.host, PEER_V4, 200);
     assert_eq!(agent.attached(), before);
     assert_eq!(agent.metrics().sum("probe_reattached_total", ""), 0);
     assert!(agent.terminate().success(), "the agent's exit code");
@@ -100,17 +102,17 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let lab = Lab::new(Offloads::Off);
+    let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    let agent = installation.start(&lab.host);
+    let agent = installation.start(&testbed.host);
     let slots = agent.map(maps::SLOTS).to_string();
     let all_slots = agent.map(maps::ALL_SLOTS).to_string();
-    let key = lab.host.enter(|| ifindex(LINK)).to_le_bytes();
+    let key = testbed.host.enter(|| ifindex(LINK)).to_le_bytes();
     let key = key.map(|octet| octet.to_string());
     let bpftool = |words: &[&str]| run(Command::new("bpftool").arg("map").args(words));
     let [a, b, c, d] = key.each_ref().map(String::as_str);
 
-    let chatter = Chatter::start(&lab, Duration::from_millis(5));
+    let chatter = Chatter::start(&testbed, Duration::from_millis(5));
     wait_for_state(&agent, "ok", PATIENCE);
     // A section has one value, which is all of it.
     let zeros = vec!["0"; size_of::<SlotTable>()];
@@ -159,7 +161,7 @@ pub(crate) fn detach(link: u32) {
 
 /// Waits until the agent says so of its one interface.
 #[track_caller]
-pub(crate) fn wait_for_state(agent: &Agent<'_>, state: &str, patience: Duration) {
+pub(crate) fn wait_for_state(agent: &Agent, state: &str, patience: Duration) {
     let label = format!("state=\"{state}\"");
     within(patience, &format!("the capture is {state}"), || {
         (agent.metrics().sum("probe_capture_state", &label) == 1).then_some(())

@@ -1,10 +1,12 @@
-//! Links of every kind between the two ends of the lab.
+//! Links of every kind between the two ends of the testbed.
 
 use std::process::Command;
 
 use super::{
-    lab::{HOST_MAC, LINK, Lab, LinkLayer, Namespace, PEER_LINK, PEER_MAC, wait_until_up},
-    process::{Process, eventually},
+    eventually,
+    netns::Namespace,
+    process::Process,
+    testbed::{HOST_MAC, LINK, LinkLayer, PEER_LINK, PEER_MAC, Testbed, wait_until_up},
 };
 
 const PUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/tun_pump.py");
@@ -63,7 +65,7 @@ impl Kind {
 }
 
 use self::Below::{Same, Tunnel};
-use super::lab::LinkLayer::{Ethernet, None as NoHeader};
+use super::testbed::LinkLayer::{Ethernet, None as NoHeader};
 
 const V4_ENDS: &str = "local 198.19.0.1 remote 198.19.0.2";
 const V6_ENDS: &str = "local fd00:198:19::1 remote fd00:198:19::2";
@@ -108,39 +110,42 @@ pub(crate) const IP6GRE: Kind =
 pub(crate) const TAP: Kind = Kind::new("tap", Ethernet, Below::Nothing, "");
 pub(crate) const TUN: Kind = Kind::new("tun", NoHeader, Below::Nothing, "");
 
-/// The lab with such a link, which is up, and what keeps it there.
+/// The testbed with such a link, which is up, and what keeps it there.
 pub(crate) struct Connected {
-    pub(crate) lab: Lab,
+    pub(crate) testbed: Testbed,
     _pump: Option<Process>,
 }
 
 /// Makes the link; `None` if the kernel knows no such kind.
 #[track_caller]
 pub(crate) fn connect(kind: Kind) -> Option<Connected> {
-    let lab = Lab::without_links();
+    let testbed = Testbed::without_links();
     let pump = match kind.name {
-        "tun" | "tap" => Some(pump(&lab, kind.name, 0)),
-        name if !is_known(&lab.host, name) => return None,
+        "tun" | "tap" => Some(pump(&testbed, kind.name, 0)),
+        name if !is_known(&testbed.host, name) => return None,
         _ => {
-            make(&lab, kind);
+            make(&testbed, kind);
             None
         }
     };
-    lab.connect(kind.layer);
-    Some(Connected { lab, _pump: pump })
+    testbed.connect(kind.layer);
+    Some(Connected {
+        testbed,
+        _pump: pump,
+    })
 }
 
 /// Makes [`LINK`] and [`PEER_LINK`] as tun devices that pretend to be of another type, or as tap
 /// devices, and passes on what they are given. They are not up yet.
 #[track_caller]
-pub(crate) fn pump(lab: &Lab, mode: &str, arphrd: u16) -> Process {
+pub(crate) fn pump(testbed: &Testbed, mode: &str, arphrd: u16) -> Process {
     let mut command = Command::new("python3");
     command.args([PUMP, mode, &arphrd.to_string()]);
-    command.args([lab.host.name(), LINK, lab.peer.name(), PEER_LINK]);
+    command.args([testbed.host.name(), LINK, testbed.peer.name(), PEER_LINK]);
     let pump = Process::spawn(&mut command);
     let ends = [
-        (&lab.host, LINK, HOST_MAC),
-        (&lab.peer, PEER_LINK, PEER_MAC),
+        (&testbed.host, LINK, HOST_MAC),
+        (&testbed.peer, PEER_LINK, PEER_MAC),
     ];
     for (namespace, link, mac) in ends {
         eventually(&format!("{link} exists"), || {
@@ -181,8 +186,8 @@ fn is_known(namespace: &Namespace, kind: &str) -> bool {
 }
 
 #[track_caller]
-fn make(lab: &Lab, kind: Kind) {
-    let (host, peer) = (&lab.host, &lab.peer);
+fn make(testbed: &Testbed, kind: Kind) {
+    let (host, peer) = (&testbed.host, &testbed.peer);
     let options = kind
         .options
         .replace("{v4}", V4_ENDS)
@@ -203,7 +208,7 @@ fn make(lab: &Lab, kind: Kind) {
             peer.name()
         )),
         _ => {
-            make_lower(lab);
+            make_lower(testbed);
             let parent = match name {
                 "macvlan" | "vlan" => format!("link {LOWER}"),
                 _ => String::new(),
@@ -232,13 +237,16 @@ fn make(lab: &Lab, kind: Kind) {
 
 /// A veth pair with addresses, for links that are made of it and tunnels that go through it.
 #[track_caller]
-fn make_lower(lab: &Lab) {
-    lab.host.ip(&format!(
+fn make_lower(testbed: &Testbed) {
+    testbed.host.ip(&format!(
         "link add {LOWER} address 02:00:00:00:01:01 type veth \
          peer name {PEER_LOWER} address 02:00:00:00:01:02 netns {}\n",
-        lab.peer.name()
+        testbed.peer.name()
     ));
-    for (namespace, link, near, far) in [(&lab.host, LOWER, 1, 2), (&lab.peer, PEER_LOWER, 2, 1)] {
+    for (namespace, link, near, far) in [
+        (&testbed.host, LOWER, 1, 2),
+        (&testbed.peer, PEER_LOWER, 2, 1),
+    ] {
         namespace.ip(&format!(
             "link set {link} addrgenmode none\n\
              address add 198.19.0.{near}/24 dev {link}\n\
@@ -248,8 +256,8 @@ fn make_lower(lab: &Lab) {
              neighbour replace fd00:198:19::{far} lladdr 02:00:00:00:01:0{far} dev {link} nud permanent\n"
         ));
     }
-    wait_until_up(&lab.host, LOWER);
-    wait_until_up(&lab.peer, PEER_LOWER);
+    wait_until_up(&testbed.host, LOWER);
+    wait_until_up(&testbed.peer, PEER_LOWER);
 }
 
 /// The same tunnel, seen from the peer.

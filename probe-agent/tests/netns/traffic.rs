@@ -12,9 +12,10 @@ use std::{
 };
 
 use super::{
+    PATIENCE,
     flows::{Counts, FlowKey, Flows},
-    lab::{HOST_V4, HOST_V6, Lab, Namespace, PEER_V4, PEER_V6},
-    process::PATIENCE,
+    netns::Namespace,
+    testbed::{HOST_V4, HOST_V6, PEER_V4, PEER_V6, Testbed},
 };
 
 const UDP: u8 = 17;
@@ -50,7 +51,7 @@ pub(crate) fn ask(client: &Namespace, server: &Namespace, address: SocketAddr, t
     answering.join().expect("answered all");
 }
 
-/// A conversation of datagrams between the ends of the lab: every one is awaited by the other end,
+/// A conversation of datagrams between the ends of the testbed: every one is awaited by the other end,
 /// so that no queue in between can overflow and all that were sent have passed.
 pub(crate) struct Conversation {
     client: UdpSocket,
@@ -141,8 +142,8 @@ pub(crate) struct Chatter {
 
 impl Chatter {
     /// Starts to talk, with so long a pause after every 54 packets.
-    pub(crate) fn start(lab: &Lab, pause: Duration) -> Self {
-        let (host, peer) = (&lab.host, &lab.peer);
+    pub(crate) fn start(testbed: &Testbed, pause: Duration) -> Self {
+        let (host, peer) = (&testbed.host, &testbed.peer);
         let mut conversations = vec![
             Conversation::new((host, HOST_V4), (peer, PEER_V4), 20),
             Conversation::new((host, HOST_V6), (peer, PEER_V6), 1200),

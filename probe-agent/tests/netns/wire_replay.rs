@@ -8,17 +8,17 @@ use rstest::rstest;
 use serde_json::Value;
 
 use super::{
-    agent::{BINARY, Installation},
-    captures::ethernet_frames,
+    agent::{Installation, built_binary},
+    captures::{ethernet_frames, write_pcap},
+    eventually,
     flows::stored_intervals,
-    lab::{LINK, Lab, PEER_LINK, quiet_lab},
-    packets,
-    process::{eventually, run},
-    sender::{Sender, write_pcap},
+    packets, run,
+    sender::Sender,
     skip,
+    testbed::{LINK, PEER_LINK, Testbed, quiet_testbed},
 };
 
-const TOOLS: [&str; 5] = ["ip", "tc", "ethtool", "python3", "taskset"];
+const TOOLS: [&str; 3] = ["ip", "tc", "ethtool"];
 const ETHERNET_LEN: usize = 14;
 /// The most that a veth takes. Behind it there is room for the Ethernet header and one tag.
 const MTU: usize = 65_535;
@@ -71,10 +71,10 @@ fn corpus_frames(corpus: &Path) -> Vec<Vec<u8>> {
 /// Sends the frames past an agent's hook, and compares with the replay of those that were sent.
 #[track_caller]
 fn compare(hook: &str, frames: &[Vec<u8>], at_least: usize) {
-    let lab = jumbo_lab();
+    let testbed = jumbo_lab();
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
-    let agent = installation.start(&lab.host);
-    let sent = Sender::start(&lab, frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
+    let agent = installation.start(&testbed.host);
+    let sent = Sender::start(&testbed, frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
     let mut on_the_wire = Vec::new();
     for (number, frame) in frames.iter().enumerate() {
         if let Some((_, why)) = sent.refused.iter().find(|(refused, _)| *refused == number) {
@@ -99,7 +99,7 @@ fn compare(hook: &str, frames: &[Vec<u8>], at_least: usize) {
 
     let capture = installation.path().join("sent.pcap");
     write_pcap(&capture, &on_the_wire);
-    let mut replay = Command::new(BINARY);
+    let mut replay = Command::new(built_binary());
     let replayed = run(replay.args(["replay", "--format", "json"]).arg(capture));
     let replayed = replayed
         .lines()
@@ -131,14 +131,14 @@ fn ends_in_its_tag(frame: &[u8]) -> bool {
 
 /// Frames of any length, in the order in which they are sent: with several queues two flows may
 /// overtake each other.
-fn jumbo_lab() -> Lab {
-    let lab = quiet_lab();
-    for (namespace, link) in [(&lab.host, LINK), (&lab.peer, PEER_LINK)] {
+fn jumbo_lab() -> Testbed {
+    let testbed = quiet_testbed();
+    for (namespace, link) in [(&testbed.host, LINK), (&testbed.peer, PEER_LINK)] {
         namespace.ip(&format!("link set {link} mtu {MTU}\n"));
         let mut ethtool = namespace.command("ethtool");
         run(ethtool.args(["-L", link, "rx", "1", "tx", "1"]));
     }
-    lab
+    testbed
 }
 
 /// Flows by their key, and the ledger, each with all that is said of it.

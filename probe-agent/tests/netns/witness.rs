@@ -10,9 +10,11 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{
+    eventually,
     flows::{Counts, FlowKey, Flows, record_packet},
-    lab::{HOST_V4, HOST_V6, Lab, PEER_LINK, PEER_V4},
-    process::{Process, eventually, run},
+    process::Process,
+    run,
+    testbed::{HOST_V4, HOST_V6, PEER_LINK, PEER_V4, Testbed},
 };
 
 /// One per packet, one field per column, in the order of [`packet`].
@@ -35,7 +37,7 @@ const FIELDS: [&str; 14] = [
 
 /// A running tcpdump.
 pub(crate) struct Witness<'a> {
-    lab: &'a Lab,
+    testbed: &'a Testbed,
     tcpdump: Process,
     folder: TempDir,
 }
@@ -43,17 +45,17 @@ pub(crate) struct Witness<'a> {
 impl<'a> Witness<'a> {
     /// Starts to watch; on return every packet is seen.
     #[track_caller]
-    pub(crate) fn start(lab: &'a Lab) -> Self {
+    pub(crate) fn start(testbed: &'a Testbed) -> Self {
         let folder = tempfile::Builder::new().prefix("probe-test-").tempdir();
         let folder = folder.expect("a folder");
         let log = fs::File::create(folder.path().join("log")).expect("a log");
-        let mut command = lab.peer.command("tcpdump");
+        let mut command = testbed.peer.command("tcpdump");
         // Root to the end, since the folder is ours; 32 MiB hold the whole test's packets.
         command.args(["-i", PEER_LINK, "-Z", "root", "-B", "32768", "-s", "128"]);
         command.args(["--immediate-mode", "-U", "-w"]);
         command.arg(folder.path().join("pcap")).stderr(log);
         let witness = Self {
-            lab,
+            testbed,
             tcpdump: Process::spawn(&mut command),
             folder,
         };
@@ -71,7 +73,7 @@ impl<'a> Witness<'a> {
     /// client of a flow is who spoke first.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Flows {
-        self.lab.wait_until_quiet();
+        self.testbed.wait_until_quiet();
         self.wait_for_everything();
         self.tcpdump.signal(Signal::INT);
         self.tcpdump.wait("tcpdump ends");
@@ -85,8 +87,8 @@ impl<'a> Witness<'a> {
     fn wait_for_everything(&self) {
         const LAST: &[u8] = b"the last packet of the test";
         let bind = |end: (IpAddr, u16)| move || UdpSocket::bind(end).expect("a socket");
-        let host = self.lab.host.enter(bind((HOST_V4, 9)));
-        let peer = self.lab.peer.enter(bind((PEER_V4, 40009)));
+        let host = self.testbed.host.enter(bind((HOST_V4, 9)));
+        let peer = self.testbed.peer.enter(bind((PEER_V4, 40009)));
         let to = host.local_addr().expect("bound");
         peer.send_to(LAST, to).expect("sent");
         host.recv(&mut [0; LAST.len()]).expect("received");

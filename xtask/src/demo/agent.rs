@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
+use probe_testkit::{agent::Agent, testbed::Testbed};
 use serde_json::Value;
 
-use super::net::{LINK, Lab};
-use crate::agent::{RunningAgent, inside};
+use super::net::LINK;
 
 /// What the agent wrote at its end: flow and ledger lines.
 pub(super) struct Written {
@@ -15,23 +15,23 @@ pub(super) struct Written {
 }
 
 /// Starts the agent in the `host` namespace and waits until it is ready.
-pub(super) fn start(binary: &Path, lab: &Lab) -> Result<RunningAgent> {
+pub(super) fn start(binary: &Path, testbed: &Testbed) -> Result<Agent> {
     let configuration = format!(
         "interfaces: {{ {LINK}: {{}} }}\n\
          rotation: {{ interval: 1d }}\n\
          logging: {{ level: warn }}\n"
     );
-    RunningAgent::start(&mut inside(&lab.host, binary), &configuration)
+    Agent::try_start(&mut testbed.host.command(binary), &configuration)
 }
 
 /// Ends the agent as a service manager does, and reads what it wrote.
-pub(super) fn stop(mut agent: RunningAgent) -> Result<Written> {
-    agent.stop()?;
+pub(super) fn stop(mut agent: Agent) -> Result<Written> {
+    agent.try_stop()?;
     let mut written = Written {
         flows: Vec::new(),
         ledgers: Vec::new(),
     };
-    read_lines(&agent.folder.join("flows"), &mut written)?;
+    read_lines(&agent.installation().json(), &mut written)?;
     Ok(written)
 }
 

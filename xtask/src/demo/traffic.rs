@@ -3,18 +3,18 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::mpsc,
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
+use probe_testkit::testbed::Testbed;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket},
 };
 
-use super::net::{Lab, PEER_V4, PEER_V6, in_namespace};
+use super::net::{PEER_V4, PEER_V6};
 
 const TCP_PORT: u16 = 5001;
 const UDP_PORT: u16 = 5002;
@@ -26,14 +26,10 @@ const PINGS: u16 = 5;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Talks from `host` to `peer`, until all answers are there.
-pub(super) fn drive(lab: &Lab) -> Result<()> {
-    let (ready, is_ready) = mpsc::channel();
-    let peer = lab.peer.clone();
-    let server = thread::spawn(move || in_namespace(&peer, move || serve(&ready))?);
-    // The server says when it listens, or is gone.
-    if is_ready.recv().is_ok() {
-        in_namespace(&lab.host, talk)??;
-    }
+pub(super) fn drive(testbed: &Testbed) -> Result<()> {
+    let servers = testbed.peer.try_enter(listen)?;
+    let server = thread::spawn(move || serve(servers));
+    testbed.host.try_enter(talk)?;
     server
         .join()
         .map_err(|_| anyhow::anyhow!("the server panicked"))?
@@ -46,7 +42,8 @@ fn addresses() -> Result<[IpAddr; 2]> {
     ])
 }
 
-fn serve(ready: &mpsc::Sender<()>) -> Result<()> {
+/// The peer's sockets, of each address.
+fn listen() -> Result<Vec<(TcpListener, UdpSocket)>> {
     let mut servers = Vec::new();
     for address in addresses()? {
         let tcp = TcpListener::bind((address, TCP_PORT)).context("cannot listen")?;
@@ -54,7 +51,10 @@ fn serve(ready: &mpsc::Sender<()>) -> Result<()> {
         udp.set_read_timeout(Some(PATIENCE))?;
         servers.push((tcp, udp));
     }
-    ready.send(()).context("nobody waits for the server")?;
+    Ok(servers)
+}
+
+fn serve(servers: Vec<(TcpListener, UdpSocket)>) -> Result<()> {
     for (tcp, udp) in servers {
         let (mut stream, _) = tcp.accept()?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -9,21 +9,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use probe_testkit::{agent::Agent, metrics::Metrics, testbed::Testbed};
 use serde_json::json;
 
-use super::{
-    generator::{Generator, Pace, Sent, Until},
-    probes::signed_sum,
-};
+use super::generator::{Generator, Pace, Sent, Until};
 use crate::{
     Common,
-    agent::{RunningAgent, inside},
     facts::Facts,
-    lab::{LINK, Lab},
-    metrics::labelled_sum,
     process::anonymous_bytes,
     programs::Flows,
     report::{self, Table, Verdict},
+    testbed::{LINK, join, testbed},
 };
 
 /// The interface without flood, and what goes over it.
@@ -63,12 +59,12 @@ struct Line {
 }
 
 pub(crate) fn run(seconds: f64, max_flows: u64, common: &Common, facts: &Facts) -> Result<()> {
-    let lab = Lab::new()?;
-    lab.join(CALM)?;
-    let mut flood = Generator::new(&common.programs, &lab, LINK)?;
-    let mut calm = Generator::new(&common.programs, &lab, CALM)?;
+    let testbed = testbed()?;
+    join(&testbed, CALM)?;
+    let mut flood = Generator::new(&common.programs, &testbed, LINK)?;
+    let mut calm = Generator::new(&common.programs, &testbed, CALM)?;
     let before = [flood.received()?, calm.received()?];
-    let agent = start(&common.agent, &lab, max_flows)?;
+    let agent = start(&common.agent, &testbed, max_flows)?;
     eprintln!(":: a flood of {seconds} s");
     let is_over = AtomicBool::new(false);
     let (sent, samples) = thread::scope(|scope| -> Result<_> {
@@ -109,17 +105,17 @@ pub(crate) fn run(seconds: f64, max_flows: u64, common: &Common, facts: &Facts) 
     report::finish(common, facts, "flood", numbers, &verdicts(&lines, growth))
 }
 
-fn start(binary: &Path, lab: &Lab, max_flows: u64) -> Result<RunningAgent> {
+fn start(binary: &Path, testbed: &Testbed, max_flows: u64) -> Result<Agent> {
     let configuration = format!(
         "interfaces: {{ {LINK}: {{}}, {CALM}: {{}} }}\n\
          capture: {{ max_flows: {max_flows} }}\n\
          rotation: {{ interval: 1d }}\nlogging: {{ level: error }}\n"
     );
-    RunningAgent::start(&mut inside(&lab.host, binary), &configuration)
+    Agent::try_start(&mut testbed.host.command(binary), &configuration)
 }
 
 /// Looks at the agent until the flood is over.
-fn watch(agent: &RunningAgent, is_over: &AtomicBool) -> Result<Vec<Sample>> {
+fn watch(agent: &Agent, is_over: &AtomicBool) -> Result<Vec<Sample>> {
     const EVERY: Duration = Duration::from_millis(500);
     let began = Instant::now();
     let mut samples = Vec::new();
@@ -127,8 +123,8 @@ fn watch(agent: &RunningAgent, is_over: &AtomicBool) -> Result<Vec<Sample>> {
         thread::sleep(EVERY);
         samples.push(Sample {
             seconds: began.elapsed().as_secs_f64(),
-            flows: labelled_sum(&agent.metrics()?, "probe_flows", &label(LINK)),
-            own_mib: mib(anonymous_bytes(agent.child.id())?),
+            flows: agent.try_metrics()?.count("probe_flows", &label(LINK)),
+            own_mib: mib(anonymous_bytes(agent.id())?),
         });
     }
     Ok(samples)
@@ -146,11 +142,11 @@ fn growth(samples: &[Sample], max_flows: u64) -> Option<f64> {
 }
 
 /// The metrics once every packet that was seen has its address.
-fn settled(agent: &RunningAgent) -> Result<String> {
+fn settled(agent: &Agent) -> Result<Metrics> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let metrics = agent.metrics()?;
-        if signed_sum(&metrics, "probe_ledger_residue_packets") == 0 || Instant::now() > deadline {
+        let metrics = agent.try_metrics()?;
+        if metrics.sum("probe_ledger_residue_packets", "") == 0 || Instant::now() > deadline {
             return Ok(metrics);
         }
         thread::sleep(Duration::from_millis(50));
@@ -167,13 +163,8 @@ fn mib(bytes: u64) -> f64 {
 }
 
 impl Line {
-    fn of(metrics: &str, link: &'static str, sent: Sent, received: u64) -> Self {
-        let sum = |name| labelled_sum(metrics, name, &label(link));
-        let own: String = metrics
-            .lines()
-            .filter(|line| line.contains(&label(link)))
-            .flat_map(|line| [line, "\n"])
-            .collect();
+    fn of(metrics: &Metrics, link: &'static str, sent: Sent, received: u64) -> Self {
+        let sum = |name| metrics.count(name, &label(link));
         Self {
             link,
             sent,
@@ -182,7 +173,7 @@ impl Line {
             in_flows: sum("probe_packets_total"),
             octets: sum("probe_bytes_total"),
             lost: sum("probe_packets_dropped_total"),
-            residue: signed_sum(&own, "probe_ledger_residue_packets"),
+            residue: metrics.sum("probe_ledger_residue_packets", &label(link)),
             flows: sum("probe_flows"),
         }
     }

@@ -14,13 +14,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use probe_testkit::{command::output, netns::Namespace, testbed::Testbed};
 use rustix::thread::{CpuSet, sched_setaffinity};
-use serde_json::Value;
 
 use crate::{
-    command::{output, run},
-    lab::{Lab, enter, ip},
     programs::{Flows, Programs, cpu_time_ns, run_live},
+    testbed::shown_link,
 };
 
 /// Between two bursts.
@@ -33,7 +32,7 @@ const FULL_BURST: u32 = 1 << 20;
 
 /// Sends frames out of the peer's end of the link.
 pub(crate) struct Generator<'a> {
-    lab: &'a Lab,
+    testbed: &'a Testbed,
     link: &'static str,
     programs: Programs,
     out_ifindex: u32,
@@ -73,21 +72,19 @@ pub(crate) enum Until {
 
 impl<'a> Generator<'a> {
     /// Prepares the link, on which nobody else says anything.
-    pub(crate) fn new(object: &Path, lab: &'a Lab, link: &'static str) -> Result<Self> {
-        for namespace in [&lab.host, &lab.peer] {
-            let setting = format!("net.ipv6.conf.{link}.disable_ipv6=1");
-            let mut sysctl = crate::agent::inside(namespace, "sysctl".as_ref());
-            run(sysctl.args(["-qw", &setting]))?;
-            run(ip(namespace).args(["address", "flush", "dev", link]))?;
+    pub(crate) fn new(object: &Path, testbed: &'a Testbed, link: &'static str) -> Result<Self> {
+        for namespace in [&testbed.host, &testbed.peer] {
+            namespace.try_set(&format!("ipv6/conf/{link}/disable_ipv6"), "1")?;
+            namespace.try_ip(&format!("address flush dev {link}\n"))?;
         }
         // With GRO the receiving end has the queue that redirected frames are put into.
-        let mut ethtool = crate::agent::inside(&lab.host, "ethtool".as_ref());
-        run(ethtool.args(["-K", link, "gro", "on"]))?;
+        let mut ethtool = testbed.host.command("ethtool");
+        output(ethtool.args(["-K", link, "gro", "on"]))?;
         Ok(Self {
-            lab,
+            testbed,
             link,
             programs: Programs::load(object, 1)?,
-            out_ifindex: ifindex(&lab.peer, link)?,
+            out_ifindex: ifindex(&testbed.peer, link)?,
             frame: frame(),
         })
     }
@@ -100,10 +97,10 @@ impl<'a> Generator<'a> {
         };
         self.programs
             .set_traffic(flows, self.out_ifindex, pace_ns)?;
-        let namespace = &self.lab.peer;
+        let namespace = &self.testbed.peer;
         let program = self.programs.program("bench_generate")?;
         let frame = &self.frame;
-        let mut sent = enter(namespace, || {
+        let mut sent = namespace.try_enter(|| {
             pin(0)?;
             let began = Instant::now();
             let before = cpu_time_ns();
@@ -134,10 +131,8 @@ impl<'a> Generator<'a> {
 
     /// Packets that the monitored end has received.
     pub(crate) fn received(&self) -> Result<u64> {
-        let mut show = ip(&self.lab.host);
-        let text = output(show.args(["-s", "-j", "link", "show", self.link]))?;
-        let json: Value = serde_json::from_str(&text)?;
-        let packets = json[0]["stats64"]["rx"]["packets"].as_u64();
+        let link = shown_link(&self.testbed.host, self.link)?;
+        let packets = link["stats64"]["rx"]["packets"].as_u64();
         packets.context("`ip -s -j link` shows no received packets")
     }
 }
@@ -180,10 +175,8 @@ fn pin(cpu: usize) -> Result<()> {
 }
 
 /// Index of a link in a namespace.
-pub(crate) fn ifindex(namespace: &str, link: &str) -> Result<u32> {
-    let text = output(ip(namespace).args(["-j", "link", "show", link]))?;
-    let json: Value = serde_json::from_str(&text)?;
-    let index = json[0]["ifindex"]
+pub(crate) fn ifindex(namespace: &Namespace, link: &str) -> Result<u32> {
+    let index = shown_link(namespace, link)?["ifindex"]
         .as_u64()
         .and_then(|it| u32::try_from(it).ok());
     index.context("`ip -j link` shows no index")

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     Common,
-    lab::{LINK, Lab},
     process::kernel_threads_ns,
     programs::Flows,
+    testbed::{LINK, testbed},
 };
 
 /// What probes do after the last packet belongs to it, too: flushing, draining.
@@ -97,8 +97,8 @@ pub(super) fn measure(
 
 #[expect(clippy::cast_precision_loss, reason = "less than 2^52 bytes")]
 fn measure_once(common: &Common, kind: &Kind, capture: &str, traffic: Traffic) -> Result<Measured> {
-    let lab = Lab::new()?;
-    let mut generator = Generator::new(&common.programs, &lab, LINK)?;
+    let testbed = testbed()?;
+    let mut generator = Generator::new(&common.programs, &testbed, LINK)?;
     let half = Traffic {
         seconds: traffic.seconds / 2.0,
         share: 0.5,
@@ -106,7 +106,7 @@ fn measure_once(common: &Common, kind: &Kind, capture: &str, traffic: Traffic) -
     };
     let before = half.cost(&mut generator, &Running::None)?;
     let received = generator.received()?;
-    let mut probe = start(kind, &lab, common, capture)?;
+    let mut probe = start(kind, &testbed, common, capture)?;
     let with = traffic.cost(&mut generator, &probe)?;
     let rss_mib = probe.rss_bytes() as f64 / f64::from(1 << 20);
     let received = generator.received()? - received;

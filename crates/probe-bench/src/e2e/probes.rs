@@ -8,18 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Result, bail};
+use probe_testkit::{
+    agent::Agent,
+    command::{find_program, output},
+    eventually::try_within,
+    process::Process,
+    testbed::Testbed,
+};
+use rustix::process::Signal;
 
 use super::generator::ifindex;
 use crate::{
     Common,
-    agent::{RunningAgent, inside},
-    command::{Server, find_program, output},
-    lab::{LINK, Lab, enter},
-    metrics::{labelled_sum, sum},
     process::{cpu_ns, family, rss_bytes},
     programs::{Hook, Programs},
+    testbed::LINK,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,36 +108,45 @@ pub(crate) enum Running {
     None,
     /// Its programs, which are attached as long as they are there.
     Empty(#[expect(dead_code, reason = "held to be dropped")] Box<Programs>),
-    Probe(RunningAgent),
+    Probe(Agent),
     Peer(Peer),
 }
 
 /// Somebody else's probe, with a folder for what it writes.
 pub(crate) struct Peer {
     kind: Kind,
-    server: Server,
+    process: Process,
     folder: PathBuf,
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
         // Children of pmacctd end with their parent, if that can tell them.
-        drop(signal(self.server.0.id(), Signal::TERM));
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline && !matches!(self.server.0.try_wait(), Ok(Some(_))) {
-            thread::sleep(Duration::from_millis(20));
+        if self.process.try_wait().is_none() {
+            self.process.signal(Signal::TERM);
         }
+        let patience = Duration::from_secs(5);
+        drop(try_within(patience, "it ends", || {
+            Ok(self.process.try_wait())
+        }));
         drop(fs::remove_dir_all(&self.folder));
     }
 }
 
 /// Starts a probe on the host's end of the link, and waits until it watches.
-pub(crate) fn start(kind: &Kind, lab: &Lab, common: &Common, capture: &str) -> Result<Running> {
+pub(crate) fn start(
+    kind: &Kind,
+    testbed: &Testbed,
+    common: &Common,
+    capture: &str,
+) -> Result<Running> {
     match kind {
         Kind::None => Ok(Running::None),
         Kind::Empty(hook) => {
             let mut programs = Box::new(Programs::load(&common.programs, 1)?);
-            enter(&lab.host, || programs.attach_empty(*hook, LINK))?;
+            testbed
+                .host
+                .try_enter(|| programs.attach_empty(*hook, LINK))?;
             Ok(Running::Empty(programs))
         }
         Kind::Probe(hook) => {
@@ -145,42 +158,39 @@ pub(crate) fn start(kind: &Kind, lab: &Lab, common: &Common, capture: &str) -> R
                 "interfaces: {{ {LINK}: {{ hook: {hook} }} }}\ncapture: {capture}\n\
                  rotation: {{ interval: 1h }}\nlogging: {{ level: error }}\n"
             );
-            let mut command = pinned(lab, common.agent.as_os_str());
-            Ok(Running::Probe(RunningAgent::start(
+            let mut command = pinned(testbed, common.agent.as_os_str());
+            Ok(Running::Probe(Agent::try_start(
                 &mut command,
                 &configuration,
             )?))
         }
-        _ => Ok(Running::Peer(start_peer(kind, lab)?)),
+        _ => Ok(Running::Peer(start_peer(kind, testbed)?)),
     }
 }
 
-fn start_peer(kind: &Kind, lab: &Lab) -> Result<Peer> {
+fn start_peer(kind: &Kind, testbed: &Testbed) -> Result<Peer> {
     let folder = format!("probe-bench-{}-{}", std::process::id(), kind.name());
     let folder = std::env::temp_dir().join(folder);
     fs::create_dir_all(&folder)?;
-    let mut command = peer_command(kind, lab, &folder)?;
+    let mut command = peer_command(kind, testbed, &folder)?;
     let log = File::create(folder.join("log"))?;
-    let child = command
+    command
         .current_dir(&folder)
-        .stdin(std::process::Stdio::null())
         .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("{} did not start", kind.name()))?;
+        .stderr(log);
     let mut peer = Peer {
         kind: kind.clone(),
-        server: Server(child),
+        process: Process::try_spawn(&mut command)?,
         folder,
     };
-    peer.wait_until_it_watches(lab)?;
+    peer.wait_until_it_watches(testbed)?;
     Ok(peer)
 }
 
 /// As their manuals have it: flows by the five-tuple, room for all of them, nobody to export to.
-fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
+fn peer_command(kind: &Kind, testbed: &Testbed, folder: &Path) -> Result<Command> {
     let here = folder.display();
-    let mut command = pinned(lab, kind.name().as_ref());
+    let mut command = pinned(testbed, kind.name().as_ref());
     match kind {
         Kind::Softflowd => {
             command.args(["-d", "-i", LINK, "-m", "2000000", "-n", "127.0.0.1:9995"]);
@@ -200,7 +210,7 @@ fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
             command.args(["-f", &format!("{here}/conf")]);
         }
         Kind::Other(_, line) => {
-            command = pinned(lab, "sh".as_ref());
+            command = pinned(testbed, "sh".as_ref());
             command.args(["-c", &format!("exec {}", line.replace("{iface}", LINK))]);
         }
         Kind::None | Kind::Empty(_) | Kind::Probe(_) => bail!("{} is no peer", kind.name()),
@@ -209,29 +219,29 @@ fn peer_command(kind: &Kind, lab: &Lab, folder: &Path) -> Result<Command> {
 }
 
 /// In the host's namespace, on the CPU of the probes where there are several.
-fn pinned(lab: &Lab, program: &std::ffi::OsStr) -> Command {
+fn pinned(testbed: &Testbed, program: &std::ffi::OsStr) -> Command {
     if thread::available_parallelism().is_ok_and(|cpus| cpus.get() == 1) {
-        return inside(&lab.host, program.as_ref());
+        return testbed.host.command(program);
     }
-    let mut command = inside(&lab.host, "taskset".as_ref());
+    let mut command = testbed.host.command("taskset");
     command.args(["--cpu-list", CPU]).arg(program);
     command
 }
 
 impl Peer {
     /// A socket of the packet family is bound to the link; what has none is given a second.
-    fn wait_until_it_watches(&mut self, lab: &Lab) -> Result<()> {
-        let ifindex = ifindex(&lab.host, LINK)?.to_string();
+    fn wait_until_it_watches(&mut self, testbed: &Testbed) -> Result<()> {
+        let ifindex = ifindex(&testbed.host, LINK)?.to_string();
         let began = Instant::now();
         let patience = match self.kind {
             Kind::Other(..) => Duration::from_secs(1),
             _ => PATIENCE,
         };
         while began.elapsed() < patience {
-            if let Some(status) = self.server.0.try_wait()? {
+            if let Some(status) = self.process.try_wait() {
                 bail!("{} ended ({status}): {}", self.kind.name(), self.log());
             }
-            let path = format!("/proc/{}/net/packet", self.server.0.id());
+            let path = format!("/proc/{}/net/packet", self.process.id());
             let sockets = fs::read_to_string(path).unwrap_or_default();
             let mut interfaces = sockets.lines().skip(1);
             if interfaces.any(|line| line.split_whitespace().nth(4) == Some(&ifindex)) {
@@ -259,7 +269,6 @@ impl Peer {
     }
 
     fn told(&mut self) -> Result<Told> {
-        let pid = self.server.0.id();
         let (seen, lost) = match self.kind {
             Kind::Softflowd => {
                 let mut control = Command::new("softflowctl");
@@ -272,15 +281,15 @@ impl Peer {
             }
             Kind::Nfpcapd => {
                 // It tells at its end.
-                signal(pid, Signal::TERM)?;
-                self.server.0.wait()?;
+                self.process.signal(Signal::TERM);
+                self.process.wait_forever();
                 (
                     self.logged("Total: Processed:"),
                     self.logged("dropped by OS/Buffer:"),
                 )
             }
             Kind::Pmacctd => {
-                signal(pid, Signal::USR1)?;
+                self.process.signal(Signal::USR1);
                 let deadline = Instant::now() + PATIENCE;
                 while self.logged("dropped_packets=").is_none() && Instant::now() < deadline {
                     thread::sleep(Duration::from_millis(50));
@@ -304,8 +313,8 @@ impl Running {
     fn pids(&self) -> Vec<u32> {
         match self {
             Self::None | Self::Empty(_) => Vec::new(),
-            Self::Probe(agent) => family(agent.child.id()),
-            Self::Peer(peer) => family(peer.server.0.id()),
+            Self::Probe(agent) => family(agent.id()),
+            Self::Peer(peer) => family(peer.process.id()),
         }
     }
 
@@ -331,34 +340,22 @@ impl Running {
 }
 
 /// What the agent tells once every packet that was seen has its address.
-fn settled(agent: &RunningAgent) -> Result<Told> {
+fn settled(agent: &Agent) -> Result<Told> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let metrics = agent.metrics()?;
-        let residue = signed_sum(&metrics, "probe_ledger_residue_packets");
+        let metrics = agent.try_metrics()?;
+        let residue = metrics.sum("probe_ledger_residue_packets", "");
         if residue == 0 || Instant::now() > deadline {
-            let lost = sum(&metrics, "probe_packets_dropped_total");
-            let unclaimed = labelled_sum(&metrics, "probe_unclaimed_packets_total", "");
+            let lost = metrics.count("probe_packets_dropped_total", "");
+            let unclaimed = metrics.count("probe_unclaimed_packets_total", "");
             return Ok(Told {
-                seen: Some(sum(&metrics, "probe_packets_seen_total")),
+                seen: Some(metrics.count("probe_packets_seen_total", "")),
                 lost: Some(lost + unclaimed),
                 residue: Some(residue),
             });
         }
         thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// Sum over all series whose line begins so.
-pub(crate) fn signed_sum(metrics: &str, name: &str) -> i64 {
-    let series = metrics.lines().filter(|line| line.starts_with(name));
-    let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<i64>().ok());
-    values.sum()
-}
-
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    Ok(kill_process(pid.context("no process id")?, signal)?)
 }
 
 /// The last number that follows a text.
@@ -370,18 +367,13 @@ fn number_behind(text: &str, before: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, number_behind, signed_sum};
+    use super::{Kind, number_behind};
 
     #[test]
     fn the_last_number_behind_a_text_counts() {
         let text = "dropped by OS/Buffer: 1, x\ndropped by OS/Buffer: 27, freeze";
         assert_eq!(number_behind(text, "dropped by OS/Buffer:"), Some(27));
         assert_eq!(number_behind(text, "dropped_packets="), None);
-    }
-
-    #[test]
-    fn residues_may_be_negative() {
-        assert_eq!(signed_sum("r{a=\"1\"} -3\nr{a=\"2\"} 1\n", "r{"), -2);
     }
 
     #[test]

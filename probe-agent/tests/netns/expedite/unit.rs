@@ -7,9 +7,9 @@ use std::{
 
 use super::{
     super::{
-        agent::{BINARY, Installation},
-        lab::Lab,
+        agent::{Installation, built_binary},
         skip,
+        testbed::Testbed,
     },
     LINKS, SETTING, Setting, installation, prepare,
 };
@@ -30,26 +30,26 @@ fn words(setting: &str) -> Vec<&'static str> {
 }
 
 /// Runs such a command: how it ended, and how the setting is then.
-fn after(setting: &str, installation: &Installation, lab: &Lab) -> (ExitStatus, u32) {
+fn after(setting: &str, installation: &Installation, testbed: &Testbed) -> (ExitStatus, u32) {
     let config = installation.path().join("probe.yaml");
     let config = config.to_str().expect("a path");
     let words = words(setting).into_iter().map(|word| match word {
         "/etc/probe/probe.yaml" => config,
         word => word,
     });
-    let mut command = lab.host.command(BINARY);
+    let mut command = testbed.host.command(built_binary());
     let status = command.args(words).status().expect("it runs");
     (status, Setting::read())
 }
 
 #[test]
 fn the_unit_puts_back_what_it_set_and_leaves_what_others_did() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let by_default = Installation::new(LINKS, "1d");
     let after = |setting| {
-        let (status, value) = after(setting, &by_default, &lab);
+        let (status, value) = after(setting, &by_default, &testbed);
         assert!(status.success(), "{setting}");
         value
     };
@@ -67,34 +67,34 @@ fn the_unit_puts_back_what_it_set_and_leaves_what_others_did() {
 
 #[test]
 fn the_unit_does_nothing_for_few_interfaces_or_where_it_is_not_wanted() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let few = Installation::new("{ '/^c[0-9]a$/': {} }", "1d");
     for unwanted in [few, installation("false")] {
-        let (status, value) = after("ExecStartPre", &unwanted, &lab);
+        let (status, value) = after("ExecStartPre", &unwanted, &testbed);
         assert_eq!((status.code(), value), (Some(0), 0));
     }
     let broken = Installation::empty();
     broken.configure("captur: {}\n");
-    let (status, value) = after("ExecStartPre", &broken, &lab);
+    let (status, value) = after("ExecStartPre", &broken, &testbed);
     assert_eq!((status.code(), value), (Some(2), 0));
 }
 
 #[test]
 fn an_agent_leaves_what_the_unit_has_set() {
-    let Some((_setting, lab)) = prepare() else {
+    let Some((_setting, testbed)) = prepare() else {
         return;
     };
     let by_default = Installation::new(LINKS, "1d");
-    after("ExecStartPre", &by_default, &lab);
-    let agent = by_default.start(&lab.host);
+    after("ExecStartPre", &by_default, &testbed);
+    let agent = by_default.start(&testbed.host);
     assert_eq!(Setting::read(), OF_SERVICE);
-    assert_eq!(after("ExecStartPost", &by_default, &lab).1, 0);
-    after("ExecStop", &by_default, &lab);
+    assert_eq!(after("ExecStartPost", &by_default, &testbed).1, 0);
+    after("ExecStop", &by_default, &testbed);
     assert_eq!(agent.terminate().code(), Some(0));
     assert_eq!(Setting::read(), OF_SERVICE);
-    assert_eq!(after("ExecStopPost", &by_default, &lab).1, 0);
+    assert_eq!(after("ExecStopPost", &by_default, &testbed).1, 0);
 }
 
 #[test]
@@ -105,7 +105,11 @@ fn systemd_understands_the_unit() {
     let folder = tempfile::tempdir().expect("a folder");
     let unit = folder.path().join("probe-agent.service");
     // It looks for the programs.
-    fs::write(&unit, UNIT.replace(INSTALLED, BINARY)).expect("written");
+    fs::write(
+        &unit,
+        UNIT.replace(INSTALLED, &built_binary().display().to_string()),
+    )
+    .expect("written");
     let mut analyze = Command::new("systemd-analyze");
     let output = analyze.arg("verify").arg(&unit).output();
     let output = output.expect("systemd-analyze runs");

@@ -1,12 +1,12 @@
-//! A small reader of capture files, on purpose not the agent's own: the frames of their Ethernet
-//! interfaces.
+//! A small reader and writer of capture files, on purpose not the agent's own: the frames of their
+//! Ethernet interfaces.
 
 use std::{fs, path::Path};
 
 const LINKTYPE_ETHERNET: u16 = 1;
 
 /// The packets of a capture's Ethernet interfaces, as captured, up to the first damaged one.
-pub(crate) fn ethernet_frames(path: &Path) -> Vec<Vec<u8>> {
+pub fn ethernet_frames(path: &Path) -> Vec<Vec<u8>> {
     let file = fs::read(path).expect("a readable capture");
     match file.get(..4) {
         Some([0x0a, 0x0d, 0x0d, 0x0a]) => pcapng_frames(&file),
@@ -77,6 +77,27 @@ fn pcapng_frames(file: &[u8]) -> Vec<Vec<u8>> {
         offset += len as usize;
     }
     frames
+}
+
+/// A capture file of whole Ethernet frames, without times.
+#[track_caller]
+pub fn write_pcap(path: &Path, frames: &[Vec<u8>]) {
+    const MAGIC: u32 = 0xa1b2_c3d4;
+    const VERSION: u32 = 2 | 4 << 16;
+    const SNAP_LEN: u32 = 1 << 18;
+    const LINKTYPE_ETHERNET: u32 = 1;
+    let mut bytes = Vec::new();
+    for word in [MAGIC, VERSION, 0, 0, SNAP_LEN, LINKTYPE_ETHERNET] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for frame in frames {
+        let len = u32::try_from(frame.len()).expect("a short frame");
+        for word in [0, 0, len, len] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    fs::write(path, bytes).expect("a capture file");
 }
 
 fn word(bytes: &[u8], offset: usize, to_u32: ToU32) -> Option<u32> {

@@ -1,38 +1,65 @@
-//! The agent under test: the real binary with a configuration and a folder of its own.
+//! A running agent: the real binary, with a configuration and a folder of its own.
 
 use std::{
     collections::BTreeSet,
+    env,
     fs::{self, File},
     io::{Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
+use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{
-    lab::Namespace,
+use crate::{
+    command::run,
+    eventually::{PATIENCE, eventually, try_within, within},
     metrics::Metrics,
-    process::{PATIENCE, Process, eventually, run, within},
+    netns::Namespace,
+    process::Process,
 };
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_probe-agent");
+/// Within that an agent is ready that captures a thousand interfaces.
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
-/// A configuration with the folder it writes to. Outlives the agents that are started with it.
-pub(crate) struct Installation {
+/// The built agent, which Cargo names to the tests of its package.
+///
+/// # Panics
+///
+/// In a test of another package.
+#[track_caller]
+pub fn built_binary() -> PathBuf {
+    let binary = env::var_os("CARGO_BIN_EXE_probe-agent");
+    let binary = binary.expect("Cargo or nextest runs a test of the package probe-agent");
+    PathBuf::from(binary)
+}
+
+/// A configuration with the folder that its agents write to. The folder is removed when neither this
+/// nor one of its agents is there any more.
+#[derive(Clone, Debug)]
+pub struct Installation(Arc<Folder>);
+
+#[derive(Debug)]
+struct Folder {
     folder: TempDir,
 }
 
 impl Installation {
-    /// `interfaces` is the YAML of that section, in flow style.
-    pub(crate) fn new(interfaces: &str, interval: &str) -> Self {
+    /// Captures `interfaces`, which is the YAML of that section in flow style, and stores what it saw
+    /// each `interval`, which may be followed by other keys of `rotation`.
+    #[track_caller]
+    pub fn new(interfaces: &str, interval: &str) -> Self {
         Self::with_capture(interfaces, interval, "{}")
     }
 
     /// As [`Self::new`], with the YAML of `capture`.
-    pub(crate) fn with_capture(interfaces: &str, interval: &str, capture: &str) -> Self {
+    #[track_caller]
+    pub fn with_capture(interfaces: &str, interval: &str, capture: &str) -> Self {
         let installation = Self::empty();
         let folder = installation.path().display();
         installation.configure(&format!(
@@ -42,44 +69,68 @@ impl Installation {
              writeout:\n\
              - {{ type: parquet, path: {folder}/parquet }}\n\
              - {{ type: json, path: {folder}/json }}\n\
-             api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n"
+             {}",
+            installation.own_sections()
         ));
         installation
     }
 
     /// A folder that waits for [`Self::configure`].
-    pub(crate) fn empty() -> Self {
-        let folder = tempfile::Builder::new().prefix("probe-test-").tempdir();
-        Self {
-            folder: folder.expect("a folder"),
+    #[track_caller]
+    pub fn empty() -> Self {
+        match Self::try_empty() {
+            Ok(installation) => installation,
+            Err(error) => panic!("{error:#}"),
         }
     }
 
-    pub(crate) fn configure(&self, yaml: &str) {
-        fs::write(self.path().join("probe.yaml"), yaml).expect("the configuration is written");
+    /// As [`Self::empty`], with an error instead of a panic.
+    pub fn try_empty() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("probe-test-").tempdir();
+        let folder = folder.context("cannot make a folder for an agent")?;
+        Ok(Self(Arc::new(Folder { folder })))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+    /// The section of the configuration that has the agent listen where [`Agent`] asks.
+    fn own_sections(&self) -> String {
+        let folder = self.path().display();
+        format!("api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n")
+    }
+
+    /// Writes the configuration, which is read by the next start or reload.
+    #[track_caller]
+    pub fn configure(&self, yaml: &str) {
+        fs::write(self.config(), yaml).expect("the configuration is written");
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.0.folder.path()
+    }
+
+    /// The file with the configuration.
+    fn config(&self) -> PathBuf {
+        self.path().join("probe.yaml")
     }
 
     /// Where the Parquet sink writes.
-    pub(crate) fn parquet(&self) -> PathBuf {
+    pub fn parquet(&self) -> PathBuf {
         self.path().join("parquet")
     }
 
     /// Where the JSON sink writes.
-    pub(crate) fn json(&self) -> PathBuf {
+    pub fn json(&self) -> PathBuf {
         self.path().join("json")
     }
 
     /// What the agents logged so far.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.path().join("log")).unwrap_or_default()
+    pub fn log(&self) -> String {
+        self.0.log()
     }
 
     /// Starts the agent, by way of the words of `wrapper`, and does not wait for anything.
-    pub(crate) fn spawn(&self, namespace: &Namespace, wrapper: &[&str], binary: &Path) -> Process {
+    #[track_caller]
+    pub fn spawn(&self, namespace: &Namespace, wrapper: &[&str], binary: &Path) -> Process {
         let log = File::options()
             .create(true)
             .append(true)
@@ -91,7 +142,7 @@ impl Installation {
             .chain([binary.as_os_str()]);
         let mut command = namespace.command(words.next().expect("a command"));
         command.args(words).args(["run", "--config"]);
-        command.arg(self.path().join("probe.yaml"));
+        command.arg(self.config());
         command.env_remove("RUST_LOG").env("NO_COLOR", "1");
         command.stdout(log.try_clone().expect("a second handle"));
         Process::spawn(command.stderr(log))
@@ -99,23 +150,25 @@ impl Installation {
 
     /// Starts the agent and waits until it is ready.
     #[track_caller]
-    pub(crate) fn start(&self, namespace: &Namespace) -> Agent<'_> {
+    pub fn start(&self, namespace: &Namespace) -> Agent {
         let mut agent = Agent {
-            process: self.spawn(namespace, &[], Path::new(BINARY)),
-            installation: self,
+            process: self.spawn(namespace, &[], &built_binary()),
+            installation: self.clone(),
         };
-        eventually("the agent is ready", || {
-            if let Some(status) = agent.process.try_wait() {
-                panic!("the agent ended at its start ({status})");
-            }
-            let answer = agent.request("/readyz").ok()?;
-            answer.starts_with("HTTP/1.1 200").then_some(())
-        });
+        if let Err(error) = agent.wait_until_ready(PATIENCE) {
+            panic!("{error:#}");
+        }
         agent
     }
 }
 
-impl Drop for Installation {
+impl Folder {
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Folder {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- the agent's log ---\n{}---", self.log());
@@ -123,22 +176,59 @@ impl Drop for Installation {
     }
 }
 
-/// A running agent, killed when dropped.
-pub(crate) struct Agent<'a> {
+/// A running agent, killed when dropped. Its programs are held by links, so they go with it.
+#[derive(Debug)]
+pub struct Agent {
+    // First, so that the process ends before its folder goes.
     process: Process,
-    installation: &'a Installation,
+    installation: Installation,
 }
 
 /// What a process holds in the kernel, by the kernel's numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Attached {
-    pub(crate) programs: BTreeSet<u32>,
-    pub(crate) links: BTreeSet<u32>,
+pub struct Attached {
+    pub programs: BTreeSet<u32>,
+    pub links: BTreeSet<u32>,
 }
 
-impl Agent<'_> {
+impl Agent {
+    /// Starts an agent with an installation of its own and waits until it is ready. `command` is the
+    /// binary, possibly behind something that runs it. `sections` is the configuration but for `api`
+    /// and for `writeout`, which stores JSON. The log goes where that of the caller goes.
+    pub fn try_start(command: &mut Command, sections: &str) -> Result<Self> {
+        let installation = Installation::try_empty()?;
+        let json = installation.json();
+        let own = installation.own_sections();
+        let writeout = format!("writeout: [ {{ type: json, path: {} }} ]\n", json.display());
+        fs::write(installation.config(), format!("{sections}{writeout}{own}"))?;
+        command.args(["run", "--config"]).arg(installation.config());
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let mut agent = Self {
+            process: Process::try_spawn(command)?,
+            installation,
+        };
+        agent.wait_until_ready(START_PATIENCE)?;
+        Ok(agent)
+    }
+
+    fn wait_until_ready(&mut self, patience: Duration) -> Result<()> {
+        try_within(patience, "the agent is ready", || {
+            if let Some(status) = self.process.try_wait() {
+                bail!("the agent ended at its start ({status})");
+            }
+            let answer = self.request("/readyz");
+            let is_ready = answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+            Ok(is_ready.then_some(()))
+        })
+    }
+
+    /// Its configuration, and where it stores.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// Asks on the socket; the whole answer.
-    pub(crate) fn request(&self, path: &str) -> std::io::Result<String> {
+    pub fn request(&self, path: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
         // A thousand clients are answered one after the other.
@@ -153,10 +243,10 @@ impl Agent<'_> {
     }
 
     /// Runs a command that asks this agent: how it ended, and all that it said.
-    pub(crate) fn command(&self, words: &[&str]) -> (ExitStatus, String) {
+    pub fn command(&self, words: &[&str]) -> (ExitStatus, String) {
         let socket = self.installation.path().join("probe.sock");
         let addr = format!("unix:{}", socket.display());
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(built_binary());
         command.args(words).args(["--addr", &addr]);
         let output = command.output().expect("the command runs");
         let said = [output.stdout, output.stderr].concat();
@@ -165,21 +255,38 @@ impl Agent<'_> {
 
     /// `/metrics` as Prometheus gets it.
     #[track_caller]
-    pub(crate) fn exposition(&self) -> String {
-        let answer = self.request("/metrics").expect("an answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        body.to_owned()
+    pub fn exposition(&self) -> String {
+        match self.try_exposition() {
+            Ok(text) => text,
+            Err(error) => panic!("{error:#}"),
+        }
     }
 
+    /// As [`Self::exposition`], with an error instead of a panic.
+    pub fn try_exposition(&self) -> Result<String> {
+        let answer = self
+            .request("/metrics")
+            .context("the agent does not answer")?;
+        match answer.split_once("\r\n\r\n") {
+            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+            _ => bail!("the agent has no metrics: {answer}"),
+        }
+    }
+
+    /// The metrics now.
     #[track_caller]
-    pub(crate) fn metrics(&self) -> Metrics {
+    pub fn metrics(&self) -> Metrics {
         Metrics::parse(&self.exposition())
+    }
+
+    /// As [`Self::metrics`], with an error instead of a panic.
+    pub fn try_metrics(&self) -> Result<Metrics> {
+        Ok(Metrics::parse(&self.try_exposition()?))
     }
 
     /// The metrics once every packet that was seen has reached the flows.
     #[track_caller]
-    pub(crate) fn settled_metrics(&self) -> Metrics {
+    pub fn settled_metrics(&self) -> Metrics {
         eventually("every packet has its address", || {
             let metrics = self.metrics();
             let residue = metrics.sum("probe_ledger_residue_packets", "");
@@ -189,7 +296,7 @@ impl Agent<'_> {
 
     /// The agent's map of this name, by the kernel's number.
     #[track_caller]
-    pub(crate) fn map(&self, name: &str) -> u32 {
+    pub fn map(&self, name: &str) -> u32 {
         let is_it = |id: &u32| {
             let mut bpftool = Command::new("bpftool");
             let shown = run(bpftool.args(["map", "show", "id", &id.to_string()]));
@@ -215,7 +322,7 @@ impl Agent<'_> {
 
     /// The programs and links that the agent holds now, which the kernel knows.
     #[track_caller]
-    pub(crate) fn attached(&self) -> Attached {
+    pub fn attached(&self) -> Attached {
         // More than once: what was just detached may be gone before bpftool looks.
         let attached = within(PATIENCE, "bpftool shows all programs and links", || {
             let attached = Attached {
@@ -231,18 +338,18 @@ impl Agent<'_> {
     }
 
     /// The number of the process.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.process.id()
     }
 
     /// Sends the agent a signal.
     #[track_caller]
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }
 
     /// Bytes of the agent's maps, as the kernel accounts for them (6.4 and newer).
-    pub(crate) fn map_bytes(&self) -> u64 {
+    pub fn map_bytes(&self) -> u64 {
         let folder = format!("/proc/{}/fdinfo", self.process.id());
         let mut maps = std::collections::BTreeMap::new();
         for file in fs::read_dir(folder).expect("a living agent").flatten() {
@@ -258,14 +365,24 @@ impl Agent<'_> {
 
     /// Asks for the end as a service manager does, and waits for it.
     #[track_caller]
-    pub(crate) fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(mut self) -> ExitStatus {
         self.process.signal(Signal::TERM);
         self.process.wait("the agent ends")
     }
 
+    /// Asks for the end, and waits for it as long as it takes. An error unless the agent ends well.
+    pub fn try_stop(&mut self) -> Result<()> {
+        self.process.signal(Signal::TERM);
+        let status = self.process.wait_forever();
+        if !status.success() {
+            bail!("the agent did not end well ({status})");
+        }
+        Ok(())
+    }
+
     /// Ends it as the kernel's out-of-memory killer does.
     #[track_caller]
-    pub(crate) fn kill(mut self) {
+    pub fn kill(mut self) {
         self.process.signal(Signal::KILL);
         self.process.wait("the agent is killed");
     }
@@ -275,7 +392,7 @@ impl Attached {
     /// Waits until the kernel knows none of these any more. It frees them shortly after the process
     /// has ended, once no packet can be in them.
     #[track_caller]
-    pub(crate) fn wait_until_gone(&self) {
+    pub fn wait_until_gone(&self) {
         for (kind, id) in self.ids() {
             eventually(&format!("{kind} {id} is gone"), || {
                 (!is_known(kind, id)).then_some(())
@@ -297,7 +414,7 @@ fn is_known(kind: &str, id: u32) -> bool {
 }
 
 /// What is attached to the links of a namespace, as the links themselves tell it.
-pub(crate) fn programs_on_links(namespace: &Namespace) -> String {
+pub fn programs_on_links(namespace: &Namespace) -> String {
     let mut ip = Command::new("ip");
     ip.args(["-netns", namespace.name(), "-details", "link", "show"]);
     let links = run(&mut ip);

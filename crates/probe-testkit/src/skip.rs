@@ -4,39 +4,43 @@
 //! `cargo xtask test` reads it), and passes. CI sets `PROBE_REQUIRE_KERNEL=1` and, where the
 //! corpus is present, `PROBE_REQUIRE_CORPUS=1`: then it fails instead.
 //!
-//! ```ignore
-//! #[path = "support/skip.rs"]
-//! mod skip;
+//! ```no_run
+//! use probe_testkit::skip;
 //!
-//! #[test]
+//! // With #[test], as all who may skip.
 //! fn ping_is_two_flows() {
 //!     if !skip::kernel_or_skip(&["ip", "ping"]) {
 //!         return;
 //!     }
-//!     …
+//!     // …
+//! }
 //! ```
 
-use std::env;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::panic::Location;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    env,
+    fs::OpenOptions,
+    io::Write,
+    panic::Location,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use caps::{CapSet, Capability};
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::command::find_program;
 
 /// What namespaces, links and programs need.
-const CAPABILITIES: [Capability; 4] = [
-    Capability::CAP_SYS_ADMIN,
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
+const CAPABILITIES: [(&str, CapabilitySet); 4] = [
+    ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+    ("CAP_NET_ADMIN", CapabilitySet::NET_ADMIN),
+    ("CAP_BPF", CapabilitySet::BPF),
+    ("CAP_PERFMON", CapabilitySet::PERFMON),
 ];
 
 /// Whether this test can load programs and run these tools; says why if not.
 #[must_use]
 #[track_caller]
-pub(crate) fn kernel_or_skip(tools: &[&str]) -> bool {
+pub fn kernel_or_skip(tools: &[&str]) -> bool {
     let missing = missing_capability().or_else(|| missing_tool(tools));
     // Not a closure: the caller's place would be lost.
     if let Some(reason) = missing {
@@ -50,8 +54,8 @@ pub(crate) fn kernel_or_skip(tools: &[&str]) -> bool {
 /// root; says so if it is absent.
 #[must_use]
 #[track_caller]
-pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+pub fn corpus_or_skip() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
     let corpus = env::var_os("PROBE_CORPUS").map_or(beside, PathBuf::from);
     if corpus.is_dir() {
         return Some(corpus);
@@ -66,7 +70,7 @@ pub(crate) fn corpus_or_skip() -> Option<PathBuf> {
 /// Whether Python has these modules; says which it lacks if not.
 #[must_use]
 #[track_caller]
-pub(crate) fn python_or_skip(modules: &[&str]) -> bool {
+pub fn python_or_skip(modules: &[&str]) -> bool {
     let import = format!("import {}", modules.join(", "));
     let python = Command::new("python3").args(["-c", &import]).output();
     let is_there = python.is_ok_and(|output| output.status.success());
@@ -80,7 +84,7 @@ pub(crate) fn python_or_skip(modules: &[&str]) -> bool {
 /// The file that this variable names; says so, with the remedy, if it names none.
 #[must_use]
 #[track_caller]
-pub(crate) fn file_or_skip(variable: &str, remedy: &str) -> Option<PathBuf> {
+pub fn file_or_skip(variable: &str, remedy: &str) -> Option<PathBuf> {
     let file = env::var_os(variable).map(PathBuf::from);
     if file.is_none() {
         skip(
@@ -94,29 +98,20 @@ pub(crate) fn file_or_skip(variable: &str, remedy: &str) -> Option<PathBuf> {
 /// Reports a test of something that this kernel was built without. That is no failure anywhere:
 /// the test has found out all that it can.
 #[track_caller]
-pub(crate) fn not_in_this_kernel(what: &str) {
+pub fn not_in_this_kernel(what: &str) {
     skip("", &format!("this kernel has no {what}"));
 }
 
-// Every test binary compiles this file, and few use all of it.
-const _: fn(&[&str]) -> bool = python_or_skip;
-const _: fn(&[&str]) -> bool = kernel_or_skip;
-const _: fn() -> Option<PathBuf> = corpus_or_skip;
-const _: fn(&str) = not_in_this_kernel;
-const _: fn(&str, &str) -> Option<PathBuf> = file_or_skip;
-
 fn missing_capability() -> Option<String> {
-    let held = caps::read(None, CapSet::Effective).unwrap_or_default();
-    let missing = CAPABILITIES
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    let (name, _) = CAPABILITIES
         .into_iter()
-        .find(|capability| !held.contains(capability))?;
-    Some(format!("needs {missing}: run as root"))
+        .find(|(_, capability)| !held.contains(*capability))?;
+    Some(format!("needs {name}: run as root"))
 }
 
 fn missing_tool(tools: &[&str]) -> Option<String> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let found = |tool: &str| env::split_paths(&path).any(|folder| folder.join(tool).is_file());
-    let missing = tools.iter().find(|tool| !found(tool))?;
+    let missing = tools.iter().find(|tool| find_program(tool).is_none())?;
     Some(format!("needs `{missing}` on PATH"))
 }
 

@@ -1,6 +1,6 @@
-"""Sends one frame: send_frame.py packet|split|tun INTERFACE HEX
+"""Sends one frame: send_frame.py split|tun INTERFACE HEX
 
-packet: as it is. split: with nothing but the Ethernet header in the linear part of the skb (the
+split: with nothing but the Ethernet header in the linear part of the skb (the
 frame must be longer than a page). tun: as received by the tun device, from its IP header on.
 """
 
@@ -20,9 +20,8 @@ if how == "tun":
     os.write(tun, frame)
 else:
     sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    if how == "split":
-        # struct virtio_net_hdr: no offloads, header length 14.
-        sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-        frame = struct.pack("=BBHHHH", 0, 0, 14, 0, 0, 0) + frame
+    # struct virtio_net_hdr: no offloads, header length 14.
+    sender.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    frame = struct.pack("=BBHHHH", 0, 0, 14, 0, 0, 0) + frame
     sender.bind((interface, 0))
     sender.send(frame)

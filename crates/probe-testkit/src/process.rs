@@ -1,0 +1,66 @@
+//! Children that do not outlive their owner.
+
+use std::process::{Child, Command, ExitStatus};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{command::shown, eventually::eventually};
+
+/// A child process, killed when dropped.
+#[derive(Debug)]
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a command. Panics where it cannot be started.
+    #[track_caller]
+    pub fn spawn(command: &mut Command) -> Self {
+        match Self::try_spawn(command) {
+            Ok(process) => process,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+
+    /// As [`Self::spawn`], with an error instead of a panic.
+    pub fn try_spawn(command: &mut Command) -> Result<Self> {
+        let child = command.spawn();
+        let child = child.with_context(|| format!("`{}` did not start", shown(command)))?;
+        Ok(Self(child))
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("a child can be waited for")
+    }
+
+    /// Waits for its end. Panics, with this text, after [`PATIENCE`](crate::PATIENCE).
+    #[track_caller]
+    pub fn wait(&mut self, what: &str) -> ExitStatus {
+        eventually(what, || self.try_wait())
+    }
+
+    /// Waits for its end, however long that takes.
+    pub fn wait_forever(&mut self) -> ExitStatus {
+        self.0.wait().expect("a child can be waited for")
+    }
+
+    /// Sends it a signal. Panics where the process has ended and was waited for.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("a living child");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail where the child has ended already, which is the rule.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
