@@ -7,7 +7,8 @@ use anyhow::Result;
 use crate::workspace;
 
 /// Packages and test binaries, each with the name of its test that compares a reference.
-const COMPARISONS: [(&str, &str, &str); 5] = [
+const COMPARISONS: [(&str, &str, &str); 6] = [
+    ("probe-flow", "manuals", "the_manual_of"),
     ("probe-flow", "manual", "the_manual_lists_every_loss"),
     (AGENT, "api", "the_committed_document_is_that_of_the_code"),
     (AGENT, "cli", "the_manual_lists_every_command"),

@@ -4,13 +4,14 @@ use axum::{Json, extract::State};
 use utoipa::{
     OpenApi,
     openapi::{
-        Content, Ref, RefOr, Response,
+        Content, Object, Ref, RefOr, Response, Schema,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
 use super::{limits::Server, problem::Problem, routes, v1};
+use probe_flow::schema::live_fields;
 
 /// Where it is served.
 pub const PATH: &str = "/api/v1/openapi.json";
@@ -67,6 +68,9 @@ pub fn document() -> utoipa::openapi::OpenApi {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     if let Some(components) = &mut document.components {
         components.add_security_scheme("key", SecurityScheme::Http(scheme));
+        if let Some(RefOr::T(Schema::Object(flow))) = components.schemas.get_mut("LiveFlow") {
+            describe_fields(flow);
+        }
     }
     for (path, item) in &mut document.paths.paths {
         let is_open = super::access::OPEN.contains(&path.as_str());
@@ -78,6 +82,15 @@ pub fn document() -> utoipa::openapi::OpenApi {
         }
     }
     document
+}
+
+/// Takes the meanings of a flow's fields from their schema.
+fn describe_fields(flow: &mut Object) {
+    for field in live_fields() {
+        if let Some(RefOr::T(Schema::Object(property))) = flow.properties.get_mut(field.name) {
+            property.description = Some(field.meaning.to_owned());
+        }
+    }
 }
 
 fn complete(operation: &mut Operation, is_open: bool) {

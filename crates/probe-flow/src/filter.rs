@@ -17,8 +17,9 @@ mod value;
 use std::{fmt, str::FromStr};
 
 pub use self::{
-    ast::{Comparison, Expr, Field, IfacePattern, IpVersion, Net, Side, Test, Traffic},
+    ast::{Comparison, Expr, IfacePattern, IpVersion, Measure, Net, Side, Test, Traffic},
     error::FilterError,
+    keyword::markdown,
     parse::{MAX_DEPTH, MAX_LENGTH},
 };
 use crate::flow::FlowRow;

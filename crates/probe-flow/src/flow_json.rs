@@ -1,80 +1,15 @@
-//! Flows and ledgers as JSON objects, one a line: the format of the JSON sink and of
-//! `replay --format json`.
+//! The ledger as a JSON object, the last line behind those of the flows
+//! ([`crate::schema::FlowLine`]): in the files of the JSON sink and in `replay --format json`.
 //!
 //! Keys are never renamed or removed, new ones may come: readers ignore what they do not know.
 
-use std::net::IpAddr;
-
-use jiff::Timestamp;
-use probe_common::classify::Evidence;
 use serde::{Serialize, Serializer};
 
 use crate::{
     coverage::Compared,
-    flow::FlowRow,
-    interval::Watched,
+    interval::{Bounds, Watched},
     ledger::{Ledger, Loss},
-    ticks::TickClock,
 };
-
-/// One flow: `{"type":"flow", …}`.
-#[derive(Clone, Debug, Serialize)]
-pub struct FlowLine<'a> {
-    r#type: &'static str,
-    iface: &'a str,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    bounds: Option<Bounds>,
-    sip: IpAddr,
-    sport: u16,
-    dip: IpAddr,
-    dport: u16,
-    proto: u8,
-    packets_rcvd: u64,
-    packets_sent: u64,
-    bytes_rcvd: u64,
-    bytes_sent: u64,
-    direction: &'static str,
-    direction_confidence: &'static str,
-    tcp_flags: u8,
-    overflow: bool,
-    #[serde(serialize_with = "rfc3339_millis")]
-    first_seen: Timestamp,
-    #[serde(serialize_with = "rfc3339_millis")]
-    last_seen: Timestamp,
-}
-
-impl<'a> FlowLine<'a> {
-    /// The line of one flow. `bounds` are given where the line is stored, and left out where the
-    /// reader knows them. The clock is that of the flow's ticks.
-    pub fn new(
-        iface: &'a str,
-        bounds: Option<Bounds>,
-        row: &FlowRow,
-        tick_clock: &TickClock,
-    ) -> Self {
-        let flow = row.flow;
-        Self {
-            r#type: "flow",
-            iface,
-            bounds,
-            sip: row.src_addr,
-            sport: row.src_port,
-            dip: row.dst_addr,
-            dport: row.dst_port,
-            proto: row.ip_protocol,
-            packets_rcvd: flow.counters.packets_rcvd,
-            packets_sent: flow.counters.packets_sent,
-            bytes_rcvd: flow.counters.bytes_rcvd,
-            bytes_sent: flow.counters.bytes_sent,
-            direction: flow.evidence.name(),
-            direction_confidence: confidence(flow.evidence),
-            tcp_flags: flow.tcp_flags,
-            overflow: flow.is_overflow,
-            first_seen: tick_clock.time_of(flow.first),
-            last_seen: tick_clock.time_of(flow.last),
-        }
-    }
-}
 
 /// The ledger that closes a list of flows: `{"type":"ledger", …}`.
 #[derive(Clone, Debug, Serialize)]
@@ -90,7 +25,8 @@ pub struct LedgerLine<'a> {
 }
 
 impl<'a> LedgerLine<'a> {
-    /// The line of one ledger; `bounds` as for [`FlowLine::new`].
+    /// The line of one ledger. `bounds` are given where the line is stored, and left out where the
+    /// reader knows them.
     pub fn new(iface: &'a str, bounds: Option<Bounds>, ledger: &Ledger) -> Self {
         Self {
             r#type: "ledger",
@@ -195,38 +131,6 @@ impl WatchedLine {
     }
 }
 
-/// The interval that a line belongs to, in UTC as RFC 3339 writes it.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Bounds {
-    /// Start of the interval.
-    #[serde(serialize_with = "rfc3339")]
-    pub start: Timestamp,
-    /// End of the interval.
-    #[serde(serialize_with = "rfc3339")]
-    pub end: Timestamp,
-}
-
-/// The word for [`Evidence::is_high_confidence`].
-pub const fn confidence(evidence: Evidence) -> &'static str {
-    if evidence.is_high_confidence() {
-        "high"
-    } else {
-        "low"
-    }
-}
-
-fn rfc3339<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(timestamp)
-}
-
-/// As RFC 3339 writes it, always with milliseconds: a tick is no shorter.
-pub fn rfc3339_millis<S: Serializer>(
-    timestamp: &Timestamp,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{timestamp:.3}"))
-}
-
 /// All losses by name, zeros included: a name that is missing would read as "cannot happen".
 fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(Loss::ALL.map(|loss| (loss.name(), losses[loss as usize])))
@@ -236,66 +140,14 @@ fn by_name<S: Serializer>(losses: &[u64; Loss::COUNT], serializer: S) -> Result<
 mod tests {
     use std::time::Duration;
 
-    use probe_common::{classify::Evidence, control::Tally};
+    use probe_common::control::Tally;
 
-    use super::{Bounds, FlowLine, LedgerLine};
+    use super::LedgerLine;
     use crate::{
         coverage::Compared,
-        flow::{Flow, FlowCounters, FlowRow},
-        interval::Watched,
+        interval::{Bounds, Watched},
         ledger::{Ledger, Loss},
-        ticks::TickClock,
     };
-
-    const ROW: FlowRow = FlowRow {
-        src_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 1)),
-        src_port: 0,
-        dst_addr: std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 2)),
-        dst_port: 443,
-        ip_protocol: 6,
-        flow: Flow {
-            counters: FlowCounters {
-                bytes_rcvd: 400,
-                bytes_sent: 120,
-                packets_rcvd: 4,
-                packets_sent: 3,
-            },
-            first: 250,
-            last: 4_999,
-            tcp_flags: 0x1b,
-            evidence: Evidence::Handshake,
-            is_overflow: false,
-        },
-    };
-
-    fn flow_line(bounds: Option<Bounds>) -> FlowLine<'static> {
-        FlowLine::new("eth0", bounds, &ROW, &TickClock::default())
-    }
-
-    #[test]
-    fn flow_line_has_the_documented_keys_in_order() {
-        assert_eq!(
-            serde_json::to_string(&flow_line(None)).unwrap(),
-            concat!(
-                r#"{"type":"flow","iface":"eth0","sip":"198.18.0.1","sport":0,"#,
-                r#""dip":"198.18.0.2","dport":443,"proto":6,"packets_rcvd":4,"packets_sent":3,"#,
-                r#""bytes_rcvd":400,"bytes_sent":120,"direction":"handshake","#,
-                r#""direction_confidence":"high","tcp_flags":27,"overflow":false,"#,
-                r#""first_seen":"1970-01-01T00:00:00.250Z","last_seen":"1970-01-01T00:00:04.999Z"}"#,
-            )
-        );
-    }
-
-    #[test]
-    fn bounds_are_rfc_3339_in_utc() {
-        let bounds = Bounds {
-            start: "2026-03-01T00:00:00Z".parse().unwrap(),
-            end: "2026-03-01T01:05:00.25+01:00".parse().unwrap(),
-        };
-        let line = serde_json::to_value(flow_line(Some(bounds))).unwrap();
-        assert_eq!(line["start"], "2026-03-01T00:00:00Z");
-        assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
-    }
 
     #[test]
     fn ledger_line_tells_what_was_watched() {
@@ -333,6 +185,18 @@ mod tests {
         let line = LedgerLine::new("eth0", None, &ledger).watched(&Watched::default());
         let line = serde_json::to_value(line).unwrap();
         assert!(line.get("hooks").is_none(), "{line}");
+    }
+
+    #[test]
+    fn bounds_are_rfc_3339_in_utc() {
+        let bounds = Bounds {
+            start: "2026-03-01T00:00:00Z".parse().unwrap(),
+            end: "2026-03-01T01:05:00.25+01:00".parse().unwrap(),
+        };
+        let line = LedgerLine::new("eth0", Some(bounds), &Ledger::default());
+        let line = serde_json::to_value(line).unwrap();
+        assert_eq!(line["start"], "2026-03-01T00:00:00Z");
+        assert_eq!(line["end"], "2026-03-01T00:05:00.25Z");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{mem::size_of_val, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::{
     coverage::Compared,
@@ -32,6 +33,15 @@ pub struct Interval {
     pub watched: Watched,
 }
 
+/// Start and end of an interval, in UTC as RFC 3339 writes it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Bounds {
+    /// Start of the interval.
+    pub start: Timestamp,
+    /// End of the interval.
+    pub end: Timestamp,
+}
+
 /// What supervision knows of an interval.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Watched {
@@ -49,6 +59,14 @@ pub struct Watched {
 }
 
 impl Interval {
+    /// Start and end of the interval.
+    pub const fn bounds(&self) -> Bounds {
+        Bounds {
+            start: self.start,
+            end: self.end,
+        }
+    }
+
     /// Memory that the interval holds, in bytes, as far as it grows with the flows.
     pub fn approximate_bytes(&self) -> usize {
         size_of::<Self>()

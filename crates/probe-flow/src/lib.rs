@@ -19,6 +19,7 @@ pub mod interval;
 pub mod ledger;
 pub mod local_buffer;
 pub mod protocols;
+pub mod schema;
 pub mod supervise;
 pub mod text;
 pub mod ticks;

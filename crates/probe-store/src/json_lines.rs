@@ -9,9 +9,9 @@ use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
 };
-use probe_flow::flow_json::{Bounds, FlowLine, LedgerLine};
+use probe_flow::{flow_json::LedgerLine, schema::FlowView};
 
-/// Files of [`FlowLine`]s and one [`LedgerLine`].
+/// Files of [flow lines](FlowView::line) and one [`LedgerLine`].
 #[derive(Clone, Copy, Debug)]
 pub struct JsonLines;
 
@@ -20,15 +20,11 @@ impl FileFormat for JsonLines {
     const EXTENSION: &'static str = "jsonl";
 
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {
-        let bounds = Some(Bounds {
-            start: interval.start,
-            end: interval.end,
-        });
         let mut out = BufWriter::with_capacity(64 << 10, file);
         for row in interval.flows.rows() {
-            let line = FlowLine::new(&interval.iface, bounds, &row, &interval.tick_clock);
-            write_line(&mut out, &line)?;
+            write_line(&mut out, &FlowView::stored(interval, &row).line())?;
         }
+        let bounds = Some(interval.bounds());
         let ledger =
             LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
         write_line(&mut out, &ledger)?;

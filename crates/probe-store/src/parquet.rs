@@ -19,15 +19,12 @@ use parquet::{
     },
 };
 
-use self::schema::{COLUMNS, Values};
+use self::schema::columns;
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
 };
-use probe_flow::{
-    flow::FlowRow,
-    flow_json::{Bounds, LedgerLine},
-};
+use probe_flow::{flow::FlowRow, flow_json::LedgerLine, schema::Read};
 
 /// Version of the schema, under `probe.schema_version`. Grows with every change of the columns;
 /// columns may be added, never renamed, removed or given another type.
@@ -100,12 +97,9 @@ impl Parquet {
     }
 
     fn metadata(&self, interval: &Interval) -> Result<[(&'static str, String); 7]> {
-        let bounds = Bounds {
-            start: interval.start,
-            end: interval.end,
-        };
-        let ledger = LedgerLine::new(&interval.iface, Some(bounds), &interval.ledger)
-            .watched(&interval.watched);
+        let bounds = Some(interval.bounds());
+        let ledger =
+            LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
         let ledger = serde_json::to_string(&ledger)
             .map_err(|error| ParquetError::External(Box::new(error)))?;
         Ok([
@@ -141,14 +135,14 @@ fn write_group(
     rows: &[FlowRow],
 ) -> Result<()> {
     let mut group = writer.next_row_group()?;
-    for column in COLUMNS {
+    for field in columns() {
         let Some(mut column_writer) = group.next_column()? else {
             return Err(ParquetError::General(
                 "the schema lacks a column".to_owned(),
             ));
         };
         for batch in rows.chunks(ROWS_PER_BATCH) {
-            write_batch(&mut column_writer, column.values, interval, batch)?;
+            write_batch(&mut column_writer, field.read, interval, batch)?;
         }
         column_writer.close()?;
     }
@@ -158,57 +152,65 @@ fn write_group(
 
 fn write_batch(
     writer: &mut SerializedColumnWriter<'_>,
-    values: Values,
+    read: Read,
     interval: &Interval,
     rows: &[FlowRow],
 ) -> Result<()> {
-    match values {
-        Values::Bool(value) => {
+    match read {
+        Read::Bool(value) => {
             let values: Vec<_> = rows.iter().map(value).collect();
             writer
                 .typed::<BoolType>()
                 .write_batch(&values, None, None)?;
         }
-        Values::U8(value) => {
+        Read::U8(value) => {
             let values: Vec<_> = rows.iter().map(|row| i32::from(value(row))).collect();
             writer
                 .typed::<Int32Type>()
                 .write_batch(&values, None, None)?;
         }
-        Values::U16(value) => {
+        Read::U16(value) => {
             let values: Vec<_> = rows.iter().map(|row| i32::from(value(row))).collect();
             writer
                 .typed::<Int32Type>()
                 .write_batch(&values, None, None)?;
         }
-        Values::U64(value) => {
+        Read::U64(value) => {
             // Unsigned values are stored by their bits, as the logical type says.
             let values: Vec<_> = rows.iter().map(|row| value(row).cast_signed()).collect();
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;
         }
-        Values::Time(value) => {
-            let values = vec![value(interval).as_microsecond(); rows.len()];
+        Read::Bound(value) => {
+            let values = vec![value(&interval.bounds()).as_microsecond(); rows.len()];
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;
         }
-        Values::Tick(value) => {
+        Read::Tick(value) => {
             let time = |row| interval.tick_clock.time_of(value(row)).as_microsecond();
             let values: Vec<_> = rows.iter().map(time).collect();
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;
         }
-        Values::Name(value) => {
+        // Not a column.
+        Read::Iface => {
+            let iface = ByteArray::from(interval.iface.as_bytes().to_vec());
+            let values = vec![iface; rows.len()];
+            writer
+                .typed::<ByteArrayType>()
+                .write_batch(&values, None, None)?;
+        }
+        Read::Name(value) => {
             let name = |row| ByteArray::from(Bytes::from_static(value(row).as_bytes()));
             let values: Vec<_> = rows.iter().map(name).collect();
             writer
                 .typed::<ByteArrayType>()
                 .write_batch(&values, None, None)?;
         }
-        Values::Address(value) => {
+        Read::Address(value) => {
             let values = addresses(rows, value);
             writer
                 .typed::<ByteArrayType>()

@@ -79,7 +79,10 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     } else {
         let style = TableStyle::of_terminal(io::stdout().is_terminal());
         let names = if args.resolve {
-            let ends = flows.flows.iter().flat_map(|flow| [flow.sip, flow.dip]);
+            let ends = flows
+                .flows
+                .iter()
+                .flat_map(|flow| [flow.src_addr, flow.dst_addr]);
             resolve::names(ends)
         } else {
             HashMap::new()
@@ -135,11 +138,11 @@ fn write_text(
 /// A flow with the names of its ends, where they have some.
 fn named(flow: &LiveFlow, names: &HashMap<IpAddr, String>) -> ShownFlow {
     let mut shown = shown(flow);
-    if let Some(name) = names.get(&flow.sip) {
-        shown.source = named_endpoint(name, flow.sport, flow.proto);
+    if let Some(name) = names.get(&flow.src_addr) {
+        shown.source = named_endpoint(name, flow.src_port, flow.ip_protocol);
     }
-    if let Some(name) = names.get(&flow.dip) {
-        shown.destination = named_endpoint(name, flow.dport, flow.proto);
+    if let Some(name) = names.get(&flow.dst_addr) {
+        shown.destination = named_endpoint(name, flow.dst_port, flow.ip_protocol);
     }
     shown
 }
@@ -150,10 +153,10 @@ pub(super) fn shown(flow: &LiveFlow) -> ShownFlow {
     ShownFlow {
         iface: flow.iface.clone(),
         marks: marks(false, is_sure, flow.overflow),
-        source: endpoint(flow.sip, flow.sport, flow.proto),
-        destination: endpoint(flow.dip, flow.dport, flow.proto),
-        protocol: names::protocol_or_number(flow.proto).into_owned(),
-        service: names::service(flow.proto, flow.dport),
+        source: endpoint(flow.src_addr, flow.src_port, flow.ip_protocol),
+        destination: endpoint(flow.dst_addr, flow.dst_port, flow.ip_protocol),
+        protocol: names::protocol_or_number(flow.ip_protocol).into_owned(),
+        service: names::service(flow.ip_protocol, flow.dst_port),
         counters: FlowCounters {
             bytes_rcvd: flow.bytes_rcvd,
             bytes_sent: flow.bytes_sent,

@@ -12,7 +12,7 @@ pub(crate) use self::table::{
     Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, write_table,
 };
 use crate::term::page::TableStyle;
-use probe_flow::{flow::FlowRow, ledger::Ledger, ticks::TickClock};
+use probe_flow::{flow::FlowRow, ledger::Ledger, schema::FlowView, ticks::TickClock};
 
 /// How flows are written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
@@ -37,6 +37,19 @@ pub struct InterfaceFlows {
     pub tick_clock: TickClock,
     /// Where every packet went.
     pub ledger: Ledger,
+}
+
+impl InterfaceFlows {
+    /// One of the flows with all that its fields are read from, without an interval: whoever asks
+    /// for these flows knows it.
+    fn view<'a>(&'a self, row: &'a FlowRow) -> FlowView<'a> {
+        FlowView {
+            iface: &self.iface,
+            bounds: None,
+            row,
+            tick_clock: &self.tick_clock,
+        }
+    }
 }
 
 /// Writes flows and ledgers in the given format.

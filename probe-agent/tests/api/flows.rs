@@ -53,7 +53,7 @@ impl Lab {
             format!(
                 "{} {} {}",
                 it.iface,
-                it.dip,
+                it.dst_addr,
                 it.packets_rcvd + it.packets_sent
             )
         })
@@ -70,7 +70,7 @@ fn flows_are_sorted_limited_and_summed() {
     assert_eq!((all.total.packets_sent, all.total.bytes_sent), (1, 9000));
     let first = &all.flows[0];
     assert_eq!((first.iface.as_str(), first.bytes_sent), ("eth1", 9000));
-    assert_eq!((first.dport, first.proto), (5000, 6));
+    assert_eq!((first.dst_port, first.ip_protocol), (5000, 6));
 
     let mut query = FlowsQuery {
         sort: Some(Sort::Packets),

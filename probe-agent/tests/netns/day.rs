@@ -65,7 +65,10 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
     let echo: Vec<(i64, i64)> = intervals
         .iter()
         .filter_map(|interval| {
-            let echo = interval.flows.iter().find(|flow| flow["proto"] == 1)?;
+            let echo = interval
+                .flows
+                .iter()
+                .find(|flow| flow["ip_protocol"] == 1)?;
             Some((
                 echo["packets_sent"].as_i64()?,
                 echo["packets_rcvd"].as_i64()?,

@@ -229,7 +229,11 @@ pub(crate) fn stored_directions(tree: &Path) -> BTreeMap<FlowKey, String> {
     let lines = intervals.iter().flat_map(|interval| &interval.flows);
     let direction = |line: &Value| {
         let text = |field: &str| line[field].as_str().expect("a text").to_owned();
-        format!("{}, {}", text("direction"), text("direction_confidence"))
+        format!(
+            "{}, {}",
+            text("direction_evidence"),
+            text("direction_confidence")
+        )
     };
     lines
         .map(|line| (key(line), direction(line)))
@@ -244,9 +248,9 @@ fn key(line: &Value) -> FlowKey {
         SocketAddr::new(address, narrow(&line[port]))
     };
     FlowKey {
-        client: end("sip", "sport"),
-        server: end("dip", "dport"),
-        ip_protocol: narrow(&line["proto"]),
+        client: end("src_addr", "src_port"),
+        server: end("dst_addr", "dst_port"),
+        ip_protocol: narrow(&line["ip_protocol"]),
     }
 }
 

@@ -123,7 +123,10 @@ fn ping(testbed: &Testbed) {
 fn pings(installation: &Installation) -> Vec<i64> {
     let intervals = stored_intervals(&installation.json());
     let sent = intervals.iter().map(|interval| {
-        let echo = interval.flows.iter().filter(|flow| flow["proto"] == 1);
+        let echo = interval
+            .flows
+            .iter()
+            .filter(|flow| flow["ip_protocol"] == 1);
         echo.filter_map(|flow| flow["packets_sent"].as_i64()).sum()
     });
     sent.collect()

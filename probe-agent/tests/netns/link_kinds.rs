@@ -160,7 +160,7 @@ fn tunnelled(tree: &Path) -> Counts {
             ]
             .contains(&address)
         };
-        if is_end("sip") && is_end("dip") {
+        if is_end("src_addr") && is_end("dst_addr") {
             let number = |field: &str| line[field].as_u64().expect("a number");
             sum += Counts {
                 packets_rcvd: number("packets_rcvd"),

@@ -91,7 +91,10 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
     let json = installation.json();
     assert_nothing_lost(&json);
     let intervals = stored_intervals(&json);
-    let pings = intervals[0].flows.iter().filter(|flow| flow["proto"] == 1);
+    let pings = intervals[0]
+        .flows
+        .iter()
+        .filter(|flow| flow["ip_protocol"] == 1);
     let sent: i64 = pings.filter_map(|flow| flow["packets_sent"].as_i64()).sum();
     assert_eq!(sent.cast_unsigned(), 2 * PINGS);
 }

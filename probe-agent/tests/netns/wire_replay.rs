@@ -149,6 +149,8 @@ fn by_key(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
         // Where and when is another matter, and a file has no hooks and no link.
         let place = [
             "iface",
+            "interval_start",
+            "interval_end",
             "start",
             "end",
             "interfaces",
@@ -160,8 +162,10 @@ fn by_key(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
             fields.remove(field);
         }
         forget_who_was_first(fields);
-        let key = ["type", "sip", "sport", "dip", "dport", "proto", "overflow"];
+        let ends = ["src_addr", "src_port", "dst_addr", "dst_port"];
+        let key = ["type", "ip_protocol", "overflow"].into_iter().chain(ends);
         let key = key.map(|field| fields.get(field).map(Value::to_string).unwrap_or_default());
+        let key: Vec<_> = key.collect();
         let twice = by_key.insert(key.join(" "), line);
         assert!(twice.is_none(), "stored twice: {twice:?}");
     }
@@ -171,9 +175,9 @@ fn by_key(lines: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
 /// Where nothing but the order of the packets tells the client, that is lost where a record is
 /// displaced and overtakes one that is still open (ARCHITECTURE.md, Open records).
 fn forget_who_was_first(flow: &mut serde_json::Map<String, Value>) {
-    let is_told = match flow.get("direction").and_then(Value::as_str) {
+    let is_told = match flow.get("direction_evidence").and_then(Value::as_str) {
         Some("none") => false,
-        Some("ports") => flow.get("sport") != flow.get("dport"),
+        Some("ports") => flow.get("src_port") != flow.get("dst_port"),
         _ => true,
     };
     if is_told {
@@ -182,8 +186,8 @@ fn forget_who_was_first(flow: &mut serde_json::Map<String, Value>) {
     let end = |flow: &serde_json::Map<String, Value>, [addr, port]: [&str; 2]| {
         (flow[addr].to_string(), flow[port].to_string())
     };
-    if end(flow, ["sip", "sport"]) > end(flow, ["dip", "dport"]) {
-        for (one, other) in [("sip", "dip"), ("sport", "dport")] {
+    if end(flow, ["src_addr", "src_port"]) > end(flow, ["dst_addr", "dst_port"]) {
+        for (one, other) in [("src_addr", "dst_addr"), ("src_port", "dst_port")] {
             let (a, b) = (flow[one].clone(), flow[other].clone());
             flow.insert(one.to_owned(), b);
             flow.insert(other.to_owned(), a);

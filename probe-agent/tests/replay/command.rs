@@ -15,7 +15,7 @@ use probe_agent::{
     },
 };
 use probe_common::classify::Evidence;
-use probe_flow::{filter::Filter, flow::FlowRow, flow_json::FlowLine, flow_log::FlowLogOptions};
+use probe_flow::{filter::Filter, flow::FlowRow, flow_log::FlowLogOptions, schema::FlowView};
 use serde_json::Value;
 
 use crate::{
@@ -157,8 +157,13 @@ fn flows_have_the_times_of_the_file() {
     };
     let [first, last] = [row.flow.first, row.flow.last].map(|tick| wan.tick_clock.time_of(tick));
     assert_eq!(replayed.time_range, Some((first, last)));
-    let line = FlowLine::new("wan", None, &row, &wan.tick_clock);
-    let line = serde_json::to_value(line).unwrap();
+    let view = FlowView {
+        iface: "wan",
+        bounds: None,
+        row: &row,
+        tick_clock: &wan.tick_clock,
+    };
+    let line = serde_json::to_value(view.line()).unwrap();
     assert_eq!(line["first_seen"], "2026-03-01T00:00:01.250Z");
     assert_eq!(line["last_seen"], "2026-03-01T00:01:01.750Z");
 }
@@ -201,7 +206,7 @@ fn a_filter_chooses_flows_and_leaves_the_ledger() {
     assert_eq!(lines("").len(), 5);
     let chosen = lines("iface wan and tcp dst port 40001");
     assert_eq!(chosen.len(), 2);
-    assert_eq!(chosen[0]["dport"], 40001);
+    assert_eq!(chosen[0]["dst_port"], 40001);
     assert_eq!(chosen[1]["seen"], 5, "the ledger is that of all traffic");
     assert_eq!(lines("iface idle or udp").len(), 1);
 }
@@ -268,7 +273,7 @@ fn standard_input_is_as_good_as_a_file() {
         text.lines()
             .nth(1)
             .unwrap()
-            .starts_with("wan,198.18.0.1,0,198.18.0.2,443,6,2,2,80,80,")
+            .starts_with("wan,4,6,198.18.0.1,0,198.18.0.2,443,2,2,80,80,")
     );
     let ledger = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -55,19 +55,19 @@ fn flows(out: &mut impl Write, flows: &[Value]) -> io::Result<()> {
             "source",
             "destination",
             "proto",
-            "rx pkts",
-            "tx pkts",
-            "rx bytes",
-            "tx bytes",
+            "packets rcvd",
+            "packets sent",
+            "bytes rcvd",
+            "bytes sent",
         ]
         .map(str::to_owned),
     ];
     for flow in flows {
         let number = |key: &str| flow[key].as_u64().unwrap_or_default();
         rows.push([
-            endpoint(&flow["sip"], number("sport")),
-            endpoint(&flow["dip"], number("dport")),
-            protocol(number("proto")),
+            endpoint(&flow["src_addr"], number("src_port")),
+            endpoint(&flow["dst_addr"], number("dst_port")),
+            protocol(number("ip_protocol")),
             number("packets_rcvd").to_string(),
             number("packets_sent").to_string(),
             number("bytes_rcvd").to_string(),

@@ -59,7 +59,7 @@ kill -TERM "$agent"
 wait "$agent"
 echo "verdict stopped $?"
 echo "verdict left $(for hook in ingress egress; do /bin/tc filter show dev probe0 $hook; done | grep -c bpf)"
-cat /flows/iface=probe0/*/*.jsonl | grep '"proto":1,' | while read -r line; do
+cat /flows/iface=probe0/*/*.jsonl | grep '"ip_protocol":1,' | while read -r line; do
     echo "verdict flow $line"
 done
 poweroff -f

@@ -5,6 +5,11 @@ use std::net::IpAddr;
 use probe_common::classify::Evidence;
 use regex::Regex;
 
+use crate::{
+    flow::FlowRow,
+    schema::{FIELDS, Read},
+};
+
 /// A filter as a tree.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
@@ -28,7 +33,7 @@ pub enum Test {
     /// The protocol, by its number.
     Protocol(Vec<u8>),
     /// The version of IP.
-    Version(IpVersion),
+    Version(Vec<IpVersion>),
     /// Which ways packets went.
     Traffic(Vec<Traffic>),
     /// The interface.
@@ -38,7 +43,7 @@ pub enum Test {
     /// All flags of the mask were seen; for the mask 0: none were.
     Flags(Vec<u8>),
     /// A count, compared.
-    Count(Field, Comparison, u64),
+    Count(Measure, Comparison, u64),
     /// The flow stands for many.
     Overflow,
     /// No packet since the last rotation.
@@ -140,20 +145,25 @@ pub enum IpVersion {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Traffic {
     /// Only received.
-    In,
+    Rcvd,
     /// Only sent.
-    Out,
+    Sent,
     /// Only received, or only sent.
     Uni,
     /// Received and sent.
     Bi,
 }
 
+impl IpVersion {
+    /// All of them with their numbers.
+    pub(super) const ALL: [(&'static str, Self); 2] = [("4", Self::V4), ("6", Self::V6)];
+}
+
 impl Traffic {
     /// All of them with their words.
     pub(super) const ALL: [(&'static str, Self); 4] = [
-        ("in", Self::In),
-        ("out", Self::Out),
+        ("rcvd", Self::Rcvd),
+        ("sent", Self::Sent),
         ("uni", Self::Uni),
         ("bi", Self::Bi),
     ];
@@ -178,33 +188,57 @@ impl PartialEq for IfacePattern {
     }
 }
 
-/// A count of a flow.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Field {
-    /// IP octets of both directions.
-    Bytes,
-    /// IP octets received.
-    BytesRcvd,
-    /// IP octets sent.
-    BytesSent,
-    /// Packets of both directions.
-    Packets,
-    /// Packets received.
-    PacketsRcvd,
-    /// Packets sent.
-    PacketsSent,
+/// A count of a flow: a field of the schema, or the sum of both directions.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    name: &'static str,
+    read: fn(&FlowRow) -> u64,
 }
 
-impl Field {
-    /// All of them with their words.
-    pub(super) const ALL: [(&'static str, Self); 6] = [
-        ("bytes", Self::Bytes),
-        ("bytes_rcvd", Self::BytesRcvd),
-        ("bytes_sent", Self::BytesSent),
-        ("packets", Self::Packets),
-        ("packets_rcvd", Self::PacketsRcvd),
-        ("packets_sent", Self::PacketsSent),
+impl PartialEq for Measure {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Measure {
+    const SUMS: [Self; 2] = [
+        Self {
+            name: "bytes",
+            read: |row| row.flow.counters.bytes(),
+        },
+        Self {
+            name: "packets",
+            read: |row| row.flow.counters.packets(),
+        },
     ];
+
+    /// The sums, and all counts of the schema.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let counts = FIELDS.iter().filter_map(|field| match field.read {
+            Read::U64(read) => Some(Self {
+                name: field.name,
+                read,
+            }),
+            _ => None,
+        });
+        Self::SUMS.into_iter().chain(counts)
+    }
+
+    /// The count of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::all().find(|measure| measure.name == name)
+    }
+
+    /// Name of the field, or `bytes` or `packets`.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// The count of a flow, in packets or bytes.
+    pub fn of(self, row: &FlowRow) -> u64 {
+        (self.read)(row)
+    }
 }
 
 /// How a count is compared. `!=` is the `not` of `=`.

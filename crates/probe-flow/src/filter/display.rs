@@ -3,8 +3,7 @@
 use std::fmt::{self, Display};
 
 use super::ast::{
-    Comparison, EVIDENCE, Expr, FLAGS, Field, IfacePattern, IpVersion, Net, Side, Test, Traffic,
-    word_of,
+    Comparison, EVIDENCE, Expr, FLAGS, IfacePattern, IpVersion, Net, Side, Test, Traffic, word_of,
 };
 use crate::protocols::protocol_or_number;
 
@@ -64,8 +63,15 @@ impl Display for Test {
                 let names = numbers.iter().map(|number| protocol_or_number(*number));
                 write!(f, "proto {}", list(names))
             }
-            Self::Version(IpVersion::V4) => f.write_str("ip"),
-            Self::Version(IpVersion::V6) => f.write_str("ip6"),
+            Self::Version(versions) => match versions[..] {
+                [IpVersion::V4] => f.write_str("ip"),
+                [IpVersion::V6] => f.write_str("ip6"),
+                _ => {
+                    let all = versions.iter();
+                    let words = all.filter_map(|one| word_of(&IpVersion::ALL, one));
+                    write!(f, "ip_version {}", list(words))
+                }
+            },
             Self::Traffic(ways) => {
                 let words = ways.iter().filter_map(|way| word_of(&Traffic::ALL, way));
                 write!(f, "dir {}", list(words))
@@ -78,10 +84,10 @@ impl Display for Test {
             Self::Flags(masks) => {
                 write!(f, "flags {}", list(masks.iter().map(|mask| flags(*mask))))
             }
-            Self::Count(field, comparison, number) => {
-                let field = word_of(&Field::ALL, field).unwrap_or_default();
+            Self::Count(measure, comparison, number) => {
+                let measure = measure.name();
                 let sign = word_of(&Comparison::ALL, comparison).unwrap_or_default();
-                write!(f, "{field} {sign} {number}")
+                write!(f, "{measure} {sign} {number}")
             }
             Self::Overflow => f.write_str("overflow"),
             Self::Idle => f.write_str("idle"),

@@ -1,10 +1,13 @@
 //! The words of the language, and what to tell people who use other ones.
 
 use super::{
-    ast::{Field, IpVersion, Side},
+    ast::{IpVersion, Measure, Side},
     value,
 };
-use crate::protocols as names;
+use crate::{
+    protocols as names,
+    schema::{FIELDS, Field},
+};
 
 /// What a word asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,11 +16,13 @@ pub(super) enum Keyword {
     Address(Side),
     Port(Side),
     Protocol,
+    Version,
     Traffic,
     Iface,
     Evidence,
+    Confidence,
     Flags,
-    Count(Field),
+    Count(Measure),
     Overflow,
     Idle,
     IsVersion(IpVersion),
@@ -25,42 +30,52 @@ pub(super) enum Keyword {
     IsProtocol(u8),
 }
 
-/// The first of each kind is the one of the manual, the others are those of tcpdump and goQuery.
-const KEYWORDS: &[(&str, Keyword)] = &[
-    ("host", Keyword::Address(Side::Either)),
-    ("net", Keyword::Address(Side::Either)),
-    ("src", Keyword::Side(Side::Src)),
-    ("sip", Keyword::Address(Side::Src)),
-    ("snet", Keyword::Address(Side::Src)),
-    ("dst", Keyword::Side(Side::Dst)),
-    ("dip", Keyword::Address(Side::Dst)),
-    ("dnet", Keyword::Address(Side::Dst)),
-    ("port", Keyword::Port(Side::Either)),
-    ("portrange", Keyword::Port(Side::Either)),
-    ("sport", Keyword::Port(Side::Src)),
-    ("dport", Keyword::Port(Side::Dst)),
-    ("proto", Keyword::Protocol),
-    ("protocol", Keyword::Protocol),
-    ("dir", Keyword::Traffic),
-    ("direction", Keyword::Traffic),
-    ("iface", Keyword::Iface),
-    ("interface", Keyword::Iface),
-    ("evidence", Keyword::Evidence),
-    ("flags", Keyword::Flags),
-    ("bytes", Keyword::Count(Field::Bytes)),
-    ("bytes_rcvd", Keyword::Count(Field::BytesRcvd)),
-    ("bytes_sent", Keyword::Count(Field::BytesSent)),
-    ("packets", Keyword::Count(Field::Packets)),
-    ("packets_rcvd", Keyword::Count(Field::PacketsRcvd)),
-    ("packets_sent", Keyword::Count(Field::PacketsSent)),
-    ("overflow", Keyword::Overflow),
-    ("idle", Keyword::Idle),
-    ("ip", Keyword::IsVersion(IpVersion::V4)),
-    ("ip4", Keyword::IsVersion(IpVersion::V4)),
-    ("ipv4", Keyword::IsVersion(IpVersion::V4)),
-    ("ip6", Keyword::IsVersion(IpVersion::V6)),
-    ("ipv6", Keyword::IsVersion(IpVersion::V6)),
+/// A word with what it asks for.
+struct Word {
+    /// A field of the schema, or a word of the language.
+    name: &'static str,
+    /// The words of tcpdump and goQuery for the same.
+    aliases: &'static [&'static str],
+    keyword: Keyword,
+}
+
+const fn word(name: &'static str, aliases: &'static [&'static str], keyword: Keyword) -> Word {
+    Word {
+        name,
+        aliases,
+        keyword,
+    }
+}
+
+/// All words but the counts: those are the fields that [`Measure`] knows.
+const WORDS: [Word; 19] = [
+    word("iface", &["interface"], Keyword::Iface),
+    word("ip_version", &[], Keyword::Version),
+    word("ip_protocol", &["proto", "protocol"], Keyword::Protocol),
+    word("src_addr", &["sip", "snet"], Keyword::Address(Side::Src)),
+    word("src_port", &["sport"], Keyword::Port(Side::Src)),
+    word("dst_addr", &["dip", "dnet"], Keyword::Address(Side::Dst)),
+    word("dst_port", &["dport"], Keyword::Port(Side::Dst)),
+    word("tcp_flags", &["flags"], Keyword::Flags),
+    word("direction_evidence", &["evidence"], Keyword::Evidence),
+    word("direction_confidence", &[], Keyword::Confidence),
+    word("overflow", &[], Keyword::Overflow),
+    // Not fields.
+    word("host", &["net"], Keyword::Address(Side::Either)),
+    word("src", &[], Keyword::Side(Side::Src)),
+    word("dst", &[], Keyword::Side(Side::Dst)),
+    word("port", &["portrange"], Keyword::Port(Side::Either)),
+    word("dir", &["direction"], Keyword::Traffic),
+    word("idle", &[], Keyword::Idle),
+    word("ip", &["ip4", "ipv4"], Keyword::IsVersion(IpVersion::V4)),
+    word("ip6", &["ipv6"], Keyword::IsVersion(IpVersion::V6)),
 ];
+
+fn words() -> impl Iterator<Item = &'static str> {
+    let of_word = |word: &Word| [word.name].into_iter().chain(word.aliases.iter().copied());
+    let counts = Measure::all().map(Measure::name);
+    WORDS.iter().flat_map(of_word).chain(counts)
+}
 
 /// The protocols that read as such without `proto` before them.
 fn bare_protocol(word: &str) -> Option<u8> {
@@ -73,9 +88,10 @@ fn bare_protocol(word: &str) -> Option<u8> {
 /// What the word asks for, if it is a keyword.
 pub(super) fn keyword(word: &str) -> Option<Keyword> {
     let word = word.to_ascii_lowercase();
-    let found = KEYWORDS.iter().find(|(known, _)| *known == word);
+    let is_it = |known: &&Word| known.name == word || known.aliases.contains(&word.as_str());
+    let found = WORDS.iter().find(is_it).map(|known| known.keyword);
     found
-        .map(|(_, keyword)| *keyword)
+        .or_else(|| Measure::of_name(&word).map(Keyword::Count))
         .or_else(|| bare_protocol(&word).map(Keyword::IsProtocol))
 }
 
@@ -87,9 +103,8 @@ pub(super) fn unknown(word: &str) -> String {
     }
     let shown: String = crate::text::printable(word).chars().take(40).collect();
     let sentence = format!("expected a test such as `host 192.0.2.1` or `tcp`, found `{shown}`");
-    let keywords = KEYWORDS.iter().map(|(word, _)| *word);
     let protocols = names::protocols().filter(|name| bare_protocol(name).is_some());
-    let meant = match value::nearest(&name, keywords.chain(protocols)) {
+    let meant = match value::nearest(&name, words().chain(protocols)) {
         Some(near) => near.to_owned(),
         None if value::ports(&name).is_ok() => format!("port {name}"),
         None => return sentence,
@@ -111,12 +126,75 @@ fn foreign(name: &str) -> Option<&'static str> {
         "less" | "greater" | "len" | "length" => {
             "flows keep no lengths of packets; their octets are asked for as `bytes > 1M`"
         }
-        "inbound" => "the way of the packets is asked for as `dir in`",
-        "outbound" => "the way of the packets is asked for as `dir out`",
+        "inbound" => "the way of the packets is asked for as `dir rcvd`",
+        "outbound" => "the way of the packets is asked for as `dir sent`",
         "broadcast" | "multicast" => {
             "multicast is asked for as `dst net 224.0.0.0/4` or `dst net ff00::/8`"
         }
         "gateway" => "flows keep no addresses of the link layer, and so no gateway",
         _ => return None,
     })
+}
+
+/// The table of the fields that filters ask for, in Markdown.
+pub fn markdown() -> String {
+    let head = "| field | also | values | meaning |\n\
+                | --- | --- | --- | --- |\n";
+    let rows = FIELDS.iter().filter_map(|field| {
+        let values = keyword(field.name)?.values();
+        let Field { name, meaning, .. } = field;
+        let aliases = WORDS.iter().find(|word| word.name == *name);
+        let aliases = aliases.map_or(&[][..], |word| word.aliases);
+        let aliases: Vec<_> = aliases.iter().map(|alias| format!("`{alias}`")).collect();
+        let aliases = aliases.join(", ");
+        Some(format!("| `{name}` | {aliases} | {values} | {meaning} |\n"))
+    });
+    [head.to_owned()].into_iter().chain(rows).collect()
+}
+
+impl Keyword {
+    /// What may follow the word, for the manual.
+    const fn values(self) -> &'static str {
+        match self {
+            Self::Address(_) | Self::Side(_) => "address or network",
+            Self::Port(_) => "port, range or service",
+            Self::Protocol => "name or number",
+            Self::Version => "`4`, `6`",
+            Self::Traffic => "`rcvd`, `sent`, `uni`, `bi`",
+            Self::Iface => "name or `/REGEX/`",
+            Self::Evidence => "one of the words, or `high`, `low`",
+            Self::Confidence => "`high`, `low`",
+            Self::Flags => "`syn`, `syn+ack`, a number, `none`",
+            Self::Count(_) => "`>` N, or another comparison",
+            Self::Overflow | Self::Idle | Self::IsVersion(_) | Self::IsProtocol(_) => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::keyword;
+    use crate::schema::{FIELDS, Read};
+
+    /// All but times: a filter has no clock.
+    #[test]
+    fn every_field_but_times_is_a_word() {
+        for field in FIELDS {
+            let is_time = matches!(field.read, Read::Bound(_) | Read::Tick(_));
+            assert_eq!(keyword(field.name).is_none(), is_time, "{}", field.name);
+        }
+    }
+
+    #[test]
+    fn the_short_words_of_goprobe_mean_the_fields() {
+        for (short, field) in [
+            ("sip", "src_addr"),
+            ("sport", "src_port"),
+            ("dip", "dst_addr"),
+            ("dport", "dst_port"),
+            ("proto", "ip_protocol"),
+        ] {
+            assert!(keyword(short).is_some_and(|it| Some(it) == keyword(field)));
+        }
+    }
 }

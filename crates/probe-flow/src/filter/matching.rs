@@ -1,6 +1,8 @@
 //! Whether a flow passes.
 
-use super::ast::{Comparison, Expr, Field, IfacePattern, IpVersion, Side, Test, Traffic};
+use std::net::IpAddr;
+
+use super::ast::{Comparison, Expr, IfacePattern, IpVersion, Side, Test, Traffic};
 use crate::{
     flow::{FlowCounters, FlowRow},
     protocols::has_ports,
@@ -34,8 +36,13 @@ impl Test {
                     })
             }
             Self::Protocol(numbers) => numbers.contains(&row.ip_protocol),
-            Self::Version(IpVersion::V4) => row.src_addr.is_ipv4(),
-            Self::Version(IpVersion::V6) => row.src_addr.is_ipv6(),
+            Self::Version(versions) => {
+                let version = match row.src_addr {
+                    IpAddr::V4(_) => IpVersion::V4,
+                    IpAddr::V6(_) => IpVersion::V6,
+                };
+                versions.contains(&version)
+            }
             Self::Traffic(ways) => ways.iter().any(|way| way.matches(&flow.counters)),
             Self::Iface(patterns) => patterns.iter().any(|pattern| pattern.matches(iface)),
             Self::Evidence(any) => any.contains(&flow.evidence),
@@ -43,9 +50,7 @@ impl Test {
                 0 => flow.tcp_flags == 0,
                 mask => flow.tcp_flags & mask == *mask,
             }),
-            Self::Count(field, comparison, number) => {
-                comparison.holds(field.of(&flow.counters), *number)
-            }
+            Self::Count(measure, comparison, number) => comparison.holds(measure.of(row), *number),
             Self::Overflow => flow.is_overflow,
             Self::Idle => flow.is_idle(),
         }
@@ -66,8 +71,8 @@ impl Traffic {
     const fn matches(self, counters: &FlowCounters) -> bool {
         let (rcvd, sent) = (counters.packets_rcvd > 0, counters.packets_sent > 0);
         match self {
-            Self::In => rcvd && !sent,
-            Self::Out => sent && !rcvd,
+            Self::Rcvd => rcvd && !sent,
+            Self::Sent => sent && !rcvd,
             Self::Uni => rcvd != sent,
             Self::Bi => rcvd && sent,
         }
@@ -79,19 +84,6 @@ impl IfacePattern {
         match self {
             Self::Name(name) => name == iface,
             Self::Regex(regex) => regex.is_match(iface),
-        }
-    }
-}
-
-impl Field {
-    const fn of(self, counters: &FlowCounters) -> u64 {
-        match self {
-            Self::Bytes => counters.bytes(),
-            Self::BytesRcvd => counters.bytes_rcvd,
-            Self::BytesSent => counters.bytes_sent,
-            Self::Packets => counters.packets(),
-            Self::PacketsRcvd => counters.packets_rcvd,
-            Self::PacketsSent => counters.packets_sent,
         }
     }
 }

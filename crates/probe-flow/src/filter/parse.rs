@@ -11,7 +11,7 @@
 
 use super::{
     FilterError,
-    ast::{Comparison, Expr, Field, IfacePattern, Net, Side, Test},
+    ast::{Comparison, Expr, IfacePattern, Measure, Net, Side, Test},
     keyword::{Keyword, keyword, unknown},
     scan::{Found, Scanner, Token},
     value::{self, PortRange},
@@ -176,14 +176,16 @@ impl<'a> Parser<'a> {
             Keyword::Address(side) => self.address(side),
             Keyword::Port(side) => self.port(side),
             Keyword::Protocol => self.equals(one(value::protocol), Test::Protocol),
+            Keyword::Version => self.equals(one(value::version), Test::Version),
             Keyword::Traffic => self.equals(one(value::traffic), Test::Traffic),
             Keyword::Evidence => self.equals(value::evidence, Test::Evidence),
+            Keyword::Confidence => self.equals(value::confidence, Test::Evidence),
             Keyword::Flags => self.equals(one(value::flags), Test::Flags),
             Keyword::Iface => self.iface(),
-            Keyword::Count(field) => self.count(field),
+            Keyword::Count(measure) => self.count(measure),
             Keyword::Overflow => Ok(Expr::Test(Test::Overflow)),
             Keyword::Idle => Ok(Expr::Test(Test::Idle)),
-            Keyword::IsVersion(version) => self.qualified(Test::Version(version)),
+            Keyword::IsVersion(version) => self.qualified(Test::Version(vec![version])),
             Keyword::IsProtocol(number) => self.qualified(Test::Protocol(vec![number])),
         }
     }
@@ -284,7 +286,7 @@ impl<'a> Parser<'a> {
         Ok(negated(is_not, Test::Iface(patterns)))
     }
 
-    fn count(&mut self, field: Field) -> Parsed {
+    fn count(&mut self, measure: Measure) -> Parsed {
         let (comparison, is_not) = match self.ahead.token {
             Token::Compare(comparison) => (comparison, false),
             Token::NotEqual => (Comparison::Equal, true),
@@ -297,7 +299,7 @@ impl<'a> Parser<'a> {
         };
         let number = number.map_err(|what| self.expected(&what))?;
         self.advance()?;
-        Ok(negated(is_not, Test::Count(field, comparison, number)))
+        Ok(negated(is_not, Test::Count(measure, comparison, number)))
     }
 
     /// `[= | !=] values`

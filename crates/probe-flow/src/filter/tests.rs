@@ -104,6 +104,12 @@ fn filter(text: &str) -> Filter {
 #[case("packets != 8")]
 #[case("!overflow and !idle")]
 #[case("not not tcp")]
+#[case("src_addr 198.18.0.0/24 and dst_addr = 198.18.7.2")]
+#[case("src_port 0 and dst_port https")]
+#[case("ip_version 4 and ip_protocol tcp")]
+#[case("ip_version 6,4")]
+#[case("direction_evidence handshake and direction_confidence high")]
+#[case("tcp_flags syn+ack")]
 #[case("udp or tcp and port 443")]
 fn these_take_the_https_flow(#[case] text: &str) {
     assert!(filter(text).matches("eth0", &https()), "{text}");
@@ -122,6 +128,10 @@ fn these_take_the_https_flow(#[case] text: &str) {
 #[case("ip6")]
 #[case("dir uni")]
 #[case("dir in,out")]
+#[case("dir rcvd,sent")]
+#[case("dir inbound or dir outbound")]
+#[case("ip_version != 4")]
+#[case("direction_confidence low")]
 #[case("iface eth")]
 #[case("iface != eth0")]
 #[case("evidence low")]
@@ -138,6 +148,7 @@ fn these_do_not(#[case] text: &str) {
 
 #[rstest]
 #[case("icmp6 and dir out", true)]
+#[case("ip_version 6 and dir sent", true)]
 #[case("ip6 net fd00::/16", true)]
 #[case("src net fd00::/32 and dst net fd00:1::/32", true)]
 #[case("port 0", false)]
@@ -229,8 +240,10 @@ fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
 #[case(
     "dir sideways",
     5,
-    "expected in, out, uni (one way only) or bi (both ways), found `sideways`"
+    "expected rcvd, sent, uni (one way only) or bi (both ways), found `sideways`"
 )]
+#[case("ip_version 5", 12, "expected 4 or 6, found `5`")]
+#[case("direction_confidence sure", 22, "expected high or low, found `sure`")]
 #[case(
     "tcp[13] & 2 != 0",
     1,
@@ -306,6 +319,10 @@ fn depth_and_length_are_bounded() {
 #[case("iface eth0 | flags 0x12", "iface \"eth0\" or flags syn+ack")]
 #[case("bytes != 1.5k", "not bytes = 1500")]
 #[case("evidence low", "evidence none,ports")]
+#[case("direction_confidence low", "evidence none,ports")]
+#[case("dir in", "dir rcvd")]
+#[case("ip_version 6", "ip6")]
+#[case("ip_version 4,6", "ip_version 4,6")]
 fn a_filter_is_shown_in_one_form(#[case] text: &str, #[case] shown: &str) {
     let filter = filter(text);
     assert_eq!(filter.to_string(), shown);

@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use probe_common::classify::Evidence;
 use regex::RegexBuilder;
 
-use super::ast::{EVIDENCE, FLAGS, IfacePattern, Net, Traffic};
-use crate::protocols as names;
+use super::ast::{EVIDENCE, FLAGS, IfacePattern, IpVersion, Net, Traffic};
+use crate::{protocols as names, schema};
 
 /// What a compiled regex may take: anybody who may ask may send one.
 const REGEX_BYTES: usize = 1 << 20;
@@ -92,41 +92,47 @@ pub(super) fn protocol(word: &str) -> Result<u8, String> {
     })
 }
 
-/// `in`, `out`, `uni`, `bi`.
+/// `4`, `6`.
+pub(super) fn version(word: &str) -> Result<IpVersion, String> {
+    in_table(&IpVersion::ALL, word).ok_or_else(|| "4 or 6".to_owned())
+}
+
+/// `rcvd`, `sent`, `uni`, `bi`, and the words of goQuery and tcpdump for them.
 pub(super) fn traffic(word: &str) -> Result<Traffic, String> {
     let name = match word.to_ascii_lowercase().as_str() {
-        "inbound" => "in".to_owned(),
-        "outbound" => "out".to_owned(),
+        "in" | "inbound" => "rcvd".to_owned(),
+        "out" | "outbound" => "sent".to_owned(),
         "unidirectional" => "uni".to_owned(),
         "bidirectional" => "bi".to_owned(),
         other => other.to_owned(),
     };
     in_table(&Traffic::ALL, &name)
-        .ok_or_else(|| "in, out, uni (one way only) or bi (both ways)".to_owned())
+        .ok_or_else(|| "rcvd, sent, uni (one way only) or bi (both ways)".to_owned())
+}
+
+/// `high`, `low`: the evidence that is worth so much.
+pub(super) fn confidence(word: &str) -> Result<Vec<Evidence>, String> {
+    let name = word.to_ascii_lowercase();
+    let all = EVIDENCE.iter().map(|(_, evidence)| *evidence);
+    let worth: Vec<_> = all.filter(|it| schema::confidence(*it) == name).collect();
+    if worth.is_empty() {
+        return Err("high or low".to_owned());
+    }
+    Ok(worth)
 }
 
 /// `handshake` and its like; `high` and `low` are several.
 pub(super) fn evidence(word: &str) -> Result<Vec<Evidence>, String> {
     let name = word.to_ascii_lowercase();
-    let of_confidence = |is_high| {
-        let all = EVIDENCE.iter().map(|(_, evidence)| *evidence);
-        all.filter(|evidence| evidence.is_high_confidence() == is_high)
-            .collect()
-    };
-    match name.as_str() {
-        "high" => Ok(of_confidence(true)),
-        "low" => Ok(of_confidence(false)),
-        _ => in_table(&EVIDENCE, &name)
-            .map(|evidence| vec![evidence])
-            .ok_or_else(|| {
-                let words = EVIDENCE.iter().map(|(word, _)| *word);
-                let expected = format!(
-                    "{}, or high or low (how much it is worth)",
-                    words.clone().collect::<Vec<_>>().join(", ")
-                );
-                with_suggestion(expected, &name, words)
-            }),
-    }
+    let one = in_table(&EVIDENCE, &name).map(|evidence| vec![evidence]);
+    one.or_else(|| confidence(&name).ok()).ok_or_else(|| {
+        let words = EVIDENCE.iter().map(|(word, _)| *word);
+        let expected = format!(
+            "{}, or high or low (how much it is worth)",
+            words.clone().collect::<Vec<_>>().join(", ")
+        );
+        with_suggestion(expected, &name, words)
+    })
 }
 
 /// `syn`, `syn+ack`, `0x12`, `none`.

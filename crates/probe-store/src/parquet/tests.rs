@@ -9,15 +9,17 @@ use ::parquet::{
         reader::{FileReader, SerializedFileReader},
     },
     record::{Field, Row},
+    schema::printer::print_schema,
 };
 use probe_common::{classify::Evidence, ephash::EpHash};
 use proptest::{array::uniform4, prelude::*};
 
-use super::{Parquet, ROWS_PER_GROUP, schema::COLUMNS};
+use super::{Parquet, ROWS_PER_GROUP};
 use crate::{file_sink::FileFormat, fixture};
 use probe_flow::{
     flow::{Flow, FlowCounters, FlowMap, FlowRow},
     interval::Interval,
+    schema::FIELDS,
 };
 
 fn encode(interval: &Interval) -> SerializedFileReader<File> {
@@ -205,16 +207,50 @@ fn addresses_are_in_canonical_text() {
     assert_eq!(row[6], Field::Str("fd00::a".to_owned()));
 }
 
+/// Stored files depend on these: a new column is added here, none changes.
+const MESSAGE: &str = "\
+message flows {
+  REQUIRED INT64 interval_start (TIMESTAMP(MICROS,true));
+  REQUIRED INT64 interval_end (TIMESTAMP(MICROS,true));
+  REQUIRED INT32 ip_version (INTEGER(8,false));
+  REQUIRED INT32 ip_protocol (INTEGER(8,false));
+  REQUIRED BYTE_ARRAY src_addr (STRING);
+  REQUIRED INT32 src_port (INTEGER(16,false));
+  REQUIRED BYTE_ARRAY dst_addr (STRING);
+  REQUIRED INT32 dst_port (INTEGER(16,false));
+  REQUIRED INT64 packets_rcvd (INTEGER(64,false));
+  REQUIRED INT64 packets_sent (INTEGER(64,false));
+  REQUIRED INT64 bytes_rcvd (INTEGER(64,false));
+  REQUIRED INT64 bytes_sent (INTEGER(64,false));
+  REQUIRED INT32 tcp_flags (INTEGER(8,false));
+  REQUIRED BYTE_ARRAY direction_evidence (STRING);
+  REQUIRED BYTE_ARRAY direction_confidence (STRING);
+  REQUIRED BOOLEAN overflow;
+  REQUIRED INT64 first_seen (TIMESTAMP(MICROS,true));
+  REQUIRED INT64 last_seen (TIMESTAMP(MICROS,true));
+}
+";
+
 #[test]
-fn storage_document_lists_the_columns() {
-    let document = include_str!("../../../../docs/STORAGE.md");
-    let documented: Vec<_> = document
-        .lines()
-        .skip_while(|line| !line.starts_with("| column "))
-        .skip(2)
-        .map_while(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(name, _)| name)
-        .collect();
-    let columns: Vec<_> = COLUMNS.iter().map(|column| column.name).collect();
-    assert_eq!(documented, columns);
+fn columns_are_those_of_the_files_there_are() {
+    let reader = encode(&fixture::interval("eth0", "2026-03-01T00:00:00Z", 1));
+    let mut message = Vec::new();
+    print_schema(
+        &mut message,
+        reader
+            .metadata()
+            .file_metadata()
+            .schema_descr()
+            .root_schema(),
+    );
+    assert_eq!(String::from_utf8(message).unwrap(), MESSAGE);
+}
+
+#[test]
+fn columns_are_the_fields_but_the_interface() {
+    let reader = encode(&fixture::interval("eth0", "2026-03-01T00:00:00Z", 0));
+    let columns = reader.metadata().file_metadata().schema_descr().columns();
+    let columns = columns.iter().map(|column| column.name());
+    let fields = FIELDS.iter().map(|field| field.name);
+    assert!(columns.eq(fields.filter(|name| *name != "iface")));
 }

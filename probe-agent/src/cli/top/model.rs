@@ -66,11 +66,11 @@ type Key = (String, IpAddr, u16, IpAddr, u16, u8, bool);
 fn key(flow: &LiveFlow) -> Key {
     (
         flow.iface.clone(),
-        flow.sip,
-        flow.sport,
-        flow.dip,
-        flow.dport,
-        flow.proto,
+        flow.src_addr,
+        flow.src_port,
+        flow.dst_addr,
+        flow.dst_port,
+        flow.ip_protocol,
         flow.overflow,
     )
 }
@@ -218,7 +218,7 @@ impl Top {
         }
         let mut talkers: HashMap<IpAddr, (FlowCounters, usize)> = HashMap::new();
         for (flow, counted) in counted {
-            for address in [flow.sip, flow.dip] {
+            for address in [flow.src_addr, flow.dst_addr] {
                 let (sum, flows) = talkers.entry(address).or_default();
                 *sum += counted;
                 *flows += 1;

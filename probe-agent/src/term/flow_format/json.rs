@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::{Serialize, Serializer};
 
 use super::{InterfaceFlows, total_ledger};
-use probe_flow::flow_json::{FlowLine, LedgerCounts};
+use probe_flow::flow_json::LedgerCounts;
 
 #[derive(Serialize)]
 struct TotalLine<'a> {
@@ -20,8 +20,7 @@ struct TotalLine<'a> {
 pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
     for interface in interfaces {
         for row in &interface.flows {
-            let line = FlowLine::new(&interface.iface, None, row, &interface.tick_clock);
-            write_line(out, &line)?;
+            write_line(out, &interface.view(row).line())?;
         }
     }
     let total = TotalLine {

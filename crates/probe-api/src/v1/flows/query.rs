@@ -39,12 +39,12 @@ pub struct FlowsQuery {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sort {
-    /// Octets of both directions.
+    /// Bytes of both directions.
     #[default]
     Bytes,
-    /// Octets received.
+    /// Bytes received.
     BytesRcvd,
-    /// Octets sent.
+    /// Bytes sent.
     BytesSent,
     /// Packets of both directions.
     Packets,
@@ -55,15 +55,15 @@ pub enum Sort {
     /// Name of the interface.
     Iface,
     /// Source address.
-    Sip,
+    SrcAddr,
     /// Source port.
-    Sport,
+    SrcPort,
     /// Destination address.
-    Dip,
+    DstAddr,
     /// Destination port.
-    Dport,
+    DstPort,
     /// Protocol number.
-    Proto,
+    IpProtocol,
 }
 
 impl Sort {
@@ -76,11 +76,11 @@ impl Sort {
         ("packets_rcvd", Self::PacketsRcvd),
         ("packets_sent", Self::PacketsSent),
         ("iface", Self::Iface),
-        ("sip", Self::Sip),
-        ("sport", Self::Sport),
-        ("dip", Self::Dip),
-        ("dport", Self::Dport),
-        ("proto", Self::Proto),
+        ("src_addr", Self::SrcAddr),
+        ("src_port", Self::SrcPort),
+        ("dst_addr", Self::DstAddr),
+        ("dst_port", Self::DstPort),
+        ("ip_protocol", Self::IpProtocol),
     ];
 
     /// Its word.
@@ -98,9 +98,12 @@ impl Sort {
             | Self::Packets
             | Self::PacketsRcvd
             | Self::PacketsSent => Order::Desc,
-            Self::Iface | Self::Sip | Self::Sport | Self::Dip | Self::Dport | Self::Proto => {
-                Order::Asc
-            }
+            Self::Iface
+            | Self::SrcAddr
+            | Self::SrcPort
+            | Self::DstAddr
+            | Self::DstPort
+            | Self::IpProtocol => Order::Asc,
         }
     }
 }
@@ -176,6 +179,8 @@ fn filter(text: &str) -> Result<Filter, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use probe_flow::schema::live_fields;
+
     use super::{FlowsQuery, Order, Sort};
 
     #[test]
@@ -203,6 +208,15 @@ mod tests {
     fn words_are_those_of_the_document() {
         for (name, sort) in Sort::ALL {
             assert_eq!(serde_json::to_value(sort).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn words_are_fields_and_sums() {
+        let is_field = |name| live_fields().any(|field| field.name == name);
+        for (name, _) in Sort::ALL {
+            let is_sum = ["bytes", "packets"].contains(&name);
+            assert!(is_sum || is_field(name), "{name}");
         }
     }
 }

@@ -65,11 +65,11 @@ fn compare(sort: Sort, a: (&Arc<str>, &FlowRow), b: (&Arc<str>, &FlowRow)) -> Or
         Sort::PacketsRcvd => count(|it| it.packets_rcvd),
         Sort::PacketsSent => count(|it| it.packets_sent),
         Sort::Iface => a.0.cmp(b.0),
-        Sort::Sip => a.1.src_addr.cmp(&b.1.src_addr),
-        Sort::Sport => a.1.src_port.cmp(&b.1.src_port),
-        Sort::Dip => a.1.dst_addr.cmp(&b.1.dst_addr),
-        Sort::Dport => a.1.dst_port.cmp(&b.1.dst_port),
-        Sort::Proto => a.1.ip_protocol.cmp(&b.1.ip_protocol),
+        Sort::SrcAddr => a.1.src_addr.cmp(&b.1.src_addr),
+        Sort::SrcPort => a.1.src_port.cmp(&b.1.src_port),
+        Sort::DstAddr => a.1.dst_addr.cmp(&b.1.dst_addr),
+        Sort::DstPort => a.1.dst_port.cmp(&b.1.dst_port),
+        Sort::IpProtocol => a.1.ip_protocol.cmp(&b.1.ip_protocol),
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::super::{
-    Comparison, Expr, Field, Filter, IfacePattern, IpVersion, Net, Side, Test, Traffic, ast,
+    Comparison, Expr, Filter, IfacePattern, IpVersion, Measure, Net, Side, Test, Traffic, ast,
 };
 use crate::flow::{Flow, FlowCounters, FlowRow};
 
@@ -57,18 +57,19 @@ fn pattern() -> impl Strategy<Value = IfacePattern> {
 }
 
 fn test() -> impl Strategy<Value = Test> {
+    let measure = select(Measure::all().collect::<Vec<_>>());
     let range = (port(), port()).prop_map(|(a, b)| (a.min(b), a.max(b)));
     prop_oneof![
         (side(), vec(net(), 1..3)).prop_map(|(side, nets)| Test::Address(side, nets)),
         (side(), vec(range, 1..3)).prop_map(|(side, ranges)| Test::Port(side, ranges)),
         vec(any::<u8>(), 1..3).prop_map(Test::Protocol),
-        select(vec![IpVersion::V4, IpVersion::V6]).prop_map(Test::Version),
+        vec(word(&IpVersion::ALL), 1..3).prop_map(Test::Version),
         vec(word(&Traffic::ALL), 1..3).prop_map(Test::Traffic),
         vec(pattern(), 1..3).prop_map(Test::Iface),
         vec(word(&ast::EVIDENCE), 1..3).prop_map(Test::Evidence),
         vec(any::<u8>(), 1..3).prop_map(Test::Flags),
-        (word(&Field::ALL), word(&Comparison::ALL), number())
-            .prop_map(|(field, comparison, number)| Test::Count(field, comparison, number)),
+        (measure, word(&Comparison::ALL), number())
+            .prop_map(|(measure, comparison, number)| Test::Count(measure, comparison, number)),
         Just(Test::Overflow),
         Just(Test::Idle),
     ]
@@ -165,14 +166,14 @@ fn model_of_test(test: &Test, iface: &str, row: &FlowRow) -> bool {
             [6, 17, 132].contains(&row.ip_protocol) && ports.into_iter().any(wanted)
         }
         Test::Protocol(numbers) => numbers.contains(&row.ip_protocol),
-        Test::Version(version) => {
-            bits(row.src_addr).starts_with('4') == (*version == IpVersion::V4)
-        }
+        Test::Version(versions) => versions
+            .iter()
+            .any(|version| bits(row.src_addr).starts_with('4') == (*version == IpVersion::V4)),
         Test::Traffic(ways) => {
             let mut words = match (counters.packets_rcvd, counters.packets_sent) {
                 (0, 0) => vec![],
-                (_, 0) => vec![Traffic::In, Traffic::Uni],
-                (0, _) => vec![Traffic::Out, Traffic::Uni],
+                (_, 0) => vec![Traffic::Rcvd, Traffic::Uni],
+                (0, _) => vec![Traffic::Sent, Traffic::Uni],
                 _ => vec![Traffic::Bi],
             };
             words.retain(|way| ways.contains(way));
@@ -191,14 +192,15 @@ fn model_of_test(test: &Test, iface: &str, row: &FlowRow) -> bool {
             let has_all = wanted.chars().zip(seen.chars()).all(|it| it != ('1', '0'));
             has_all && (*mask != 0 || row.flow.tcp_flags == 0)
         }),
-        Test::Count(field, comparison, number) => {
-            let count = match field {
-                Field::Bytes => counters.bytes_rcvd + counters.bytes_sent,
-                Field::BytesRcvd => counters.bytes_rcvd,
-                Field::BytesSent => counters.bytes_sent,
-                Field::Packets => counters.packets_rcvd + counters.packets_sent,
-                Field::PacketsRcvd => counters.packets_rcvd,
-                Field::PacketsSent => counters.packets_sent,
+        Test::Count(measure, comparison, number) => {
+            let count = match measure.name() {
+                "bytes" => counters.bytes_rcvd + counters.bytes_sent,
+                "bytes_rcvd" => counters.bytes_rcvd,
+                "bytes_sent" => counters.bytes_sent,
+                "packets" => counters.packets_rcvd + counters.packets_sent,
+                "packets_rcvd" => counters.packets_rcvd,
+                "packets_sent" => counters.packets_sent,
+                other => panic!("the model lacks {other}"),
             };
             let wanted: &[i32] = match comparison {
                 Comparison::Equal => &[0],
@@ -243,13 +245,20 @@ fn typed(expr: &Expr, habits: &mut u64) -> String {
         }
         Expr::Test(test) => {
             let text = test.to_string();
-            let text = match choose(&["", "=", "short"]) {
+            let text = match choose(&["", "=", "short", "field"]) {
                 "=" => text
                     .replacen("port ", "port = ", 1)
                     .replacen("host ", "host=", 1),
                 "short" => text
                     .replacen("src net ", "snet ", 1)
                     .replacen("dst port ", "dport ", 1),
+                "field" => text
+                    .replacen("src port ", "src_port ", 1)
+                    .replacen("dst port ", "dst_port ", 1)
+                    .replacen("src net ", "src_addr ", 1)
+                    .replacen("dst net ", "dst_addr ", 1)
+                    .replacen("flags ", "tcp_flags ", 1)
+                    .replacen("evidence ", "direction_evidence ", 1),
                 _ => text,
             };
             format!("{}{text}", choose(&["", " ", "\t"]))
@@ -266,6 +275,9 @@ fn soup() -> impl Strategy<Value = String> {
         "dst",
         "port",
         "sport",
+        "src_addr",
+        "ip_version",
+        "direction_confidence",
         "tcp",
         "ip6",
         "proto",
@@ -297,6 +309,7 @@ fn soup() -> impl Strategy<Value = String> {
         "\"",
         "/",
         "in",
+        "rcvd",
         "syn+ack",
         "1.5M",
         "é",

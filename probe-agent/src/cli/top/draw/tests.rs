@@ -23,12 +23,13 @@ fn reading(seconds: u64, bytes: u64) -> Reading {
     status.at += Duration::from_secs(seconds);
     let eth0 = status.interfaces.get_mut("eth0").expect("it is there");
     eth0.bytes_rcvd += bytes;
-    let flow = |sip: &str, dip: &str, dport: u16, factor: u64| {
+    let flow = |src_addr: &str, dst_addr: &str, dst_port: u16, factor: u64| {
         json!({
-            "iface": "eth0", "sip": sip, "sport": 0, "dip": dip, "dport": dport, "proto": 6,
+            "iface": "eth0", "ip_version": 4, "ip_protocol": 6, "src_addr": src_addr,
+            "src_port": 0, "dst_addr": dst_addr, "dst_port": dst_port,
             "packets_rcvd": seconds * factor, "packets_sent": 0, "bytes_rcvd": bytes * factor,
-            "bytes_sent": 0, "direction": "handshake", "direction_confidence": "high",
-            "tcp_flags": 27, "overflow": false,
+            "bytes_sent": 0, "tcp_flags": 27, "direction_evidence": "handshake",
+            "direction_confidence": "high", "overflow": false,
             "first_seen": status.at, "last_seen": status.at,
         })
     };
