@@ -72,8 +72,8 @@ impl WatchStatus {
         if !self.lost.is_empty() {
             return "detached";
         }
-        let [inbound, outbound] = &self.coverage;
-        inbound.state.max(outbound.state).name()
+        let [rcvd, sent] = &self.coverage;
+        rcvd.state.max(sent.state).name()
     }
 }
 

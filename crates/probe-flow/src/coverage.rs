@@ -31,8 +31,9 @@ const BAD_WINDOWS: u32 = 3;
 /// Looks without a packet after which a direction is idle.
 const IDLE_LOOKS: u32 = 10;
 
-/// Received and sent, in the order of [`probe_common::record::INGRESS`] and `EGRESS`.
-pub const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
+/// Received and sent, in the order of [`probe_common::record::INGRESS`] and `EGRESS`; the words are
+/// those of the [schema](crate::schema).
+pub const DIRECTIONS: [&str; 2] = ["rcvd", "sent"];
 
 /// What our programs counted in one direction, since they were attached.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -98,8 +98,8 @@ struct Hooks {
 
 #[derive(Clone, Debug, Serialize)]
 struct CoverageByDirection {
-    inbound: CoverageCounts,
-    outbound: CoverageCounts,
+    rcvd: CoverageCounts,
+    sent: CoverageCounts,
 }
 
 /// Packets by the link's own counter, and ours of the same time.
@@ -113,7 +113,7 @@ struct CoverageCounts {
 
 impl WatchedLine {
     fn new(watched: &Watched) -> Self {
-        let [inbound, outbound] = watched.coverage.map(|compared: Compared| CoverageCounts {
+        let [rcvd, sent] = watched.coverage.map(|compared: Compared| CoverageCounts {
             link: compared.link,
             frames: compared.frames,
             packets: compared.packets,
@@ -126,7 +126,7 @@ impl WatchedLine {
             },
             reattached: watched.reattached,
             detached_ms: watched.detached.as_millis(),
-            coverage: CoverageByDirection { inbound, outbound },
+            coverage: CoverageByDirection { rcvd, sent },
         }
     }
 }
@@ -171,15 +171,9 @@ mod tests {
             (&line["reattached"], &line["detached_ms"]),
             (&1.into(), &1500.into())
         );
-        let inbound = &line["coverage"]["inbound"];
-        assert_eq!(
-            (&inbound["link"], &inbound["ratio"]),
-            (&100.into(), &0.9.into())
-        );
-        assert_eq!(
-            line["coverage"]["outbound"]["ratio"],
-            serde_json::Value::Null
-        );
+        let rcvd = &line["coverage"]["rcvd"];
+        assert_eq!((&rcvd["link"], &rcvd["ratio"]), (&100.into(), &0.9.into()));
+        assert_eq!(line["coverage"]["sent"]["ratio"], serde_json::Value::Null);
 
         // Capture files have no link.
         let line = LedgerLine::new("eth0", None, &ledger).watched(&Watched::default());

@@ -94,7 +94,7 @@ pub(super) const BYTES: Definition = Definition::new(
     Counter,
     "probe_bytes_total",
     &["iface", "direction"],
-    "IP octets",
+    "bytes",
     "IP octets in flows as on the wire, without link headers, by direction.",
 );
 pub(super) const CAPTURE_ISSUES: Definition = Definition::new(

@@ -200,7 +200,7 @@ pub(crate) fn assert_nothing_lost(tree: &Path) {
         let losses = interval.unwanted_losses();
         assert!(losses.is_empty(), "{losses:?}");
         interval.assert_in_time();
-        for direction in ["inbound", "outbound"] {
+        for direction in ["rcvd", "sent"] {
             assert_covered(&interval.ledger["coverage"][direction]);
         }
     }

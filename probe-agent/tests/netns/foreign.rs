@@ -66,11 +66,8 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
     let interval = &stored_intervals(&installation.json())[0];
     assert_eq!(interval.ledger("residue"), 0);
     // The link knows what we did not see.
-    let inbound = &interval.ledger["coverage"]["inbound"];
-    assert_eq!(
-        (&inbound["link"], &inbound["packets"]),
-        (&10.into(), &5.into())
-    );
+    let rcvd = &interval.ledger["coverage"]["rcvd"];
+    assert_eq!((&rcvd["link"], &rcvd["packets"]), (&10.into(), &5.into()));
 }
 
 #[test]

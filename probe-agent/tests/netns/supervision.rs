@@ -143,7 +143,7 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
         0,
         "what was seen has its address"
     );
-    let ratio = interval.ledger["coverage"]["inbound"]["ratio"].as_f64();
+    let ratio = interval.ledger["coverage"]["rcvd"]["ratio"].as_f64();
     assert!(
         ratio.is_some_and(|ratio| ratio < 0.9),
         "{}",

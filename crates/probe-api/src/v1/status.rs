@@ -102,7 +102,7 @@ pub struct Attachment {
 /// A hook that our program was removed from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct LostHook {
-    /// `inbound` or `outbound`.
+    /// `rcvd` or `sent`.
     pub direction: String,
     /// Which.
     pub hook: String,
@@ -114,9 +114,9 @@ pub struct LostHook {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Coverage {
     /// Received packets.
-    pub inbound: DirectionCoverage,
+    pub rcvd: DirectionCoverage,
     /// Sent packets.
-    pub outbound: DirectionCoverage,
+    pub sent: DirectionCoverage,
 }
 
 /// How well one direction of a link is covered.
@@ -197,7 +197,7 @@ impl From<&status::CoverageStatus> for DirectionCoverage {
 impl From<&status::InterfaceStatus> for InterfaceStatus {
     fn from(it: &status::InterfaceStatus) -> Self {
         let errors = Issue::ALL.map(|issue| (issue.name().to_owned(), issue.count(&it.ledger)));
-        let [inbound, outbound] = &it.watch.coverage;
+        let [rcvd, sent] = &it.watch.coverage;
         Self {
             ifindex: it.ifindex,
             state: it.watch.state().to_owned(),
@@ -217,8 +217,8 @@ impl From<&status::InterfaceStatus> for InterfaceStatus {
             reattached: it.watch.reattached,
             detached_ms: it.watch.detached.as_millis().try_into().unwrap_or(u64::MAX),
             coverage: Coverage {
-                inbound: inbound.into(),
-                outbound: outbound.into(),
+                rcvd: rcvd.into(),
+                sent: sent.into(),
             },
             ledger: LedgerCounts::from(&it.ledger),
         }

@@ -166,14 +166,14 @@ fn the_cause_is_the_nearest_one() {
         ahead: Some(57),
         has_unclaimed: true,
     };
-    let inbound = likely_cause(0, State::Blind, around);
-    assert!(inbound.contains("ingress tcx"), "{inbound}");
-    let outbound = likely_cause(1, State::Blind, around);
-    assert!(outbound.contains("maps"), "{outbound}");
+    let rcvd = likely_cause(0, State::Blind, around);
+    assert!(rcvd.contains("ingress tcx"), "{rcvd}");
+    let sent = likely_cause(1, State::Blind, around);
+    assert!(sent.contains("maps"), "{sent}");
     around.has_unclaimed = false;
-    let outbound = likely_cause(1, State::Blind, around);
-    assert!(outbound.contains("program 57"), "{outbound}");
+    let sent = likely_cause(1, State::Blind, around);
+    assert!(sent.contains("program 57"), "{sent}");
     around.ahead = None;
-    let outbound = likely_cause(1, State::Partial, around);
-    assert!(outbound.contains("AF_XDP"), "{outbound}");
+    let sent = likely_cause(1, State::Partial, around);
+    assert!(sent.contains("AF_XDP"), "{sent}");
 }

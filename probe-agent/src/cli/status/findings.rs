@@ -88,10 +88,7 @@ fn interface(
             lost.hook, lost.direction
         )));
     }
-    let directions = [
-        ("received", &it.coverage.inbound),
-        ("sent", &it.coverage.outbound),
-    ];
+    let directions = [("received", &it.coverage.rcvd), ("sent", &it.coverage.sent)];
     for (way, coverage) in directions {
         findings.extend(uncovered(iface, way, coverage));
     }
@@ -192,12 +189,12 @@ mod tests {
     #[test]
     fn every_trouble_has_a_remedy() {
         let now = changed(|it| {
-            it.coverage.inbound.state = "blind".to_owned();
-            it.coverage.inbound.cause = Some("generic XDP is off".to_owned());
-            it.coverage.outbound.state = "partial".to_owned();
-            it.coverage.outbound.ratio = Some(0.5);
+            it.coverage.rcvd.state = "blind".to_owned();
+            it.coverage.rcvd.cause = Some("generic XDP is off".to_owned());
+            it.coverage.sent.state = "partial".to_owned();
+            it.coverage.sent.ratio = Some(0.5);
             it.lost_hooks = vec![LostHook {
-                direction: "inbound".to_owned(),
+                direction: "rcvd".to_owned(),
                 hook: "tcx".to_owned(),
                 occupant: Some("cilium".to_owned()),
             }];
@@ -206,7 +203,7 @@ mod tests {
         });
         let text = texts(&of(&now, Some(&report())));
         for part in [
-            "true eth0: our program was removed from tcx (inbound), where cilium is now.",
+            "true eth0: our program was removed from tcx (rcvd), where cilium is now.",
             "true eth0: blind, received packets pass and none is seen: generic XDP is off",
             "true eth0: only 50 % of the sent packets are seen",
             "true eth0: 1.5 k packets lost (ring_full), and losing more; the agent did not keep \

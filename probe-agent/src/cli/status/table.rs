@@ -78,7 +78,7 @@ fn lost(ledger: &LedgerCounts) -> u64 {
 
 /// The worse direction.
 fn coverage(it: &InterfaceStatus) -> String {
-    let ratios = [it.coverage.inbound.ratio, it.coverage.outbound.ratio];
+    let ratios = [it.coverage.rcvd.ratio, it.coverage.sent.ratio];
     let worst = ratios.into_iter().flatten().min_by(f64::total_cmp);
     worst.map_or_else(|| "-".to_owned(), |ratio| human::percent(ratio.min(1.0)))
 }
@@ -128,7 +128,7 @@ pub(in crate::cli) mod tests {
                 "local_buffer_usage": 0.0,
                 "attachment": { "ingress": "tcx", "egress": "tcx", "reason": "tcx: attached" },
                 "lost_hooks": [], "reattached": 0, "detached_ms": 0,
-                "coverage": { "inbound": direction, "outbound": direction },
+                "coverage": { "rcvd": direction, "sent": direction },
                 "ledger": ledger,
             } },
             "unclaimed_packets": 0, "undecodable_records": 0, "sinks": {},

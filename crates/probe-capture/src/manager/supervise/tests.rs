@@ -237,9 +237,9 @@ fn a_blind_capture_is_known_and_recovers() {
     for _ in 0..3 {
         bench.second(100, 0);
     }
-    let inbound = &bench.watch().coverage[0];
-    assert_eq!((inbound.state, inbound.ratio), (State::Blind, Some(0.0)));
-    assert!(inbound.cause.is_some());
+    let rcvd = &bench.watch().coverage[0];
+    assert_eq!((rcvd.state, rcvd.ratio), (State::Blind, Some(0.0)));
+    assert!(rcvd.cause.is_some());
     assert_eq!(bench.watch().state(), "blind");
     bench.second(100, 100);
     assert_eq!(bench.watch().state(), "ok");
