@@ -98,7 +98,7 @@ const STEPS: &[Step] = &[
     ),
     step(
         "capture.max_flows_total",
-        "interfaces: { lo: {} }\ncapture: { expedite_attach: false, max_flows_total: 100 }",
+        "interfaces: { lo: {} }\ncapture: { expedite_attach: false, max_flows_total: 1000 }",
         "interfaces: { lo: {} }\ncapture: { expedite_attach: false, max_flows_total: 1 }",
         Agent::folds_a_new_flow,
     ),
@@ -181,9 +181,12 @@ impl Agent {
             .is_some_and(is_wanted)
     }
 
-    /// Sees a packet of a flow that is new.
+    /// Sees a packet of a flow that is new, as long as there are some: too few for the limit before
+    /// the change.
     fn folds_a_new_flow(&self) -> bool {
-        let server = self.next_server.get() + 1;
+        let Some(server) = self.next_server.get().checked_add(1) else {
+            return false;
+        };
         self.next_server.set(server);
         self.script.packet(LOOPBACK, server, 100, false);
         self.script.settle();
