@@ -2,7 +2,7 @@
 //!
 //! What a user of tcpdump or goQuery types: `src net 10.0.0.0/8 and tcp port https`. Text becomes
 //! an [`Expr`], which knows nothing but flows: no clock, no resolver, no privileges. The text may
-//! come from anybody who may ask, so its length, its depth and its regexes are bounded.
+//! come from anybody who may ask, so its length, its depth, and the size and number of its regexes are bounded.
 //! docs/FILTER.md is the manual.
 
 mod ast;

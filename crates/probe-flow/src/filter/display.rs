@@ -22,6 +22,19 @@ impl Display for Expr {
 }
 
 impl Expr {
+    /// Parentheses and `not`s inside each other in what [`Display`] writes.
+    pub(super) fn shown_depth(&self) -> usize {
+        let of_part = |part: &Self| {
+            let has_parentheses = matches!(part, Self::And(_) | Self::Or(_));
+            usize::from(has_parentheses) + part.shown_depth()
+        };
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(of_part).max().unwrap_or(0),
+            Self::Not(part) => 1 + of_part(part),
+            Self::Test(_) => 0,
+        }
+    }
+
     /// In parentheses, if they are needed inside of something larger.
     fn fmt_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

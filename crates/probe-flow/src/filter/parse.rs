@@ -23,6 +23,10 @@ pub const MAX_LENGTH: usize = 4096;
 /// Parentheses and `not`s inside each other that a filter may have.
 pub const MAX_DEPTH: usize = 64;
 
+/// Regexes that a filter may have. Each may take a megabyte and milliseconds, and anybody who may ask
+/// may send a filter.
+pub(super) const MAX_REGEXES: usize = 16;
+
 /// Reads a filter. The empty one is `None`.
 pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
     if text.len() > MAX_LENGTH {
@@ -35,6 +39,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         return Err(FilterError::new(text, start..text.len(), message));
     }
     let mut scanner = Scanner::new(text);
+    check_regexes(scanner.clone())?;
     let ahead = scanner.next()?;
     if ahead.token == Token::End {
         return Ok(None);
@@ -46,9 +51,35 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
     };
     let expr = parser.or(0)?;
     match parser.ahead.token {
+        // It is shown with parentheses that the text can do without, and must read back.
+        Token::End if expr.shown_depth() > MAX_DEPTH => {
+            Err(FilterError::new(text, 0..text.len(), too_deep()))
+        }
         Token::End => Ok(Some(expr)),
         _ => Err(parser.no_connection()),
     }
+}
+
+/// Before any of them is compiled. What is no token is told by the parser.
+fn check_regexes(mut scanner: Scanner<'_>) -> Result<(), FilterError> {
+    let text = scanner.text();
+    let mut regexes = 0;
+    while let Ok(Found { token, at }) = scanner.next() {
+        match token {
+            Token::End => break,
+            Token::Regex(_) if regexes == MAX_REGEXES => {
+                let message = format!("a filter has up to {MAX_REGEXES} regexes, this has more");
+                return Err(FilterError::new(text, at, message));
+            }
+            Token::Regex(_) => regexes += 1,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn too_deep() -> String {
+    format!("more than {MAX_DEPTH} parentheses and `not`s in each other")
 }
 
 /// What a value without a keyword means: `port 80 or 443`.
@@ -123,8 +154,7 @@ impl<'a> Parser<'a> {
         let mut nots = 0;
         loop {
             if depth > MAX_DEPTH {
-                let message = format!("more than {MAX_DEPTH} parentheses and `not`s in each other");
-                return Err(self.error(message));
+                return Err(self.error(too_deep()));
             }
             if !self.takes(Token::Not)? {
                 break;

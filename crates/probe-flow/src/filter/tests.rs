@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use probe_common::classify::Evidence;
 use rstest::rstest;
 
-use super::{Filter, MAX_DEPTH, MAX_LENGTH};
+use super::{Filter, MAX_DEPTH, MAX_LENGTH, parse::MAX_REGEXES};
 use crate::flow::{Flow, FlowCounters, FlowRow};
 
 mod properties;
@@ -305,9 +305,38 @@ fn depth_and_length_are_bounded() {
         error.message(),
         "a filter has up to 4096 octets, this has 8192"
     );
+    // Accepted as they stand, these would be refused as they are shown.
+    let and_in_or = |depth| {
+        format!(
+            "{}tcp{}",
+            "(".repeat(depth),
+            " and ip or udp)".repeat(depth)
+        )
+    };
+    let not_and = |depth| format!("{}tcp port 443", "not ".repeat(depth));
+    for text in [and_in_or(32), not_and(MAX_DEPTH - 1)] {
+        assert_eq!(filter(&filter(&text).to_string()), filter(&text));
+    }
+    for text in [and_in_or(33), not_and(MAX_DEPTH)] {
+        let error = text.parse::<Filter>().unwrap_err();
+        assert!(error.message().starts_with("more than 64 "), "{error}");
+    }
     // A regex that would take a gigabyte.
     let error = r"iface /(\w{100}){100}/".parse::<Filter>().unwrap_err();
     assert!(error.message().contains("exceeds size limit"), "{error}");
+}
+
+/// As many as fit into the length would take half a gigabyte.
+#[test]
+fn regexes_are_bounded() {
+    let with = |count| format!("iface {}", vec![r"/\w{9}/"; count].join(","));
+    filter(&with(MAX_REGEXES));
+    let error = with(MAX_REGEXES + 1).parse::<Filter>().unwrap_err();
+    assert_eq!(
+        error.message(),
+        "a filter has up to 16 regexes, this has more"
+    );
+    assert_eq!(error.column(), with(MAX_REGEXES).len() + 2);
 }
 
 #[rstest]
