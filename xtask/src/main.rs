@@ -6,6 +6,7 @@ mod ci;
 mod crate_graph;
 mod demo;
 mod docs;
+mod fuzz;
 mod kernels;
 #[path = "../../crates/probe-datapath/build/object_sources.rs"]
 mod object_sources;
@@ -37,6 +38,8 @@ enum Verb {
     Bench(bench::Args),
     /// Try the agent on other kernels, in qemu.
     Kernels(kernels::Args),
+    /// Look for inputs that break the parser, filters, configurations, capture files or API queries.
+    Fuzz(fuzz::Args),
     /// Check what the compiler does not: budgets, metrics, wire types.
     Tidy,
     /// Run all checks of a change, or the named ones.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args, &test::Objects::default()),
         Verb::Bench(args) => bench::run(&args),
         Verb::Kernels(args) => kernels::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Tidy => tidy::run(),
         Verb::Ci(args) => ci::run(&args),
         Verb::Docs => docs::run(),

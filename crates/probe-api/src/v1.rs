@@ -33,9 +33,18 @@ fn check_interfaces(state: &ApiState, wanted: &[String]) -> Result<(), Problem> 
     }
 }
 
+/// Reads a query of nothing but `iface`, which may be repeated.
+///
+/// # Errors
+///
+/// Another parameter is given: status 400, and `detail` names the parameter.
+pub fn wanted_interfaces(raw: Option<&str>) -> Result<Vec<String>, Problem> {
+    Ok(Query::parse(raw, &["iface"])?.all("iface"))
+}
+
 /// Reads a query of nothing but `iface`, and checks it.
 fn only_interfaces(state: &ApiState, raw: Option<&str>) -> Result<Vec<String>, Problem> {
-    let wanted = Query::parse(raw, &["iface"])?.all("iface");
+    let wanted = wanted_interfaces(raw)?;
     check_interfaces(state, &wanted)?;
     Ok(wanted)
 }

@@ -37,8 +37,12 @@ pub(crate) async fn reload(
     tell(report.await?)
 }
 
-/// Whether a request only asks what would change.
-pub(super) fn dry_run(raw: Option<&str>) -> Result<bool, Problem> {
+/// Whether a request only asks what would change, by its query.
+///
+/// # Errors
+///
+/// A parameter is unknown, given twice or wrong: status 400, and `detail` names the parameter.
+pub fn dry_run(raw: Option<&str>) -> Result<bool, Problem> {
     let query = Query::parse(raw, &["dry_run"])?;
     let given = query.read("dry_run", |text| {
         let parsed: Result<bool, _> = text.parse();

@@ -125,8 +125,12 @@ impl Order {
 impl FlowsQuery {
     pub(super) const PARAMETERS: [&str; 5] = ["iface", "filter", "sort", "order", "limit"];
 
-    /// Reads a query.
-    pub(super) fn parse(raw: Option<&str>) -> Result<Self, Problem> {
+    /// Reads the query of a request, which is what stands behind the question mark.
+    ///
+    /// # Errors
+    ///
+    /// A parameter is unknown, given twice or wrong: status 400, and `detail` names the parameter.
+    pub fn parse(raw: Option<&str>) -> Result<Self, Problem> {
         Self::from_query(&Query::parse(raw, &Self::PARAMETERS)?)
     }
 

@@ -24,6 +24,44 @@ pub const DEFAULT_EVERY: u64 = 2;
 /// Most seconds between two looks.
 const MAX_EVERY: u64 = 60;
 
+/// Which flows, and how often.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamQuery {
+    /// What each event answers.
+    pub flows: FlowsQuery,
+    /// Time between two events: 1 to 60 seconds.
+    pub every: Duration,
+}
+
+impl StreamQuery {
+    /// Reads the query of a request, which is what stands behind the question mark.
+    ///
+    /// # Errors
+    ///
+    /// A parameter is unknown, given twice or wrong: status 400, and `detail` names the parameter.
+    pub fn parse(raw: Option<&str>) -> Result<Self, Problem> {
+        let known: Vec<_> = FlowsQuery::PARAMETERS
+            .into_iter()
+            .chain(["every"])
+            .collect();
+        let parsed = Query::parse(raw, &known)?;
+        let every = parsed.read("every", |text| {
+            let every = text
+                .parse()
+                .ok()
+                .filter(|every| (1..=MAX_EVERY).contains(every));
+            let found = text.escape_debug();
+            every.ok_or_else(|| {
+                format!("must be whole seconds from 1 to {MAX_EVERY}, found `{found}`")
+            })
+        })?;
+        Ok(Self {
+            flows: FlowsQuery::from_query(&parsed)?,
+            every: Duration::from_secs(every.unwrap_or(DEFAULT_EVERY)),
+        })
+    }
+}
+
 /// One client that looks on.
 struct Watching {
     server: Server,
@@ -55,25 +93,12 @@ pub(crate) async fn stream(
     State(server): State<Server>,
     RawQuery(query): RawQuery,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let known: Vec<_> = FlowsQuery::PARAMETERS
-        .into_iter()
-        .chain(["every"])
-        .collect();
-    let parsed = Query::parse(query.as_deref(), &known)?;
-    let every = parsed.read("every", |text| {
-        let every = text
-            .parse()
-            .ok()
-            .filter(|every| (1..=MAX_EVERY).contains(every));
-        let found = text.escape_debug();
-        every.ok_or_else(|| format!("must be whole seconds from 1 to {MAX_EVERY}, found `{found}`"))
-    })?;
-    let query = FlowsQuery::from_query(&parsed)?;
-    super::check_interfaces(&server, &query.iface)?;
-    let mut ticks = interval(Duration::from_secs(every.unwrap_or(DEFAULT_EVERY)));
+    let StreamQuery { flows, every } = StreamQuery::parse(query.as_deref())?;
+    super::check_interfaces(&server, &flows.iface)?;
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = Watching {
-        query,
+        query: flows,
         ticks,
         over: false,
         _place: server.stream()?,
