@@ -79,7 +79,7 @@ pub struct CaptureState {
     open_bank: u8,
     /// Share of its local buffer that the capture used at its fullest.
     buffer_usage: f64,
-    books: Books,
+    accounts: Accounts,
 }
 
 /// What was counted on an interface by the captures before: a capture that starts again goes on
@@ -116,10 +116,10 @@ impl History {
     }
 }
 
-/// What has been booked from the counters of closed banks.
+/// What has been accounted for from the counters of closed banks.
 #[derive(Clone, Copy, Debug)]
-struct Books {
-    /// Counters up to which everything is booked.
+struct Accounts {
+    /// Counters up to which everything is accounted for.
     source: BankCounters,
     buffer_full: [Tally; BANKS as usize],
     /// Start of the running interval.
@@ -128,11 +128,11 @@ struct Books {
     interval: Ledger,
     /// All intervals before.
     past: Ledger,
-    /// Unattributed fragments of the flow log that are booked.
+    /// Unattributed fragments of the flow log that are accounted for.
     unattributed_fragments: u64,
     /// What the captures before this one counted in flows.
     past_totals: FlowCounters,
-    /// What was counted in flows when a bank was last booked: until then ledger and flows agree.
+    /// What was counted in flows when a bank was last accounted for: until then ledger and flows agree.
     settled_totals: FlowCounters,
     /// Unattributed fragments of the running interval, at that moment.
     settled_fragments: u64,
@@ -153,21 +153,21 @@ impl CaptureState {
         Ok(())
     }
 
-    /// Notes what is in the flows, now that all of it has been booked.
+    /// Records what is in the flows, now that all of it has been accounted for.
     fn on_settled(&mut self) {
-        self.books.settled_totals = self.totals();
-        self.books.settled_fragments = self.unbooked_fragments();
+        self.accounts.settled_totals = self.totals();
+        self.accounts.settled_fragments = self.unaccounted_fragments();
     }
 
     fn totals(&self) -> FlowCounters {
-        let mut totals = self.books.past_totals;
+        let mut totals = self.accounts.past_totals;
         totals += self.flow_log.totals();
         totals
     }
 
     /// Unattributed fragments of the running interval, as far as it is known that they are.
-    const fn unbooked_fragments(&self) -> u64 {
-        self.flow_log.unattributed_fragments() - self.books.unattributed_fragments
+    const fn unaccounted_fragments(&self) -> u64 {
+        self.flow_log.unattributed_fragments() - self.accounts.unattributed_fragments
     }
 
     /// The bank whose records belong to the running interval.
@@ -202,7 +202,7 @@ impl Capture {
             totals: FlowCounters::default(),
             watch: WatchHistory::default(),
         });
-        let books = Books {
+        let accounts = Accounts {
             source: BankCounters::default(),
             buffer_full: Default::default(),
             interval_start: now,
@@ -217,7 +217,7 @@ impl Capture {
             flow_log,
             open_bank,
             buffer_usage: 0.0,
-            books,
+            accounts,
         };
         Self {
             interface,
@@ -290,11 +290,11 @@ impl Capture {
         self.state.lock_arc()
     }
 
-    /// Books a closed bank, whose counters are final and whose records have all been handled, and
+    /// Accounts for a closed bank, whose counters are final and whose records have all been handled, and
     /// lets records of the other bank in.
     pub fn settle(&self, closed_bank: u8, counters: &BankCounters) {
         let mut state = self.state.lock();
-        self.book(&mut state.books, closed_bank, counters);
+        self.account(&mut state.accounts, closed_bank, counters);
         state.on_settled();
         state.open_bank = 1 - closed_bank;
     }
@@ -331,19 +331,19 @@ impl Capture {
         open_bank: u8,
     ) -> Interval {
         let mut state = self.state.lock();
-        self.book(&mut state.books, closed_bank, counters);
+        self.account(&mut state.accounts, closed_bank, counters);
         let (flows, totals) = state.flow_log.rotate();
         state.open_bank = open_bank;
-        let mut ledger = std::mem::take(&mut state.books.interval);
+        let mut ledger = std::mem::take(&mut state.accounts.interval);
         ledger.flows = Tally {
             packets: totals.packets(),
             bytes: totals.bytes(),
         };
-        ledger.unattributed_fragments = state.unbooked_fragments();
-        state.books.unattributed_fragments += ledger.unattributed_fragments;
-        state.books.past += ledger;
+        ledger.unattributed_fragments = state.unaccounted_fragments();
+        state.accounts.unattributed_fragments += ledger.unattributed_fragments;
+        state.accounts.past += ledger;
         state.on_settled();
-        let start = std::mem::replace(&mut state.books.interval_start, now);
+        let start = std::mem::replace(&mut state.accounts.interval_start, now);
         drop(state);
         let watch = self.watch.get();
         let watched = watch.map(|watch| watch.lock().end_interval(Instant::now()));
@@ -359,14 +359,14 @@ impl Capture {
         }
     }
 
-    fn book(&self, books: &mut Books, closed_bank: u8, counters: &BankCounters) {
-        let unbooked = books.unbooked(closed_bank, counters);
-        books.interval.on_source_counters(&unbooked);
-        let unbooked = books.unbooked_buffer_full(closed_bank, &self.buffer_full);
-        books.interval.losses[Loss::LocalBufferFull as usize] += unbooked;
+    fn account(&self, accounts: &mut Accounts, closed_bank: u8, counters: &BankCounters) {
+        let unaccounted = accounts.unaccounted(closed_bank, counters);
+        accounts.interval.on_source_counters(&unaccounted);
+        let unaccounted = accounts.unaccounted_buffer_full(closed_bank, &self.buffer_full);
+        accounts.interval.losses[Loss::LocalBufferFull as usize] += unaccounted;
         let bank = usize::from(closed_bank & 1);
-        books.source[bank] = counters[bank];
-        books.buffer_full[bank] += unbooked;
+        accounts.source[bank] = counters[bank];
+        accounts.buffer_full[bank] += unaccounted;
     }
 
     /// A copy of the flows that had traffic since the last rotation. Changes nothing.
@@ -377,7 +377,7 @@ impl Capture {
     /// Like [`Self::flows`], with the start of the running interval, since which they are counted.
     pub fn live_flows(&self) -> (Timestamp, FlowMap) {
         let state = self.state.lock();
-        (state.books.interval_start, state.flow_log.aggregate().0)
+        (state.accounts.interval_start, state.flow_log.aggregate().0)
     }
 
     /// What a later capture of the interface goes on from. Complete once the last interval ended.
@@ -387,23 +387,23 @@ impl Capture {
         let state = self.state.lock();
         History {
             started_at: self.started_at,
-            ledger: state.books.past,
+            ledger: state.accounts.past,
             totals: state.totals(),
             watch: watch.unwrap_or(self.watch_history),
         }
     }
 
-    /// State for readers: counts are those of the last time that a bank was booked, to which flows
+    /// State for readers: counts are those of the last time that a bank was accounted for, to which flows
     /// and ledger agree. Changes nothing.
     pub fn status(&self) -> InterfaceStatus {
         let watch = self.watch.get();
         let watch = watch.map(|watch| watch.lock().status(Instant::now()));
         let (attachment, watch) = watch.unwrap_or_default();
         let state = self.state.lock();
-        let mut ledger = state.books.past;
-        ledger += state.books.interval;
-        ledger.unattributed_fragments += state.books.settled_fragments;
-        let totals = state.books.settled_totals;
+        let mut ledger = state.accounts.past;
+        ledger += state.accounts.interval;
+        ledger.unattributed_fragments += state.accounts.settled_fragments;
+        let totals = state.accounts.settled_totals;
         ledger.flows = Tally {
             packets: totals.packets(),
             bytes: totals.bytes(),
@@ -423,18 +423,18 @@ impl Capture {
     }
 }
 
-impl Books {
-    /// What a bank counted, both directions, since it was last booked.
-    fn unbooked(&self, bank: u8, counters: &BankCounters) -> Counters {
+impl Accounts {
+    /// What a bank counted, both directions, since it was last accounted for.
+    fn unaccounted(&self, bank: u8, counters: &BankCounters) -> Counters {
         let bank = usize::from(bank & 1);
         let mut sum = Counters::default();
-        for (now, booked) in counters[bank].iter().zip(&self.source[bank]) {
-            sum += counters_difference(now, booked);
+        for (now, accounted) in counters[bank].iter().zip(&self.source[bank]) {
+            sum += counters_difference(now, accounted);
         }
         sum
     }
 
-    fn unbooked_buffer_full(&self, bank: u8, counted: &[AtomicTally; BANKS as usize]) -> Tally {
+    fn unaccounted_buffer_full(&self, bank: u8, counted: &[AtomicTally; BANKS as usize]) -> Tally {
         let bank = usize::from(bank & 1);
         difference(counted[bank].load(), self.buffer_full[bank])
     }

@@ -95,7 +95,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Books what the source counted.
+    /// Adds what the source counted.
     pub fn on_source_counters(&mut self, counters: &Counters) {
         let Counters {
             seen,

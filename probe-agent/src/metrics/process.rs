@@ -1,4 +1,4 @@
-//! The process by the kernel's books, under the names that every Prometheus client has.
+//! The process by the kernel's own counts, under the names that every Prometheus client has.
 
 use std::fs;
 

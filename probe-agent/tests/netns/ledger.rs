@@ -7,8 +7,8 @@ use rstest::rstest;
 use rustix::process::Signal;
 
 use super::{
+    accounts::Accounts,
     agent::{Agent, Installation},
-    books::Books,
     eventually,
     flows::{StoredInterval, files, stored_intervals},
     mix::Mix,
@@ -44,8 +44,8 @@ fn a_flood_of_mixed_packets(#[case] hook: &str) {
     let loops = packets.div_ceil(mix.frames.len() as u64);
     let sender = Sender::start(&testbed, &mix.frames, loops, Duration::ZERO);
     let sent = sender.finish(Duration::from_secs(20 + packets / 20_000));
-    let books = settle(&installation, agent, &mix, &sent);
-    tell(hook, &sent, &books);
+    let accounts = settle(&installation, agent, &mix, &sent);
+    tell(hook, &sent, &accounts);
 }
 
 /// The ring holds a thousand records, and the agent looks every few milliseconds.
@@ -63,9 +63,9 @@ fn a_ring_that_is_too_small() {
     let loops = PACKETS / 4 / mix.frames.len() as u64;
     let sender = Sender::start(&testbed, &mix.frames, loops, Duration::ZERO);
     let sent = sender.finish(Duration::from_secs(30));
-    let books = settle(&installation, agent, &mix, &sent);
-    tell("64 KiB", &sent, &books);
-    assert!(books.losses["ring_full"].packets > 0, "{books:?}");
+    let accounts = settle(&installation, agent, &mix, &sent);
+    tell("64 KiB", &sent, &accounts);
+    assert!(accounts.losses["ring_full"].packets > 0, "{accounts:?}");
 }
 
 /// While a rotation waits for the programs, records of the next interval find no room.
@@ -89,9 +89,12 @@ fn a_local_buffer_that_is_too_small() {
         (lost > 0).then_some(())
     });
     let sent = sender.stop();
-    let books = settle(&installation, agent, &mix, &sent);
-    tell("4 KiB", &sent, &books);
-    assert!(books.losses["local_buffer_full"].packets > 0, "{books:?}");
+    let accounts = settle(&installation, agent, &mix, &sent);
+    tell("4 KiB", &sent, &accounts);
+    assert!(
+        accounts.losses["local_buffer_full"].packets > 0,
+        "{accounts:?}"
+    );
 }
 
 /// While the link is down the kernel throws packets away before any hook; they are not seen, and
@@ -124,10 +127,13 @@ fn a_link_that_goes_down_and_up() {
     });
     assert_eq!(seen_in(&agent.settled_metrics()), all, "of the last loop");
     assert!(agent.terminate().success(), "the agent's exit code");
-    let books = Books::read(&installation);
-    assert_eq!(books.seen.packets, all, "{books:?}");
+    let accounts = Accounts::read(&installation);
+    assert_eq!(accounts.seen.packets, all, "{accounts:?}");
     let all_sent = mix.expected.times(sent.loops + 1);
-    assert!(books.seen.packets <= all_sent.seen.packets, "{books:?}");
+    assert!(
+        accounts.seen.packets <= all_sent.seen.packets,
+        "{accounts:?}"
+    );
 }
 
 /// Stopped for ten seconds, as by a hypervisor or a debugger: the ring may overflow meanwhile.
@@ -149,8 +155,8 @@ fn an_agent_that_is_stopped_for_a_while() {
     let written = files(&installation.json(), "jsonl").len();
     wait_for_intervals(&installation, written + 4);
     let sent = sender.stop();
-    let books = settle(&installation, agent, &mix, &sent);
-    tell("stopped", &sent, &books);
+    let accounts = settle(&installation, agent, &mix, &sent);
+    tell("stopped", &sent, &accounts);
 
     let intervals = stored_intervals(&installation.json());
     for pair in intervals.windows(2) {
@@ -180,7 +186,7 @@ fn wait_for_intervals(installation: &Installation, count: usize) {
 
 /// Ends the agent once it has seen everything, and checks every number that it told.
 #[track_caller]
-fn settle(installation: &Installation, agent: Agent, mix: &Mix, sent: &Sent) -> Books {
+fn settle(installation: &Installation, agent: Agent, mix: &Mix, sent: &Sent) -> Accounts {
     assert!(sent.refused.is_empty(), "{sent:?}");
     let expected = mix.expected.times(sent.loops);
     eventually("everything that was sent is seen", || {
@@ -188,27 +194,27 @@ fn settle(installation: &Installation, agent: Agent, mix: &Mix, sent: &Sent) -> 
     });
     let metrics = agent.settled_metrics();
     assert!(agent.terminate().success(), "the agent's exit code");
-    let books = Books::read(installation);
-    books.assert_equal(&expected);
+    let accounts = Accounts::read(installation);
+    accounts.assert_equal(&expected);
     assert_eq!(seen_in(&metrics), expected.seen.packets, "in the metrics");
     let in_flows = metrics.sum("probe_packets_total", "");
     assert_eq!(
         u64::try_from(in_flows),
-        Ok(books.flows.packets),
+        Ok(accounts.flows.packets),
         "in the metrics"
     );
-    books
+    accounts
 }
 
-fn tell(what: &str, sent: &Sent, books: &Books) {
+fn tell(what: &str, sent: &Sent, accounts: &Accounts) {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
-    let rate = books.seen.packets as f64 / sent.seconds / 1e3;
+    let rate = accounts.seen.packets as f64 / sent.seconds / 1e3;
     eprintln!(
         "{what}: {} packets in {:.1} s ({rate:.0} thousand a second), {} intervals, lost from \
          flows {:?}",
-        books.seen.packets,
+        accounts.seen.packets,
         sent.seconds,
-        books.intervals,
-        books.lost_from_flows(),
+        accounts.intervals,
+        accounts.lost_from_flows(),
     );
 }

@@ -4,7 +4,7 @@
 //! Every test makes its own [`Testbed`] and removes it, also when it fails, so that all of them
 //! run at the same time. Nothing waits for a fixed time: everything waits for a condition.
 
-mod books;
+mod accounts;
 mod crafted;
 mod flows;
 mod generators;

@@ -119,7 +119,7 @@ impl Lane {
         }
     }
 
-    /// Books the end of the interval that `next` gave out: `on_end` counts its outcome, in one step
+    /// Accounts for the end of the interval that `next` gave out: `on_end` counts its outcome, in one step
     /// with the queue's length.
     pub(super) fn on_done(&self, on_end: impl FnOnce(&SinkStats)) {
         let mut state = self.state.lock();

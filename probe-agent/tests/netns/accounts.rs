@@ -16,14 +16,14 @@ const LOST_FROM_FLOWS: [&str; 2] = ["ring_full", "local_buffer_full"];
 
 /// Sums of all ledgers that an agent stored.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct Accounts {
     pub(crate) intervals: usize,
     pub(crate) seen: Tally,
     pub(crate) flows: Tally,
     pub(crate) losses: BTreeMap<String, Tally>,
 }
 
-impl Books {
+impl Accounts {
     /// Reads what both sinks stored. Fails unless each interval adds up, its ledger equals its flows,
     /// and the sinks agree.
     #[track_caller]
@@ -34,11 +34,11 @@ impl Books {
         in_json.sort();
         in_parquet.sort();
         assert_eq!(in_json, in_parquet, "the sinks disagree");
-        let mut books = Self::default();
+        let mut accounts = Self::default();
         for interval in &intervals {
-            books.add(interval);
+            accounts.add(interval);
         }
-        books
+        accounts
     }
 
     #[track_caller]
