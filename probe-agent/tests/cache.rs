@@ -1,4 +1,4 @@
-//! The programs' cache of open records, against a model on the host and against no cache at all
+//! The programs' flow cache, against a model on the host and against no cache at all
 //! (`BPF_PROG_TEST_RUN`): what it holds back and what it lets go, to the packet.
 
 #![expect(
@@ -14,8 +14,8 @@ use probe_agent::selftest::{
 };
 use probe_capture::source::{BankCounters, Drained, RecordSource as _, RecordStream};
 use probe_common::{
-    coalesce::{Pending as _, PendingV4, PendingV6},
-    control::{FIRST_STATION, Station, area, maps, station_index},
+    coalesce::{InsertBatch as _, InsertBatchV4, InsertBatchV6},
+    control::{CounterBlock, FIRST_COUNTER_BLOCK, area, counter_block_index, maps},
     loss::Loss,
     parse::plain,
     record::{IntoRecord as _, Record, RecordHead},
@@ -42,7 +42,7 @@ mod frames;
 mod model;
 
 use frames::{frames, tcp4};
-use model::{Look, Model, Owned, SLOTS, Slots};
+use model::{Lookup, Model, Owned, SLOTS, Slots};
 
 /// A frame at a hook.
 type Step = (UnderTest, Vec<u8>);
@@ -51,9 +51,9 @@ type Step = (UnderTest, Vec<u8>);
 struct Programs {
     source: EbpfSource,
     stream: Box<dyn RecordStream>,
-    stations: Entries<Station>,
-    rows_v4: Entries<PendingV4>,
-    rows_v6: Entries<PendingV6>,
+    blocks: Entries<CounterBlock>,
+    batches_v4: Entries<InsertBatchV4>,
+    batches_v6: Entries<InsertBatchV6>,
 }
 
 const INTERFACES: u32 = 4;
@@ -72,36 +72,37 @@ impl Programs {
         source.claim(TEST_IFINDEX, false).unwrap().unwrap();
         let stream = source.take_streams().pop().unwrap();
         let object = source.object();
-        let stations = SharedArray::new(object, maps::COUNTERS).unwrap();
-        let rows_v4 = SharedArray::new(object, maps::PENDING_V4).unwrap();
-        let rows_v6 = SharedArray::new(object, maps::PENDING_V6).unwrap();
+        let blocks = SharedArray::new(object, maps::COUNTERS).unwrap();
+        let batches_v4 = SharedArray::new(object, maps::INSERT_BATCH_V4).unwrap();
+        let batches_v6 = SharedArray::new(object, maps::INSERT_BATCH_V6).unwrap();
         Self {
-            stations: stations.map(0..stations.len()).unwrap(),
-            rows_v4: rows_v4.map(0..rows_v4.len()).unwrap(),
-            rows_v6: rows_v6.map(0..rows_v6.len()).unwrap(),
+            blocks: blocks.map(0..blocks.len()).unwrap(),
+            batches_v4: batches_v4.map(0..batches_v4.len()).unwrap(),
+            batches_v6: batches_v6.map(0..batches_v6.len()).unwrap(),
             source,
             stream,
         }
     }
 
-    /// How far the programs will look into the front for a frame. When they do is told by tests of its own;
-    /// here it is what becomes of the packet.
-    fn look(&self, (under_test, frame): &Step, bank: u8) -> Look {
+    /// What the programs will look up in L1 for a frame. When they do is the subject of other tests; here it
+    /// is what becomes of the packet.
+    fn lookup(&self, (under_test, frame): &Step, bank: u8) -> Lookup {
         let area = area(0, bank.into());
         // The interface has the first slot.
-        let station = (FIRST_STATION + station_index(area, under_test.direction)) as usize;
-        let mut row_v4 = self.rows_v4.load(area as usize).unwrap();
-        let mut row_v6 = self.rows_v6.load(area as usize).unwrap();
+        let index =
+            (FIRST_COUNTER_BLOCK + counter_block_index(area, under_test.direction)) as usize;
+        let mut batch_v4 = self.batches_v4.load(area as usize).unwrap();
+        let mut batch_v6 = self.batches_v6.load(area as usize).unwrap();
         let frame = frame.as_slice();
-        let in_vain = plain::parse_ipv4(frame).is_some() && row_v4.looks().are_in_vain()
-            || plain::parse_ipv6(frame).is_some() && row_v6.looks().are_in_vain();
-        let mut station = self.stations.load(station).unwrap();
+        let bypasses = plain::parse_ipv4(frame).is_some() && batch_v4.bypass().is_active()
+            || plain::parse_ipv6(frame).is_some() && batch_v6.bypass().is_active();
+        let mut block = self.blocks.load(index).unwrap();
         // Programs count a packet first.
-        station.counters.see(1, 0);
-        match (in_vain, station.is_crowded()) {
-            (false, _) => Look::InSet,
-            (true, false) => Look::AtHome,
-            (true, true) => Look::Nowhere,
+        block.counters.see(1, 0);
+        match (bypasses, block.is_thrashing()) {
+            (false, _) => Lookup::Set,
+            (true, false) => Lookup::PreferredSlot,
+            (true, true) => Lookup::None,
         }
     }
 
@@ -120,7 +121,7 @@ impl Programs {
     fn ring(&mut self) -> Vec<Owned> {
         let mut records = Vec::new();
         let mut keep = |batch: &[Record<'_>]| {
-            records.extend(batch.iter().map(|record| Owned::of(*record)));
+            records.extend(batch.iter().map(|record| Owned::from_record(*record)));
         };
         while self.stream.drain(&mut keep).unwrap() != Drained::Idle {}
         records
@@ -130,7 +131,7 @@ impl Programs {
     fn open(&mut self, bank: u8) -> Vec<Owned> {
         let mut records = Vec::new();
         let mut keep = |batch: &[Record<'_>]| {
-            records.extend(batch.iter().map(|record| Owned::of(*record)));
+            records.extend(batch.iter().map(|record| Owned::from_record(*record)));
         };
         self.stream.drain_closed(bank, &mut keep).unwrap();
         records
@@ -141,8 +142,8 @@ impl Programs {
     }
 }
 
-fn parts([front, back]: Slots) -> CacheParts {
-    CacheParts::new(front, back)
+fn parts([l1, l2]: Slots) -> CacheParts {
+    CacheParts::new(l1, l2)
 }
 
 fn as_bytes(owned: &Owned) -> Vec<u8> {
@@ -163,7 +164,7 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
     let record = Record::from_bytes(zerocopy::IntoBytes::as_bytes(aligned.as_slice()))?;
     let head = record.head();
     let placed = RecordHead {
-        notes: head.notes | probe_common::record::place(0, bank),
+        flags: head.flags | probe_common::record::origin_flags(0, bank),
         ..head
     };
     Some(match record {
@@ -172,8 +173,8 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
     })
 }
 
-/// Frames of so many flows that next to none is found in a small front.
-fn crowd() -> Vec<Vec<u8>> {
+/// Frames of so many flows that a small L1 is thrashing.
+fn many_flows() -> Vec<Vec<u8>> {
     // Of the client's address and port, behind an Ethernet header and an IPv4 header.
     const PORT: usize = 14 + 20;
     let flows = (0..2000_u16).map(|flow| {
@@ -185,14 +186,14 @@ fn crowd() -> Vec<Vec<u8>> {
     flows.collect()
 }
 
-/// Random walks over the frames and over the hooks for Ethernet frames, some of them in a crowd.
+/// Random walks over the frames and over the hooks for Ethernet frames, some of them of many flows.
 fn steps(riddles: bool) -> impl Strategy<Value = Vec<Step>> {
     let few = frames(riddles);
-    let crowd = [few.clone(), crowd()].concat();
+    let many = [few.clone(), many_flows()].concat();
     let step = (any::<Index>(), 0..4_usize);
     let steps = prop::collection::vec(step, 1..1200);
-    (steps, any::<bool>()).prop_map(move |(steps, is_crowd)| {
-        let frames = if is_crowd { &crowd } else { &few };
+    (steps, any::<bool>()).prop_map(move |(steps, is_many)| {
+        let frames = if is_many { &many } else { &few };
         steps
             .into_iter()
             .map(|(frame, program)| (PROGRAMS[program], frame.get(frames).clone()))
@@ -218,15 +219,15 @@ fn the_cache_does_what_its_model_does() {
     for slots in SLOTS {
         let state = RefCell::new((Programs::load(parts(slots), 1 << 20), 0_u8, [0; 4]));
         let checked = runner().run(&steps(true), |steps| {
-            let (programs, active, [displaced, kept, full_rows, by_the_front]) =
+            let (programs, active, [displaced, kept, full_batches, past_l1]) =
                 &mut *state.borrow_mut();
             let mut model = Model::new(slots);
             for step in &steps {
-                let look = programs.look(step, *active);
-                *by_the_front += usize::from(look == Look::Nowhere);
+                let lookup = programs.lookup(step, *active);
+                *past_l1 += usize::from(lookup == Lookup::None);
                 programs.run(step);
                 let record = on_host(step, *active);
-                let leaves = record.map(|record| model.put(record, look));
+                let leaves = record.map(|record| model.insert(record, lookup));
                 let leaves = leaves.unwrap_or_default();
                 let left = programs.ring();
                 *displaced += left.len();
@@ -237,18 +238,18 @@ fn the_cache_does_what_its_model_does() {
             prop_assert_eq!(programs.open(1 - *active), []);
             let open = programs.open(*active);
             *kept += open.len();
-            *full_rows += model.full_rows();
+            *full_batches += model.full_batches();
             prop_assert_eq!(sorted(open), sorted(model.open()));
             prop_assert_eq!(programs.open(*active), [], "taken out");
             *active = 1 - *active;
             Ok(())
         });
         checked.unwrap_or_else(|error| panic!("{slots:?} slots: {error}"));
-        let (_, _, [displaced, kept, full_rows, by_the_front]) = state.into_inner();
+        let (_, _, [displaced, kept, full_batches, past_l1]) = state.into_inner();
         assert!(displaced > 0 && kept > 0, "{slots:?}: {displaced} {kept}");
         if slots == SLOTS[1] {
-            assert!(full_rows > 16, "some in each case: {full_rows}");
-            assert!(by_the_front > 100, "they looked: {by_the_front}");
+            assert!(full_batches > 16, "some in each case: {full_batches}");
+            assert!(past_l1 > 100, "some bypass L1: {past_l1}");
         }
     }
 }

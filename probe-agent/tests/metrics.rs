@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use probe_agent::metrics::{Direction, Metrics, MetricsOptions};
 use probe_capture::{
-    source::{Attachment, Costs, ProgramCost, Records, Strays},
+    source::{Attachment, Costs, ProgramCost, Records, Unattributed},
     status::{CoverageStatus, InterfaceStatus, Issue, Status, StatusReader, WatchStatus},
 };
 use probe_common::control::Tally;
@@ -234,8 +234,8 @@ fn coverage_and_attachment_follow_the_status() {
         occupant: None,
     };
     status.set([watched("eth0", Vec::new()), watched("eth1", vec![lost])]);
-    status.0.lock().expect("no panic").strays = Strays {
-        unclaimed: Tally {
+    status.0.lock().expect("no panic").unattributed = Unattributed {
+        unknown_interface: Tally {
             packets: 5,
             bytes: 300,
         },
@@ -269,7 +269,7 @@ fn coverage_and_attachment_follow_the_status() {
         ("probe_capture_state{iface=\"eth1\",state=\"partial\"}", 0.0),
         ("probe_reattached_total{iface=\"eth0\"}", 2.0),
         ("probe_detached_seconds_total{iface=\"eth0\"}", 3.0),
-        ("probe_unclaimed_packets_total", 5.0),
+        ("probe_unknown_interface_packets_total", 5.0),
         ("probe_undecodable_records_total", 1.0),
     ];
     for (series, number) in expected {

@@ -353,7 +353,7 @@ fn a_bank_switch_splits_counters_and_records_alike() {
 }
 
 #[test]
-fn frames_on_an_unknown_interface_are_counted_as_unclaimed() {
+fn frames_on_an_unknown_interface_are_counted_as_such() {
     if !skip::kernel_or_skip(&[]) {
         return;
     }
@@ -370,9 +370,12 @@ fn frames_on_an_unknown_interface_are_counted_as_unclaimed() {
             .test_run(under_test.program, whole(&frame), 1)
             .unwrap();
     }
-    let unclaimed = source.unclaimed().unwrap();
-    assert_eq!(unclaimed.packets, PROGRAMS.len() as u64);
-    assert_eq!(unclaimed.bytes, (PROGRAMS.len() * frame.len()) as u64);
+    let unknown_interface = source.unknown_interface().unwrap();
+    assert_eq!(unknown_interface.packets, PROGRAMS.len() as u64);
+    assert_eq!(
+        unknown_interface.bytes,
+        (PROGRAMS.len() * frame.len()) as u64
+    );
 }
 
 /// Ethernet, IPv4 and TCP headers of 54 octets, and so much payload.

@@ -1,22 +1,23 @@
-//! Coalescing: which packets of a flow make one record.
+//! The flow cache: which packets of a flow make one record, and where a record lies until it leaves.
 //!
-//! The programs keep a cache of open records, one [area](crate::control::area) per CPU and bank. An
-//! area has a front, small enough to be at hand, and a back with room for many flows. In either a record
-//! has the choice of the [places of a set](tags), and is added to the record of its flow if that
-//! [takes](Coalesce::absorb) it. In the front it has a home among them, which is looked at first, and
-//! lies elsewhere only where that was taken. What finds all places of the front taken goes to the
-//! back, and of 64 that do so one takes its home in the front, and who was there goes to the back in
-//! its stead. In the back it takes a vacant place or that of another, which goes to the ring. What is left
-//! in the areas of a closed bank the agent takes out itself.
+//! The programs merge packets into open records, in one [area](crate::control::area) per CPU and bank. An
+//! area has two levels, both set-associative with [8 slots per set](tags): L1, which fits into the caches of
+//! the CPU, and L2 with room for many flows. A packet is [merged](Coalesce::merge) into the record of its
+//! flow if that record takes it. In L1 a record has a preferred slot in its set, which is looked at first;
+//! it lies in another slot only where the preferred one was taken. A packet that finds no slot in L1 goes to
+//! L2. Of 64 such packets one replaces the record in its preferred slot of L1, and the replaced record goes
+//! to L2 in its stead. In L2 a record takes a vacant slot, or evicts another record to the ring. What is left
+//! in the areas of a closed bank is flushed by the agent.
 //!
-//! Between front and back is a short row of [pending](PENDING) records; a full row goes to the back
-//! as a whole, so that they wait for the memory of their places together, not one after the other. Where
-//! next to none would be found in the front, packets go to the row at once (see [`Looks`]): so in the back
-//! an older record may join a newer one.
-//! Where there are many CPUs and so few flows for each, the front is all.
+//! Between L1 and L2 is the [insert batch](INSERT_BATCH_LEN) of an area. A full batch is merged into L2 as a
+//! whole, so that the cache misses of its records overlap. While L1 is thrashing, packets may bypass it (see
+//! [`BypassState`]): so in L2 an older record may be merged into a newer one.
+//! Where there are many CPUs and so few flows for each, there is only L1.
+//!
+//! docs/DATAPATH.md has the whole picture.
 
-mod entry;
-mod pending;
+mod cache_slot;
+mod insert_batch;
 pub mod tags;
 
 use core::hint::black_box;
@@ -24,29 +25,32 @@ use core::hint::black_box;
 use zerocopy::{transmute_mut, transmute_ref};
 
 pub use self::{
-    entry::{Entry, LineV4},
-    pending::{FullRow, Looks, PENDING, Pending, PendingV4, PendingV6},
+    cache_slot::{CacheSlot, L1SlotV4},
+    insert_batch::{
+        BypassState, FullBatch, INSERT_BATCH_LEN, InsertBatch, InsertBatchV4, InsertBatchV6,
+    },
 };
 
 use crate::{
     ports::TCP,
-    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordV4, RecordV6},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, RecordV4, RecordV6},
 };
 
 // RFC 9293, section 3.1.
 const TCP_SYN: u8 = 0x02;
 const TCP_ACK: u8 = 0x10;
 
-/// What makes a record of its own of each packet: fragments have an identification and go by the
-/// fragment table, and a cut transport header is noted packet by packet.
-const NEVER_COALESCED: u8 = NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT | NOTE_SHORT_TRANSPORT;
+/// Flags of packets that are not merged, each of which is a record of its own: fragments have an
+/// identification, and a transport header that was cut is flagged packet by packet.
+const NEVER_COALESCED: u8 = FLAG_FIRST_FRAGMENT | FLAG_LATER_FRAGMENT | FLAG_SHORT_TRANSPORT;
 
-/// In the last word of a record: the end of the key, and the notes. Between them lie the TCP flags
-/// and the auxiliary byte.
-const KEY_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff]);
-/// The same with the auxiliary byte.
-const KEY_AUX_AND_NOTES: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff]);
+/// Mask for the last word of a record: the end of the key, and the record flags. Between them lie the TCP
+/// flags and the auxiliary byte.
+const KEY_AND_FLAGS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0xff]);
+/// [`KEY_AND_FLAGS`] with the auxiliary byte.
+const KEY_AUX_AND_FLAGS: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff]);
 
+/// Mask for the last word of a record: the TCP flags.
 const TCP_FLAGS: u64 = u64::from_ne_bytes([0, 0, 0, 0, 0, 0xff, 0, 0]);
 
 /// Odd numbers without pattern (the first digits of π and of its fractions): one for each word.
@@ -58,93 +62,92 @@ const FACTORS: [u64; 5] = [
     0x4528_21e6_38d0_1377,
 ];
 
-/// Bits of [`Coalesce::quick_hash`] for the place in the front: the highest ones of a product, to which
-/// all of a key comes up.
-pub const QUICK_BITS: u32 = 13;
+/// Bits of [`Coalesce::l1_hash`] that choose the preferred slot: the highest bits of a product, on which
+/// all octets of the key have an effect.
+pub const L1_INDEX_BITS: u32 = 13;
 
-/// The place in a front by a [`Coalesce::quick_hash`], and by the number of its slots, a power of two:
-/// the highest bits, as many as it has.
+/// Number of the preferred slot in the L1 of an area, from a [`Coalesce::l1_hash`] and the number of slots,
+/// a power of two: as many of the highest bits.
 #[inline(always)]
-pub const fn quick_place(quick_hash: u32, slots: u32) -> u32 {
-    ((quick_hash as u64 * slots as u64) >> u32::BITS) as u32
+pub const fn preferred_slot(l1_hash: u32, slots: u32) -> u32 {
+    ((l1_hash as u64 * slots as u64) >> u32::BITS) as u32
 }
 
-/// The tag there, by the bits below. Never 0.
+/// The tag in L1, from the bits below those of the preferred slot. Never 0.
 #[inline(always)]
-pub const fn quick_tag(quick_hash: u32) -> u8 {
-    tags::tag(quick_hash << QUICK_BITS)
+pub const fn l1_tag(l1_hash: u32) -> u8 {
+    tags::tag(l1_hash << L1_INDEX_BITS)
 }
 
-/// A record that packets can be added to.
+/// A record that packets can be merged into.
 pub trait Coalesce: Copy {
-    /// An entry of the front.
-    type Line: Entry<Record = Self>;
+    /// The L1 slot of such a record.
+    type L1Slot: CacheSlot<Record = Self>;
 
-    /// What [`BACK_SLOTS`](crate::control::globals::BACK_SLOTS) are divided by for a back: 1 or 2. Of
-    /// IPv6 there are fewer flows where there is IPv4, and its records are larger.
-    const BACK_PART: u32;
+    /// What [`L2_SLOTS`](crate::control::globals::L2_SLOTS) are divided by for the L2 of an area: 1 or 2.
+    /// Where there is IPv4, IPv6 has fewer flows, and its records are larger.
+    const L2_DIVISOR: u32;
 
     /// Whether it may stay open for more packets.
     fn is_coalescible(&self) -> bool;
 
-    /// Whether it is an entry without packets, which every entry is at first.
+    /// Whether it has no packets, as every slot at first.
     fn is_vacant(&self) -> bool;
 
-    /// Whether nothing but who spoke first tells the direction of the flow: both ports are the same
-    /// (or none), and neither a handshake nor the ports say anything.
-    fn is_told_by_order(&self) -> bool;
+    /// Whether only the order of packets tells the direction of the flow: both ports are the same (or
+    /// none), so neither a handshake nor the ports say anything.
+    fn is_order_sensitive(&self) -> bool;
 
-    /// A copy that is made here and nowhere before, in whole words. Without it the compiler would
-    /// write each record to the stack early, for the sake of rare functions that take it by
-    /// reference, or write it field by field, and who reads words right after that waits.
+    /// A copy that the compiler makes here and nowhere before, in whole words. Otherwise it would write each
+    /// record to the stack early, for the sake of rare functions that take it by reference, or write it
+    /// field by field, and a read of whole words right after that stalls.
     #[must_use]
-    fn in_memory(&self) -> Self;
+    fn materialize(&self) -> Self;
 
-    /// A record of one moment, that of a tick.
+    /// A copy with a tick as the time of its first and its last packet.
     #[must_use]
     fn at(self, tick: u32) -> Self;
 
-    /// Whether it must not overtake an older record of its flow: it may be one that does not take
-    /// it.
-    fn must_follow(&self) -> bool;
+    /// Whether it has a SYN. It must not overtake an older record of its flow, which may be one that does
+    /// not take it.
+    fn starts_connection(&self) -> bool;
 
-    /// A number for the front, with as few instructions as will do, since each packet waits for it:
-    /// those that meet by it part in the back. See [`quick_place`] and [`quick_tag`].
-    fn quick_hash(&self) -> u32;
+    /// The hash for L1, of as few instructions as will do, since each packet waits for it. Flows that
+    /// collide here part in L2. See [`preferred_slot`] and [`l1_tag`].
+    fn l1_hash(&self) -> u32;
 
-    /// A number of which the low bits choose the set in the back, and the highest ones are its
-    /// [tag](tags::tag) there.
-    fn hash(&self) -> u32;
+    /// The hash for L2: its low bits choose the set, and its highest bits are the [tag](tags::tag).
+    fn l2_hash(&self) -> u32;
 
-    /// Adds the packets of another record, which came later, if they belong into this one: they are
-    /// of the same flow, interface, direction and bank, nothing that tells the direction of a flow
-    /// is lost (the kind of an ICMP message, the start of a TCP connection), and the count of
-    /// packets does not overflow. The auxiliary byte stays that of the first packet. Says whether
-    /// they were added; a vacant entry takes none.
-    fn absorb(&mut self, other: &Self) -> bool;
+    /// Merges another record, which came later, into this one if it belongs here: both are of the same flow,
+    /// interface, direction and bank, nothing that tells the direction of a flow is lost (the kind of
+    /// an ICMP message, the start of a TCP connection), and the count of packets does not overflow. The
+    /// auxiliary byte stays that of the first packet. Returns whether the record was merged; a vacant slot
+    /// takes none.
+    fn merge(&mut self, other: &Self) -> bool;
 
-    /// The same where either may have come first.
-    fn absorb_in_any_order(&mut self, other: &Self) -> bool;
+    /// [`Self::merge`] where either record may have come first.
+    fn merge_in_any_order(&mut self, other: &Self) -> bool;
 
-    /// [`Self::absorb`] where the other record is of TCP or UDP packets, and has no time yet: that of the
-    /// last one is asked for if they belong here.
-    fn absorb_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool;
+    /// [`Self::merge`] where the other record is of TCP or UDP packets and has no time yet: `last` is called
+    /// for the time of its last packet if it belongs here.
+    fn merge_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool;
 
-    /// The same where all is of one flow that is the same in a mask of the last word, and in the rest.
+    /// [`Self::merge_tcp_or_udp`] with the mask of the bits of the last word that have to be the same.
     #[doc(hidden)]
-    fn absorb_if_same(&mut self, other: &Self, mask: u64, last: impl FnOnce() -> u32) -> bool;
+    fn merge_if_same_flow(&mut self, other: &Self, mask: u64, last: impl FnOnce() -> u32) -> bool;
 }
 
 macro_rules! coalesce {
-    ($record:ty, line = $line:ty, words = $words:literal, back_part = $back_part:literal) => {
+    ($record:ty, l1_slot = $l1_slot:ty, words = $words:literal, l2_divisor = $l2_divisor:literal) => {
         impl Coalesce for $record {
-            type Line = $line;
+            type L1Slot = $l1_slot;
 
-            const BACK_PART: u32 = $back_part;
+            const L2_DIVISOR: u32 = $l2_divisor;
 
             #[inline(always)]
             fn is_coalescible(&self) -> bool {
-                self.notes & NEVER_COALESCED == 0
+                self.flags & NEVER_COALESCED == 0
             }
 
             #[inline(always)]
@@ -153,12 +156,12 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
-            fn is_told_by_order(&self) -> bool {
+            fn is_order_sensitive(&self) -> bool {
                 self.key.src_port == self.key.dst_port
             }
 
             #[inline(always)]
-            fn in_memory(&self) -> Self {
+            fn materialize(&self) -> Self {
                 black_box(*self)
             }
 
@@ -172,14 +175,14 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
-            fn must_follow(&self) -> bool {
+            fn starts_connection(&self) -> bool {
                 self.tcp_flags & TCP_SYN != 0
             }
 
             #[inline(always)]
-            fn quick_hash(&self) -> u32 {
+            fn l1_hash(&self) -> u32 {
                 let words: &[u64; $words] = transmute_ref!(self);
-                let last = words[$words - 1] & KEY_AND_NOTES ^ u64::from(self.ifindex);
+                let last = words[$words - 1] & KEY_AND_FLAGS ^ u64::from(self.ifindex);
                 let mut mixed = 0;
                 let mut word = FIRST_KEY_WORD;
                 while word < $words - 1 {
@@ -195,46 +198,46 @@ macro_rules! coalesce {
             }
 
             #[inline(always)]
-            fn hash(&self) -> u32 {
+            fn l2_hash(&self) -> u32 {
                 let words: &[u64; $words] = transmute_ref!(self);
-                let last = words[$words - 1] & KEY_AND_NOTES;
+                let last = words[$words - 1] & KEY_AND_FLAGS;
                 let mut hash = (last ^ u64::from(self.ifindex)).wrapping_mul(FACTORS[0]);
                 let mut word = FIRST_KEY_WORD;
                 while word < $words - 1 {
                     hash ^= words[word].wrapping_mul(FACTORS[word - FIRST_KEY_WORD + 1]);
                     word += 1;
                 }
-                // A product passes bits upwards only: what differs in the highest octet of a word has
-                // to come down, and be spread once more, to reach the bits that choose the slot.
+                // A product carries bits upwards only: a difference in the highest octet of a word has
+                // to come down, and be spread once more, to reach the bits that choose the set.
                 let folded = hash ^ (hash >> 32);
                 (folded.wrapping_mul(FACTORS[0]) >> 32) as u32
             }
 
             #[inline(always)]
-            fn absorb(&mut self, other: &Self) -> bool {
+            fn merge(&mut self, other: &Self) -> bool {
                 let last = other.last_or_fragment_id;
-                self.absorb_if_same(other, mask_for(other.key.ip_protocol), || last)
+                self.merge_if_same_flow(other, mask_for(other.key.ip_protocol), || last)
             }
 
             #[inline(always)]
-            fn absorb_in_any_order(&mut self, other: &Self) -> bool {
+            fn merge_in_any_order(&mut self, other: &Self) -> bool {
                 let (first, last) = (self.first, self.last_or_fragment_id);
                 let mask = mask_for(other.key.ip_protocol);
                 let later = || later(last, other.last_or_fragment_id);
-                let is_absorbed = self.absorb_if_same(other, mask, later);
-                if is_absorbed {
+                let is_merged = self.merge_if_same_flow(other, mask, later);
+                if is_merged {
                     self.first = earlier(first, other.first);
                 }
-                is_absorbed
+                is_merged
             }
 
             #[inline(always)]
-            fn absorb_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool {
-                self.absorb_if_same(other, KEY_AND_NOTES, last)
+            fn merge_tcp_or_udp(&mut self, other: &Self, last: impl FnOnce() -> u32) -> bool {
+                self.merge_if_same_flow(other, KEY_AND_FLAGS, last)
             }
 
             #[inline(always)]
-            fn absorb_if_same(
+            fn merge_if_same_flow(
                 &mut self,
                 other: &Self,
                 mask: u64,
@@ -273,21 +276,21 @@ const COUNTS_WORD: usize = 1;
 /// The key starts at an offset of 24 bytes.
 const FIRST_KEY_WORD: usize = 3;
 
-coalesce!(RecordV4, line = LineV4, words = 5, back_part = 1);
-coalesce!(RecordV6, line = RecordV6, words = 8, back_part = 2);
+coalesce!(RecordV4, l1_slot = L1SlotV4, words = 5, l2_divisor = 1);
+coalesce!(RecordV6, l1_slot = RecordV6, words = 8, l2_divisor = 2);
 
-/// What has to be the same in the last word of two records of a flow. The first flags of TCP may differ; what
-/// is neither TCP nor ICMP has 0 there.
+/// Mask of the bits in the last word that are the same in two records of a flow. The auxiliary byte is the
+/// first flags in TCP, which may differ, and 0 in protocols other than TCP and ICMP.
 #[inline(always)]
 const fn mask_for(ip_protocol: u8) -> u64 {
     match ip_protocol {
-        TCP => KEY_AND_NOTES,
-        _ => KEY_AUX_AND_NOTES,
+        TCP => KEY_AND_FLAGS,
+        _ => KEY_AUX_AND_FLAGS,
     }
 }
 
 /// The later one of two ticks (see [`tick_after`](crate::record::tick_after)), without a branch: the
-/// verifier would follow both ways for each record of a row.
+/// verifier would follow both paths for each record of an insert batch.
 #[inline(always)]
 const fn later(tick: u32, other: u32) -> u32 {
     let by = other.wrapping_sub(tick);
@@ -301,13 +304,13 @@ const fn earlier(tick: u32, other: u32) -> u32 {
     tick.wrapping_add(other).wrapping_sub(later(tick, other))
 }
 
-/// A SYN (or SYN+ACK) is only added to a record whose first packet was the same, so that each says
-/// by the auxiliary byte of a record who opened the connection. So a record with a SYN among its
-/// `flags` began with it: `aux`, its first ones, tells which of the two it was. Records of other
+/// A SYN (or SYN+ACK) is only merged into a record whose first packet was one, too, so that the auxiliary
+/// byte of each record tells which end opened the connection. So a record with a SYN among its `tcp_flags`
+/// began with it: `aux`, the flags of its first packet, tells which of the two it was. Records of other
 /// protocols have no TCP flags.
 #[inline(always)]
-const fn keeps_handshake(first: u8, flags: u8, aux: u8) -> bool {
-    flags & TCP_SYN == 0 || (first ^ aux) & (TCP_SYN | TCP_ACK) == 0
+const fn keeps_handshake(first: u8, tcp_flags: u8, aux: u8) -> bool {
+    tcp_flags & TCP_SYN == 0 || (first ^ aux) & (TCP_SYN | TCP_ACK) == 0
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, transmute};
 
-use crate::{coalesce::PENDING, loss::Loss, wire_type};
+use crate::{coalesce::INSERT_BATCH_LEN, loss::Loss, wire_type};
 
 /// Interfaces that one loaded object serves at most.
 pub const MAX_INTERFACES: u32 = 1024;
@@ -24,59 +24,59 @@ pub mod maps {
     pub const RECORDS: &str = "RECORDS";
     /// Array of maps like [`RECORDS`], of the same size: the rings from 1 on. Nothing is at 0.
     pub const FURTHER_RECORDS: &str = "FURTHER_RECORDS";
-    /// Array of [`super::Station`] in shared memory: for each interface slot as many as
-    /// [`super::stations_per_slot`] says, indexed by [`super::station_index`].
+    /// Array of [`super::CounterBlock`] in shared memory: for each interface slot
+    /// [`super::counter_blocks_per_slot`] of them, indexed by [`super::counter_block_index`].
     pub const COUNTERS: &str = "COUNTERS";
-    /// Array of [`crate::coalesce::LineV4`] in shared memory: the open records of the fronts, for each
-    /// [`super::area`] [`super::globals::FRONT_SLOTS`].
-    pub const FRONT_V4: &str = "FRONT_V4";
-    /// The same of [`crate::record::RecordV6`].
-    pub const FRONT_V6: &str = "FRONT_V6";
-    /// Array of [`crate::record::RecordV4`] in shared memory: the open records of the backs, for each
-    /// [`super::area`] [`super::globals::BACK_SLOTS`].
-    pub const BACK_V4: &str = "BACK_V4";
-    /// The same of [`crate::record::RecordV6`].
-    pub const BACK_V6: &str = "BACK_V6";
+    /// Array of [`crate::coalesce::L1SlotV4`] in shared memory: the open records in L1, for each
+    /// [`super::area`] [`super::globals::L1_SLOTS`].
+    pub const L1_V4: &str = "L1_V4";
+    /// Array of [`crate::record::RecordV6`], the L1 of IPv6.
+    pub const L1_V6: &str = "L1_V6";
+    /// Array of [`crate::record::RecordV4`] in shared memory: the open records in L2, for each
+    /// [`super::area`] [`super::globals::L2_SLOTS`].
+    pub const L2_V4: &str = "L2_V4";
+    /// Array of [`crate::record::RecordV6`], the L2 of IPv6.
+    pub const L2_V6: &str = "L2_V6";
     /// Array of [`crate::coalesce::tags::Tags`] in shared memory: one for each
-    /// [`crate::coalesce::tags::WAYS`] entries of [`FRONT_V4`], and behind these of [`BACK_V4`]. It says
-    /// which of them hold packets, and which do not hold those of a flow.
+    /// [`crate::coalesce::tags::WAYS`] slots of [`L1_V4`], and behind these of [`L2_V4`]. The tags tell
+    /// which slots hold packets, and which do not hold those of a flow.
     pub const TAGS_V4: &str = "TAGS_V4";
-    /// The same of IPv6.
+    /// Tags of [`L1_V6`] and [`L2_V6`], like [`TAGS_V4`].
     pub const TAGS_V6: &str = "TAGS_V6";
-    /// Array of [`crate::coalesce::PendingV4`] in shared memory, one for each [`super::area`].
-    pub const PENDING_V4: &str = "PENDING_V4";
-    /// The same of [`crate::coalesce::PendingV6`].
-    pub const PENDING_V6: &str = "PENDING_V6";
-    /// Array of `u64` in shared memory: for each entry of [`FRONT_V4`], and behind these of [`BACK_V4`],
-    /// when it was opened, in nanoseconds of the monotonic clock. Ticks are too coarse to tell who spoke
-    /// first.
+    /// Array of [`crate::coalesce::InsertBatchV4`] in shared memory, one for each [`super::area`].
+    pub const INSERT_BATCH_V4: &str = "INSERT_BATCH_V4";
+    /// Array of [`crate::coalesce::InsertBatchV6`] in shared memory, one for each [`super::area`].
+    pub const INSERT_BATCH_V6: &str = "INSERT_BATCH_V6";
+    /// Array of `u64` in shared memory: for each slot of [`L1_V4`], and behind these of [`L2_V4`], when its
+    /// record was opened, in nanoseconds of the monotonic clock. Written for order-sensitive records only:
+    /// ticks are too coarse to tell their order.
     pub const OPENED_V4: &str = "OPENED_V4";
-    /// The same of IPv6.
+    /// Opening times of [`L1_V6`] and [`L2_V6`], like [`OPENED_V4`].
     pub const OPENED_V6: &str = "OPENED_V6";
-    /// Array of one [`super::SlotTable`]. It holds one interface per entry, the first come. Like
+    /// Array of one [`super::InterfaceTable`]. It holds one interface per slot, the first come. Like
     /// [`ACTIVE_BANK`] the section of a variable.
-    pub const SLOTS: &str = ".bss.slots";
-    /// Hash map from ifindex (`u32`) to [`super::Slot`], for all interfaces: read where the entry
-    /// of [`SLOTS`] is another interface's.
-    pub const ALL_SLOTS: &str = "ALL_SLOTS";
+    pub const INTERFACES: &str = ".bss.interfaces";
+    /// Hash map from ifindex (`u32`) to [`super::InterfaceSlot`], for all interfaces: read where the slot
+    /// in [`INTERFACES`] is another interface's.
+    pub const ALL_INTERFACES: &str = "ALL_INTERFACES";
     /// Array of one `u64`: the active bank. It is the section of a variable: no look-up is needed
     /// to read it.
     pub const ACTIVE_BANK: &str = ".data.bank";
-    /// Per-CPU array of one [`super::Tally`]: frames on interfaces that have no slot.
-    pub const UNCLAIMED: &str = "UNCLAIMED";
+    /// Per-CPU array of one [`super::Tally`]: packets on interfaces that are not captured.
+    pub const UNKNOWN_IFACE: &str = "UNKNOWN_IFACE";
     /// Array of one map, which no program reads: updating it waits for an RCU grace period.
     pub const GRACE_PERIOD: &str = "GRACE_PERIOD";
 }
 
 /// Constants of the programs that the agent sets before it loads them.
 pub mod globals {
-    /// `u32`: slots of the front of each area of the cache, a power of two, or 0 for no cache.
-    pub const FRONT_SLOTS: &str = "FRONT_SLOTS";
-    /// `u32`: slots of its back, a power of two, or 0 for none; IPv6 has a
-    /// [part](crate::coalesce::Coalesce::BACK_PART) of them.
-    pub const BACK_SLOTS: &str = "BACK_SLOTS";
-    /// `u32`: entries of all fronts, behind which the backs have their tags.
-    pub const BACKS: &str = "BACKS";
+    /// `u32`: slots of L1 in each area of the cache, a power of two, or 0 for no cache.
+    pub const L1_SLOTS: &str = "L1_SLOTS";
+    /// `u32`: IPv4 slots of L2 in each area, a power of two, or 0 for no L2. Those of IPv6 are this divided
+    /// by [`L2_DIVISOR`](crate::coalesce::Coalesce::L2_DIVISOR).
+    pub const L2_SLOTS: &str = "L2_SLOTS";
+    /// `u32`: L1 slots of all areas, behind whose tags and opening times those of L2 begin.
+    pub const L2_FIRST_SLOT: &str = "L2_FIRST_SLOT";
     /// `u32`: bits of a CPU's number that say which ring it has: one less than the number of rings,
     /// a power of two.
     pub const RING_MASK: &str = "RING_MASK";
@@ -102,7 +102,8 @@ pub mod programs {
     pub const TICKS: &str = "probe_ticks";
 }
 
-/// Number of what belongs to one bank of one CPU: counters, and a part of the cache.
+/// Number of the area of a CPU and bank. An area is what programs on that CPU write while the bank is
+/// active: counters, and a part of the cache.
 #[inline(always)]
 pub const fn area(cpu: u32, bank: u32) -> u32 {
     cpu * BANKS + bank
@@ -111,41 +112,41 @@ pub const fn area(cpu: u32, bank: u32) -> u32 {
 /// Position of the counters of an area and direction ([`crate::record::INGRESS`] or
 /// [`crate::record::EGRESS`]) among those of an interface, which lie side by side.
 #[inline(always)]
-pub const fn station_index(area: u32, direction: u8) -> u32 {
+pub const fn counter_block_index(area: u32, direction: u8) -> u32 {
     area * DIRECTIONS + direction as u32
 }
 
-/// Entries that [`maps::COUNTERS`] has for each interface slot, with so many CPUs.
-pub const fn stations_per_slot(cpus: u32) -> u32 {
-    station_index(area(cpus, 0), 0)
+/// Counter blocks that [`maps::COUNTERS`] has for each interface slot, with this number of CPUs.
+pub const fn counter_blocks_per_slot(cpus: u32) -> u32 {
+    counter_block_index(area(cpus, 0), 0)
 }
 
 /// Bytes that are left free in front of what each packet needs. Maps begin with pages, frames have pages
-/// of their own, and what is at the same place in all pages shares one set of a CPU's first cache, which is
-/// eight lines. So the start of a page, where the heads of frames are, is the worst place.
-const BYTES_OF_FRAME_HEADS: usize = 1536;
+/// of their own, and data at the same offset of all pages shares one set of a CPU's L1 data cache, which is
+/// eight lines. So the start of a page, where the headers of frames are, is the worst offset.
+const FRAME_HEADER_BYTES: usize = 1536;
 
-/// Entries of [`maps::COUNTERS`] in front of those of the first interface slot.
+/// Index in [`maps::COUNTERS`] of the first counter block of interface slot 0.
 #[expect(clippy::cast_possible_truncation, reason = "it is 8")]
-pub const FIRST_STATION: u32 = (BYTES_OF_FRAME_HEADS / size_of::<Station>()) as u32;
+pub const FIRST_COUNTER_BLOCK: u32 = (FRAME_HEADER_BYTES / size_of::<CounterBlock>()) as u32;
 
-/// Entries of [`SlotTable`] in front of those that are used.
-const FIRST_SLOT: usize = BYTES_OF_FRAME_HEADS / size_of::<Slot>();
+/// Slots of an [`InterfaceTable`] in front of those that are used.
+const FIRST_INTERFACE_SLOT: usize = FRAME_HEADER_BYTES / size_of::<InterfaceSlot>();
 
-/// Interfaces that have an entry of [`SlotTable`] for themselves, if their numbers are in a row.
-const SLOT_ENTRIES: usize = 4 * MAX_INTERFACES as usize;
+/// Interfaces that have a slot of an [`InterfaceTable`] for themselves, if their numbers are consecutive.
+const INTERFACE_SLOTS: usize = 4 * MAX_INTERFACES as usize;
 
-/// Interfaces by [`slot_index`].
-pub type SlotTable = [Slot; FIRST_SLOT + SLOT_ENTRIES];
+/// Interfaces by [`interface_index`].
+pub type InterfaceTable = [InterfaceSlot; FIRST_INTERFACE_SLOT + INTERFACE_SLOTS];
 
-/// Position of an interface in a [`SlotTable`], shared by those whose low bits are equal.
+/// Index of an interface in an [`InterfaceTable`], shared by interfaces whose low bits are equal.
 #[inline(always)]
-pub const fn slot_index(ifindex: u32) -> usize {
-    FIRST_SLOT + ifindex as usize % SLOT_ENTRIES
+pub const fn interface_index(ifindex: u32) -> usize {
+    FIRST_INTERFACE_SLOT + ifindex as usize % INTERFACE_SLOTS
 }
 
-/// In the place of a [`Slot`]: packets with a VLAN tag are counted as `filtered` and left out of the
-/// flows. The highest bit, which is the sign of the whole word and the cheapest to ask for.
+/// In [`InterfaceSlot::counters_and_flag`]: packets with a VLAN tag are counted as `filtered` and left out of the
+/// flows. The highest bit, which is the sign of the whole word and the cheapest to test.
 const IGNORES_VLANS: u32 = 1 << 31;
 
 /// What the programs need to know of an interface, in one word.
@@ -153,43 +154,43 @@ const IGNORES_VLANS: u32 = 1 << 31;
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
 #[repr(C)]
-pub struct Slot {
-    /// The interface. 0, which no interface has, in an empty entry.
+pub struct InterfaceSlot {
+    /// The interface. 0, which no interface has, in an empty slot.
     pub ifindex: u32,
-    /// [`Self::first_station`], and [`IGNORES_VLANS`].
-    place: u32,
+    /// [`Self::first_counter_block`], and [`IGNORES_VLANS`].
+    counters_and_flag: u32,
 }
 
-impl Slot {
-    /// Of an interface whose counters begin at a position of [`maps::COUNTERS`].
-    pub const fn new(ifindex: u32, first_station: u32, ignores_vlans: bool) -> Self {
+impl InterfaceSlot {
+    /// The slot of an interface whose counter blocks begin at an index of [`maps::COUNTERS`].
+    pub const fn new(ifindex: u32, first_counter_block: u32, ignores_vlans: bool) -> Self {
         let flag = if ignores_vlans { IGNORES_VLANS } else { 0 };
         Self {
             ifindex,
-            place: first_station | flag,
+            counters_and_flag: first_counter_block | flag,
         }
     }
 
-    /// From its word in a [`SlotTable`].
+    /// The slot in a word of an [`InterfaceTable`].
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
         transmute!(word)
     }
 
-    /// Position of its counters, see [`station_index`].
+    /// Index of the first of its counter blocks, see [`counter_block_index`].
     #[inline(always)]
-    pub const fn first_station(self) -> u32 {
-        self.place & !IGNORES_VLANS
+    pub const fn first_counter_block(self) -> u32 {
+        self.counters_and_flag & !IGNORES_VLANS
     }
 
     /// Whether packets with a VLAN tag are left out.
     #[inline(always)]
     pub const fn ignores_vlans(self) -> bool {
-        self.place & IGNORES_VLANS != 0
+        self.counters_and_flag & IGNORES_VLANS != 0
     }
 }
 
-/// Packets and bytes that met one destiny.
+/// Packets and bytes with the same outcome.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
@@ -226,47 +227,47 @@ pub struct Counters {
     pub further_segments: u64,
 }
 
-/// What an area has for an interface and direction. A multiple of a line of the CPU's cache, and what
+/// The counters of an area for one interface and direction. A multiple of a cache line of the CPU, and what
 /// each packet needs is in the first one.
 #[derive(
     Clone, Copy, Debug, Default, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq,
 )]
 #[repr(C)]
-pub struct Station {
-    /// A note of the programs for themselves: how many packets will have been seen when this is over,
-    /// see [`Self::is_crowded`].
-    pub crowded_until: u64,
+pub struct CounterBlock {
+    /// Written and read by the programs only: the number of packets seen at which L1 stops thrashing, see
+    /// [`Self::is_thrashing`].
+    pub thrashing_until: u64,
     /// What happened to packets.
     pub counters: Counters,
-    /// The rest of the last line.
-    pub rest: [u64; REST],
+    /// Fills the last cache line.
+    pub padding: [u64; PADDING],
 }
 
-/// Words behind the counters of a [`Station`] to the end of their last line.
-const REST: usize = {
+/// Words behind the counters of a [`CounterBlock`] to the end of their last cache line.
+const PADDING: usize = {
     let used = size_of::<u64>() + size_of::<Counters>();
     (used.next_multiple_of(64) - used) / size_of::<u64>()
 };
 
-/// Packets for which a full [row](crate::coalesce::PENDING) tells: with fewer from one to the next,
-/// most miss the front.
-const CROWDED_BY_ROW: u64 = 2 * PENDING as u64;
+/// Packets after a full [insert batch](crate::coalesce::INSERT_BATCH_LEN) within which the next one has to
+/// fill up for L1 to be thrashing: then most packets miss L1.
+const THRASHING_PACKETS: u64 = 2 * INSERT_BATCH_LEN as u64;
 
-impl Station {
-    /// Whether most packets miss the front of the cache, as far as is known. Then they are better off
-    /// to ask for its [tags](crate::coalesce::tags) first. Asked for each packet, so it has to be cheap.
+impl CounterBlock {
+    /// Whether most packets miss the preferred slot of L1, as far as is known. Then it is cheaper to read the
+    /// [tags](crate::coalesce::tags) first. Asked for each packet, so it has to be cheap.
     #[inline(always)]
-    pub const fn is_crowded(&self) -> bool {
-        self.counters.seen.packets < self.crowded_until
+    pub const fn is_thrashing(&self) -> bool {
+        self.counters.seen.packets < self.thrashing_until
     }
 
-    /// The last one of the packets seen has filled the row. The second time that this comes quickly
-    /// makes a crowd.
+    /// Counts a full insert batch, filled by the last of the packets seen. L1 is thrashing from the second
+    /// batch on that fills up quickly.
     #[inline(always)]
-    pub const fn on_full_row(&mut self) {
+    pub const fn on_full_batch(&mut self) {
         let seen = self.counters.seen.packets;
-        self.crowded_until = if seen <= self.crowded_until + CROWDED_BY_ROW {
-            seen + CROWDED_BY_ROW
+        self.thrashing_until = if seen <= self.thrashing_until + THRASHING_PACKETS {
+            seen + THRASHING_PACKETS
         } else {
             seen
         };
@@ -274,10 +275,10 @@ impl Station {
 }
 
 wire_type!(Tally, size = 16);
-wire_type!(Slot, size = 8);
+wire_type!(InterfaceSlot, size = 8);
 wire_type!(Counters, size = 56 + 16 * Loss::IN_KERNEL);
 wire_type!(
-    Station,
+    CounterBlock,
     size = (8 + size_of::<Counters>()).next_multiple_of(64)
 );
 
@@ -347,7 +348,10 @@ mod tests {
     extern crate std;
     use std::vec::Vec;
 
-    use super::{BANKS, Counters, PENDING, Slot, Station, area, station_index, stations_per_slot};
+    use super::{
+        BANKS, CounterBlock, Counters, INSERT_BATCH_LEN, InterfaceSlot, area, counter_block_index,
+        counter_blocks_per_slot,
+    };
     use crate::record::{EGRESS, INGRESS};
 
     #[test]
@@ -355,45 +359,47 @@ mod tests {
         const CPUS: u32 = 3;
         let indices: Vec<u32> = (0..CPUS)
             .flat_map(|cpu| (0..BANKS).map(move |bank| area(cpu, bank)))
-            .flat_map(|area| [INGRESS, EGRESS].map(|direction| station_index(area, direction)))
+            .flat_map(|area| {
+                [INGRESS, EGRESS].map(|direction| counter_block_index(area, direction))
+            })
             .collect();
-        let all: Vec<u32> = (0..stations_per_slot(CPUS)).collect();
+        let all: Vec<u32> = (0..counter_blocks_per_slot(CPUS)).collect();
         assert_eq!(indices, all);
     }
 
     #[test]
-    fn a_slot_is_a_place_and_a_flag() {
+    fn an_interface_slot_is_an_index_and_a_flag() {
         for ignores_vlans in [false, true] {
-            let slot = Slot::new(7, 0x1234_5678, ignores_vlans);
-            assert_eq!((slot.ifindex, slot.first_station()), (7, 0x1234_5678));
+            let slot = InterfaceSlot::new(7, 0x1234_5678, ignores_vlans);
+            assert_eq!((slot.ifindex, slot.first_counter_block()), (7, 0x1234_5678));
             assert_eq!(slot.ignores_vlans(), ignores_vlans);
         }
     }
 
     #[test]
-    fn each_packet_needs_one_line_of_its_station() {
-        let hot =
-            core::mem::offset_of!(Station, counters) + core::mem::offset_of!(Counters, losses);
+    fn each_packet_needs_one_cache_line_of_its_counter_block() {
+        let hot = core::mem::offset_of!(CounterBlock, counters)
+            + core::mem::offset_of!(Counters, losses);
         assert!(hot <= 64);
-        assert_eq!(size_of::<Station>() % 64, 0);
+        assert_eq!(size_of::<CounterBlock>() % 64, 0);
     }
 
     #[test]
-    fn it_is_crowded_where_rows_fill_up_quickly() {
-        let row = PENDING as u64;
-        let mut station = Station::default();
+    fn l1_is_thrashing_where_batches_fill_up_quickly() {
+        let batch = INSERT_BATCH_LEN as u64;
+        let mut block = CounterBlock::default();
         let mut see = |packets| {
-            let seen = &mut station.counters.seen.packets;
+            let seen = &mut block.counters.seen.packets;
             *seen += packets;
-            let was_crowded = station.is_crowded();
-            station.on_full_row();
-            was_crowded
+            let was_thrashing = block.is_thrashing();
+            block.on_full_batch();
+            was_thrashing
         };
         see(1000);
-        assert!(!see(8 * row), "one packet in eight misses the front");
-        assert!(!see(row), "it was the first quick one");
-        assert!(see(row) && see(row), "all miss it");
-        assert!(!see(8 * row) && !see(8 * row));
+        assert!(!see(8 * batch), "one packet in eight misses L1");
+        assert!(!see(batch), "the first quick batch");
+        assert!(see(batch) && see(batch), "all miss it");
+        assert!(!see(8 * batch) && !see(8 * batch));
     }
 
     #[test]

@@ -143,8 +143,8 @@ pub struct Observation<K> {
     pub tcp_flags: u8,
     /// Auxiliary byte: TCP flags, ICMP or ICMPv6 type, else 0.
     pub aux: u8,
-    /// `NOTE_*` bits of [`crate::record`].
-    pub notes: u8,
+    /// `FLAG_*` bits of [`crate::record`].
+    pub flags: u8,
     /// Identification of the packet that a fragment is a part of, 0 in packets that are no
     /// fragments: [`crate::record::RecordHead::fragment_id()`].
     pub fragment_id: u32,

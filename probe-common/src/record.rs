@@ -13,22 +13,22 @@ pub const INGRESS: u8 = 0;
 /// Direction of packets that left the host through the interface ("sent").
 pub const EGRESS: u8 = 1;
 
-/// [`RecordHead::notes`]: a fragment other than the first, hence without ports.
-pub const NOTE_LATER_FRAGMENT: u8 = 1 << 0;
-/// [`RecordHead::notes`]: the transport header was cut, so ports or TCP flags may be missing.
-pub const NOTE_SHORT_TRANSPORT: u8 = 1 << 1;
-/// [`RecordHead::notes`]: the first fragment of several, which tells the ports of all of them.
-pub const NOTE_FIRST_FRAGMENT: u8 = 1 << 2;
+/// [`RecordHead::flags`]: a fragment other than the first, hence without ports.
+pub const FLAG_LATER_FRAGMENT: u8 = 1 << 0;
+/// [`RecordHead::flags`]: the transport header was cut, so ports or TCP flags may be missing.
+pub const FLAG_SHORT_TRANSPORT: u8 = 1 << 1;
+/// [`RecordHead::flags`]: the first fragment of several, which tells the ports of all of them.
+pub const FLAG_FIRST_FRAGMENT: u8 = 1 << 2;
 
-/// [`RecordHead::notes`]: the direction.
+/// [`RecordHead::flags`]: the direction.
 const DIRECTION_SHIFT: u8 = 6;
-/// [`RecordHead::notes`]: the bank.
+/// [`RecordHead::flags`]: the bank.
 const BANK_SHIFT: u8 = 7;
 
-/// The bits of [`RecordHead::notes`] that say where packets were counted: in which direction
+/// The bits of [`RecordHead::flags`] that say where packets were counted: in which direction
 /// ([`INGRESS`] or [`EGRESS`]) and in which bank (0 or 1).
 #[inline(always)]
-pub const fn place(direction: u8, bank: u8) -> u8 {
+pub const fn origin_flags(direction: u8, bank: u8) -> u8 {
     (direction & 1) << DIRECTION_SHIFT | bank << BANK_SHIFT
 }
 
@@ -53,8 +53,8 @@ pub struct RecordHead {
     pub tcp_flags: u8,
     /// Auxiliary byte of the first packet: TCP flags, ICMP or ICMPv6 type, else 0.
     pub aux: u8,
-    /// `NOTE_*` bits, and those of [`place`].
-    pub notes: u8,
+    /// `FLAG_*` bits, and those of [`origin_flags`].
+    pub flags: u8,
 }
 
 /// Whether a tick is later than another: by less than half of the range, 24 days of milliseconds.
@@ -67,20 +67,20 @@ impl RecordHead {
     /// [`INGRESS`] or [`EGRESS`].
     #[inline(always)]
     pub const fn direction(&self) -> u8 {
-        self.notes >> DIRECTION_SHIFT & 1
+        self.flags >> DIRECTION_SHIFT & 1
     }
 
     /// The bank that was active when the packets were seen: 0 or 1. It tells the packets on either
     /// side of a rotation apart (see [`crate::control::BANKS`]).
     #[inline(always)]
     pub const fn bank(&self) -> u8 {
-        self.notes >> BANK_SHIFT
+        self.flags >> BANK_SHIFT
     }
 
     /// Whether this is a fragment, the first or a later one.
     #[inline(always)]
     pub const fn is_fragment(&self) -> bool {
-        self.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0
+        self.flags & (FLAG_FIRST_FRAGMENT | FLAG_LATER_FRAGMENT) != 0
     }
 
     /// Tick of the last packet.
@@ -128,8 +128,8 @@ macro_rules! record {
             pub tcp_flags: u8,
             /// See [`RecordHead::aux`].
             pub aux: u8,
-            /// See [`RecordHead::notes`].
-            pub notes: u8,
+            /// See [`RecordHead::flags`].
+            pub flags: u8,
         }
 
         wire_type!($name, size = $size);
@@ -146,7 +146,7 @@ macro_rules! record {
                     last_or_fragment_id: self.last_or_fragment_id,
                     tcp_flags: self.tcp_flags,
                     aux: self.aux,
-                    notes: self.notes,
+                    flags: self.flags,
                 }
             }
         }
@@ -176,7 +176,7 @@ fn head_words(head: &RecordHead) -> [u64; 3] {
 /// What follows the key in its last word.
 #[inline(always)]
 fn tail_of_last_word(head: &RecordHead) -> u64 {
-    u64::from(head.tcp_flags) << 40 | u64::from(head.aux) << 48 | u64::from(head.notes) << 56
+    u64::from(head.tcp_flags) << 40 | u64::from(head.aux) << 48 | u64::from(head.flags) << 56
 }
 
 #[inline(always)]
@@ -335,8 +335,8 @@ mod tests {
     use zerocopy::{FromZeros, IntoBytes};
 
     use super::{
-        EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
-        NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV4, RecordV6, place, tick_after,
+        EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, INGRESS,
+        IntoRecord, Record, RecordHead, RecordV4, RecordV6, origin_flags, tick_after,
     };
     use crate::ephash::{EpHashV4, EpHashV6};
 
@@ -350,7 +350,7 @@ mod tests {
             last_or_fragment_id: 4,
             tcp_flags: 0x12,
             aux: 2,
-            notes: place(EGRESS, 1),
+            flags: origin_flags(EGRESS, 1),
         };
         let v4 = EpHashV4::new_zeroed().into_record(head);
         let v6 = EpHashV6::new_zeroed().into_record(head);
@@ -367,16 +367,16 @@ mod tests {
 
     #[test]
     fn direction_and_bank_lie_beside_the_notes() {
-        let all = NOTE_LATER_FRAGMENT | NOTE_SHORT_TRANSPORT | NOTE_FIRST_FRAGMENT;
+        let all = FLAG_LATER_FRAGMENT | FLAG_SHORT_TRANSPORT | FLAG_FIRST_FRAGMENT;
         for (direction, bank) in [(INGRESS, 0), (INGRESS, 1), (EGRESS, 0), (EGRESS, 1)] {
-            for notes in [0, all] {
+            for flags in [0, all] {
                 let head = RecordHead {
-                    notes: notes | place(direction, bank),
+                    flags: flags | origin_flags(direction, bank),
                     ..RecordHead::default()
                 };
                 assert_eq!((head.direction(), head.bank()), (direction, bank));
-                assert_eq!(head.notes & all, notes);
-                assert_eq!(head.is_fragment(), notes != 0);
+                assert_eq!(head.flags & all, flags);
+                assert_eq!(head.is_fragment(), flags != 0);
             }
         }
     }
@@ -389,8 +389,8 @@ mod tests {
             ..RecordHead::default()
         };
         assert_eq!((whole.last(), whole.fragment_id()), (9, 0));
-        for notes in [NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT] {
-            let fragment = RecordHead { notes, ..whole };
+        for flags in [FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT] {
+            let fragment = RecordHead { flags, ..whole };
             assert_eq!((fragment.last(), fragment.fragment_id()), (7, 9));
         }
     }

@@ -33,7 +33,7 @@ struct FlowValue {
     packets: u32,
     tcp_flags: u8,
     aux: u8,
-    notes: u8,
+    flags: u8,
     reserved: u8,
 }
 
@@ -71,7 +71,7 @@ fn add<const N: usize>(
         packets: 1,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes,
+        flags: observation.flags,
         reserved: 0,
     };
     // Refused if the map is full: the packet is lost, which the benchmark prevents by its size.

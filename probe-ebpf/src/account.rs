@@ -1,16 +1,16 @@
 //! What becomes of a frame: it is parsed, counted and, if it belongs to a flow, recorded.
 //!
-//! Every frame is counted as seen and meets exactly one destiny: recorded, filtered or one of the
+//! Every frame is counted as seen and has exactly one outcome: recorded, filtered or one of the
 //! parse errors.
 
 use probe_common::{
-    control::{Counters, Slot, Station, Tally, area, station_index},
+    control::{CounterBlock, Counters, InterfaceSlot, Tally, area, counter_block_index},
     ephash::EpHash,
     loss::Loss,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
     record::{
-        IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead,
-        place,
+        FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, IntoRecord, RecordHead,
+        origin_flags,
     },
 };
 
@@ -24,20 +24,20 @@ use crate::{
 #[inline(always)]
 pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let ifindex = frame.ifindex();
-    let Some(slot) = maps::slot(ifindex) else {
-        on_unclaimed(frame);
+    let Some(slot) = maps::interface_slot(ifindex) else {
+        on_unknown_interface(frame);
         return;
     };
     let area = area(maps::cpu(), maps::active_bank());
-    let index = station_index(area, direction);
-    let Some(station) = maps::station(slot.first_station() + index) else {
-        on_unclaimed(frame);
+    let index = counter_block_index(area, direction);
+    let Some(block) = maps::counter_block(slot.first_counter_block() + index) else {
+        on_unknown_interface(frame);
         return;
     };
     if is_filtered(frame, slot) {
         let whole = whole(frame);
-        station.counters.see(whole.packets, whole.bytes);
-        station.counters.losses[Loss::Filtered as usize] += whole;
+        block.counters.see(whole.packets, whole.bytes);
+        block.counters.losses[Loss::Filtered as usize] += whole;
         return;
     }
     let seen = Seen {
@@ -48,11 +48,11 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     // Paths of their own, in which no value comes from two sides: see `parse::plain`.
     if frame.segmentation().size == 0 {
         if let Some(observation) = frame.parse_plain_ipv4() {
-            on_plain(frame, seen, station, &observation);
+            on_plain(frame, seen, block, &observation);
             return;
         }
         if let Some(observation) = frame.parse_plain_ipv6() {
-            on_plain(frame, seen, station, &observation);
+            on_plain(frame, seen, block, &observation);
             return;
         }
     }
@@ -60,19 +60,19 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     let headers = frame.segment_headers();
     match frame.parse() {
         Ok(Packet::V4(observation)) => {
-            let record = on_observation(frame, seen, &mut station.counters, headers, &observation);
-            cache::put::<EpHash<4>>(area, &record);
+            let record = on_observation(frame, seen, &mut block.counters, headers, &observation);
+            cache::insert::<EpHash<4>>(area, &record);
         }
         Ok(Packet::V6(observation)) => {
-            let record = on_observation(frame, seen, &mut station.counters, headers, &observation);
-            cache::put::<EpHash<16>>(area, &record);
+            let record = on_observation(frame, seen, &mut block.counters, headers, &observation);
+            cache::insert::<EpHash<16>>(area, &record);
         }
-        Err(error) => on_parse_error(frame, &mut station.counters, error),
+        Err(error) => on_parse_error(frame, &mut block.counters, error),
     }
 }
 
 #[inline(always)]
-fn is_filtered<F: Frame>(frame: &F, slot: Slot) -> bool {
+fn is_filtered<F: Frame>(frame: &F, slot: InterfaceSlot) -> bool {
     slot.ignores_vlans() && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
 }
 
@@ -89,7 +89,7 @@ struct Seen {
 fn on_plain<F: Frame, const N: usize>(
     frame: &F,
     seen: Seen,
-    station: &mut Station,
+    block: &mut CounterBlock,
     observation: &Observation<EpHash<N>>,
 ) where
     EpHash<N>: Cached,
@@ -101,8 +101,8 @@ fn on_plain<F: Frame, const N: usize>(
     // Without the time: until it is known where the record goes, it would only be in the way.
     let record = record_of(seen, ip, observation, 0, maps::join);
     let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
-    count(&mut station.counters, ip, frame_octets, observation.notes);
-    cache::put_plain::<EpHash<N>>(seen.area, record, station);
+    count(&mut block.counters, ip, frame_octets, observation.flags);
+    cache::insert_plain::<EpHash<N>>(seen.area, record, block);
 }
 
 /// Counts a packet and makes its record.
@@ -117,10 +117,10 @@ fn on_observation<F: Frame, const N: usize>(
 where
     EpHash<N>: IntoRecord,
 {
-    let OnWire { ip, frame_octets } = OnWire::of(frame, headers, observation);
+    let OnWire { ip, frame_octets } = OnWire::from_frame(frame, headers, observation);
     let or = |part, other| part | other;
     let tick = maps::tick();
-    count(counters, ip, frame_octets, observation.notes);
+    count(counters, ip, frame_octets, observation.flags);
     record_of(seen, ip, observation, tick, or)
 }
 
@@ -139,13 +139,13 @@ fn record_of<const N: usize>(
 where
     EpHash<N>: IntoRecord,
 {
-    let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
+    let is_fragment = observation.flags & (FLAG_FIRST_FRAGMENT | FLAG_LATER_FRAGMENT) != 0;
     let head = RecordHead {
         octets: ip.bytes,
         packets: ip.packets as u32,
         tcp_flags: observation.tcp_flags,
         aux: observation.aux,
-        notes: observation.notes | place(seen.direction, seen.area as u8),
+        flags: observation.flags | origin_flags(seen.direction, seen.area as u8),
         first: tick,
         last_or_fragment_id: if is_fragment {
             observation.fragment_id
@@ -159,13 +159,13 @@ where
 
 /// Counts what is recorded.
 #[inline(always)]
-fn count(counters: &mut Counters, ip: Tally, frame_octets: u64, notes: u8) {
+fn count(counters: &mut Counters, ip: Tally, frame_octets: u64, flags: u8) {
     counters.see(ip.packets, frame_octets);
     counters.recorded += ip;
-    if notes & NOTE_LATER_FRAGMENT != 0 {
+    if flags & FLAG_LATER_FRAGMENT != 0 {
         counters.later_fragments += ip.packets;
     }
-    if notes & NOTE_SHORT_TRANSPORT != 0 {
+    if flags & FLAG_SHORT_TRANSPORT != 0 {
         counters.short_transports += ip.packets;
     }
 }
@@ -180,7 +180,11 @@ struct OnWire {
 
 impl OnWire {
     #[inline(always)]
-    fn of<F: Frame, K>(frame: &F, headers: SegmentHeaders, observation: &Observation<K>) -> Self {
+    fn from_frame<F: Frame, K>(
+        frame: &F,
+        headers: SegmentHeaders,
+        observation: &Observation<K>,
+    ) -> Self {
         let octets = u64::from(observation.octets);
         let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
         let Segmentation { size, segments } = frame.segmentation();
@@ -237,10 +241,10 @@ fn on_parse_error<F: Frame>(frame: &F, counters: &mut Counters, error: ParseErro
 
 /// An interface that the agent does not know, such as one that was moved between namespaces.
 #[inline(always)]
-fn on_unclaimed<F: Frame>(frame: &F) {
+fn on_unknown_interface<F: Frame>(frame: &F) {
     #[cfg(feature = "log")]
-    aya_log_ebpf::debug!(frame, "no slot for interface {}", frame.ifindex());
-    if let Some(tally) = maps::unclaimed() {
+    aya_log_ebpf::debug!(frame, "interface {} is not captured", frame.ifindex());
+    if let Some(tally) = maps::unknown_interface() {
         *tally += whole(frame);
     }
 }

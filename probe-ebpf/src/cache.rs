@@ -1,304 +1,311 @@
-//! Where records grow: packets are added to the open record of their flow, and a record that makes
-//! room for another leaves through the ring. See [`probe_common::coalesce`].
+//! The flow cache of the programs: packets are merged into the open record of their flow, and an evicted
+//! record leaves through the ring. See [`probe_common::coalesce`] and docs/DATAPATH.md.
 
 use probe_common::{
     coalesce::{
-        Coalesce, FullRow, PENDING, Pending, quick_place, quick_tag,
-        tags::{Found, Tags, WAYS, tag},
+        Coalesce, FullBatch, INSERT_BATCH_LEN, InsertBatch, l1_tag, preferred_slot,
+        tags::{Tags, WAYS, WayState, tag},
     },
-    control::{Station, area, station_index},
+    control::{CounterBlock, area, counter_block_index},
     loss::Loss,
     record::RecordHead,
 };
 
 use crate::maps::{self, Cached};
 
-/// [`put`] of a plain TCP or UDP packet, which may stay open and has no time yet; each instruction counts:
-/// adds it to the record of its flow in the front, or else to the row, unless there is more to think of.
+/// [`insert`] of a plain TCP or UDP packet, whose record may stay open and has no time yet. This is the hot
+/// path, so each instruction counts: it merges the packet in L1 or appends it to the insert batch, and leaves
+/// every other case to [`insert`].
 #[inline(always)]
-pub(crate) fn put_plain<K: Cached>(area: u32, record: K::Record, station: &Station) {
-    if !add_plain::<K>(area, &record, station) {
-        put::<K>(area, &record.at(maps::tick()).in_memory());
+pub(crate) fn insert_plain<K: Cached>(area: u32, record: K::Record, counters: &CounterBlock) {
+    if !try_insert_plain::<K>(area, &record, counters) {
+        insert::<K>(area, &record.at(maps::tick()).materialize());
     }
 }
 
-/// [`put_in_place`], and what comes of it. Not in there, for the verifier: here the many ways through
-/// it have become two.
+/// [`insert_next`], and the merge into L2 if the insert batch is full. The merge is not called in
+/// [`insert_next`], for the verifier: here the many paths through that function have become two.
 #[inline(always)]
-pub(crate) fn put<K: Cached>(area: u32, record: &K::Record) {
+pub(crate) fn insert<K: Cached>(area: u32, record: &K::Record) {
     // None on a CPU that was added after the start, which has no area.
-    let Some(row) = K::pending(area) else {
+    let Some(batch) = K::batch(area) else {
         push::<K>(record);
         return;
     };
-    // Handed on in the row and not by reference: of what lies in maps the verifier knows nothing, so all
-    // ways that lead here are one to it.
-    *row.next() = *record;
-    if put_in_place::<K>(area, row) {
-        K::take_in_row(area);
+    // Passed on in the batch and not by reference: the verifier tracks no contents of maps, so all paths
+    // that lead here are one state to it.
+    *batch.next_record() = *record;
+    if insert_next::<K>(area, batch) {
+        K::merge_batch(area);
     }
 }
 
-/// Says whether the record was added.
+/// Merges the record in L1 or appends it to the insert batch. `false` if [`insert`] has to do it.
 #[inline(always)]
-fn add_plain<K: Cached>(area: u32, record: &K::Record, station: &Station) -> bool {
-    let home = home::<K>(area, record);
-    if !station.is_crowded() {
-        let Some(entry) = K::in_front(home) else {
+fn try_insert_plain<K: Cached>(area: u32, record: &K::Record, counters: &CounterBlock) -> bool {
+    let preferred = preferred_l1_slot::<K>(area, record);
+    if !counters.is_thrashing() {
+        let Some(open) = K::l1_slot(preferred) else {
             return false;
         };
-        if entry.absorb_tcp_or_udp(record, maps::tick) {
+        if open.merge_tcp_or_udp(record, maps::tick) {
             return true;
         }
     }
-    if !looks_are_in_vain::<K>(area) {
-        let Some(tags) = K::tags(home / WAYS) else {
+    if !bypasses_l1::<K>(area) {
+        let Some(tags) = K::tags(preferred / WAYS) else {
             return false;
         };
         let tags = Tags(*tags);
-        if let Some(way) = tags.find(quick_tag(record.quick_hash())) {
-            if let Some(entry) = K::in_front(home / WAYS * WAYS + way)
-                && entry.absorb_tcp_or_udp(record, maps::tick)
+        if let Some(way) = tags.find(l1_tag(record.l1_hash())) {
+            if let Some(open) = K::l1_slot(preferred / WAYS * WAYS + way)
+                && open.merge_tcp_or_udp(record, maps::tick)
             {
-                if let Some(row) = K::pending(area) {
-                    row.looks().on_found();
+                if let Some(batch) = K::batch(area) {
+                    batch.bypass().on_l1_hit();
                 }
                 return true;
             }
-            // Another flow's: in a full set, 3 % meet their tag by chance.
+            // The tag is another flow's: in a full set, 3 % of the flows meet their tag by chance.
         } else if !tags.is_full() {
             return false;
         }
     }
-    if maps::back_slots() == 0 || record.is_told_by_order() {
+    if maps::l2_slots() == 0 || record.is_order_sensitive() {
         return false;
     }
-    let Some(row) = K::pending(area) else {
+    let Some(batch) = K::batch(area) else {
         return false;
     };
-    if row.is_almost_full() || record.must_follow() {
+    if batch.is_almost_full() || record.starts_connection() {
         return false;
     }
-    row.append(&record.at(maps::tick()));
+    batch.append(&record.at(maps::tick()));
     true
 }
 
-/// Whether nobody need look elsewhere in the front of an area, since it is crowded. What overtakes the record of
-/// its flow that lies there joins it in the back, or in the agent.
+/// Whether packets bypass the L1 tags of an area, because it is thrashing. A packet that overtakes the record
+/// of its flow in L1 is merged with it in L2, or in the agent.
 #[inline(always)]
-fn looks_are_in_vain<K: Cached>(area: u32) -> bool {
-    K::pending(area).is_some_and(|row| row.looks().are_in_vain())
+fn bypasses_l1<K: Cached>(area: u32) -> bool {
+    K::batch(area).is_some_and(|batch| batch.bypass().is_active())
 }
 
-/// Adds the next record of the row, of one packet, to the open record of its flow, or opens one, or pushes
-/// it if it must stay alone. It has been counted as recorded. Says whether the row is full and has to be
-/// [taken in](take_in_row).
+/// Merges the next record of the insert batch, of one packet, into the open record of its flow, or opens a
+/// record, or pushes the record if it must not wait. The packet has been counted as recorded. Returns whether
+/// the batch is full and has to be [merged into L2](merge_batch).
 ///
-/// Not inlined, for the verifier: the many outcomes of the general parser meet here. All that calls
-/// each other from the hook on has 512 octets of stack together, and kernels count each function with
+/// Not inlined, for the verifier: the many outcomes of the general parser meet here. All functions that
+/// call each other from the hook on have 512 octets of stack together, and kernels count each function with
 /// a multiple of 32.
 #[inline(never)]
-fn put_in_place<K: Cached>(area: u32, row: &mut K::Pending) -> bool {
-    let record = &*row.next();
-    if maps::front_slots() == 0 || !record.is_coalescible() {
+fn insert_next<K: Cached>(area: u32, batch: &mut K::Batch) -> bool {
+    let record = &*batch.next_record();
+    if maps::l1_slots() == 0 || !record.is_coalescible() {
         push::<K>(record);
         return false;
     }
-    let home = home::<K>(area, record);
-    if K::in_front(home).is_some_and(|entry| entry.absorb(record)) {
+    let preferred = preferred_l1_slot::<K>(area, record);
+    if K::l1_slot(preferred).is_some_and(|open| open.merge(record)) {
         return false;
     }
-    let index = place_in_front::<K>(home, record);
-    if maps::back_slots() == 0 {
-        take_in::<K>(K::in_front(index), index, record);
-        set_tag::<K>(index, record);
+    let index = choose_l1_slot::<K>(preferred, record);
+    if maps::l2_slots() == 0 {
+        merge_or_evict::<K>(K::l1_slot(index), index, record);
+        set_l1_tag::<K>(index, record);
         return false;
     }
-    if record.is_told_by_order() {
-        let hash = record.hash();
-        let tags = Sets::of::<K>(area).tags(hash);
-        take_in_back::<K>(claim_place::<K>(tags, hash), record);
+    if record.is_order_sensitive() {
+        let hash = record.l2_hash();
+        let tags = L2Sets::from_area::<K>(area).tags(hash);
+        merge_into_l2::<K>(claim_l2_slot::<K>(tags, hash), record);
         return false;
     }
-    put_in_front::<K>(index, row)
+    insert_into_l1::<K>(index, batch)
 }
 
-/// Adds the next record of the row to the one in its place of the front, or takes the place, or leaves
-/// it in the row. Says whether that is full.
+/// Merges the next record of the insert batch into its slot of L1, or replaces the record there, or leaves
+/// the next record in the batch. Returns whether the batch is full.
 #[inline(always)]
-fn put_in_front<K: Cached>(index: u32, row: &mut K::Pending) -> bool {
-    let is_last = row.is_almost_full();
-    let record = row.next();
-    let takes_the_place = is_last || record.must_follow();
-    if takes_the_place || !is_other::<K>(index, record) {
-        let Some(entry) = K::in_front(index) else {
+fn insert_into_l1<K: Cached>(index: u32, batch: &mut K::Batch) -> bool {
+    let is_last = batch.is_almost_full();
+    let record = batch.next_record();
+    let replaces = is_last || record.starts_connection();
+    if replaces || !holds_other_flow::<K>(index, record) {
+        let Some(open) = K::l1_slot(index) else {
             push::<K>(record);
             return false;
         };
-        if entry.absorb(record) {
+        if open.merge(record) {
             return false;
         }
-        let is_vacant = entry.is_vacant();
-        if is_vacant || takes_the_place {
-            set_tag::<K>(index, record);
-            // Who was there goes to the back.
-            core::mem::swap(entry, record);
+        let is_vacant = open.is_vacant();
+        if is_vacant || replaces {
+            set_l1_tag::<K>(index, record);
+            // The record that was there goes to L2.
+            core::mem::swap(open, record);
         }
         if is_vacant {
             return false;
         }
     }
-    row.append_next();
+    batch.append_next();
     is_last
 }
 
-/// The position of a record's home in the fronts.
+/// Index of a record's preferred slot in L1.
 #[inline(always)]
-fn home<K: Cached>(area: u32, record: &K::Record) -> u32 {
-    let slots = maps::front_slots();
-    area * slots + quick_place(record.quick_hash(), slots)
+fn preferred_l1_slot<K: Cached>(area: u32, record: &K::Record) -> u32 {
+    let slots = maps::l1_slots();
+    area * slots + preferred_slot(record.l1_hash(), slots)
 }
 
-/// The place of a record in its set of the front, by the tags there and its home.
+/// Index of the slot for a record in its set of L1, by the tags of the set and the preferred slot.
 #[inline(always)]
-fn place_in_front<K: Cached>(home: u32, record: &K::Record) -> u32 {
-    let Some(tags) = K::tags(home / WAYS) else {
-        return home;
+fn choose_l1_slot<K: Cached>(preferred: u32, record: &K::Record) -> u32 {
+    let Some(tags) = K::tags(preferred / WAYS) else {
+        return preferred;
     };
-    let tag = quick_tag(record.quick_hash());
-    home / WAYS * WAYS + Tags(*tags).way_from_home(home % WAYS, tag)
+    let tag = l1_tag(record.l1_hash());
+    preferred / WAYS * WAYS + Tags(*tags).choose_near(preferred % WAYS, tag)
 }
 
-/// Whether a place of the front holds a record that is not of the same flow, by its tag.
+/// Whether a slot of L1 holds a record of another flow, by its tag.
 #[inline(always)]
-fn is_other<K: Cached>(index: u32, record: &K::Record) -> bool {
+fn holds_other_flow<K: Cached>(index: u32, record: &K::Record) -> bool {
     let Some(tags) = K::tags(index / WAYS) else {
         return false;
     };
-    let tag = Tags(*tags).of(index % WAYS);
-    tag != 0 && tag != quick_tag(record.quick_hash())
+    let tag = Tags(*tags).tag_of(index % WAYS);
+    tag != 0 && tag != l1_tag(record.l1_hash())
 }
 
-/// Takes a full row of pending records into the back.
+/// Merges the records of a full insert batch into L2.
 #[inline(always)]
-pub(crate) fn take_in_row<K: Cached>(area: u32) {
-    let Some(row) = K::pending(area) else {
+pub(crate) fn merge_batch<K: Cached>(area: u32) {
+    let Some(batch) = K::batch(area) else {
         return;
     };
-    let FullRow {
+    let FullBatch {
         records,
         hashes,
-        places,
-    } = row.full();
-    let sets = Sets::of::<K>(area);
-    // A pass for each step: those that touch memory do next to nothing else, so that the CPU asks for all of
-    // it before it waits for the first. With the work in between it would come to a few of the records.
-    for ((record, hash), place) in records.iter().zip(&mut *hashes).zip(&mut *places) {
-        *hash = record.hash();
-        *place = sets.tags(*hash);
+        indices,
+    } = batch.full();
+    let sets = L2Sets::from_area::<K>(area);
+    // One pass for each step: a pass that touches memory does next to nothing else, so that the CPU has all
+    // loads under way before it waits for the first. With the work in between, its reorder buffer would hold
+    // the loads of a few records only.
+    for ((record, hash), index) in records.iter().zip(&mut *hashes).zip(&mut *indices) {
+        *hash = record.l2_hash();
+        *index = sets.tags(*hash);
     }
-    for word in &*places {
-        K::touch_tags(*word);
+    for word in &*indices {
+        K::prefetch_tags(*word);
     }
-    for (hash, place) in hashes.iter().zip(&mut *places) {
-        *place = claim_place::<K>(*place, *hash);
+    for (hash, index) in hashes.iter().zip(&mut *indices) {
+        *index = claim_l2_slot::<K>(*index, *hash);
     }
-    for place in &*places {
-        K::touch(*place);
+    for index in &*indices {
+        K::prefetch_l2_slot(*index);
     }
-    for (record, place) in records.iter().zip(&*places) {
-        take_in_back::<K>(*place, record);
+    for (record, index) in records.iter().zip(&*indices) {
+        merge_into_l2::<K>(*index, record);
     }
-    if let Some(station) = station_of(K::head(&records[PENDING - 1])) {
-        row.looks().on_full_row(station.is_crowded());
-        station.on_full_row();
+    if let Some(counters) = counter_block_of(K::head(&records[INSERT_BATCH_LEN - 1])) {
+        batch.bypass().on_full_batch(counters.is_thrashing());
+        counters.on_full_batch();
     }
 }
 
-/// The sets of an area in the backs.
+/// The sets of an area in L2.
 #[derive(Clone, Copy)]
-struct Sets {
-    /// Position of the tags of the first one, behind those of the fronts.
+struct L2Sets {
+    /// Index of the tags of the first set, behind the tags of L1.
     first: u32,
-    /// What of a [hash](Coalesce::hash) tells the set.
+    /// The bits of an [L2 hash](Coalesce::l2_hash) that choose the set.
     mask: u32,
 }
 
-impl Sets {
+impl L2Sets {
     #[inline(always)]
-    fn of<K: Cached>(area: u32) -> Self {
-        let sets = maps::back_slots() / K::Record::BACK_PART / WAYS;
+    fn from_area<K: Cached>(area: u32) -> Self {
+        let sets = maps::l2_slots() / K::Record::L2_DIVISOR / WAYS;
         Self {
-            first: maps::backs() / WAYS + area * sets,
+            first: maps::l2_first_slot() / WAYS + area * sets,
             mask: sets.wrapping_sub(1),
         }
     }
 
-    /// Position of the tags of the set for a hash.
+    /// Index of the tags of the set for a hash.
     #[inline(always)]
     fn tags(self, hash: u32) -> u32 {
         self.first + (hash & self.mask)
     }
 }
 
-/// Position in the backs of a place for a record with this hash, in the set with these tags. It must be
-/// taken in there before any other that claims one later. Behind the end if there is none.
+/// Chooses the L2 slot for a record with this hash, in the set with these tags, and writes its tag. The record
+/// must be merged there before any other record whose slot is claimed later. Returns the index of the slot, or
+/// one beyond the end of L2 if there is no such set.
 #[inline(always)]
-fn claim_place<K: Cached>(tags: u32, hash: u32) -> u32 {
+fn claim_l2_slot<K: Cached>(tags: u32, hash: u32) -> u32 {
     let Some(word) = K::tags(tags) else {
         return u32::MAX;
     };
-    let place = Tags(*word).place(hash);
-    if place.found != Found::Same {
-        *word = Tags(*word).with(place.way, tag(hash)).0;
+    let choice = Tags(*word).choose(hash);
+    if choice.state != WayState::TagMatch {
+        *word = Tags(*word).with(choice.way, tag(hash)).0;
     }
-    tags * WAYS + place.way - maps::backs()
+    tags * WAYS + choice.way - maps::l2_first_slot()
 }
 
-/// [`take_in`] for a place in the backs.
+/// [`merge_or_evict`] for a slot of L2.
 #[inline(always)]
-fn take_in_back<K: Cached>(place: u32, record: &K::Record) {
-    take_in::<K>(K::in_back(place), maps::backs().wrapping_add(place), record);
+fn merge_into_l2<K: Cached>(index: u32, record: &K::Record) {
+    merge_or_evict::<K>(
+        K::l2_slot(index),
+        maps::l2_first_slot().wrapping_add(index),
+        record,
+    );
 }
 
-/// Adds a record to the open one in its place, or opens it there instead of another, which leaves.
+/// Merges a record into the open record in its slot, or evicts that one and opens the record in its stead.
 #[inline(always)]
-fn take_in<K: Cached>(entry: Option<&mut K::Record>, index: u32, record: &K::Record) {
-    let Some(entry) = entry else {
+fn merge_or_evict<K: Cached>(slot: Option<&mut K::Record>, index: u32, record: &K::Record) {
+    let Some(open) = slot else {
         push::<K>(record);
         return;
     };
-    if entry.absorb_in_any_order(record) {
+    if open.merge_in_any_order(record) {
         return;
     }
-    if !entry.is_vacant() {
-        push::<K>(entry);
+    if !open.is_vacant() {
+        push::<K>(open);
     }
-    open::<K>(entry, record, index);
+    open_record::<K>(open, record, index);
 }
 
-/// Says that a place of the front holds a record of this flow.
+/// Writes the tag of a record for its slot of L1.
 #[inline(always)]
-fn set_tag<K: Cached>(index: u32, record: &K::Record) {
+fn set_l1_tag<K: Cached>(index: u32, record: &K::Record) {
     if let Some(word) = K::tags(index / WAYS) {
-        let tag = quick_tag(record.quick_hash());
+        let tag = l1_tag(record.l1_hash());
         *word = Tags(*word).with(index % WAYS, tag).0;
     }
 }
 
-/// Opens a record. Only where nothing but who spoke first tells the direction of a flow, the moment
-/// is kept: reading the clock takes as long as all the rest.
+/// Opens a record in a slot. The time is kept for order-sensitive records only: to read the clock takes as
+/// long as all the rest.
 #[inline(always)]
-fn open<K: Cached>(entry: &mut K::Record, record: &K::Record, index: u32) {
-    *entry = *record;
-    if record.is_told_by_order()
+fn open_record<K: Cached>(slot: &mut K::Record, record: &K::Record, index: u32) {
+    *slot = *record;
+    if record.is_order_sensitive()
         && let Some(opened) = K::opened(index)
     {
         *opened = maps::now_ns();
     }
 }
 
-/// Pushes a record, or counts its packets as lost where they had been counted as recorded. Not
+/// Pushes a record into the ring, or counts its packets as lost where they were counted as recorded. Not
 /// inlined: so all of its outcomes are one to the verifier.
 #[inline(never)]
 fn push<K: Cached>(record: &K::Record) {
@@ -309,18 +316,18 @@ fn push<K: Cached>(record: &K::Record) {
 
 #[inline(always)]
 fn on_ring_full(lost: RecordHead) {
-    if let Some(station) = station_of(lost) {
+    if let Some(block) = counter_block_of(lost) {
         let lost_packets = u64::from(lost.packets);
-        let losses = &mut station.counters.losses;
+        let losses = &mut block.counters.losses;
         losses[Loss::RingFull as usize].add(lost_packets, lost.octets);
     }
 }
 
-/// Where the packets of a record of this CPU were counted. The interface may be another one than that
-/// of the packet at hand.
+/// The counter block in which the packets of a record of this CPU were counted. The interface may be another
+/// one than that of the current packet.
 #[inline(always)]
-fn station_of(record: RecordHead) -> Option<&'static mut Station> {
-    let slot = maps::slot(record.ifindex)?;
+fn counter_block_of(record: RecordHead) -> Option<&'static mut CounterBlock> {
+    let slot = maps::interface_slot(record.ifindex)?;
     let area = area(maps::cpu(), record.bank().into());
-    maps::station(slot.first_station() + station_index(area, record.direction()))
+    maps::counter_block(slot.first_counter_block() + counter_block_index(area, record.direction()))
 }

@@ -12,14 +12,16 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray},
 };
 use probe_common::{
-    coalesce::{Coalesce, LineV4, Pending, PendingV4, PendingV6},
-    control::{MAX_INTERFACES, Slot, SlotTable, Station, Tally, slot_index},
+    coalesce::{Coalesce, InsertBatch, InsertBatchV4, InsertBatchV6, L1SlotV4},
+    control::{
+        CounterBlock, InterfaceSlot, InterfaceTable, MAX_INTERFACES, Tally, interface_index,
+    },
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
 };
 
-// The sizes of *RECORDS, COUNTERS, FRONT_*, BACK_*, PENDING_*, TAGS_* and OPENED_* are set by the agent
-// before they are made.
+// The agent sets the sizes of *RECORDS, COUNTERS, L1_*, L2_*, INSERT_BATCH_*, TAGS_* and OPENED_* before it
+// creates them.
 
 /// A ring of records of either family; its size is that of the smallest one.
 type Ring = btf_maps::RingBuf<(), { 64 << 10 }>;
@@ -31,25 +33,25 @@ static RECORDS: Ring = Ring::new();
 static FURTHER_RECORDS: ArrayOfMaps<Ring, 1> = ArrayOfMaps::new();
 
 #[map]
-static COUNTERS: Array<Station> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static COUNTERS: Array<CounterBlock> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static FRONT_V4: Array<LineV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static L1_V4: Array<L1SlotV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static FRONT_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static L1_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static BACK_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static L2_V4: Array<RecordV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static BACK_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static L2_V6: Array<RecordV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static PENDING_V4: Array<PendingV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static INSERT_BATCH_V4: Array<InsertBatchV4> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static PENDING_V6: Array<PendingV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static INSERT_BATCH_V6: Array<InsertBatchV6> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 static TAGS_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -64,10 +66,10 @@ static OPENED_V4: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static OPENED_V6: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
-static ALL_SLOTS: HashMap<u32, Slot> = HashMap::with_max_entries(MAX_INTERFACES, 0);
+static ALL_INTERFACES: HashMap<u32, InterfaceSlot> = HashMap::with_max_entries(MAX_INTERFACES, 0);
 
 #[map]
-static UNCLAIMED: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
+static UNKNOWN_IFACE: PerCpuArray<Tally> = PerCpuArray::with_max_entries(1, 0);
 
 // No program reads it: the agent updates it to wait for an RCU grace period.
 #[btf_map]
@@ -91,19 +93,19 @@ macro_rules! constant {
 }
 
 constant!(
-    /// [`probe_common::control::globals::FRONT_SLOTS`].
-    front_slots,
-    FRONT_SLOTS
+    /// [`probe_common::control::globals::L1_SLOTS`].
+    l1_slots,
+    L1_SLOTS
 );
 constant!(
-    /// [`probe_common::control::globals::BACK_SLOTS`].
-    back_slots,
-    BACK_SLOTS
+    /// [`probe_common::control::globals::L2_SLOTS`].
+    l2_slots,
+    L2_SLOTS
 );
 constant!(
-    /// [`probe_common::control::globals::BACKS`].
-    backs,
-    BACKS
+    /// [`probe_common::control::globals::L2_FIRST_SLOT`].
+    l2_first_slot,
+    L2_FIRST_SLOT
 );
 constant!(
     /// [`probe_common::control::globals::RING_MASK`].
@@ -173,25 +175,29 @@ pub(crate) fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// What the agent has set for the interface, if it captures it.
+/// The slot of an interface, if the agent captures it.
 #[inline(always)]
-pub(crate) fn slot(ifindex: u32) -> Option<Slot> {
+pub(crate) fn interface_slot(ifindex: u32) -> Option<InterfaceSlot> {
     // SAFETY: the section is a map of its own, with this as its only value; the loader finds it by
-    // the section's name. Whatever the agent writes into it is a `SlotTable`.
-    #[unsafe(link_section = ".bss.slots")]
-    static SLOTS: [AtomicU64; SLOTS_LEN] = [const { AtomicU64::new(0) }; SLOTS_LEN];
-    const SLOTS_LEN: usize = size_of::<SlotTable>() / size_of::<Slot>();
+    // the section's name. Whatever the agent writes into it is an `InterfaceTable`.
+    #[unsafe(link_section = ".bss.interfaces")]
+    static INTERFACES: [AtomicU64; SLOTS] = [const { AtomicU64::new(0) }; SLOTS];
+    const SLOTS: usize = size_of::<InterfaceTable>() / size_of::<InterfaceSlot>();
     // SAFETY: the pointer is that of a static. The agent writes an interface's slot before it
     // attaches a program to it, and clears it after the program is gone; what is read meanwhile for
     // another interface is not its ifindex. Volatile: see `active_bank`.
-    let word = unsafe { SLOTS[slot_index(ifindex)].as_ptr().read_volatile() };
-    let slot = Slot::from_word(word);
+    let word = unsafe {
+        INTERFACES[interface_index(ifindex)]
+            .as_ptr()
+            .read_volatile()
+    };
+    let slot = InterfaceSlot::from_word(word);
     if slot.ifindex == ifindex {
         return Some(slot);
     }
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for a
-    // `Slot` until the program ends. No element of an interface in use is written to or removed.
-    ALL_SLOTS.get_ptr(ifindex).map(|slot| unsafe { *slot })
+    // `InterfaceSlot` until the program ends. No element of an interface in use is written to or removed.
+    ALL_INTERFACES.get_ptr(ifindex).map(|slot| unsafe { *slot })
 }
 
 /// The bank to count in: 0 or 1. Read it once per packet, so that the packet's counters and its
@@ -205,69 +211,69 @@ pub(crate) fn active_bank() -> u32 {
     static ACTIVE_BANK: AtomicU64 = AtomicU64::new(0);
     // SAFETY: the pointer is that of a static. The agent may write the value meanwhile; it is an
     // aligned word, so either the old or the new value is read. Volatile keeps the compiler, which
-    // sees nobody write it, from knowing the value, and from reading it twice.
+    // sees no write to it, from knowing the value, and from reading it twice.
     let bank = unsafe { ACTIVE_BANK.as_ptr().read_volatile() };
     bank as u32
 }
 
-/// The counters at a position, which are of an area of this CPU. The caller lets go of them before it
+/// The counter block at an index, which is of an area of this CPU. The caller drops the reference before it
 /// asks again.
 #[inline(always)]
-pub(crate) fn station(index: u32) -> Option<&'static mut Station> {
-    let station = COUNTERS.get_ptr_mut(index)?;
+pub(crate) fn counter_block(index: u32) -> Option<&'static mut CounterBlock> {
+    let block = COUNTERS.get_ptr_mut(index)?;
     // SAFETY: the pointer was just returned by the kernel's lookup, so it is valid and aligned for a
-    // `Station` until the program ends, and no other reference to it is in use. The value belongs to
+    // `CounterBlock` until the program ends, and no other reference to it is in use. The value belongs to
     // this CPU, and a run is not interrupted by another run on it: all hooks run with bottom halves
     // disabled. The agent writes it only before the interface is attached, and what it reads
     // meanwhile it reads word by word.
-    Some(unsafe { &mut *station })
+    Some(unsafe { &mut *block })
 }
 
-/// Packets on interfaces without slot, of this CPU.
+/// Packets on interfaces that are not captured, of this CPU.
 #[inline(always)]
-pub(crate) fn unclaimed() -> Option<&'static mut Tally> {
-    let tally = UNCLAIMED.get_ptr_mut(0)?;
-    // SAFETY: as in `station`.
+pub(crate) fn unknown_interface() -> Option<&'static mut Tally> {
+    let tally = UNKNOWN_IFACE.get_ptr_mut(0)?;
+    // SAFETY: as in `counter_block`.
     Some(unsafe { &mut *tally })
 }
 
 /// A family of flow keys with its cache of open records.
 pub(crate) trait Cached: IntoRecord<Record: Coalesce + 'static> {
-    /// Its row of pending records between front and back.
-    type Pending: Pending<Record = Self::Record> + 'static;
+    /// Its insert batch between L1 and L2.
+    type Batch: InsertBatch<Record = Self::Record> + 'static;
 
     /// All but the key of a record.
     fn head(record: &Self::Record) -> RecordHead;
 
-    /// The entry at a position of the fronts. The caller lets go of it before it asks again.
-    fn in_front(index: u32) -> Option<&'static mut Self::Record>;
+    /// The slot of L1 at an index. The caller drops the reference before it asks again.
+    fn l1_slot(index: u32) -> Option<&'static mut Self::Record>;
 
-    /// The same of the backs.
-    fn in_back(index: u32) -> Option<&'static mut Self::Record>;
+    /// The slot of L2 at an index. The caller drops the reference before it asks again.
+    fn l2_slot(index: u32) -> Option<&'static mut Self::Record>;
 
-    /// The row of an area. The caller lets go of it before it asks again.
-    fn pending(area: u32) -> Option<&'static mut Self::Pending>;
+    /// The insert batch of an area. The caller drops the reference before it asks again.
+    fn batch(area: u32) -> Option<&'static mut Self::Batch>;
 
-    /// Reads both ends of the entry at a position of the backs, so that its memory, which may be two lines of the
-    /// CPU's cache, is on its way to the CPU.
-    fn touch(index: u32);
+    /// Reads both ends of the slot of L2 at an index, so that the CPU begins to fetch its memory, which may be
+    /// two cache lines.
+    fn prefetch_l2_slot(index: u32);
 
-    /// Reads the word of tags at a position, so that it is on its way to the CPU.
-    fn touch_tags(word: u32);
+    /// Reads the word of tags at an index, so that the CPU begins to fetch it.
+    fn prefetch_tags(word: u32);
 
-    /// The word of tags at a position.
+    /// The word of tags at an index. The caller drops the reference before it asks again.
     fn tags(word: u32) -> Option<&'static mut u64>;
 
-    /// When the entry at a position was opened.
+    /// When the record in the slot at an index was opened, in nanoseconds of the monotonic clock.
     fn opened(index: u32) -> Option<&'static mut u64>;
 
-    /// [`cache::take_in_row`](crate::cache::take_in_row) in a global function.
-    fn take_in_row(area: u32);
+    /// [`cache::merge_batch`](crate::cache::merge_batch) in a global function.
+    fn merge_batch(area: u32);
 }
 
 macro_rules! cached {
     (
-        $key:ty, $row:ty, $front:ident, $back:ident, $pending:ident, $tags:ident, $opened:ident, $take_in_row:ident
+        $key:ty, $batch:ty, $l1:ident, $l2:ident, $batches:ident, $tags:ident, $opened:ident, $merge_batch:ident
     ) => {
         /// Global, since it is long and full of loops: the verifier walks through a global function
         /// once, whatever the number that it is handed, and through others at each call. The kernel
@@ -275,13 +281,13 @@ macro_rules! cached {
         // SAFETY: no other function has this name.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $take_in_row(area: u32) -> u32 {
-            crate::cache::take_in_row::<$key>(area);
+        extern "C" fn $merge_batch(area: u32) -> u32 {
+            crate::cache::merge_batch::<$key>(area);
             0
         }
 
         impl Cached for $key {
-            type Pending = $row;
+            type Batch = $batch;
 
             #[inline(always)]
             fn head(record: &Self::Record) -> RecordHead {
@@ -289,43 +295,43 @@ macro_rules! cached {
             }
 
             #[inline(always)]
-            fn in_front(index: u32) -> Option<&'static mut Self::Record> {
-                // Entries begin with their records.
-                let record = $front.get_ptr_mut(index)?.cast();
-                // SAFETY: as in `station`: the area belongs to this CPU, and the agent reads and
+            fn l1_slot(index: u32) -> Option<&'static mut Self::Record> {
+                // Slots begin with their records.
+                let record = $l1.get_ptr_mut(index)?.cast();
+                // SAFETY: as in `counter_block`: the area belongs to this CPU, and the agent reads and
                 // writes only the areas of a bank that no program uses any more.
                 Some(unsafe { &mut *record })
             }
 
             #[inline(always)]
-            fn in_back(index: u32) -> Option<&'static mut Self::Record> {
-                let record = $back.get_ptr_mut(index)?;
-                // SAFETY: as in `in_front`.
+            fn l2_slot(index: u32) -> Option<&'static mut Self::Record> {
+                let record = $l2.get_ptr_mut(index)?;
+                // SAFETY: as in `l1_slot`.
                 Some(unsafe { &mut *record })
             }
 
             #[inline(always)]
-            fn pending(area: u32) -> Option<&'static mut Self::Pending> {
-                let row = $pending.get_ptr_mut(area)?;
-                // SAFETY: as in `in_front`.
-                Some(unsafe { &mut *row })
+            fn batch(area: u32) -> Option<&'static mut Self::Batch> {
+                let batch = $batches.get_ptr_mut(area)?;
+                // SAFETY: as in `l1_slot`.
+                Some(unsafe { &mut *batch })
             }
 
             #[inline(always)]
-            fn touch(index: u32) {
-                if let Some(entry) = $back.get_ptr(index) {
-                    // SAFETY: as in `in_front`. Volatile, since nobody needs what is read.
+            fn prefetch_l2_slot(index: u32) {
+                if let Some(slot) = $l2.get_ptr(index) {
+                    // SAFETY: as in `l1_slot`. Volatile, since the value is not used.
                     unsafe {
-                        (&raw const (*entry).octets).read_volatile();
-                        (&raw const (*entry).notes).read_volatile();
+                        (&raw const (*slot).octets).read_volatile();
+                        (&raw const (*slot).flags).read_volatile();
                     }
                 }
             }
 
             #[inline(always)]
-            fn touch_tags(word: u32) {
+            fn prefetch_tags(word: u32) {
                 if let Some(word) = $tags.get_ptr(word) {
-                    // SAFETY: as in `touch`.
+                    // SAFETY: as in `prefetch_l2_slot`.
                     unsafe { word.read_volatile() };
                 }
             }
@@ -333,20 +339,20 @@ macro_rules! cached {
             #[inline(always)]
             fn tags(word: u32) -> Option<&'static mut u64> {
                 let word = $tags.get_ptr_mut(word)?;
-                // SAFETY: as in `in_front`.
+                // SAFETY: as in `l1_slot`.
                 Some(unsafe { &mut *word })
             }
 
             #[inline(always)]
             fn opened(index: u32) -> Option<&'static mut u64> {
                 let time = $opened.get_ptr_mut(index)?;
-                // SAFETY: as in `in_front`.
+                // SAFETY: as in `l1_slot`.
                 Some(unsafe { &mut *time })
             }
 
             #[inline(always)]
-            fn take_in_row(area: u32) {
-                $take_in_row(area);
+            fn merge_batch(area: u32) {
+                $merge_batch(area);
             }
         }
     };
@@ -354,23 +360,23 @@ macro_rules! cached {
 
 cached!(
     EpHashV4,
-    PendingV4,
-    FRONT_V4,
-    BACK_V4,
-    PENDING_V4,
+    InsertBatchV4,
+    L1_V4,
+    L2_V4,
+    INSERT_BATCH_V4,
     TAGS_V4,
     OPENED_V4,
-    take_in_row_v4
+    merge_batch_v4
 );
 cached!(
     EpHashV6,
-    PendingV6,
-    FRONT_V6,
-    BACK_V6,
-    PENDING_V6,
+    InsertBatchV6,
+    L1_V6,
+    L2_V6,
+    INSERT_BATCH_V6,
     TAGS_V6,
     OPENED_V6,
-    take_in_row_v6
+    merge_batch_v6
 );
 
 /// The ring for a record: that of this CPU, since CPUs that push side by side would wait for each
@@ -382,7 +388,7 @@ cached!(
 #[inline(always)]
 fn ring_for<R: Coalesce>(record: &R) -> &'static Ring {
     let mask = ring_mask();
-    if mask == 0 || record.is_told_by_order() || !record.is_coalescible() {
+    if mask == 0 || record.is_order_sensitive() || !record.is_coalescible() {
         return &RECORDS;
     }
     match cpu() & mask {
@@ -403,7 +409,7 @@ fn waiting_bytes(ring: &'static Ring) -> u64 {
 /// Pushes a record into its ring. `false` if that is full.
 ///
 /// The reader looks often enough by itself; it is woken when a ring has filled up to a mark, by
-/// those who pass the mark and not by those behind it: a wake-up is an interrupt, and whoever reads
+/// the records that pass the mark and not by those behind it: a wake-up is an interrupt, and the reader of
 /// a ring that is fuller is awake.
 #[inline(always)]
 pub(crate) fn push<K: Cached>(record: &K::Record) -> bool {

@@ -18,7 +18,7 @@ use anyhow::Result;
 use probe_common::{
     ephash::EpHash,
     ports::TCP,
-    record::{AsRecord, EGRESS, INGRESS, IntoRecord, RecordHead, RecordV4, RecordV6, place},
+    record::{AsRecord, EGRESS, INGRESS, IntoRecord, RecordHead, RecordV4, RecordV6, origin_flags},
 };
 use probe_flow::flow_log::{FlowLog, FlowLogOptions};
 use serde_json::json;
@@ -265,7 +265,7 @@ where
         ifindex: 1,
         tcp_flags: 0x10,
         aux: 0x10,
-        notes: place(direction, 0),
+        flags: origin_flags(direction, 0),
         ..RecordHead::default()
     })
 }

@@ -33,7 +33,7 @@ use probe_capture::{
 use probe_common::{
     ephash::EpHash,
     ports::UDP,
-    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
+    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use probe_flow::{flow_log::FlowLogOptions, ticks::TickClock};
 use serde_json::json;
@@ -280,7 +280,7 @@ fn record(flow: u32, bank: u8) -> RecordV4 {
         octets: OCTETS,
         packets: 1,
         ifindex: IFINDEX,
-        notes: place(INGRESS, bank),
+        flags: origin_flags(INGRESS, bank),
         ..RecordHead::default()
     })
 }

@@ -18,7 +18,7 @@ use crate::{
     capture::{Capture, History},
     drain::DrainThread,
     interface::{Interface, InterfaceConfig},
-    source::{Costs, Source, SourceError, SourceStatistics, Strays},
+    source::{Costs, Source, SourceError, SourceStatistics, Unattributed},
     status::{Status, StatusReader},
 };
 use probe_flow::{
@@ -134,9 +134,9 @@ struct Inner {
     /// The bank that the source fills now.
     open_bank: u8,
     /// Packets on interfaces that are not captured, at the last comparison.
-    unclaimed_packets: u64,
-    /// What belonged to no interface when it could last be read.
-    strays: Strays,
+    unknown_interface_packets: u64,
+    /// What belonged to no captured interface when it could last be read.
+    unattributed: Unattributed,
     /// When the last flush began, which took in everything that was there.
     flushed_at: Instant,
 }
@@ -196,8 +196,8 @@ impl Manager {
                 ended: Vec::new(),
                 history: BTreeMap::new(),
                 open_bank: 0,
-                unclaimed_packets: 0,
-                strays: Strays::default(),
+                unknown_interface_packets: 0,
+                unattributed: Unattributed::default(),
                 flushed_at: Instant::now(),
             }),
             updating: Mutex::default(),
@@ -334,26 +334,26 @@ impl Manager {
 }
 
 impl Inner {
-    /// What belongs to no interface. If it cannot be read, what was there before: it only grows.
-    fn read_strays(&mut self) -> Strays {
-        match self.source.statistics().map(SourceStatistics::strays) {
-            Some(Ok(strays)) => self.strays = strays,
+    /// What belongs to no captured interface. If it cannot be read, what was there before: it only grows.
+    fn read_unattributed(&mut self) -> Unattributed {
+        match self.source.statistics().map(SourceStatistics::unattributed) {
+            Some(Ok(unattributed)) => self.unattributed = unattributed,
             Some(Err(error)) => {
-                tracing::warn!(%error, "cannot read what belongs to no interface");
+                tracing::warn!(%error, "cannot read what belongs to no captured interface");
             }
             None => {}
         }
-        self.strays
+        self.unattributed
     }
 }
 
 impl StatusReader for Manager {
     fn flush_and_read(&self) -> Status {
         let mut inner = self.lock_flushed();
-        let strays = inner.read_strays();
+        let unattributed = inner.read_unattributed();
         let costs = inner.source.statistics().map(SourceStatistics::costs);
         let mut status = Status {
-            strays,
+            unattributed,
             costs: Costs {
                 drain_lag: *self.drain_lag.lock(),
                 ..costs.unwrap_or_default()

@@ -50,11 +50,11 @@ pub struct HookState {
     pub ahead: [Option<u32>; 2],
 }
 
-/// What a source met that belongs to no interface. Only grows.
+/// Packets and records that belong to no captured interface. Only grows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Strays {
+pub struct Unattributed {
     /// Packets on interfaces that are not captured.
-    pub unclaimed: Tally,
+    pub unknown_interface: Tally,
     /// Entries of the stream that were no records. Anything but 0 is a defect.
     pub undecodable: u64,
 }
@@ -213,12 +213,12 @@ pub trait SourceStatistics: Send {
     /// Reads what the source takes from the host.
     fn costs(&self) -> Costs;
 
-    /// Reads what belongs to no interface.
+    /// Reads what belongs to no captured interface.
     ///
     /// # Errors
     ///
     /// [`SourceError::Unusable`] if the counters cannot be read.
-    fn strays(&self) -> Result<Strays, SourceError>;
+    fn unattributed(&self) -> Result<Unattributed, SourceError>;
 }
 
 /// A source of records as the manager holds it: what each has, and what only some have.

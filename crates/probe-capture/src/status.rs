@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::source::{Attachment, Costs, Strays};
+use crate::source::{Attachment, Costs, Unattributed};
 use probe_flow::{
     coverage::{Compared, LostHook, State},
     flow::FlowCounters,
@@ -155,8 +155,8 @@ pub struct Status {
     /// Interfaces that are no longer captured, as they were at their end: without flows, hooks or
     /// state, but with all that was counted.
     pub closed: BTreeMap<Arc<str>, InterfaceStatus>,
-    /// What belongs to no interface.
-    pub strays: Strays,
+    /// Packets and records that belong to no captured interface.
+    pub unattributed: Unattributed,
     /// What the capture itself takes.
     pub costs: Costs,
 }

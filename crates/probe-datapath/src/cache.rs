@@ -1,10 +1,10 @@
-//! The open records that the programs keep, of a bank that is closed: read, cleared and handed over
-//! by the drain thread.
+//! The flush of the cache: the drain thread reads the open records of a closed bank, clears their slots and
+//! hands the records over.
 
 use std::{ops::Range, sync::atomic::Ordering};
 
 use probe_common::{
-    coalesce::{Coalesce, Entry, Pending, PendingV4, PendingV6, tags::WAYS},
+    coalesce::{CacheSlot, Coalesce, InsertBatch, InsertBatchV4, InsertBatchV6, tags::WAYS},
     control::{BANKS, area, maps},
     record::{AsRecord, Record},
 };
@@ -17,23 +17,23 @@ use super::{
     shared_array::{Entries, SharedArray},
 };
 
-/// Records that are handed over at once.
+/// Records that are handed over in one call.
 const BATCH: usize = 256;
 
-/// Records that room is kept for from one bank to the next.
+/// Order-sensitive records for which memory is kept from one flush to the next.
 const KEPT_RECORDS: usize = 4096;
 
-/// Reads the cache.
+/// Flushes the cache of both IP versions.
 #[derive(Debug)]
 pub struct CacheReader {
-    v4: Family<PendingV4>,
-    v6: Family<PendingV6>,
+    v4: Family<InsertBatchV4>,
+    v6: Family<InsertBatchV6>,
 }
 
 impl CacheReader {
-    /// Takes the maps from the object, whose areas have these parts. `None` if there are none.
+    /// Takes the maps from the object, which was loaded with these sizes. `None` if there is no cache.
     pub fn new(object: &Object, parts: CacheParts) -> Result<Option<Self>, DatapathError> {
-        if parts.front() == 0 {
+        if parts.l1() == 0 {
             return Ok(None);
         }
         Ok(Some(Self {
@@ -41,9 +41,9 @@ impl CacheReader {
                 object,
                 parts,
                 &FamilyMaps {
-                    front: maps::FRONT_V4,
-                    back: maps::BACK_V4,
-                    pending: maps::PENDING_V4,
+                    l1: maps::L1_V4,
+                    l2: maps::L2_V4,
+                    batches: maps::INSERT_BATCH_V4,
                     opened: maps::OPENED_V4,
                     tags: maps::TAGS_V4,
                 },
@@ -52,9 +52,9 @@ impl CacheReader {
                 object,
                 parts,
                 &FamilyMaps {
-                    front: maps::FRONT_V6,
-                    back: maps::BACK_V6,
-                    pending: maps::PENDING_V6,
+                    l1: maps::L1_V6,
+                    l2: maps::L2_V6,
+                    batches: maps::INSERT_BATCH_V6,
                     opened: maps::OPENED_V6,
                     tags: maps::TAGS_V6,
                 },
@@ -62,12 +62,11 @@ impl CacheReader {
         }))
     }
 
-    /// Hands over the records of a bank that no program uses any more, and makes its areas vacant.
-    /// Returns how many there were. After an error what could be read was handed over, and the rest
-    /// can be taken another time.
+    /// Hands over the records of a bank that no program uses any more, and makes its slots vacant.
+    /// Returns the number of records. After an error the records that could be read were handed over, and
+    /// the rest can be flushed another time.
     ///
-    /// Those of flows of which who spoke first is all that is known about the direction come last,
-    /// in the order in which they were opened, over all CPUs.
+    /// Order-sensitive records come last, in the order in which they were opened, over all CPUs.
     pub fn drain(
         &mut self,
         bank: u8,
@@ -81,42 +80,42 @@ impl CacheReader {
 
 /// Names of the maps of one IP version.
 struct FamilyMaps {
-    front: &'static str,
-    back: &'static str,
-    pending: &'static str,
+    l1: &'static str,
+    l2: &'static str,
+    batches: &'static str,
     opened: &'static str,
     tags: &'static str,
 }
 
-type Line<P> = <<P as Pending>::Record as Coalesce>::Line;
+type L1Slot<B> = <<B as InsertBatch>::Record as Coalesce>::L1Slot;
 
 /// The cache of one IP version.
 #[derive(Debug)]
-struct Family<P: Pending> {
+struct Family<B: InsertBatch> {
     parts: CacheParts,
-    fronts: SharedArray<Line<P>>,
-    backs: SharedArray<P::Record>,
-    pending: Entries<P>,
+    l1: SharedArray<L1Slot<B>>,
+    l2: SharedArray<B::Record>,
+    batches: Entries<B>,
     opened: SharedArray<u64>,
-    /// Which entries hold records.
+    /// Tell which slots hold records.
     tags: Entries<u64>,
-    taken: Taken<P::Record>,
+    taken: Taken<B::Record>,
 }
 
-impl<P> Family<P>
+impl<B> Family<B>
 where
-    P: Pending + FromBytes + IntoBytes + Immutable,
-    P::Record: Entry<Record = P::Record> + AsRecord + FromBytes + IntoBytes + Immutable,
-    Line<P>: FromBytes + IntoBytes + Immutable,
+    B: InsertBatch + FromBytes + IntoBytes + Immutable,
+    B::Record: CacheSlot<Record = B::Record> + AsRecord + FromBytes + IntoBytes + Immutable,
+    L1Slot<B>: FromBytes + IntoBytes + Immutable,
 {
     fn new(object: &Object, parts: CacheParts, maps: &FamilyMaps) -> Result<Self, DatapathError> {
         let tags = SharedArray::<u64>::new(object, maps.tags)?;
-        let pending = SharedArray::<P>::new(object, maps.pending)?;
+        let batches = SharedArray::<B>::new(object, maps.batches)?;
         Ok(Self {
             parts,
-            fronts: SharedArray::new(object, maps.front)?,
-            backs: SharedArray::new(object, maps.back)?,
-            pending: pending.map(0..pending.len())?,
+            l1: SharedArray::new(object, maps.l1)?,
+            l2: SharedArray::new(object, maps.l2)?,
+            batches: batches.map(0..batches.len())?,
             opened: SharedArray::new(object, maps.opened)?,
             tags: tags.map(0..tags.len())?,
             taken: Taken::new(),
@@ -129,21 +128,21 @@ where
         bank: u32,
         handle: &mut dyn FnMut(&[Record<'_>]),
     ) -> Result<usize, DatapathError> {
-        let front = self.parts.front() as usize;
-        let back = self.parts.back::<P::Record>() as usize;
-        let cpus = self.fronts.len() / front / BANKS as usize;
+        let l1_slots = self.parts.l1() as usize;
+        let l2_slots = self.parts.l2::<B::Record>() as usize;
+        let cpus = self.l1.len() / l1_slots / BANKS as usize;
         let mut records = 0;
         let mut result = Ok(());
         for cpu in (0..).take(cpus) {
             let area = area(cpu, bank) as usize;
             // What is older comes first.
-            let mut on_batch = |batch: &mut Vec<P::Record>| {
+            let mut on_batch = |batch: &mut Vec<B::Record>| {
                 records += batch.len();
                 hand_over(batch.iter().map(AsRecord::as_record), handle);
                 batch.clear();
             };
             result = self.take_area(
-                [of_area(area, front), of_area(area, back)],
+                [slots_of_area(area, l1_slots), slots_of_area(area, l2_slots)],
                 area,
                 &mut on_batch,
             );
@@ -160,12 +159,12 @@ where
         result.map(|()| records)
     }
 
-    /// Takes the records of the back, of the row and of the front of an area.
+    /// Takes the records of L2, of the insert batch and of L1 of an area.
     fn take_area(
         &mut self,
-        [front, back]: [Range<usize>; 2],
+        [l1_slots, l2_slots]: [Range<usize>; 2],
         area: usize,
-        on_batch: &mut dyn FnMut(&mut Vec<P::Record>),
+        on_batch: &mut dyn FnMut(&mut Vec<B::Record>),
     ) -> Result<(), DatapathError> {
         let Self {
             tags,
@@ -173,32 +172,32 @@ where
             taken,
             ..
         } = self;
-        let mut part = Part {
+        let mut level = Level {
             tags,
             opened,
             taken,
             on_batch,
         };
-        part.take(&self.backs, back, self.fronts.len())?;
-        if let Some(pending) = self.pending.load(area) {
-            part.taken.batch.extend_from_slice(pending.waiting());
-            self.pending.clear(area);
+        level.take(&self.l2, l2_slots, self.l1.len())?;
+        if let Some(batch) = self.batches.load(area) {
+            level.taken.batch.extend_from_slice(batch.waiting());
+            self.batches.clear(area);
         }
-        part.take(&self.fronts, front, 0)
+        level.take(&self.l1, l1_slots, 0)
     }
 }
 
-/// The slots of an area where each has so many.
-const fn of_area(area: usize, slots: usize) -> Range<usize> {
+/// Indices of the slots of an area, with this number of slots per area.
+const fn slots_of_area(area: usize, slots: usize) -> Range<usize> {
     area * slots..(area + 1) * slots
 }
 
 /// Records that were taken out and not yet handed over.
 #[derive(Debug)]
 struct Taken<R> {
-    /// In any order, up to a batch of them.
+    /// In any order, at most [`BATCH`] of them.
     batch: Vec<R>,
-    /// Those that go by the order, with the moment that each was opened.
+    /// Order-sensitive records, each with the time at which it was opened.
     ordered: Vec<(u64, R)>,
 }
 
@@ -214,7 +213,7 @@ impl<R: Coalesce> Taken<R> {
         if record.is_vacant() {
             return;
         }
-        if record.is_told_by_order() {
+        if record.is_order_sensitive() {
             self.ordered.push((opened(), record));
         } else {
             self.batch.push(record);
@@ -222,27 +221,27 @@ impl<R: Coalesce> Taken<R> {
     }
 }
 
-/// Takes records out of fronts or backs.
-struct Part<'a, R> {
+/// Takes records out of L1 or L2.
+struct Level<'a, R> {
     tags: &'a Entries<u64>,
     opened: &'a SharedArray<u64>,
     taken: &'a mut Taken<R>,
     on_batch: &'a mut dyn FnMut(&mut Vec<R>),
 }
 
-impl<R: Coalesce> Part<'_, R> {
-    /// Takes the records of some of the entries, the first of which has its tags and moments at a
-    /// position.
-    fn take<E>(
+impl<R: Coalesce> Level<'_, R> {
+    /// Takes the records of some of the slots. `first_position` is where the tags and opening times of the
+    /// level begin.
+    fn take<S>(
         &mut self,
-        entries: &SharedArray<E>,
+        level: &SharedArray<S>,
         slots: Range<usize>,
         first_position: usize,
     ) -> Result<(), DatapathError>
     where
-        E: Entry<Record = R> + FromBytes + IntoBytes + Immutable,
+        S: CacheSlot<Record = R> + FromBytes + IntoBytes + Immutable,
     {
-        let mut mapped: Option<(Entries<E>, Entries<u64>)> = None;
+        let mut mapped: Option<(Entries<S>, Entries<u64>)> = None;
         let start = first_position + slots.start;
         let positions = start..first_position + slots.end;
         for first in positions.clone().step_by(WAYS as usize) {
@@ -253,21 +252,21 @@ impl<R: Coalesce> Part<'_, R> {
             if octets == [0; _] {
                 continue;
             }
-            let (entries, opened) = match &mapped {
+            let (mapped_slots, opened) = match &mapped {
                 Some(mapped) => mapped,
                 None => mapped.insert((
-                    entries.map(slots.clone())?,
+                    level.map(slots.clone())?,
                     self.opened.map(positions.clone())?,
                 )),
             };
             tags.store(0, Ordering::Relaxed);
             for (slot, tag) in (first - start..).zip(octets) {
                 if tag != 0
-                    && let Some(entry) = entries.load(slot)
+                    && let Some(entry) = mapped_slots.load(slot)
                 {
-                    entries.clear(slot);
-                    let moment = || opened.load(slot).unwrap_or_default();
-                    self.taken.take(entry.record(), moment);
+                    mapped_slots.clear(slot);
+                    let opened_at = || opened.load(slot).unwrap_or_default();
+                    self.taken.take(entry.record(), opened_at);
                 }
             }
             if self.taken.batch.len() >= BATCH {

@@ -26,8 +26,8 @@ const ANY_FRAME: TestFrame<'static> = TestFrame {
 /// The kernel steps this clock once a tick, together with its count.
 const TICKING: ClockId = ClockId::RealtimeCoarse;
 
-/// Looks at both that are made before one is taken that a tick went through.
-const LOOKS: u32 = 8;
+/// Attempts to read tick and clock with no tick in between, before a pair with one is accepted.
+const MAX_ATTEMPTS: u32 = 8;
 
 /// The tick of this moment.
 pub fn now(object: &mut Object) -> Result<u32, TestRunError> {
@@ -41,7 +41,7 @@ pub fn clock(object: &mut Object) -> Result<TickClock, TestRunError> {
     let length = Duration::from_nanos(u64::try_from(length.tv_nsec).unwrap_or(1_000_000));
     let mut at = clock_gettime(TICKING);
     let mut tick = now(object)?;
-    for _ in 1..LOOKS {
+    for _ in 1..MAX_ATTEMPTS {
         let after = clock_gettime(TICKING);
         if after == at {
             break;

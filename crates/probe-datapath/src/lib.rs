@@ -2,7 +2,7 @@
 //! host's links by netlink.
 //!
 //! The only crate that names aya or netlink. One loaded object serves all interfaces; what differs
-//! between them is a [`slots::Slots`] entry. [`source`] puts the parts together to a
+//! between them is a [`interface_slots::InterfaceSlots`] entry. [`source`] puts the parts together to a
 //! [`probe_capture::source::Source`].
 //!
 //! The crate never reads the configuration file and never speaks HTTP: its options are in
@@ -19,6 +19,7 @@ pub mod counters;
 pub mod cpus;
 pub mod expedite;
 pub mod footprint;
+pub mod interface_slots;
 pub mod jiffies;
 pub mod leftovers;
 pub mod link;
@@ -33,7 +34,6 @@ pub mod promisc;
 pub mod ring;
 pub mod ring_parts;
 pub mod shared_array;
-pub mod slots;
 pub mod source;
 pub mod survey;
 mod syscall;

@@ -10,7 +10,7 @@ use aya::{
 };
 use probe_common::{
     coalesce::tags::WAYS,
-    control::{FIRST_STATION, MAX_INTERFACES, area, globals, maps, stations_per_slot},
+    control::{FIRST_COUNTER_BLOCK, MAX_INTERFACES, area, counter_blocks_per_slot, globals, maps},
     record::{RecordV4, RecordV6},
 };
 
@@ -72,24 +72,24 @@ impl LoadOptions {
     /// Entries of the maps whose size is not fixed in the object, by name.
     pub(super) fn map_entries(self, cpus: Cpus) -> [(&'static str, u32); 13] {
         let areas = area(cpus.present, 0);
-        let fronts = areas * self.cache.front();
-        let backs_v4 = areas * self.cache.back::<RecordV4>();
-        let backs_v6 = areas * self.cache.back::<RecordV6>();
-        let slots_v4 = (fronts + backs_v4).max(1);
-        let slots_v6 = (fronts + backs_v6).max(1);
+        let l1_slots = areas * self.cache.l1();
+        let l2_slots_v4 = areas * self.cache.l2::<RecordV4>();
+        let l2_slots_v6 = areas * self.cache.l2::<RecordV6>();
+        let slots_v4 = (l1_slots + l2_slots_v4).max(1);
+        let slots_v6 = (l1_slots + l2_slots_v6).max(1);
         [
             (maps::RECORDS, self.rings().bytes()),
             (maps::FURTHER_RECORDS, self.rings().number()),
             (
                 maps::COUNTERS,
-                FIRST_STATION + self.interfaces() * stations_per_slot(cpus.possible),
+                FIRST_COUNTER_BLOCK + self.interfaces() * counter_blocks_per_slot(cpus.possible),
             ),
-            (maps::FRONT_V4, fronts.max(1)),
-            (maps::FRONT_V6, fronts.max(1)),
-            (maps::BACK_V4, backs_v4.max(1)),
-            (maps::BACK_V6, backs_v6.max(1)),
-            (maps::PENDING_V4, areas.max(1)),
-            (maps::PENDING_V6, areas.max(1)),
+            (maps::L1_V4, l1_slots.max(1)),
+            (maps::L1_V6, l1_slots.max(1)),
+            (maps::L2_V4, l2_slots_v4.max(1)),
+            (maps::L2_V6, l2_slots_v6.max(1)),
+            (maps::INSERT_BATCH_V4, areas.max(1)),
+            (maps::INSERT_BATCH_V6, areas.max(1)),
             (maps::TAGS_V4, slots_v4.div_ceil(WAYS)),
             (maps::TAGS_V6, slots_v6.div_ceil(WAYS)),
             (maps::OPENED_V4, slots_v4),
@@ -211,16 +211,16 @@ impl Object {
             .verifier_log_level(VerifierLogLevel::DEBUG)
             // The programs use no kernel type, so a kernel without BTF will do.
             .btf(None);
-        let front = options.cache.front();
-        let back = options.cache.back::<RecordV4>();
+        let l1_slots = options.cache.l1();
+        let l2_slots = options.cache.l2::<RecordV4>();
         let cpus = Cpus::of_host()?;
-        let backs = area(cpus.present, 0) * front;
+        let l2_first_slot = area(cpus.present, 0) * l1_slots;
         let rings = options.rings();
         let (ring_mask, wake_bytes) = (rings.mask(), rings.bytes() / WAKE_AT_PART);
         loader
-            .override_global(globals::FRONT_SLOTS, &front, true)
-            .override_global(globals::BACK_SLOTS, &back, true)
-            .override_global(globals::BACKS, &backs, true)
+            .override_global(globals::L1_SLOTS, &l1_slots, true)
+            .override_global(globals::L2_SLOTS, &l2_slots, true)
+            .override_global(globals::L2_FIRST_SLOT, &l2_first_slot, true)
             .override_global(globals::RING_MASK, &ring_mask, true)
             .override_global(globals::WAKE_BYTES, &wake_bytes, true);
         for (map, entries) in options.map_entries(cpus) {

@@ -31,7 +31,7 @@ fn ring_parts(bytes: u32) -> RingParts {
 
 fn cache_parts(slots: CacheSlots) -> CacheParts {
     match slots {
-        CacheSlots::PerCpu(slots) => CacheParts::of(slots),
+        CacheSlots::PerCpu(slots) => CacheParts::from_slots(slots),
         // Where they cannot be counted, loading says what is wrong.
         CacheSlots::Auto => CacheParts::affordable(cpus::present().unwrap_or(1)),
     }

@@ -9,26 +9,27 @@ use std::{
     time::Instant,
 };
 
-use probe_common::control::{Slot, Tally};
+use probe_common::control::{InterfaceSlot, Tally};
 
 use crate::{
     DatapathError,
     attach::{self, AttachError, Attached},
     bank::BankSwitch,
     counters::KernelCounters,
-    detach_leftovers, expedite, footprint, jiffies,
+    detach_leftovers, expedite, footprint,
+    interface_slots::InterfaceSlots,
+    jiffies,
     link::{self, LinkQuestions},
     load::{LoadError, LoadOptions, Object},
     options::SourceOptions,
     program_log::ProgramLog,
     promisc::Promiscuous,
     ring::{Fill, Handed, RingStream},
-    slots::Slots,
 };
 use probe_capture::interface::{Interface, InterfaceConfig};
 use probe_capture::source::{
     Attachment, BankCounters, Costs, HookState, Hooks, LinkState, RecordSource, RecordStream,
-    Source, SourceError, SourceStatistics, Strays, SupervisedHooks,
+    Source, SourceError, SourceStatistics, SupervisedHooks, Unattributed,
 };
 use probe_flow::ticks::TickClock;
 
@@ -38,7 +39,7 @@ use probe_flow::ticks::TickClock;
 pub struct EbpfSource {
     // Fields are dropped in this order: first what is attached, then the programs.
     captured: HashMap<u32, Captured>,
-    slots: Slots,
+    slots: InterfaceSlots,
     counters: KernelCounters,
     bank: BankSwitch,
     stream: Option<RingStream>,
@@ -106,7 +107,7 @@ impl EbpfSource {
         let stream = RingStream::new(&mut object, options.cache)?;
         Ok(Self {
             captured: HashMap::new(),
-            slots: Slots::new(&mut object, options.interfaces)?,
+            slots: InterfaceSlots::new(&mut object, options.interfaces)?,
             counters: KernelCounters::new(&mut object, options.interfaces())?,
             bank: BankSwitch::new(&mut object)?,
             undecodable: stream.undecodable(),
@@ -131,8 +132,8 @@ impl EbpfSource {
     /// # Errors
     ///
     /// The kernel refuses to read the counters.
-    pub fn unclaimed(&self) -> Result<Tally, SourceError> {
-        Ok(self.counters.unclaimed()?)
+    pub fn unknown_interface(&self) -> Result<Tally, SourceError> {
+        Ok(self.counters.unknown_interface()?)
     }
 
     /// Gives an interface a slot with counters of 0, so that its frames are recorded once a program
@@ -145,8 +146,8 @@ impl EbpfSource {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);
         };
-        let first_station = self.counters.prepare_slot(slot);
-        let told = Slot::new(ifindex, first_station, ignore_vlans);
+        let first_counter_block = self.counters.prepare_slot(slot);
+        let told = InterfaceSlot::new(ifindex, first_counter_block, ignore_vlans);
         if let Err(error) = self.slots.publish(slot, told) {
             self.slots.free(ifindex);
             return Err(error.into());
@@ -203,7 +204,7 @@ impl RecordSource for EbpfSource {
                 "interface index {ifindex} is not captured, so it has no counters"
             ))
         })?;
-        Ok(self.counters.of_slot(slot))
+        Ok(self.counters.slot_counters(slot))
     }
 
     fn tick_clock(&self) -> TickClock {
@@ -306,9 +307,9 @@ impl SourceStatistics for EbpfSource {
         }
     }
 
-    fn strays(&self) -> Result<Strays, SourceError> {
-        Ok(Strays {
-            unclaimed: self.unclaimed()?,
+    fn unattributed(&self) -> Result<Unattributed, SourceError> {
+        Ok(Unattributed {
+            unknown_interface: self.unknown_interface()?,
             undecodable: self.undecodable(),
         })
     }

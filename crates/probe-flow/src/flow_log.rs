@@ -4,6 +4,7 @@
 //! and read by [`FlowLog::rotate`] and [`FlowLog::aggregate`].
 
 mod aggregation;
+mod buckets;
 mod budget;
 mod family;
 mod fragments;
@@ -12,7 +13,6 @@ mod key;
 mod overflow;
 mod prefetch;
 mod record;
-mod slots;
 mod table;
 mod yielding;
 

@@ -49,8 +49,8 @@ fn frames() -> Vec<(String, Vec<u8>)> {
 fn way(case: &Case) -> String {
     let ether_type = case.frame.get(12..14);
     let outcome = match &case.expected {
-        Ok(Packet::V4(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.notes),
-        Ok(Packet::V6(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.notes),
+        Ok(Packet::V4(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.flags),
+        Ok(Packet::V6(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.flags),
         Err(error) => error.name().to_owned(),
     };
     assert_eq!(

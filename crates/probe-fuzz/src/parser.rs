@@ -10,7 +10,7 @@ use probe_common::{
         plain,
         segment::segment_headers,
     },
-    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT},
 };
 
 use self::reference::{Expected, Frame};
@@ -70,9 +70,9 @@ fn found(outcome: Result<Packet, ParseError>) -> Result<Expected, &'static str> 
             header_octets: it.header_octets.into(),
             tcp_flags: it.tcp_flags,
             aux: it.aux,
-            is_first_fragment: it.notes & NOTE_FIRST_FRAGMENT != 0,
-            is_later_fragment: it.notes & NOTE_LATER_FRAGMENT != 0,
-            has_short_transport: it.notes & NOTE_SHORT_TRANSPORT != 0,
+            is_first_fragment: it.flags & FLAG_FIRST_FRAGMENT != 0,
+            is_later_fragment: it.flags & FLAG_LATER_FRAGMENT != 0,
+            has_short_transport: it.flags & FLAG_SHORT_TRANSPORT != 0,
             fragment_id: it.fragment_id,
         }
     }

@@ -8,8 +8,8 @@ use probe_common::{
     loss::Loss,
     parse::{Observation, Packet, ParseError},
     record::{
-        AsRecord, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
-        NOTE_SHORT_TRANSPORT, Record, RecordHead, RecordV4, RecordV6, place,
+        AsRecord, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, INGRESS,
+        IntoRecord, Record, RecordHead, RecordV4, RecordV6, origin_flags,
     },
 };
 
@@ -169,17 +169,17 @@ impl Parsed {
             counters.losses[Loss::Filtered as usize].add(1, self.wire_len);
             return None;
         }
-        let (octets, notes) = match &self.outcome {
-            Ok(Packet::V4(observation)) => (observation.octets, observation.notes),
-            Ok(Packet::V6(observation)) => (observation.octets, observation.notes),
+        let (octets, flags) = match &self.outcome {
+            Ok(Packet::V4(observation)) => (observation.octets, observation.flags),
+            Ok(Packet::V6(observation)) => (observation.octets, observation.flags),
             Err(error) => {
                 error.of_mut(&mut counters.losses).add(1, self.wire_len);
                 return None;
             }
         };
         counters.recorded.add(1, u64::from(octets));
-        counters.later_fragments += u64::from(notes & NOTE_LATER_FRAGMENT != 0);
-        counters.short_transports += u64::from(notes & NOTE_SHORT_TRANSPORT != 0);
+        counters.later_fragments += u64::from(flags & FLAG_LATER_FRAGMENT != 0);
+        counters.short_transports += u64::from(flags & FLAG_SHORT_TRANSPORT != 0);
         match self.outcome.ok()? {
             Packet::V4(observation) => Some(OwnedRecord::V4(self.record(observation, bank))),
             Packet::V6(observation) => Some(OwnedRecord::V6(self.record(observation, bank))),
@@ -187,14 +187,14 @@ impl Parsed {
     }
 
     fn record<K: IntoRecord>(&self, observation: Observation<K>, bank: u8) -> K::Record {
-        let is_fragment = observation.notes & (NOTE_FIRST_FRAGMENT | NOTE_LATER_FRAGMENT) != 0;
+        let is_fragment = observation.flags & (FLAG_FIRST_FRAGMENT | FLAG_LATER_FRAGMENT) != 0;
         observation.key.into_record(RecordHead {
             octets: u64::from(observation.octets),
             packets: 1,
             ifindex: ifindex(self.interface),
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
-            notes: observation.notes | place(self.direction, bank),
+            flags: observation.flags | origin_flags(self.direction, bank),
             first: self.tick,
             last_or_fragment_id: if is_fragment {
                 observation.fragment_id

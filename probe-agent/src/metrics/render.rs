@@ -161,12 +161,12 @@ const FAMILIES: &[(Definition, Family)] = &[
         Observed(|it| it.rotation_duration),
     ),
     (
-        table::UNCLAIMED_PACKETS,
-        Values(|it| single(float(it.status.strays.unclaimed.packets))),
+        table::UNKNOWN_INTERFACE_PACKETS,
+        Values(|it| single(float(it.status.unattributed.unknown_interface.packets))),
     ),
     (
         table::UNDECODABLE_RECORDS,
-        Values(|it| single(float(it.status.strays.undecodable))),
+        Values(|it| single(float(it.status.unattributed.undecodable))),
     ),
     (
         table::WRITEOUT_INTERVALS,

@@ -170,9 +170,9 @@ pub(super) const DETACHED_SECONDS: Definition = Definition::new(
     "seconds",
     "Time without programs, from their loss being noticed, in whole seconds.",
 );
-pub(super) const UNCLAIMED_PACKETS: Definition = Definition::new(
+pub(super) const UNKNOWN_INTERFACE_PACKETS: Definition = Definition::new(
     Counter,
-    "probe_unclaimed_packets_total",
+    "probe_unknown_interface_packets_total",
     &[],
     "packets",
     "Packets that a program saw on an interface that it does not know, such as one that was moved \
@@ -340,7 +340,7 @@ pub const ALL: &[Definition] = &[
     LINK_PACKETS,
     REATTACHED,
     DETACHED_SECONDS,
-    UNCLAIMED_PACKETS,
+    UNKNOWN_INTERFACE_PACKETS,
     UNDECODABLE_RECORDS,
     WRITEOUT_INTERVALS,
     WRITEOUT_QUEUE,

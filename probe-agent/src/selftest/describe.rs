@@ -6,7 +6,7 @@ use probe_common::{
     control::{Counters, Tally},
     ephash::EpHash,
     loss::Loss,
-    record::{EGRESS, Record, RecordHead, place},
+    record::{EGRESS, Record, RecordHead, origin_flags},
 };
 use zerocopy::IntoBytes;
 
@@ -114,9 +114,9 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
         last_or_fragment_id: _,
         tcp_flags,
         aux,
-        notes,
+        flags,
     } = head;
-    let own_notes = notes & !place(EGRESS, 1);
+    let own_flags = flags & !origin_flags(EGRESS, 1);
     extend(
         fields,
         [
@@ -126,7 +126,7 @@ fn push_head(fields: &mut Vec<Field>, head: &RecordHead) {
             ("direction", head.direction().to_string()),
             ("tcp_flags", format!("{tcp_flags:#04x}")),
             ("aux", format!("{aux:#04x}")),
-            ("notes", format!("{own_notes:#04x}")),
+            ("flags", format!("{own_flags:#04x}")),
             ("first", first.to_string()),
             ("last", head.last().to_string()),
             ("fragment_id", format!("{:#x}", head.fragment_id())),

@@ -3,7 +3,7 @@
 use probe_common::{
     control::Counters,
     parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, link},
-    record::{IntoRecord, NOTE_LATER_FRAGMENT, NOTE_SHORT_TRANSPORT, RecordHead, place},
+    record::{FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, IntoRecord, RecordHead, origin_flags},
 };
 use zerocopy::IntoBytes;
 
@@ -67,8 +67,8 @@ pub fn expected_of(
     };
     let counted = &mut expected.counted;
     counted.recorded.add(1, head.octets);
-    counted.later_fragments = u64::from(head.notes & NOTE_LATER_FRAGMENT != 0);
-    counted.short_transports = u64::from(head.notes & NOTE_SHORT_TRANSPORT != 0);
+    counted.later_fragments = u64::from(head.flags & FLAG_LATER_FRAGMENT != 0);
+    counted.short_transports = u64::from(head.flags & FLAG_SHORT_TRANSPORT != 0);
     expected.record = Some(record);
     expected
 }
@@ -81,7 +81,7 @@ fn head_of<K>(direction: u8, seen: &Observation<K>) -> RecordHead {
         last_or_fragment_id: seen.fragment_id,
         tcp_flags: seen.tcp_flags,
         aux: seen.aux,
-        notes: seen.notes | place(direction, 0),
+        flags: seen.flags | origin_flags(direction, 0),
         ..RecordHead::default()
     }
 }

@@ -6,7 +6,7 @@
 use probe_common::{
     ephash::EpHash,
     parse::{Observation, Packet, ParseError},
-    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT},
 };
 
 #[path = "packets/fragments.rs"]
@@ -135,7 +135,7 @@ fn observation<const N: usize>(
         header_octets,
         tcp_flags: 0,
         aux: 0,
-        notes: 0,
+        flags: 0,
         fragment_id: 0,
     }
 }
@@ -145,7 +145,7 @@ trait With: Sized {
     fn ports(self, src_port: u16, dst_port: u16) -> Self;
     fn tcp_flags(self, flags: u8) -> Self;
     fn icmp_type(self, icmp_type: u8) -> Self;
-    fn notes(self, notes: u8) -> Self;
+    fn flags(self, flags: u8) -> Self;
     fn first_fragment(self) -> Self;
     fn later_fragment(self) -> Self;
 }
@@ -172,22 +172,22 @@ impl<const N: usize> With for Observation<EpHash<N>> {
         }
     }
 
-    fn notes(self, notes: u8) -> Self {
-        Self { notes, ..self }
+    fn flags(self, flags: u8) -> Self {
+        Self { flags, ..self }
     }
 
     fn first_fragment(self) -> Self {
-        fragment(self, NOTE_FIRST_FRAGMENT)
+        fragment(self, FLAG_FIRST_FRAGMENT)
     }
 
     fn later_fragment(self) -> Self {
-        fragment(self, NOTE_LATER_FRAGMENT)
+        fragment(self, FLAG_LATER_FRAGMENT)
     }
 }
 
-fn fragment<const N: usize>(of: Observation<EpHash<N>>, note: u8) -> Observation<EpHash<N>> {
+fn fragment<const N: usize>(of: Observation<EpHash<N>>, flag: u8) -> Observation<EpHash<N>> {
     Observation {
-        notes: of.notes | note,
+        flags: of.flags | flag,
         fragment_id: if N == 4 {
             u32::from(frame::ID_V4)
         } else {

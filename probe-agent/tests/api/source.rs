@@ -17,7 +17,7 @@ use probe_capture::{
 use probe_common::{
     ephash::EpHashV4,
     ports::TCP,
-    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
+    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use probe_flow::ticks::TickClock;
 
@@ -47,7 +47,7 @@ impl Script {
             octets,
             packets: 1,
             ifindex,
-            notes: place(direction, *bank),
+            flags: origin_flags(direction, *bank),
             ..RecordHead::default()
         };
         let key = EpHashV4 {

@@ -1,11 +1,11 @@
-//! What the programs' cache should do: the same front, row and back, in a few lines.
+//! What the programs' cache should do: the same L1, insert batch and L2, in a few lines.
 
 use std::collections::BTreeMap;
 
 use probe_common::{
     coalesce::{
-        Coalesce, PENDING, quick_place, quick_tag,
-        tags::{Found, Tags, WAYS, tag},
+        Coalesce, INSERT_BATCH_LEN, l1_tag, preferred_slot,
+        tags::{Tags, WAYS, WayState, tag},
     },
     record::{IntoRecord as _, Record, RecordHead, RecordV4, RecordV6},
 };
@@ -18,7 +18,7 @@ pub(crate) enum Owned {
 }
 
 impl Owned {
-    pub(crate) fn of(record: Record<'_>) -> Self {
+    pub(crate) fn from_record(record: Record<'_>) -> Self {
         let head = record.head();
         assert!(
             !probe_common::record::tick_after(head.first, head.last()),
@@ -43,15 +43,15 @@ impl Owned {
     }
 }
 
-/// How far a packet looks into the front for its flow.
+/// What a packet looks up in L1 for its flow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Look {
-    Nowhere,
-    AtHome,
-    InSet,
+pub(crate) enum Lookup {
+    None,
+    PreferredSlot,
+    Set,
 }
 
-/// An area of the cache with its rows, as it should be.
+/// An area of the cache of both IP versions, as it should be.
 pub(crate) struct Model {
     v4: Area<RecordV4>,
     v6: Area<RecordV6>,
@@ -65,17 +65,17 @@ impl Model {
         }
     }
 
-    /// Takes a record of one packet, which looks so far into the front; returns what must leave.
-    pub(crate) fn put(&mut self, record: Owned, look: Look) -> Vec<Owned> {
+    /// Inserts a record of one packet; returns the records that must leave through the ring.
+    pub(crate) fn insert(&mut self, record: Owned, lookup: Lookup) -> Vec<Owned> {
         match record {
-            Owned::V4(record) => owned(self.v4.put(record, look), Owned::V4),
-            Owned::V6(record) => owned(self.v6.put(record, look), Owned::V6),
+            Owned::V4(record) => owned(self.v4.insert(record, lookup), Owned::V4),
+            Owned::V6(record) => owned(self.v6.insert(record, lookup), Owned::V6),
         }
     }
 
-    /// How many rows have filled up.
-    pub(crate) const fn full_rows(&self) -> usize {
-        self.v4.full_rows + self.v6.full_rows
+    /// How many insert batches have filled up.
+    pub(crate) const fn full_batches(&self) -> usize {
+        self.v4.full_batches + self.v6.full_batches
     }
 
     pub(crate) fn open(&self) -> Vec<Owned> {
@@ -89,121 +89,127 @@ fn owned<R>(records: Vec<R>, owned: fn(R) -> Owned) -> Vec<Owned> {
     records.into_iter().map(owned).collect()
 }
 
-/// Slots of front and back.
+/// Slots of L1 and L2.
 pub(crate) type Slots = [u32; 2];
 
-/// Front only, as on many CPUs; both; both, with room for all.
+/// L1 only, as on many CPUs; both levels; both, with room for all.
 pub(crate) const SLOTS: [Slots; 3] = [[64, 0], [64, 128], [4096, 8192]];
 
 struct Area<R> {
     slots: Slots,
-    front: BTreeMap<u32, R>,
-    /// What waits.
-    row: Vec<R>,
-    full_rows: usize,
+    l1: BTreeMap<u32, R>,
+    /// The insert batch.
+    batch: Vec<R>,
+    full_batches: usize,
     tags: BTreeMap<u32, Tags>,
-    back: BTreeMap<u32, R>,
+    l2: BTreeMap<u32, R>,
 }
 
 impl<R: Coalesce> Area<R> {
     fn new(slots: Slots) -> Self {
         Self {
             slots,
-            front: BTreeMap::new(),
-            row: Vec::new(),
-            full_rows: 0,
+            l1: BTreeMap::new(),
+            batch: Vec::new(),
+            full_batches: 0,
             tags: BTreeMap::new(),
-            back: BTreeMap::new(),
+            l2: BTreeMap::new(),
         }
     }
 
-    /// Takes a record of one packet, which looks so far into the front; returns what must leave.
-    fn put(&mut self, record: R, look: Look) -> Vec<R> {
+    /// Inserts a record of one packet; returns the records that must leave through the ring.
+    fn insert(&mut self, record: R, lookup: Lookup) -> Vec<R> {
         if !record.is_coalescible() {
             return vec![record];
         }
-        let is_last_of_row = self.row.len() == PENDING - 1;
-        let home = quick_place(record.quick_hash(), self.slots[0]);
-        if look == Look::AtHome
-            && let Some(open) = self.front.get_mut(&home)
-            && open.absorb(&record)
+        let is_last_of_batch = self.batch.len() == INSERT_BATCH_LEN - 1;
+        let preferred = preferred_slot(record.l1_hash(), self.slots[0]);
+        if lookup == Lookup::PreferredSlot
+            && let Some(open) = self.l1.get_mut(&preferred)
+            && open.merge(&record)
         {
             return Vec::new();
         }
-        if look != Look::InSet
+        if lookup != Lookup::Set
             && self.slots[1] != 0
-            && !record.is_told_by_order()
-            && !record.must_follow()
-            && !is_last_of_row
+            && !record.is_order_sensitive()
+            && !record.starts_connection()
+            && !is_last_of_batch
         {
-            self.row.push(record);
+            self.batch.push(record);
             return Vec::new();
         }
-        let slot = self.place_in_front(&record);
+        let slot = self.choose_l1_slot(&record);
         if self.slots[1] == 0 {
-            return take_in(&mut self.front, slot, record).into_iter().collect();
+            return merge_or_evict(&mut self.l1, slot, record)
+                .into_iter()
+                .collect();
         }
-        if record.is_told_by_order() {
-            return self.take_into_back(record).into_iter().collect();
+        if record.is_order_sensitive() {
+            return self.merge_into_l2(record).into_iter().collect();
         }
-        let Some(open) = self.front.get_mut(&slot) else {
-            self.front.insert(slot, record);
+        let Some(open) = self.l1.get_mut(&slot) else {
+            self.l1.insert(slot, record);
             return Vec::new();
         };
-        if open.absorb(&record) {
+        if open.merge(&record) {
             return Vec::new();
         }
-        let takes_the_place = is_last_of_row || record.must_follow();
-        let aside = if takes_the_place {
+        let replaces = is_last_of_batch || record.starts_connection();
+        let evicted = if replaces {
             std::mem::replace(open, record)
         } else {
             record
         };
-        self.row.push(aside);
-        if self.row.len() < PENDING {
+        self.batch.push(evicted);
+        if self.batch.len() < INSERT_BATCH_LEN {
             return Vec::new();
         }
-        self.full_rows += 1;
-        let full = std::mem::take(&mut self.row);
-        let left = full.into_iter().filter_map(|it| self.take_into_back(it));
+        self.full_batches += 1;
+        let full = std::mem::take(&mut self.batch);
+        let left = full.into_iter().filter_map(|it| self.merge_into_l2(it));
         left.collect()
     }
 
-    /// Where its tag is, or its home, or another vacant one of the set, or its home all the same.
-    fn place_in_front(&self, record: &R) -> u32 {
-        let home = quick_place(record.quick_hash(), self.slots[0]);
-        let tag_of = |record: &R| quick_tag(record.quick_hash());
-        let first = home / WAYS * WAYS;
-        let set = || [home].into_iter().chain(first..first + WAYS);
+    /// The slot with its tag, or its preferred one if vacant, or another vacant one of the set, or its
+    /// preferred one all the same.
+    fn choose_l1_slot(&self, record: &R) -> u32 {
+        let preferred = preferred_slot(record.l1_hash(), self.slots[0]);
+        let tag_of = |record: &R| l1_tag(record.l1_hash());
+        let first = preferred / WAYS * WAYS;
+        let set = || [preferred].into_iter().chain(first..first + WAYS);
         let has_tag = |slot: &u32| {
-            let open = self.front.get(slot);
+            let open = self.l1.get(slot);
             open.is_some_and(|open| tag_of(open) == tag_of(record))
         };
-        let vacant = |slot: &u32| !self.front.contains_key(slot);
+        let vacant = |slot: &u32| !self.l1.contains_key(slot);
         let slot = set().find(has_tag).or_else(|| set().find(vacant));
-        slot.unwrap_or(home)
+        slot.unwrap_or(preferred)
     }
 
-    fn take_into_back(&mut self, record: R) -> Option<R> {
-        let hash = record.hash();
-        let set = hash % (self.slots[1] / R::BACK_PART / WAYS);
+    fn merge_into_l2(&mut self, record: R) -> Option<R> {
+        let hash = record.l2_hash();
+        let set = hash % (self.slots[1] / R::L2_DIVISOR / WAYS);
         let tags = self.tags.entry(set).or_default();
-        let place = tags.place(hash);
-        *tags = tags.with(place.way, tag(hash));
-        let slot = set * WAYS + place.way;
-        assert_eq!(place.found == Found::Vacant, !self.back.contains_key(&slot));
-        take_in(&mut self.back, slot, record)
+        let choice = tags.choose(hash);
+        *tags = tags.with(choice.way, tag(hash));
+        let slot = set * WAYS + choice.way;
+        assert_eq!(
+            choice.state == WayState::Vacant,
+            !self.l2.contains_key(&slot)
+        );
+        merge_or_evict(&mut self.l2, slot, record)
     }
 
     fn open(&self) -> Vec<R> {
-        let open = self.back.values().chain(&self.row);
-        open.chain(self.front.values()).copied().collect()
+        let open = self.l2.values().chain(&self.batch);
+        open.chain(self.l1.values()).copied().collect()
     }
 }
 
-/// Adds a record to the one in a slot, or puts it there; returns what was there before.
-fn take_in<R: Coalesce>(open: &mut BTreeMap<u32, R>, slot: u32, record: R) -> Option<R> {
-    if open.get_mut(&slot).is_some_and(|open| open.absorb(&record)) {
+/// Merges a record into the one in a slot, or evicts and returns that one.
+fn merge_or_evict<R: Coalesce>(open: &mut BTreeMap<u32, R>, slot: u32, record: R) -> Option<R> {
+    if open.get_mut(&slot).is_some_and(|open| open.merge(&record)) {
         return None;
     }
     open.insert(slot, record)

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use probe_common::control::{SlotTable, maps};
+use probe_common::control::{InterfaceTable, maps};
 use rstest::rstest;
 
 use super::{
@@ -108,8 +108,8 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
     let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&testbed.host);
-    let slots = agent.map(maps::SLOTS).to_string();
-    let all_slots = agent.map(maps::ALL_SLOTS).to_string();
+    let slots = agent.map(maps::INTERFACES).to_string();
+    let all_interfaces = agent.map(maps::ALL_INTERFACES).to_string();
     let key = testbed.host.enter(|| ifindex(LINK)).to_le_bytes();
     let key = key.map(|octet| octet.to_string());
     let bpftool = |words: &[&str]| run(Command::new("bpftool").arg("map").args(words));
@@ -118,10 +118,10 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
     let chatter = Chatter::start(&testbed, Duration::from_millis(5));
     wait_for_state(&agent, "ok", PATIENCE);
     // A section has one value, which is all of it.
-    let zeros = vec!["0"; size_of::<SlotTable>()];
+    let zeros = vec!["0"; size_of::<InterfaceTable>()];
     let update = ["update", "id", &slots, "key", "0", "0", "0", "0", "value"];
     bpftool(&[&update[..], &zeros].concat());
-    bpftool(&["delete", "id", &all_slots, "key", a, b, c, d]);
+    bpftool(&["delete", "id", &all_interfaces, "key", a, b, c, d]);
     wait_for_state(&agent, "blind", PATIENCE);
     let exposition = agent.exposition();
     for direction in ["inbound", "outbound"] {
@@ -129,7 +129,12 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
             format!("probe_coverage_ratio{{direction=\"{direction}\",iface=\"{LINK}\"}} 0\n");
         assert!(exposition.contains(&series), "{exposition}");
     }
-    assert!(agent.metrics().sum("probe_unclaimed_packets_total", "") > 0);
+    assert!(
+        agent
+            .metrics()
+            .sum("probe_unknown_interface_packets_total", "")
+            > 0
+    );
     let log = installation.log();
     assert!(
         log.contains("capture is blind: our programs get frames"),

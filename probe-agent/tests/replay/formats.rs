@@ -1,6 +1,6 @@
 //! Every format says the same about the same packets.
 
-use probe_common::{parse::Packet, record::NOTE_LATER_FRAGMENT};
+use probe_common::{parse::Packet, record::FLAG_LATER_FRAGMENT};
 use probe_flow::ledger::Loss;
 use probe_pcap::Ending;
 use rstest::rstest;
@@ -32,21 +32,21 @@ fn assert_is_hand_built_set(played: &Played) {
     let (mut octets, mut fragments, mut losses) = (0, 0, [0; Loss::COUNT]);
     for case in cases {
         assert!(case.wire_len >= case.frame.len(), "{}", case.name);
-        let notes = match case.expected {
+        let flags = match case.expected {
             Ok(Packet::V4(observation)) => {
                 octets += u64::from(observation.octets);
-                observation.notes
+                observation.flags
             }
             Ok(Packet::V6(observation)) => {
                 octets += u64::from(observation.octets);
-                observation.notes
+                observation.flags
             }
             Err(error) => {
                 losses[error.loss() as usize] += 1;
                 0
             }
         };
-        fragments += u64::from(notes & NOTE_LATER_FRAGMENT != 0);
+        fragments += u64::from(flags & FLAG_LATER_FRAGMENT != 0);
     }
     assert_eq!(played.ledger.flows.bytes, octets);
     assert_eq!(played.ledger.later_fragments, fragments);

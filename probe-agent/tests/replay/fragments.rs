@@ -6,7 +6,7 @@ use probe_capture::{
     interface::InterfaceConfig,
     source::{Drained, Hooks, RecordSource},
 };
-use probe_common::record::{NOTE_FIRST_FRAGMENT, Record};
+use probe_common::record::{FLAG_FIRST_FRAGMENT, Record};
 use probe_flow::flow_log::{FlowLog, FlowLogOptions};
 use probe_pcap::PcapSource;
 
@@ -45,7 +45,7 @@ fn fragments(path: &Path) -> (u64, u64, u64) {
     let mut keep = |record: Record<'_>| {
         let head = record.head();
         logs[head.ifindex as usize - 1].handle_record(record);
-        if head.notes & NOTE_FIRST_FRAGMENT != 0 {
+        if head.flags & FLAG_FIRST_FRAGMENT != 0 {
             first.insert((head.ifindex, id(record)));
         } else if head.is_fragment() {
             later.push((head.ifindex, id(record)));

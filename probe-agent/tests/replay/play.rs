@@ -6,7 +6,7 @@ use probe_capture::{
     interface::{Interface, InterfaceConfig},
     source::{Drained, Hooks, RecordSource},
 };
-use probe_common::record::{EGRESS, NOTE_LATER_FRAGMENT, Record};
+use probe_common::record::{EGRESS, FLAG_LATER_FRAGMENT, Record};
 use probe_flow::ledger::{Ledger, Loss};
 use probe_pcap::{Ending, PcapSource, Playback};
 
@@ -115,7 +115,7 @@ impl Played {
         };
         let head = record.head();
         let packets = u64::from(head.packets);
-        let table = if head.notes & NOTE_LATER_FRAGMENT == 0 {
+        let table = if head.flags & FLAG_LATER_FRAGMENT == 0 {
             &mut self.flows
         } else {
             &mut self.fragments

@@ -1,12 +1,12 @@
 use zerocopy::FromZeros;
 
-use super::{Coalesce, quick_place};
+use super::{Coalesce, preferred_slot};
 use crate::{
     ephash::{EpHash, EpHashV4, EpHashV6},
     ports::{ICMP, ICMPV6, TCP, UDP},
     record::{
-        EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT,
-        NOTE_SHORT_TRANSPORT, RecordHead, RecordV4, place,
+        EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, INGRESS,
+        IntoRecord, RecordHead, RecordV4, origin_flags,
     },
 };
 
@@ -29,29 +29,29 @@ fn head(flags: u8) -> RecordHead {
         last_or_fragment_id: 10,
         tcp_flags: flags,
         aux: flags,
-        notes: place(EGRESS, 1),
+        flags: origin_flags(EGRESS, 1),
     }
 }
 
-/// Whether a record takes the packets of another one. One that does not stays as it is.
+/// Whether another record can be merged into a record, which otherwise stays as it is.
 fn takes<R: Coalesce + PartialEq + core::fmt::Debug>(record: &R, other: &R) -> bool {
     let mut sum = *record;
-    let is_taken = sum.absorb(other);
-    assert!(is_taken || sum == *record);
-    is_taken
+    let is_merged = sum.merge(other);
+    assert!(is_merged || sum == *record);
+    is_merged
 }
 
 #[test]
-fn a_record_that_began_with_a_handshake_is_added_to_one_that_did_too() {
+fn a_record_that_began_with_a_handshake_is_merged_into_one_that_did_too() {
     let mut client = key::<4>(TCP).into_record(head(0x02));
-    assert!(client.absorb(&key::<4>(TCP).into_record(head(0x10))));
+    assert!(client.merge(&key::<4>(TCP).into_record(head(0x10))));
     assert!(takes(&key::<4>(TCP).into_record(head(0x02)), &client));
     assert!(!takes(&key::<4>(TCP).into_record(head(0x12)), &client));
     assert!(!takes(&key::<4>(TCP).into_record(head(0x10)), &client));
 }
 
 #[test]
-fn a_vacant_entry_takes_nothing() {
+fn a_vacant_slot_takes_nothing() {
     let mut vacant = RecordV4::new_zeroed();
     assert!(vacant.is_vacant());
     let zeros = EpHashV4::new_zeroed().into_record(RecordHead {
@@ -59,7 +59,7 @@ fn a_vacant_entry_takes_nothing() {
         ifindex: 7,
         ..RecordHead::default()
     });
-    assert!(!vacant.absorb(&zeros));
+    assert!(!vacant.merge(&zeros));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn equal_ports_leave_the_direction_to_the_order() {
             dst_port,
             ..key::<4>(UDP)
         };
-        ports.into_record(head(0)).is_told_by_order()
+        ports.into_record(head(0)).is_order_sensitive()
     };
     assert!(told([0, 53], [0, 53]) && told([0; 2], [0; 2]));
     assert!(!told([0, 53], [0, 54]));
@@ -94,7 +94,7 @@ fn the_first_packet_and_the_last_are_told_by_their_ticks() {
             })
         };
         let mut sum = record(first, last);
-        assert!(sum.absorb_in_any_order(&record(other_first, other_last)));
+        assert!(sum.merge_in_any_order(&record(other_first, other_last)));
         assert_eq!([sum.first, sum.last_or_fragment_id], expected);
         assert_eq!(sum.packets, 2);
     }
@@ -124,26 +124,26 @@ fn differing<const N: usize>(mut differ: impl FnMut(EpHash<N>, RecordHead)) {
     };
     differ(same, elsewhere);
     let inwards = RecordHead {
-        notes: place(INGRESS, 1),
+        flags: origin_flags(INGRESS, 1),
         ..head(0)
     };
     differ(same, inwards);
 }
 
 #[test]
-fn only_packets_of_one_flow_are_added_up() {
+fn only_packets_of_one_flow_are_merged() {
     let v4 = key::<4>(UDP).into_record(head(0));
     let v6 = key::<16>(UDP).into_record(head(0));
     assert!(takes(&v4, &v4) && takes(&v6, &v6));
     differing(|key: EpHashV4, head| {
         let other = key.into_record(head);
         assert!(!takes(&v4, &other) && !takes(&other, &v4), "{other:?}");
-        assert_ne!(v4.hash(), other.hash(), "{other:?}");
+        assert_ne!(v4.l2_hash(), other.l2_hash(), "{other:?}");
     });
     differing(|key: EpHashV6, head| {
         let other = key.into_record(head);
         assert!(!takes(&v6, &other) && !takes(&other, &v6), "{other:?}");
-        assert_ne!(v6.hash(), other.hash(), "{other:?}");
+        assert_ne!(v6.l2_hash(), other.l2_hash(), "{other:?}");
     });
 }
 
@@ -157,7 +157,7 @@ fn sums_keep_the_first_auxiliary_byte_and_the_last_time() {
         ..head(0x18)
     };
     let later = key::<4>(TCP).into_record(later);
-    assert!(sum.absorb(&later));
+    assert!(sum.merge(&later));
     let expected = RecordHead {
         octets: 200,
         packets: 4,
@@ -169,7 +169,7 @@ fn sums_keep_the_first_auxiliary_byte_and_the_last_time() {
 }
 
 #[test]
-fn the_start_of_a_connection_is_never_swallowed() {
+fn the_start_of_a_connection_is_never_merged_away() {
     let (syn, syn_ack, ack, reset) = (0x02, 0x12, 0x10, 0x14);
     let joins = |first, flags| {
         let record = |flags| key::<16>(TCP).into_record(head(flags));
@@ -205,26 +205,26 @@ fn a_count_that_is_full_takes_no_more() {
     });
     let one = key::<4>(UDP).into_record(head(0));
     let mut sum = full;
-    assert!(sum.absorb(&one));
+    assert!(sum.merge(&one));
     assert_eq!((sum.packets, sum.ifindex), (u32::MAX, 7));
     let before = sum;
-    assert!(!sum.absorb(&one));
+    assert!(!sum.merge(&one));
     assert_eq!(sum, before, "what is refused changes nothing");
 }
 
 #[test]
 fn fragments_and_cut_headers_are_not_coalesced() {
-    for note in [
-        NOTE_FIRST_FRAGMENT,
-        NOTE_LATER_FRAGMENT,
-        NOTE_SHORT_TRANSPORT,
+    for flag in [
+        FLAG_FIRST_FRAGMENT,
+        FLAG_LATER_FRAGMENT,
+        FLAG_SHORT_TRANSPORT,
     ] {
-        let noted = RecordHead {
-            notes: note,
+        let flagged = RecordHead {
+            flags: flag,
             ..head(0)
         };
-        assert!(!key::<4>(UDP).into_record(noted).is_coalescible());
-        assert!(!key::<16>(UDP).into_record(noted).is_coalescible());
+        assert!(!key::<4>(UDP).into_record(flagged).is_coalescible());
+        assert!(!key::<16>(UDP).into_record(flagged).is_coalescible());
     }
     assert!(key::<4>(UDP).into_record(head(0)).is_coalescible());
 }
@@ -249,10 +249,10 @@ where
 #[test]
 fn neighbouring_flows_spread_over_the_slots() {
     let all: [fn() -> [u16; 4096]; 4] = [
-        || neighbours::<4>(Coalesce::hash),
-        || neighbours::<16>(Coalesce::hash),
-        || neighbours::<4>(|record| quick_place(record.quick_hash(), 4096)),
-        || neighbours::<16>(|record| quick_place(record.quick_hash(), 4096)),
+        || neighbours::<4>(Coalesce::l2_hash),
+        || neighbours::<16>(Coalesce::l2_hash),
+        || neighbours::<4>(|record| preferred_slot(record.l1_hash(), 4096)),
+        || neighbours::<16>(|record| preferred_slot(record.l1_hash(), 4096)),
     ];
     for used in all {
         let used = used();

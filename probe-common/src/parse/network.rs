@@ -3,7 +3,7 @@
 use super::{Observation, PacketBytes, ParseError, transport};
 use crate::{
     ephash::EpHash,
-    record::{NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT},
 };
 
 pub(super) const IPV4_MIN_LEN: usize = 20;
@@ -60,7 +60,7 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
         header_octets: wire_header_octets(header_len),
         tcp_flags: 0,
         aux: 0,
-        notes: 0,
+        flags: 0,
         fragment_id: 0,
     };
     let fragment = u16::from_be_bytes([header[6], header[7]])
@@ -68,10 +68,10 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
     if fragment != 0 {
         observation.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
         if fragment & IPV4_FRAGMENT_OFFSET_MASK != 0 {
-            observation.notes = NOTE_LATER_FRAGMENT;
+            observation.flags = FLAG_LATER_FRAGMENT;
             return Ok(observation);
         }
-        observation.notes = NOTE_FIRST_FRAGMENT;
+        observation.flags = FLAG_FIRST_FRAGMENT;
     }
     Ok(transport::parse(
         frame,
@@ -102,7 +102,7 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
     let end = offset + octets;
     let mut chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
     chain.end = frame.blur(chain.end);
-    chain.notes = frame.blur(chain.notes);
+    chain.flags = frame.blur(chain.flags);
     let observation = Observation {
         key: EpHash {
             src_addr,
@@ -115,10 +115,10 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
         header_octets: wire_header_octets(chain.end - offset),
         tcp_flags: 0,
         aux: 0,
-        notes: wire_notes(chain.notes),
+        flags: wire_flags(chain.flags),
         fragment_id: chain.fragment_id,
     };
-    if observation.notes & NOTE_LATER_FRAGMENT != 0 {
+    if observation.flags & FLAG_LATER_FRAGMENT != 0 {
         return Ok(observation);
     }
     Ok(transport::parse(frame, chain.end, end, observation))
@@ -130,10 +130,10 @@ struct Chain {
     end: usize,
     /// What starts there.
     ip_protocol: u8,
-    /// [`NOTE_LATER_FRAGMENT`] if it ended in a fragment header with an offset, so no transport
-    /// header follows; [`NOTE_FIRST_FRAGMENT`] if there was one without offset, but with more to
+    /// [`FLAG_LATER_FRAGMENT`] if it ended in a fragment header with an offset, so no transport
+    /// header follows; [`FLAG_FIRST_FRAGMENT`] if there was one without offset, but with more to
     /// come.
-    notes: usize,
+    flags: usize,
     /// Identification in that fragment header.
     fragment_id: u32,
 }
@@ -145,7 +145,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
     packet_end: usize,
     mut next_header: u8,
 ) -> Result<Chain, ParseError> {
-    let mut notes = 0;
+    let mut flags = 0;
     let mut fragment_id = 0;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(
@@ -155,7 +155,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
             return Ok(Chain {
                 end: offset,
                 ip_protocol: next_header,
-                notes,
+                flags,
                 fragment_id,
             });
         }
@@ -175,13 +175,13 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         if next_header == FRAGMENT
             && fragment & (IPV6_FRAGMENT_OFFSET_MASK | IPV6_MORE_FRAGMENTS) != 0
         {
-            notes = usize::from(NOTE_FIRST_FRAGMENT);
+            flags = usize::from(FLAG_FIRST_FRAGMENT);
             fragment_id = u32::from_be_bytes(frame.load::<4>(offset + 4)?);
             if fragment & IPV6_FRAGMENT_OFFSET_MASK != 0 {
                 return Ok(Chain {
                     end,
                     ip_protocol: next,
-                    notes: usize::from(NOTE_LATER_FRAGMENT),
+                    flags: usize::from(FLAG_LATER_FRAGMENT),
                     fragment_id,
                 });
             }
@@ -212,12 +212,12 @@ const fn wire_header_octets(octets: usize) -> u16 {
     octets as u16
 }
 
-/// The notes as they go into the observation.
+/// The flags as they go into the observation.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     reason = "they were widened to be blurred"
 )]
-const fn wire_notes(notes: usize) -> u8 {
-    notes as u8
+const fn wire_flags(flags: usize) -> u8 {
+    flags as u8
 }

@@ -142,7 +142,7 @@ impl Transport {
             header_octets: network_octets as u16 + self.header_octets,
             tcp_flags: self.tcp_flags,
             aux: self.tcp_flags,
-            notes: 0,
+            flags: 0,
             fragment_id: 0,
         }
     }

@@ -4,7 +4,7 @@ use super::{Observation, PacketBytes};
 use crate::{
     ephash::EpHash,
     ports::{ICMP, ICMPV6, SCTP, TCP, UDP},
-    record::NOTE_SHORT_TRANSPORT,
+    record::FLAG_SHORT_TRANSPORT,
 };
 
 pub(super) const PORTS_LEN: usize = 4;
@@ -15,7 +15,7 @@ pub(super) const UDP_LEN: u16 = 8; // RFC 768
 ///
 /// The packet ends at `end` by its IP header; bytes behind it are padding and not read. A header
 /// that is cut is no error: its octets belong to a flow all the same, which then lacks the ports
-/// that could not be read. `NOTE_SHORT_TRANSPORT` marks it, so that it is counted by name.
+/// that could not be read. `FLAG_SHORT_TRANSPORT` marks it, so that it is counted by name.
 #[inline(always)]
 pub fn parse<P: PacketBytes + ?Sized, const N: usize>(
     frame: &P,
@@ -36,13 +36,13 @@ pub fn parse<P: PacketBytes + ?Sized, const N: usize>(
                 observation.aux = header[13];
                 observation.header_octets += u16::from(header[12] >> 4) * 4;
             } else {
-                observation.notes |= NOTE_SHORT_TRANSPORT;
+                observation.flags |= FLAG_SHORT_TRANSPORT;
                 load_ports(frame, offset, available, &mut observation.key);
             }
         }
         UDP | SCTP => {
             if !load_ports(frame, offset, available, &mut observation.key) {
-                observation.notes |= NOTE_SHORT_TRANSPORT;
+                observation.flags |= FLAG_SHORT_TRANSPORT;
             }
             if observation.key.ip_protocol == UDP {
                 observation.header_octets += UDP_LEN;
@@ -54,7 +54,7 @@ pub fn parse<P: PacketBytes + ?Sized, const N: usize>(
             {
                 observation.aux = icmp_type;
             } else {
-                observation.notes |= NOTE_SHORT_TRANSPORT;
+                observation.flags |= FLAG_SHORT_TRANSPORT;
             }
         }
         _ => {}

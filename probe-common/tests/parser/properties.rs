@@ -11,7 +11,7 @@ use probe_common::{
         network::MAX_EXTENSION_HEADERS,
         plain,
     },
-    record::NOTE_SHORT_TRANSPORT,
+    record::FLAG_SHORT_TRANSPORT,
 };
 use proptest::prelude::*;
 
@@ -34,7 +34,7 @@ struct Facts {
     header_octets: u16,
     tcp_flags: u8,
     aux: u8,
-    notes: u8,
+    flags: u8,
     fragment_id: u32,
 }
 
@@ -54,7 +54,7 @@ fn facts(packet: Packet) -> Facts {
             header_octets: observation.header_octets,
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
-            notes: observation.notes,
+            flags: observation.flags,
             fragment_id: observation.fragment_id,
         }
     }
@@ -66,13 +66,13 @@ fn facts(packet: Packet) -> Facts {
 
 /// Whether `part`, from a cut frame, says nothing that `whole` contradicts.
 fn agrees(part: Facts, whole: Facts) -> bool {
-    let is_short = part.notes & NOTE_SHORT_TRANSPORT != 0;
+    let is_short = part.flags & FLAG_SHORT_TRANSPORT != 0;
     part.ends == whole.ends
         && part.ip_protocol == whole.ip_protocol
         && part.octets == whole.octets
         && part.fragment_id == whole.fragment_id
         && part.header_octets <= whole.header_octets
-        && part.notes & !NOTE_SHORT_TRANSPORT == whole.notes & !NOTE_SHORT_TRANSPORT
+        && part.flags & !FLAG_SHORT_TRANSPORT == whole.flags & !FLAG_SHORT_TRANSPORT
         && (part == whole
             || is_short
                 && (part.ports == whole.ports || part.ports == [0, 0])
@@ -340,7 +340,7 @@ proptest! {
         prop_assert_eq!(found.ports, ports);
         let flags = if spec.ip_protocol == frame::TCP { spec.tcp_flags } else { 0 };
         prop_assert_eq!(found.tcp_flags, flags);
-        prop_assert_eq!(found.notes, 0);
+        prop_assert_eq!(found.flags, 0);
         prop_assert!(u32::from(found.header_octets) <= found.octets);
     }
 

@@ -36,7 +36,7 @@ pub struct StatusReport {
     /// By name of the interface.
     pub interfaces: BTreeMap<String, InterfaceStatus>,
     /// Packets on interfaces that are not captured, but met our programs.
-    pub unclaimed_packets: u64,
+    pub unknown_interface_packets: u64,
     /// Entries of the rings that were no records. Anything but 0 is a defect.
     pub undecodable_records: u64,
     /// What waits for the sinks and what became of it, by name of the sink.
@@ -268,8 +268,8 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
         last_rotation,
         waiting_for: waiting.map(str::to_owned).collect(),
         interfaces: interfaces.collect(),
-        unclaimed_packets: status.strays.unclaimed.packets,
-        undecodable_records: status.strays.undecodable,
+        unknown_interface_packets: status.unattributed.unknown_interface.packets,
+        undecodable_records: status.unattributed.undecodable,
         sinks,
         memory: Memory {
             resident_bytes: resident_bytes(),

@@ -347,10 +347,10 @@ fn settled(agent: &Agent) -> Result<Told> {
         let residue = metrics.sum("probe_ledger_residue_packets", "");
         if residue == 0 || Instant::now() > deadline {
             let lost = metrics.count("probe_packets_dropped_total", "");
-            let unclaimed = metrics.count("probe_unclaimed_packets_total", "");
+            let unknown_interface = metrics.count("probe_unknown_interface_packets_total", "");
             return Ok(Told {
                 seen: Some(metrics.count("probe_packets_seen_total", "")),
-                lost: Some(lost + unclaimed),
+                lost: Some(lost + unknown_interface),
                 residue: Some(residue),
             });
         }

@@ -22,7 +22,7 @@ pub struct LinkCheck {
     /// The hooks; none if they cannot be checked.
     pub hooks: Option<HookState>,
     /// Programs of ours got frames of unknown interfaces since the last check.
-    pub has_unclaimed: bool,
+    pub has_unknown_interface: bool,
 }
 
 /// What a check changed, worth a line in the log.
@@ -113,7 +113,7 @@ impl Watch {
             let around = Surroundings {
                 lost: &self.hooks.lost,
                 ahead: self.hooks.ahead[direction],
-                has_unclaimed: check.has_unclaimed,
+                has_unknown_interface: check.has_unknown_interface,
             };
             let is_bad = matches!(state, coverage::State::Partial | coverage::State::Blind);
             self.causes[direction] = is_bad.then(|| likely_cause(direction, state, around));

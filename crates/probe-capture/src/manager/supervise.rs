@@ -52,7 +52,7 @@ impl Inner {
             return;
         }
         let after = self.all_seen(&captures);
-        let has_unclaimed = self.has_new_unclaimed();
+        let has_unknown_interface = self.has_new_unknown_interface();
         for ((capture, before), after) in captures.iter().zip(before).zip(after) {
             // A link that is gone is closed when the links are reconciled.
             let Some(link) = links.get(&capture.interface.ifindex) else {
@@ -73,7 +73,7 @@ impl Inner {
             let check = LinkCheck {
                 samples,
                 hooks: hooks.ok().flatten(),
-                has_unclaimed,
+                has_unknown_interface,
             };
             for notice in capture.on_check(check, now) {
                 log(capture, &notice);
@@ -88,13 +88,13 @@ impl Inner {
         counters.map(|it| it.ok().map(|it| seen(&it))).collect()
     }
 
-    fn has_new_unclaimed(&mut self) -> bool {
+    fn has_new_unknown_interface(&mut self) -> bool {
         let statistics = self.source.statistics();
-        let Some(Ok(strays)) = statistics.map(SourceStatistics::strays) else {
+        let Some(Ok(unattributed)) = statistics.map(SourceStatistics::unattributed) else {
             return false;
         };
-        let packets = strays.unclaimed.packets;
-        std::mem::replace(&mut self.unclaimed_packets, packets) < packets
+        let packets = unattributed.unknown_interface.packets;
+        std::mem::replace(&mut self.unknown_interface_packets, packets) < packets
     }
 
     fn reattach(&mut self, capture: &Capture, now: Instant) {

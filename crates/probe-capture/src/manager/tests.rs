@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use probe_common::{
     control::{Counters, Tally},
     ephash::EpHashV4,
-    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, place},
+    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use proptest::prelude::*;
 use zerocopy::FromZeros;
@@ -77,7 +77,7 @@ impl Kernel {
             octets: 100,
             packets: 1,
             ifindex,
-            notes: place(INGRESS, *bank),
+            flags: origin_flags(INGRESS, *bank),
             ..RecordHead::default()
         };
         let key = EpHashV4 {

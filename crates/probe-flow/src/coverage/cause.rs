@@ -12,7 +12,7 @@ pub struct Surroundings<'a> {
     /// kernel's number.
     pub ahead: Option<u32>,
     /// Programs of ours get frames of interfaces that they do not know.
-    pub has_unclaimed: bool,
+    pub has_unknown_interface: bool,
 }
 
 /// The likeliest cause, as a sentence with what to look at. `direction` is an index of
@@ -22,7 +22,7 @@ pub fn likely_cause(direction: usize, state: State, around: Surroundings<'_>) ->
     if let Some(hook) = around.lost.iter().find(is_lost) {
         return hook.to_string();
     }
-    if around.has_unclaimed {
+    if around.has_unknown_interface {
         return "our programs get frames of an interface that they do not know: somebody has \
                 changed their maps, or moved the link to another network namespace"
             .to_owned();

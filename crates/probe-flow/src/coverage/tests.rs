@@ -164,13 +164,13 @@ fn the_cause_is_the_nearest_one() {
     let mut around = Surroundings {
         lost: &lost,
         ahead: Some(57),
-        has_unclaimed: true,
+        has_unknown_interface: true,
     };
     let rcvd = likely_cause(0, State::Blind, around);
     assert!(rcvd.contains("ingress tcx"), "{rcvd}");
     let sent = likely_cause(1, State::Blind, around);
     assert!(sent.contains("maps"), "{sent}");
-    around.has_unclaimed = false;
+    around.has_unknown_interface = false;
     let sent = likely_cause(1, State::Blind, around);
     assert!(sent.contains("program 57"), "{sent}");
     around.ahead = None;

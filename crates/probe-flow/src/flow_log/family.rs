@@ -3,7 +3,7 @@
 use probe_common::{
     classify::Direction,
     ephash::EpHash,
-    record::{NOTE_FIRST_FRAGMENT, Record, RecordHead},
+    record::{FLAG_FIRST_FRAGMENT, Record, RecordHead},
 };
 
 use super::{
@@ -137,7 +137,7 @@ where
     #[cold]
     fn handle_fragment(&mut self, fragment: Counted<N>, others: usize, shared: &mut Shared) {
         let (key, head) = fragment;
-        if head.notes & NOTE_FIRST_FRAGMENT != 0 {
+        if head.flags & FLAG_FIRST_FRAGMENT != 0 {
             self.count(&fragment, others, shared);
         }
         let Released {

@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use probe_common::{
     ephash::EpHash,
     ports::{ICMP, ICMPV6},
-    record::{NOTE_LATER_FRAGMENT, RecordHead},
+    record::{FLAG_LATER_FRAGMENT, RecordHead},
 };
 
 /// Packets in fragments that are remembered, per IP version of a flow log: 1,024. The kernel itself
@@ -100,7 +100,7 @@ impl<const N: usize> FragmentTable<N> {
     /// later ones are counted when they are released.
     pub(super) fn handle(&mut self, key: EpHash<N>, head: &RecordHead) -> Released<N> {
         let id = PacketId::of(&key, head);
-        let is_later = head.notes & NOTE_LATER_FRAGMENT != 0;
+        let is_later = head.flags & FLAG_LATER_FRAGMENT != 0;
         let Some(&position) = self.positions.get(&id) else {
             let state = if is_later {
                 State::Waiting((key, waiting_head(&key, head)))

@@ -4,14 +4,14 @@ use probe_common::{
     classify::{Direction, Evidence, classify_handshake},
     ephash::EpHash,
     ports::{ICMP, ICMPV6, TCP},
-    record::{NOTE_LATER_FRAGMENT, RecordHead},
+    record::{FLAG_LATER_FRAGMENT, RecordHead},
 };
 
 use super::{
+    buckets::{Buckets, Entry},
     first_tcp_flags,
     key::{FlowKey, Hashed, PackedKey as _},
     record::FlowRecord,
-    slots::{Entry, Slots},
     yielding::Yielding,
 };
 use crate::flow::Flow;
@@ -25,7 +25,7 @@ pub(super) struct FlowTable<const N: usize>
 where
     EpHash<N>: FlowKey,
 {
-    flows: Slots<Packed<N>>,
+    flows: Buckets<Packed<N>>,
     classify: fn(&EpHash<N>, u8) -> Direction,
 }
 
@@ -35,7 +35,7 @@ where
 {
     pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
         Self {
-            flows: Slots::new(),
+            flows: Buckets::new(),
             classify,
         }
     }
@@ -172,7 +172,7 @@ fn correct_direction<const N: usize>(
     let verdict = match key.ip_protocol() {
         TCP => classify_handshake(first_tcp_flags(head)),
         // Has no ICMP header, whose type could be read.
-        ICMP | ICMPV6 if head.notes & NOTE_LATER_FRAGMENT == 0 => {
+        ICMP | ICMPV6 if head.flags & FLAG_LATER_FRAGMENT == 0 => {
             Some(classify(&key.unpack(), head.aux))
         }
         _ => None,

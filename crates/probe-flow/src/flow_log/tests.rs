@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use probe_common::{
     classify::Evidence,
     ephash::{EpHash, EpHashV4},
-    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, place},
+    record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, origin_flags},
 };
 use proptest::prelude::*;
 
@@ -30,7 +30,7 @@ fn head(direction: u8, octets: u64, tcp_flags: u8) -> RecordHead {
     RecordHead {
         octets,
         packets: 1,
-        notes: place(direction, 0),
+        flags: origin_flags(direction, 0),
         tcp_flags,
         aux: tcp_flags,
         ..RecordHead::default()

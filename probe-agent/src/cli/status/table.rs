@@ -131,7 +131,7 @@ pub(in crate::cli) mod tests {
                 "coverage": { "rcvd": direction, "sent": direction },
                 "ledger": ledger,
             } },
-            "unclaimed_packets": 0, "undecodable_records": 0, "sinks": {},
+            "unknown_interface_packets": 0, "undecodable_records": 0, "sinks": {},
             "memory": {
                 "resident_bytes": 20_000_000, "maps_bytes": 18_000_000,
                 "local_buffers_free_bytes": 0,

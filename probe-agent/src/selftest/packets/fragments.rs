@@ -1,7 +1,7 @@
 //! Fragments: the first one has ports, later ones do not (RFC 791, section 3.2; RFC 8200, section
 //! 4.5).
 
-use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
+use probe_common::{parse::ParseError, record::FLAG_SHORT_TRANSPORT};
 
 use super::{
     Case, With, case,
@@ -81,7 +81,7 @@ fn ipv4_cases() -> Vec<Case> {
             of(MORE_FRAGMENTS, TCP).frame(&tcp(2)[..8]),
             v4(TCP, 28, 20)
                 .ports(SRC_PORT, DST_PORT)
-                .notes(NOTE_SHORT_TRANSPORT)
+                .flags(FLAG_SHORT_TRANSPORT)
                 .first_fragment(),
         ),
     ]

@@ -1,6 +1,6 @@
 //! IPv4 headers and options (RFC 791).
 
-use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
+use probe_common::{parse::ParseError, record::FLAG_SHORT_TRANSPORT};
 
 use super::{
     Case, With, case, cut,
@@ -72,7 +72,7 @@ fn length_cases() -> Vec<Case> {
         case(
             "ipv4 total length 20: header only",
             udp_of(20),
-            v4(UDP, 20, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 20, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "ipv4 total length beyond the frame",
@@ -247,24 +247,24 @@ fn cut_cases() -> Vec<Case> {
             "cut behind the ipv4 header",
             14 + 20,
             udp4(),
-            v4(UDP, 32, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 32, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "udp ports in the padding only",
             padded(20, UDP, &udp(4)),
-            v4(UDP, 20, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 20, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "udp port half in the padding",
             padded(22, UDP, &udp(4)),
-            v4(UDP, 22, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 22, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp flags in the padding only",
             padded(33, TCP, &tcp(2)),
             v4(TCP, 33, 20)
                 .ports(SRC_PORT, DST_PORT)
-                .notes(NOTE_SHORT_TRANSPORT),
+                .flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp flags are the last byte",
@@ -274,7 +274,7 @@ fn cut_cases() -> Vec<Case> {
         case(
             "icmp type in the padding only",
             padded(20, ICMP, &[8; 8]),
-            v4(ICMP, 20, 20).notes(NOTE_SHORT_TRANSPORT),
+            v4(ICMP, 20, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
     ]
 }

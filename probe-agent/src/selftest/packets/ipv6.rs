@@ -1,6 +1,6 @@
 //! IPv6 headers and extension headers (RFC 8200, RFC 4302).
 
-use probe_common::{parse::ParseError, record::NOTE_SHORT_TRANSPORT};
+use probe_common::{parse::ParseError, record::FLAG_SHORT_TRANSPORT};
 
 use super::{
     Case, With, case, cut,
@@ -60,7 +60,7 @@ fn length_cases() -> Vec<Case> {
         case(
             "ipv6 payload length 0, udp, nothing behind",
             of(0, UDP, &[]),
-            v6(UDP, 40, 48).notes(NOTE_SHORT_TRANSPORT),
+            v6(UDP, 40, 48).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "ipv6 payload length beyond the frame",
@@ -75,7 +75,7 @@ fn length_cases() -> Vec<Case> {
         case(
             "udp6 ports in the padding only",
             of(3, UDP, &udp(4)),
-            v6(UDP, 43, 48).notes(NOTE_SHORT_TRANSPORT),
+            v6(UDP, 43, 48).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "ipv6 version 4",
@@ -248,7 +248,7 @@ fn cut_cases() -> Vec<Case> {
             "cut behind the ipv6 header",
             14 + 40,
             udp6(),
-            v6(UDP, 52, 48).notes(NOTE_SHORT_TRANSPORT),
+            v6(UDP, 52, 48).flags(FLAG_SHORT_TRANSPORT),
         ),
         cut(
             "cut before the extension header",
@@ -266,7 +266,7 @@ fn cut_cases() -> Vec<Case> {
             "cut behind the extension header",
             14 + 48,
             hop_by_hop(),
-            v6(UDP, 60, 56).notes(NOTE_SHORT_TRANSPORT),
+            v6(UDP, 60, 56).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "extension header beyond the payload length",

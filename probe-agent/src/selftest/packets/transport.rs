@@ -1,6 +1,6 @@
 //! Transport headers, and protocols without ports.
 
-use probe_common::record::NOTE_SHORT_TRANSPORT;
+use probe_common::record::FLAG_SHORT_TRANSPORT;
 
 use super::{
     Case, With, case, cut,
@@ -74,22 +74,22 @@ fn tcp_cases() -> Vec<Case> {
         case(
             "tcp of 0 bytes",
             short(&[]),
-            v4(TCP, 20, 20).notes(NOTE_SHORT_TRANSPORT),
+            v4(TCP, 20, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp of 3 bytes",
             short(&tcp(2)[..3]),
-            v4(TCP, 23, 20).notes(NOTE_SHORT_TRANSPORT),
+            v4(TCP, 23, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp of 4 bytes",
             short(&tcp(2)[..4]),
-            is_tcp(24, 20).notes(NOTE_SHORT_TRANSPORT),
+            is_tcp(24, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp of 13 bytes",
             short(&tcp(2)[..13]),
-            is_tcp(33, 20).notes(NOTE_SHORT_TRANSPORT),
+            is_tcp(33, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "tcp of 14 bytes",
@@ -100,7 +100,7 @@ fn tcp_cases() -> Vec<Case> {
             "tcp cut behind the ports",
             14 + 24,
             Ipv4::of(TCP).frame(&tcp(2)),
-            is_tcp(40, 20).notes(NOTE_SHORT_TRANSPORT),
+            is_tcp(40, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         cut(
             "tcp cut behind the flags",
@@ -138,7 +138,7 @@ fn udp_and_sctp_cases() -> Vec<Case> {
         case(
             "udp of 2 bytes",
             Ipv4::of(UDP).frame(&udp(0)[..2]),
-            v4(UDP, 22, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 22, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "udp of 4 bytes",
@@ -159,13 +159,13 @@ fn udp_and_sctp_cases() -> Vec<Case> {
             "udp cut in the ports",
             14 + 22,
             Ipv4::of(UDP).frame(&udp(4)),
-            v4(UDP, 32, 28).notes(NOTE_SHORT_TRANSPORT),
+            v4(UDP, 32, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         cut(
             "udp6 cut in the ports",
             14 + 42,
             Ipv6::of(UDP).frame(&udp(4)),
-            v6(UDP, 52, 48).notes(NOTE_SHORT_TRANSPORT),
+            v6(UDP, 52, 48).flags(FLAG_SHORT_TRANSPORT),
         ),
         cut(
             "udp cut in the payload",
@@ -182,7 +182,7 @@ fn udp_and_sctp_cases() -> Vec<Case> {
         case(
             "sctp of 3 bytes",
             Ipv4::of(SCTP).frame(&sctp[..3]),
-            v4(SCTP, 23, 20).notes(NOTE_SHORT_TRANSPORT),
+            v4(SCTP, 23, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
     ]
 }
@@ -215,7 +215,7 @@ fn icmp_cases() -> Vec<Case> {
         case(
             "icmp of 0 bytes",
             Ipv4::of(ICMP).frame(&[]),
-            v4(ICMP, 20, 20).notes(NOTE_SHORT_TRANSPORT),
+            v4(ICMP, 20, 20).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "icmpv6 echo reply",
@@ -235,7 +235,7 @@ fn icmp_cases() -> Vec<Case> {
         case(
             "icmpv6 of 0 bytes",
             Ipv6::of(ICMPV6).frame(&[]),
-            v6(ICMPV6, 40, 40).notes(NOTE_SHORT_TRANSPORT),
+            v6(ICMPV6, 40, 40).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
             "icmpv6 in ipv4",

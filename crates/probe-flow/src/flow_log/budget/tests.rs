@@ -2,7 +2,7 @@ use std::{sync::Arc, thread};
 
 use probe_common::{
     ephash::EpHash,
-    record::{INGRESS, IntoRecord, NOTE_LATER_FRAGMENT, Record, RecordHead, place},
+    record::{FLAG_LATER_FRAGMENT, INGRESS, IntoRecord, Record, RecordHead, origin_flags},
 };
 use proptest::prelude::*;
 
@@ -29,7 +29,7 @@ fn head() -> RecordHead {
     RecordHead {
         octets: 100,
         packets: 1,
-        notes: place(INGRESS, 0),
+        flags: origin_flags(INGRESS, 0),
         ..RecordHead::default()
     }
 }
@@ -190,7 +190,7 @@ fn handle(log: &mut FlowLog, step: &Step) {
         Step::Fragment { flow } => {
             let head = RecordHead {
                 last_or_fragment_id: u32::from(flow),
-                notes: place(INGRESS, 0) | NOTE_LATER_FRAGMENT,
+                flags: origin_flags(INGRESS, 0) | FLAG_LATER_FRAGMENT,
                 ..head()
             };
             log.handle_record(Record::V4(&key::<4>(flow, 0).into_record(head)));

@@ -8,8 +8,8 @@ use probe_common::{
     ephash::EpHash,
     ports::{ICMP, ICMPV6, TCP, UDP},
     record::{
-        EGRESS, INGRESS, IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, Record, RecordHead,
-        place,
+        EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, INGRESS, IntoRecord, Record, RecordHead,
+        origin_flags,
     },
 };
 use proptest::prelude::*;
@@ -59,12 +59,12 @@ impl Packet {
         }
     }
 
-    fn head(self, octets: u64, note: u8) -> RecordHead {
+    fn head(self, octets: u64, flag: u8) -> RecordHead {
         RecordHead {
             octets,
             packets: 1,
             last_or_fragment_id: self.id,
-            notes: note | place(self.direction, 0),
+            flags: flag | origin_flags(self.direction, 0),
             ..RecordHead::default()
         }
     }
@@ -83,13 +83,13 @@ impl Packet {
         let head = RecordHead {
             aux: self.aux,
             tcp_flags: if self.ip_protocol == TCP { self.aux } else { 0 },
-            ..self.head(octets, NOTE_FIRST_FRAGMENT)
+            ..self.head(octets, FLAG_FIRST_FRAGMENT)
         };
         self.send(log, self.ports, head);
     }
 
     fn later(self, log: &mut FlowLog, octets: u64) {
-        self.send(log, (0, 0), self.head(octets, NOTE_LATER_FRAGMENT));
+        self.send(log, (0, 0), self.head(octets, FLAG_LATER_FRAGMENT));
     }
 }
 
@@ -318,7 +318,7 @@ fn a_sum_that_does_not_fit_is_counted_before() {
     let mut log = FlowLog::new(FlowLogOptions::default());
     let many = RecordHead {
         packets: u32::MAX,
-        ..DATAGRAM.head(1 << 40, NOTE_LATER_FRAGMENT)
+        ..DATAGRAM.head(1 << 40, FLAG_LATER_FRAGMENT)
     };
     DATAGRAM.send(&mut log, (0, 0), many);
     DATAGRAM.later(&mut log, 1000);

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use probe_common::{
     ephash::{EpHash, EpHashV4, EpHashV6},
-    record::{IntoRecord, NOTE_FIRST_FRAGMENT, NOTE_LATER_FRAGMENT, Record, RecordHead},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, IntoRecord, Record, RecordHead},
 };
 use proptest::prelude::*;
 
@@ -13,17 +13,17 @@ use crate::flow_log::{FlowLog, FlowLogOptions};
 
 /// A record of either IP version, and of few flows.
 fn any_record() -> impl Strategy<Value = (bool, EpHashV4, RecordHead)> {
-    let note = prop_oneof![
+    let record_flags = prop_oneof![
         8 => Just(0),
-        1 => Just(NOTE_FIRST_FRAGMENT),
-        1 => Just(NOTE_LATER_FRAGMENT),
+        1 => Just(FLAG_FIRST_FRAGMENT),
+        1 => Just(FLAG_LATER_FRAGMENT),
     ];
     let flags = prop_oneof![Just(SYN), Just(SYN_ACK), Just(ACK)];
-    (any::<bool>(), 0..8_u8, any::<bool>(), flags, note).prop_map(
-        |(is_v6, src, is_answer, flags, note)| {
+    (any::<bool>(), 0..8_u8, any::<bool>(), flags, record_flags).prop_map(
+        |(is_v6, src, is_answer, flags, record_flags)| {
             let key = key(src, 40000, 9, if src < 4 { 443 } else { 5000 }, 6);
             let mut head = head(u8::from(is_answer), u64::from(flags), flags);
-            head.notes |= note;
+            head.flags |= record_flags;
             head.last_or_fragment_id = u32::from(src / 2);
             (is_v6, if is_answer { key.reverse() } else { key }, head)
         },

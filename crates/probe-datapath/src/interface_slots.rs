@@ -1,29 +1,29 @@
-//! Which interfaces are captured, and where their counters are.
+//! The interface slots: which interfaces are captured, and where their counters are.
 
 use std::{collections::HashMap, mem};
 
 use aya::maps::{Array, HashMap as BpfHashMap, MapData};
-use probe_common::control::{MAX_INTERFACES, Slot, SlotTable, maps, slot_index};
+use probe_common::control::{InterfaceSlot, InterfaceTable, MAX_INTERFACES, interface_index, maps};
 
 use super::{DatapathError, load::Object};
 
-/// The programs' two maps of interfaces, and which slots are free.
-pub struct Slots {
-    by_index: Array<MapData, SlotTable>,
-    /// What is in it.
-    published: Box<SlotTable>,
-    all: BpfHashMap<MapData, u32, Slot>,
+/// The programs' two maps of interfaces, and which interface slots are free.
+pub struct InterfaceSlots {
+    by_index: Array<MapData, InterfaceTable>,
+    /// The contents of `by_index`.
+    published: Box<InterfaceTable>,
+    all: BpfHashMap<MapData, u32, InterfaceSlot>,
     free: Vec<u16>,
     taken: HashMap<u32, u16>,
 }
 
-impl Slots {
-    /// Takes the maps from the object, which was loaded for so many interfaces.
+impl InterfaceSlots {
+    /// Takes the maps from the object, which was loaded for this number of interfaces.
     pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
-        let by_index = Array::try_from(object.take_map(maps::SLOTS)?)
-            .map_err(DatapathError::read(maps::SLOTS))?;
-        let all = BpfHashMap::try_from(object.take_map(maps::ALL_SLOTS)?)
-            .map_err(DatapathError::read(maps::ALL_SLOTS))?;
+        let by_index = Array::try_from(object.take_map(maps::INTERFACES)?)
+            .map_err(DatapathError::read(maps::INTERFACES))?;
+        let all = BpfHashMap::try_from(object.take_map(maps::ALL_INTERFACES)?)
+            .map_err(DatapathError::read(maps::ALL_INTERFACES))?;
         Ok(Self {
             by_index,
             published: empty_table(),
@@ -50,52 +50,52 @@ impl Slots {
         self.len() == 0
     }
 
-    /// The next free slot, which nobody uses until it is published. `None` if all are taken.
+    /// The next free slot, which is not in use until it is published. `None` if all are taken.
     pub fn reserve(&self) -> Option<u16> {
         self.free.last().copied()
     }
 
-    /// Tells the programs of an interface that has a reserved slot, before one is attached to it.
+    /// Makes an interface with a reserved slot known to the programs, before one is attached to it.
     ///
-    /// An entry of the array is never given to another interface while it is one's, nor handed on
-    /// when it becomes free: who does not find itself there asks the hash map.
-    pub fn publish(&mut self, reserved: u16, slot: Slot) -> Result<(), DatapathError> {
+    /// An entry of the array is never given to another interface while it is in use, nor handed on when
+    /// it becomes free: programs that do not find an interface there look it up in the hash map.
+    pub fn publish(&mut self, reserved: u16, slot: InterfaceSlot) -> Result<(), DatapathError> {
         self.all
             .insert(slot.ifindex, slot, 0)
-            .map_err(DatapathError::update(maps::ALL_SLOTS))?;
+            .map_err(DatapathError::update(maps::ALL_INTERFACES))?;
         self.free.retain(|free| *free != reserved);
         self.taken.insert(slot.ifindex, reserved);
-        let index = slot_index(slot.ifindex);
+        let index = interface_index(slot.ifindex);
         if self.published[index].ifindex != 0 {
             return Ok(());
         }
         self.set(index, slot)
     }
 
-    /// Writes an entry of the array. The kernel takes the array as a whole, and what is the same as
-    /// before may be read meanwhile.
-    fn set(&mut self, index: usize, slot: Slot) -> Result<(), DatapathError> {
+    /// Writes an entry of the array. The kernel takes the array as a whole, and programs may read the
+    /// entries that stay the same meanwhile.
+    fn set(&mut self, index: usize, slot: InterfaceSlot) -> Result<(), DatapathError> {
         let before = mem::replace(&mut self.published[index], slot);
         let set = self.by_index.set(0, Box::as_ref(&self.published), 0);
         set.map_err(|error| {
             self.published[index] = before;
-            DatapathError::update(maps::SLOTS)(error)
+            DatapathError::update(maps::INTERFACES)(error)
         })
     }
 
-    /// Makes the programs forget an interface, when none of them runs for it any more. The slot
+    /// Removes an interface from the programs' maps, when no program runs for it any more. The slot
     /// stays taken, and its counters readable.
     pub fn withdraw(&mut self, ifindex: u32) -> Result<(), DatapathError> {
         if !self.taken.contains_key(&ifindex) {
             return Ok(());
         }
-        let index = slot_index(ifindex);
+        let index = interface_index(ifindex);
         if self.published[index].ifindex == ifindex {
-            self.set(index, Slot::default())?;
+            self.set(index, InterfaceSlot::default())?;
         }
         match self.all.remove(&ifindex) {
             Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(DatapathError::update(maps::ALL_SLOTS)(error)),
+            Err(error) => Err(DatapathError::update(maps::ALL_INTERFACES)(error)),
         }
     }
 
@@ -108,6 +108,6 @@ impl Slots {
 }
 
 #[expect(clippy::large_stack_arrays, reason = "32 KiB, once, at the start")]
-fn empty_table() -> Box<SlotTable> {
-    Box::new([Slot::default(); _])
+fn empty_table() -> Box<InterfaceTable> {
+    Box::new([InterfaceSlot::default(); _])
 }

@@ -1,11 +1,11 @@
-//! Flows in one piece of memory: an open hash table whose entries lie in the table itself.
+//! The buckets of a flow table: an open-addressing hash table whose entries lie in the table itself.
 //!
-//! With many flows a record costs what its fetches from memory cost. Here it is one, of one line of
-//! the cache with IPv4, and [`Slots::prefetch`] starts it before it is needed. Tables with control
-//! octets beside the entries take two, the second of which depends on the first.
+//! With many flows, the cost of a record is that of its cache misses. Here it has one, for a single cache
+//! line with IPv4, and [`Buckets::prefetch`] starts the fetch before it is needed. Tables with control
+//! octets beside the entries have two misses, the second of which depends on the first.
 //!
-//! Linear probing: an entry lies in the first slot that was free from its home on. Its home is the
-//! hash scaled to the number of slots, which need not be a power of two: the table grows by half,
+//! Linear probing: an entry lies in the first bucket that was free from its home bucket on. The home bucket
+//! is the hash scaled to the number of buckets, which need not be a power of two: the table grows by half,
 //! and so stays small.
 
 use super::{
@@ -14,18 +14,19 @@ use super::{
 };
 use crate::flow::Flow;
 
-/// A table has a multiple of so many slots.
-const ROW: usize = 8;
+/// The number of buckets is a multiple of this.
+const GROUP: usize = 8;
 
-/// With more than so many of so many slots taken the walks over taken ones would grow long.
+/// Highest load factor, as a fraction: with more buckets taken, probe sequences would grow long.
 const TAKEN: (usize, usize) = (4, 5);
 
-/// Up to so many rows memory is no matter: no more than [`FEW_TAKEN`] are taken, so that most entries
-/// are found at once. Whether one is nobody can predict, and a wrong guess costs more than the fetch.
-const FEW_ROWS: usize = 2048;
+/// Up to this number of groups, memory is no matter: the load factor is at most [`FEW_TAKEN`], so that most
+/// entries lie in their home bucket. The CPU cannot predict which do, and a misprediction costs more than
+/// the fetch.
+const FEW_GROUPS: usize = 2048;
 const FEW_TAKEN: (usize, usize) = (1, 4);
 
-/// A table with more than so many slots for each entry is made smaller, to [`ROOMY`] for each.
+/// A table with more buckets per entry than this is made smaller, to [`ROOMY`] buckets per entry.
 const SPARSE: usize = 8;
 const ROOMY: usize = 3;
 
@@ -36,29 +37,29 @@ pub(super) struct Entry<K> {
     pub(super) key: K,
 }
 
-/// Room for an entry. Those of IPv4 have one line of the cache each.
+/// Room for an entry. A bucket of IPv4 is one cache line.
 #[derive(Clone, Copy, Debug)]
-struct Slot<K: PackedKey> {
+struct Bucket<K: PackedKey> {
     entry: Option<Entry<K>>,
     _aligned: [K::Alignment; 0],
 }
 
-impl<K: PackedKey> Slot<K> {
+impl<K: PackedKey> Bucket<K> {
     const VACANT: Self = Self {
         entry: None,
         _aligned: [],
     };
 }
 
-/// See the module documentation.
+/// The hash table of one IP version, from packed keys to flows.
 #[derive(Debug)]
-pub(super) struct Slots<K: PackedKey> {
-    table: Box<[Slot<K>]>,
+pub(super) struct Buckets<K: PackedKey> {
+    table: Box<[Bucket<K>]>,
     taken: usize,
     hasher: KeyHasher,
 }
 
-impl<K: PackedKey> Slots<K> {
+impl<K: PackedKey> Buckets<K> {
     pub(super) fn new() -> Self {
         Self {
             table: Box::default(),
@@ -72,7 +73,7 @@ impl<K: PackedKey> Slots<K> {
         self.taken
     }
 
-    /// Memory of all slots.
+    /// Memory of all buckets, in bytes.
     pub(super) const fn memory_bytes(&self) -> usize {
         size_of_val(&*self.table)
     }
@@ -87,29 +88,29 @@ impl<K: PackedKey> Slots<K> {
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "less than the number of slots"
+        reason = "less than the number of buckets"
     )]
     const fn home(&self, hash: u64) -> usize {
         ((hash as u128 * self.table.len() as u128) >> 64) as usize
     }
 
     #[inline]
-    const fn after(&self, slot: usize) -> usize {
-        if slot + 1 == self.table.len() {
+    const fn after(&self, bucket: usize) -> usize {
+        if bucket + 1 == self.table.len() {
             0
         } else {
-            slot + 1
+            bucket + 1
         }
     }
 
     #[inline]
-    fn slot(&self, slot: usize) -> Option<&Entry<K>> {
-        self.table.get(slot)?.entry.as_ref()
+    fn bucket(&self, bucket: usize) -> Option<&Entry<K>> {
+        self.table.get(bucket)?.entry.as_ref()
     }
 
     #[inline]
-    fn slot_mut(&mut self, slot: usize) -> &mut Option<Entry<K>> {
-        &mut self.table[slot].entry
+    fn bucket_mut(&mut self, bucket: usize) -> &mut Option<Entry<K>> {
+        &mut self.table[bucket].entry
     }
 
     /// Begins to fetch the entry of a hash from memory.
@@ -123,50 +124,50 @@ impl<K: PackedKey> Slots<K> {
     pub(super) fn find(&mut self, of: &Hashed<K>, either_way: bool) -> Option<&mut Entry<K>> {
         let home = self.home(of.hash);
         if self.has(home, of, either_way)? {
-            return self.slot_mut(home).as_mut();
+            return self.bucket_mut(home).as_mut();
         }
-        let slot = self.find_behind(home, of, either_way)?;
-        self.slot_mut(slot).as_mut()
+        let bucket = self.find_after(home, of, either_way)?;
+        self.bucket_mut(bucket).as_mut()
     }
 
-    /// The same to look at.
+    /// [`Self::find`] without write access.
     pub(super) fn get(&self, key: K, either_way: bool) -> Option<&Entry<K>> {
         let hash = self.hash(key);
         let of = Hashed { key, hash };
         let home = self.home(hash);
         if self.has(home, &of, either_way)? {
-            return self.slot(home);
+            return self.bucket(home);
         }
-        let slot = self.find_behind(home, &of, either_way)?;
-        self.slot(slot)
+        let bucket = self.find_after(home, &of, either_way)?;
+        self.bucket(bucket)
     }
 
-    /// Whether the entry in a slot is that of a key. `None` if there is no entry.
+    /// Whether the entry in a bucket is that of a key. `None` if there is no entry.
     #[inline(always)]
-    fn has(&self, slot: usize, of: &Hashed<K>, either_way: bool) -> Option<bool> {
-        let entry = self.slot(slot)?;
+    fn has(&self, bucket: usize, of: &Hashed<K>, either_way: bool) -> Option<bool> {
+        let entry = self.bucket(bucket)?;
         Some(entry.key.is(of.key, either_way))
     }
 
-    /// Where the entry of a key lies that is not at home. Apart, so that what most look-ups need
-    /// is short.
+    /// Bucket of the entry of a key that is not in its home bucket. Not inlined, so that the code of most
+    /// look-ups is short.
     #[inline(never)]
-    fn find_behind(&self, home: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
-        let mut slot = self.after(home);
-        while !self.has(slot, of, either_way)? {
-            slot = self.after(slot);
+    fn find_after(&self, home: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
+        let mut bucket = self.after(home);
+        while !self.has(bucket, of, either_way)? {
+            bucket = self.after(bucket);
         }
-        Some(slot)
+        Some(bucket)
     }
 
     /// Adds an entry whose key is not there yet.
     pub(super) fn insert(&mut self, hash: u64, entry: Entry<K>) {
-        let (most, of_slots) = if self.table.len() < FEW_ROWS * ROW {
+        let (most, of_buckets) = if self.table.len() < FEW_GROUPS * GROUP {
             FEW_TAKEN
         } else {
             TAKEN
         };
-        if (self.taken + 1) * of_slots > self.table.len() * most {
+        if (self.taken + 1) * of_buckets > self.table.len() * most {
             self.grow();
         }
         self.place(hash, entry);
@@ -174,26 +175,26 @@ impl<K: PackedKey> Slots<K> {
     }
 
     fn place(&mut self, hash: u64, entry: Entry<K>) {
-        let mut slot = self.home(hash);
-        while self.slot(slot).is_some() {
-            slot = self.after(slot);
+        let mut bucket = self.home(hash);
+        while self.bucket(bucket).is_some() {
+            bucket = self.after(bucket);
         }
-        *self.slot_mut(slot) = Some(entry);
+        *self.bucket_mut(bucket) = Some(entry);
     }
 
-    /// By half, at least by a row.
+    /// Grows by half, at least by a group.
     #[cold]
     fn grow(&mut self) {
-        let rows = self.table.len() / ROW;
-        self.resize(rows + (rows / 2).max(1));
+        let groups = self.table.len() / GROUP;
+        self.resize(groups + (groups / 2).max(1));
     }
 
-    /// Moves all entries into a table of so many rows: in the order of their hashes, so both tables
+    /// Moves all entries into a table of this number of groups: in the order of their hashes, so both tables
     /// are walked through once.
-    fn resize(&mut self, rows: usize) {
-        let vacant = vec![Slot::VACANT; rows * ROW].into_boxed_slice();
+    fn resize(&mut self, groups: usize) {
+        let vacant = vec![Bucket::VACANT; groups * GROUP].into_boxed_slice();
         let full = std::mem::replace(&mut self.table, vacant);
-        for entry in full.iter().filter_map(|slot| slot.entry) {
+        for entry in full.iter().filter_map(|bucket| bucket.entry) {
             self.place(self.hash(entry.key), entry);
         }
     }
@@ -202,20 +203,21 @@ impl<K: PackedKey> Slots<K> {
     pub(super) fn retain(&mut self, keep: impl FnMut(&mut Entry<K>) -> bool) {
         self.sweep(keep);
         if self.taken * SPARSE < self.table.len() {
-            self.resize((ROOMY * self.taken).div_ceil(ROW));
+            self.resize((ROOMY * self.taken).div_ceil(GROUP));
         }
     }
 
     fn sweep(&mut self, mut keep: impl FnMut(&mut Entry<K>) -> bool) {
-        let Some(vacant) = (0..self.table.len()).find(|slot| self.slot(*slot).is_none()) else {
+        let Some(vacant) = (0..self.table.len()).find(|bucket| self.bucket(*bucket).is_none())
+        else {
             return;
         };
-        // Begins behind a vacant slot: so each entry comes after all of those that it may lie
+        // Begins behind a vacant bucket: so each entry comes after all of those that it may lie
         // behind, and moves at most to where one of them was.
-        let mut slot = self.after(vacant);
+        let mut bucket = self.after(vacant);
         let mut has_gap = false;
-        while slot != vacant {
-            let found = self.slot_mut(slot);
+        while bucket != vacant {
+            let found = self.bucket_mut(bucket);
             match found.as_mut().map(&mut keep) {
                 None => has_gap = false,
                 Some(false) => {
@@ -230,13 +232,13 @@ impl<K: PackedKey> Slots<K> {
                 }
                 Some(true) => {}
             }
-            slot = self.after(slot);
+            bucket = self.after(bucket);
         }
     }
 
     /// All entries, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry<K>> {
-        self.table.iter().filter_map(|slot| slot.entry.as_ref())
+        self.table.iter().filter_map(|bucket| bucket.entry.as_ref())
     }
 }
 
@@ -247,7 +249,7 @@ mod tests {
     use probe_common::ephash::EpHash;
     use proptest::prelude::*;
 
-    use super::{Entry, ROW, SPARSE, Slot, Slots};
+    use super::{Bucket, Buckets, Entry, GROUP, SPARSE};
     use crate::{
         flow::{Flow, FlowCounters},
         flow_log::key::{Hashed, PackedKey as _, PackedV4, PackedV6},
@@ -293,41 +295,41 @@ mod tests {
         /// Whatever is done, the table has what an ordered map has.
         #[test]
         fn it_is_a_map(steps in proptest::collection::vec(step(), 0..400)) {
-            let mut slots = Slots::<PackedV4>::new();
+            let mut buckets = Buckets::<PackedV4>::new();
             let mut model = BTreeMap::new();
             for step in steps {
                 match step {
                     Step::Put(number, packets) => {
-                        let hash = slots.hash(key(number));
+                        let hash = buckets.hash(key(number));
                         let of = Hashed { key: key(number).reverse(), hash };
-                        match slots.find(&of, true) {
+                        match buckets.find(&of, true) {
                             Some(entry) => entry.flow = flow(packets),
-                            None => slots.insert(hash, Entry { key: key(number), flow: flow(packets) }),
+                            None => buckets.insert(hash, Entry { key: key(number), flow: flow(packets) }),
                         }
                         model.insert(number, packets);
                     }
                     Step::KeepMultiplesOf(of) => {
                         let is_kept = |packets: u64| packets.is_multiple_of(of);
-                        slots.retain(|entry| is_kept(entry.flow.counters.packets_rcvd));
+                        buckets.retain(|entry| is_kept(entry.flow.counters.packets_rcvd));
                         model.retain(|_, packets| is_kept(*packets));
                     }
                 }
             }
-            prop_assert!(slots.memory_bytes() <= 64 * (SPARSE * model.len()).max(ROW));
-            prop_assert_eq!(slots.len(), model.len());
-            prop_assert_eq!(slots.iter().count(), model.len());
+            prop_assert!(buckets.memory_bytes() <= 64 * (SPARSE * model.len()).max(GROUP));
+            prop_assert_eq!(buckets.len(), model.len());
+            prop_assert_eq!(buckets.iter().count(), model.len());
             for number in 0..=u8::MAX {
-                let found = slots.get(key(number), false).map(|it| it.flow.counters.packets_rcvd);
+                let found = buckets.get(key(number), false).map(|it| it.flow.counters.packets_rcvd);
                 prop_assert_eq!(found, model.get(&number).copied());
-                prop_assert!(slots.get(key(number).reverse(), false).is_none());
+                prop_assert!(buckets.get(key(number).reverse(), false).is_none());
             }
         }
     }
 
     #[test]
-    fn a_slot_of_ipv4_is_a_line_of_the_cache() {
-        assert_eq!(size_of::<Slot<PackedV4>>(), 64);
-        assert_eq!(align_of::<Slot<PackedV4>>(), 64);
-        assert!(size_of::<Slot<PackedV6>>() <= 88);
+    fn an_ipv4_bucket_is_a_line_of_the_cache() {
+        assert_eq!(size_of::<Bucket<PackedV4>>(), 64);
+        assert_eq!(align_of::<Bucket<PackedV4>>(), 64);
+        assert!(size_of::<Bucket<PackedV6>>() <= 88);
     }
 }
