@@ -51,7 +51,7 @@ fn way(case: &Case) -> String {
     let outcome = match &case.expected {
         Ok(Packet::V4(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.flags),
         Ok(Packet::V6(it)) => format!("{} {} {}", it.key.ip_protocol, it.header_octets, it.flags),
-        Err(error) => error.name().to_owned(),
+        Err(error) => error.loss().name().to_owned(),
     };
     assert_eq!(
         parse_ethernet(&case.frame[..]).is_ok(),

@@ -79,6 +79,6 @@ fn found(outcome: Result<Packet, ParseError>) -> Result<Expected, &'static str> 
     match outcome {
         Ok(Packet::V4(observation)) => Ok(of(observation)),
         Ok(Packet::V6(observation)) => Ok(of(observation)),
-        Err(error) => Err(error.name()),
+        Err(error) => Err(error.loss().name()),
     }
 }
