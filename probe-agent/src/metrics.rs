@@ -1,6 +1,6 @@
 //! Prometheus metrics, fresh at every scrape.
 //!
-//! A scrape is a function of the [`Status`] that it reads, of the sinks' counts and of the process:
+//! A scrape is a function of the [`Status`](probe_capture::status::Status) that it reads, of the sinks' counts and of the process:
 //! `render` makes every series from them anew. Only what these do not know is kept between scrapes:
 //!
 //! * `Kept`: which interfaces have series of their own, until when, and what those series count. So a

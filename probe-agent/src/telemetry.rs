@@ -29,7 +29,7 @@ pub enum TelemetryError {
     /// The variable cannot be read.
     #[error(
         "the environment variable RUST_LOG is no log filter: {0}; \
-         write for example RUST_LOG=probe_agent=debug, or unset it"
+         write for example RUST_LOG=probe=debug, or unset it"
     )]
     Filter(String),
     /// The process has a subscriber.
@@ -88,7 +88,9 @@ pub fn set_level(level: Level) {
 fn filter(level: Level, variable: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let directives = match variable {
         Some(directives) if !directives.is_empty() => directives.to_owned(),
-        _ if level > Level::INFO => format!("info,probe_agent={level}"),
+        // A directive holds for every target that begins like it: all crates of the house, and the
+        // programs' messages.
+        _ if level > Level::INFO => format!("info,probe={level}"),
         _ => level.to_string(),
     };
     EnvFilter::try_new(directives).map_err(|error| TelemetryError::Filter(error.to_string()))
@@ -111,12 +113,12 @@ mod tests {
         assert_eq!(text(Level::WARN, None), "warn");
         assert_eq!(text(Level::WARN, Some("")), "warn");
         assert_eq!(
-            text(Level::WARN, Some("probe_agent=trace")),
-            "probe_agent=trace"
+            text(Level::WARN, Some("probe_capture=trace")),
+            "probe_capture=trace"
         );
         let detailed = text(Level::DEBUG, None);
         assert!(
-            detailed.contains("probe_agent=debug") && detailed.contains("info"),
+            detailed.contains("probe=debug") && detailed.contains("info"),
             "{detailed}"
         );
         let error = filter(Level::INFO, Some("a=b=c=")).expect_err("no filter");

@@ -378,8 +378,8 @@ mod tests {
 
     #[test]
     fn each_packet_needs_one_cache_line_of_its_counter_block() {
-        let hot = core::mem::offset_of!(CounterBlock, counters)
-            + core::mem::offset_of!(Counters, losses);
+        let hot =
+            core::mem::offset_of!(CounterBlock, counters) + core::mem::offset_of!(Counters, losses);
         assert!(hot <= 64);
         assert_eq!(size_of::<CounterBlock>() % 64, 0);
     }

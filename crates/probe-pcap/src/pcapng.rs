@@ -74,7 +74,12 @@ impl Sections {
         usize::try_from(self.word(bytes, 4)?).ok()
     }
 
-    /// The same for a block that is there as a whole and neither packet, interface nor section.
+    /// Whether the block that starts with `bytes` says that it is shorter than [`MIN_BLOCK_LEN`].
+    pub(super) fn has_impossible_block(&self, bytes: &[u8]) -> bool {
+        self.block_len(bytes).is_some_and(|len| len < MIN_BLOCK_LEN)
+    }
+
+    /// Length of a block that is there as a whole and neither packet, interface nor section.
     pub(super) fn passable_block_len(&self, bytes: &[u8]) -> Option<usize> {
         let len = self.block_len(bytes).filter(|&len| len >= MIN_BLOCK_LEN)?;
         let is_whole = self.word(bytes, len - 4) == self.word(bytes, 4);
@@ -275,4 +280,26 @@ pub(super) fn printable(name: &str) -> Arc<str> {
         .map(clean)
         .collect::<String>()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sections;
+
+    #[test]
+    fn a_block_shorter_than_any_is_impossible_whatever_its_type() {
+        let sections = Sections::new("x".into());
+        for block_type in [6_u32, 0x0a0d_0d0a, 0x8000_0001] {
+            let says = |len: u32| {
+                let words = [block_type.to_le_bytes(), len.to_le_bytes()].concat();
+                sections.has_impossible_block(&words)
+            };
+            assert!(says(0) && says(8) && says(11), "{block_type:#x}");
+            assert!(!says(12) && !says(u32::MAX), "{block_type:#x}");
+        }
+        assert!(
+            !sections.has_impossible_block(&[6, 0, 0, 0]),
+            "not known yet"
+        );
+    }
 }

@@ -146,6 +146,9 @@ impl PacketReader {
 
     fn step(&mut self, visit: &mut dyn FnMut(&FilePacket<'_>)) -> Step {
         let offset = self.offset;
+        if self.starts_with_impossible_block() {
+            return Step::Ended(Ending::Damaged { offset });
+        }
         match self.parser.next() {
             Ok((len, block)) => match self.context.on_block(&block, visit) {
                 Some(was_packet) => Step::Consumed { len, was_packet },
@@ -157,6 +160,15 @@ impl PacketReader {
             Err(ParserError::UnexpectedEof) => Step::Ended(self.incomplete(offset)),
             Err(ParserError::ReadError) => Step::Ended(Ending::Unreadable { offset }),
             Err(_) => Step::Ended(Ending::Damaged { offset }),
+        }
+    }
+
+    /// A block that says it is shorter than what every block has. Found out here: the parser takes
+    /// that part off the length of some kinds of blocks before it looks at the rest.
+    fn starts_with_impossible_block(&self) -> bool {
+        match &self.context {
+            Context::PcapNg(sections) => sections.has_impossible_block(self.parser.data()),
+            Context::Unknown { .. } | Context::Pcap { .. } => false,
         }
     }
 

@@ -112,7 +112,7 @@ const STEPS: &[Step] = &[
         "logging.level",
         "interfaces: { lo: {} }",
         "interfaces: { lo: {} }\nlogging: { level: debug }",
-        |_| tracing::enabled!(target: "probe_agent", Level::DEBUG),
+        |_| tracing::enabled!(target: "probe_capture::manager", Level::DEBUG),
     ),
     Step {
         quiet: Duration::from_secs(4),

@@ -33,7 +33,7 @@ pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
             frames.push(frame);
         }
     }
-    // More flows than a small front has places for.
+    // More flows than a small L1 has slots for.
     frames.extend((3..123).map(|host| tcp4(host, 0x10, false)));
     frames
 }

@@ -174,6 +174,7 @@ fn a_hostile_length_in_a_pcap_file_is_the_end(#[case] tail: &[u8]) {
 #[case::block_longer_than_the_file(&[6, 0, 0, 0, 0xf0, 0xff, 0xff, 0x7f])]
 #[case::huge_block(&[6, 0, 0, 0, 0xfc, 0xff, 0xff, 0xff])]
 #[case::block_of_no_length(&[6, 0, 0, 0, 0, 0, 0, 0])]
+#[case::block_shorter_than_any(&[6, 0, 0, 0, 11, 0, 0, 0])]
 #[case::packet_longer_than_its_block(
     &[6, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0, 0, 0, 9, 0, 0, 0,
       1, 2, 3, 4, 36, 0, 0, 0]

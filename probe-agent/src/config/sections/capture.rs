@@ -25,7 +25,7 @@ section! {
 
         /// Flows that each CPU adds up in the kernel, so that their packets do not cost a record
         /// each; twice, and for both IP versions: 288 bytes a slot. Fewer than 64 are 64. More than
-        /// 8192 have a front of 8192 besides, and are for IPv4; IPv6 has half of them: 168 bytes a
+        /// 8192 have an L1 of 8192 besides, and are for IPv4; IPv6 has half of them: 168 bytes a
         /// slot. `auto` takes 1024 to 131072, at most 50 MiB altogether on up to 160 CPUs. 0 makes a
         /// record of each packet.
         #[key("cache_slots", Restart, CacheSlotsKind)]
