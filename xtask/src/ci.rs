@@ -176,7 +176,7 @@ fn clippy(run: &mut Run) -> Result<Outcome> {
         "--package",
         "probe-ebpf",
         "--features",
-        "bench",
+        "bench,lint",
         "--profile",
         "bpf",
     ]);
