@@ -19,7 +19,12 @@ pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     // Set by `cargo run` for this process alone; a child that builds must not see them change.
-    for name in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"] {
+    // By the name of a package cargo-machete tells that no `cargo machete` has called it.
+    for name in [
+        "CARGO_MANIFEST_DIR",
+        "CARGO_MANIFEST_PATH",
+        "CARGO_PKG_NAME",
+    ] {
         cargo.env_remove(name);
     }
     cargo
