@@ -1,7 +1,7 @@
 //! What tests, benchmarks and the demo share, once.
 //!
 //! * [`skip`]: whether this machine can run a test; says why if not.
-//! * [`eventually`]: waits for a condition.
+//! * [`mod@eventually`]: waits for a condition.
 //! * [`command`] and [`process`]: other programs, and children that do not outlive their owner.
 //! * [`netns`]: a network namespace, removed when dropped, also by a panic.
 //! * [`testbed`]: two namespaces, and the links between them.
