@@ -41,13 +41,24 @@ impl Script {
     }
 }
 
-/// An interface with `packets` received packets in flows, as many losses of each kind as its
-/// position says, and a residue of 3.
+/// Packets that each interface lost.
+const LOST: [(Loss, u64); 7] = [
+    (Loss::NonIp, 1),
+    (Loss::InvalidIpHeader, 2),
+    (Loss::Truncated, 3),
+    (Loss::TooManyHeaders, 4),
+    (Loss::Filtered, 5),
+    (Loss::RingFull, 6),
+    (Loss::LocalBufferFull, 7),
+];
+
+/// An interface with `packets` received packets in flows, the losses of [`LOST`], and a residue of
+/// 3.
 fn interface(name: &str, packets: u64) -> InterfaceStatus {
     let mut ledger = Ledger::default();
     ledger.flows.add(packets, packets * 100);
-    for loss in Loss::ALL {
-        ledger.losses[loss as usize].add(loss as u64 + 1, 0);
+    for (loss, packets) in LOST {
+        ledger.losses[loss as usize].add(packets, 0);
     }
     ledger.seen.add(packets + ledger.lost_packets() + 3, 0);
     ledger.later_fragments = 11;
