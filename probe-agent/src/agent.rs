@@ -65,7 +65,7 @@ pub enum AgentError {
     /// The runtime of the endpoints, or a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// Capturing cannot begin.
+    /// The capture manager cannot begin.
     #[error(transparent)]
     Manager(#[from] ManagerError),
     /// The links of the host cannot be followed.
@@ -121,7 +121,7 @@ pub struct Bound {
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunSummary {
     /// How the drain went.
     pub drain: DrainOutcome,
     /// What each sink preserved and lost.
@@ -172,10 +172,10 @@ pub fn bind_with_file(
     let manager = Arc::new(Manager::new(source, options)?);
     let list = || links::list().map_err(LinksError::new);
     let mut reconciler = Reconciler::new(manager.clone(), selector, Box::new(list));
-    // Before the first look: what changes after it is an event.
+    // Before the first check: what changes after it is an event.
     let inside_runtime = runtime.enter();
     let link_events = LinkEvents::subscribe()
-        .inspect_err(|error| tracing::warn!(%error, "no events about links: looking at them every few seconds"))
+        .inspect_err(|error| tracing::warn!(%error, "no events about links: they are checked every few seconds"))
         .ok();
     let starting = may_expedite.then(Signals::new);
     let starting = starting.transpose()?.map(exit_while_starting);
@@ -290,7 +290,7 @@ impl Bound {
 
     /// Serves, writes on schedule and follows the links, until `shutdown` (made on the agent's
     /// runtime before it is ready) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
-    pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<Outcome, AgentErrors>
+    pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<RunSummary, AgentErrors>
     where
         F: Future<Output = ()>,
     {
@@ -354,7 +354,7 @@ impl Bound {
             let sinks = drain.step("sinks", finishing).await;
             drop(stop_api);
             drain.step("endpoints", served).await;
-            // Last, since it takes long and nobody waits for it. Not a step, as everything is written:
+            // Last, since it takes long and no caller waits for it. Not a step, as everything is written:
             // what is left when the time is over goes with the process, and filters of clsact are
             // removed by `probe-agent detach` or the next start.
             let detaching = spawn_blocking(move || manager.close(&[]));
@@ -363,7 +363,7 @@ impl Bound {
                 tracing::warn!("still detaching: the kernel goes on with the end of the process");
             }
             let sinks = sinks.and_then(Result::ok).unwrap_or_default();
-            Outcome {
+            RunSummary {
                 drain: drain.finish(),
                 sinks,
                 failure,

@@ -106,7 +106,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the chosen command, and gives its exit code.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),

@@ -78,12 +78,12 @@ section! {
         #[key("rotation", OfItsKeys, nested())]
         pub rotation: RotationConfig = RotationConfig::default(),
 
-        /// The sinks. Each has a queue of its own; a slow or dead one holds up nobody. With `[]`
+        /// The sinks. Each has a queue of its own; a slow or dead one holds up no other sink. With `[]`
         /// nothing is stored.
         #[key("writeout", OfItsKeys, Sinks)]
         pub writeout: Vec<SinkConfig> = writeout::standard(),
 
-        /// HTTP endpoints.
+        /// Where the API listens, and which clients may use it.
         #[key("api", OfItsKeys, nested_with(api::check))]
         pub api: ApiConfig = ApiConfig::default(),
 

@@ -63,7 +63,7 @@ pub struct Metrics {
 #[derive(Default)]
 struct ScrapeState {
     kept: Kept,
-    /// Gauges of the last scrape, for whoever observes metrics one by one.
+    /// Gauges of the last scrape, for a reader that observes metrics one by one.
     gauges: Gauges,
 }
 

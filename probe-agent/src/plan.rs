@@ -1,6 +1,6 @@
 //! What would be attached where, how and why, before the host is touched (`probe-agent plan`).
 //!
-//! [`Plan::of`] is a pure function of a configuration and a [`Survey`] of the host. The public
+//! [`Plan::from_inventory`] is a pure function of a configuration and a [`HostInventory`] of the host. The public
 //! fields are the JSON output, see docs/PLAN.md.
 
 mod capacity;
@@ -20,9 +20,9 @@ use serde::Serialize;
 use crate::config::Config;
 use probe_capture::selection::{Choice, InterfaceSelector};
 use probe_datapath::{
-    footprint::Footprint,
+    inventory::{Host, HostInventory, InventoryLink},
     link::LinkHeader,
-    survey::{Host, Survey, SurveyedLink},
+    map_memory::MapMemory,
 };
 
 pub use self::{
@@ -48,8 +48,8 @@ pub struct Plan {
     pub problems: Vec<String>,
     /// What can be attached and yet should be known.
     pub warnings: Vec<String>,
-    /// What could not be looked at, each with what it takes.
-    pub not_looked_at: Vec<String>,
+    /// What could not be checked, each with what it takes.
+    pub not_checked: Vec<String>,
     /// All links of the host, by index.
     pub interfaces: Vec<InterfacePlan>,
     /// Names in the configuration that no link has.
@@ -102,36 +102,36 @@ pub struct InterfacePlan {
 }
 
 impl Plan {
-    /// Plans for a host. `footprint` is that of the configuration.
-    pub fn of(
+    /// Plans for a host. `map_memory` is that of the configuration.
+    pub fn from_inventory(
         config: &Config,
         selector: &InterfaceSelector,
-        survey: &Survey,
-        footprint: &Footprint,
+        inventory: &HostInventory,
+        map_memory: &MapMemory,
     ) -> Self {
-        let interfaces: Vec<_> = survey
+        let interfaces: Vec<_> = inventory
             .links
             .iter()
-            .map(|link| InterfacePlan::of(link, selector, survey))
+            .map(|link| InterfacePlan::from_link(link, selector, inventory))
             .collect();
         let missing: Vec<_> = selector
             .names()
-            .filter(|name| survey.links.iter().all(|link| link.link.name != **name))
+            .filter(|name| inventory.links.iter().all(|link| link.link.name != **name))
             .map(str::to_owned)
             .collect();
-        let memory = Memory::of(config, footprint);
+        let memory = Memory::from_config(config, map_memory);
         let mut plan = Self {
             format: FORMAT,
             can_attach: true,
             problems: Vec::new(),
             warnings: Vec::new(),
-            not_looked_at: survey.not_looked_at.clone(),
+            not_checked: inventory.not_checked.clone(),
             interfaces,
             missing,
-            host: HostPlan::of(&survey.host),
+            host: HostPlan::from_host(&inventory.host),
             memory,
         };
-        plan.problems = plan.find_problems(&survey.host);
+        plan.problems = plan.find_problems(&inventory.host);
         plan.can_attach = plan.problems.is_empty();
         plan.warnings = plan.find_warnings();
         plan
@@ -203,13 +203,17 @@ impl Plan {
 }
 
 impl InterfacePlan {
-    fn of(surveyed: &SurveyedLink, selector: &InterfaceSelector, survey: &Survey) -> Self {
-        let link = &surveyed.link;
+    fn from_link(
+        listed: &InventoryLink,
+        selector: &InterfaceSelector,
+        inventory: &HostInventory,
+    ) -> Self {
+        let link = &listed.link;
         let choice = selector.explain(&link.name);
-        let kind = kind_of(surveyed);
+        let kind = kind_of(listed);
         let hooks = choice
             .config()
-            .map(|config| hooks::plan(config, surveyed, &survey.host))
+            .map(|config| hooks::plan(config, listed, &inventory.host))
             .unwrap_or_default();
         Self {
             name: link.name.clone(),
@@ -219,19 +223,23 @@ impl InterfacePlan {
             problem: hooks.problem,
             cost: hooks.cost,
             kind,
-            arphrd: surveyed.arphrd,
-            arphrd_name: surveyed.arphrd_name.clone(),
+            arphrd: listed.arphrd,
+            arphrd_name: listed.arphrd_name.clone(),
             header: match link.header {
                 LinkHeader::Ethernet => "ethernet",
                 LinkHeader::None => "none",
                 LinkHeader::Unknown(_) => "unknown",
             },
-            driver: surveyed.driver.clone(),
-            mtu: surveyed.mtu,
-            up: surveyed.is_up,
-            vlan_id: surveyed.vlan_id,
-            stacked: stacking::of(surveyed, &survey.links, selector),
-            programs: surveyed.programs.iter().map(ProgramPlan::of).collect(),
+            driver: listed.driver.clone(),
+            mtu: listed.mtu,
+            up: listed.is_up,
+            vlan_id: listed.vlan_id,
+            stacked: stacking::related_links(listed, &inventory.links, selector),
+            programs: listed
+                .programs
+                .iter()
+                .map(ProgramPlan::from_program)
+                .collect(),
             ingress: hooks.ingress,
             egress: hooks.egress,
         }
@@ -247,10 +255,10 @@ fn reason_of(choice: Choice<'_>) -> String {
     }
 }
 
-fn kind_of(surveyed: &SurveyedLink) -> String {
-    match &surveyed.link.kind {
+fn kind_of(listed: &InventoryLink) -> String {
+    match &listed.link.kind {
         Some(kind) => kind.clone(),
-        None if surveyed.link.is_loopback => "loopback".to_owned(),
+        None if listed.link.is_loopback => "loopback".to_owned(),
         None => "physical".to_owned(),
     }
 }

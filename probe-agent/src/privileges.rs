@@ -43,21 +43,21 @@ pub enum PrivilegeError {
         list_needs(missing)
     )]
     Missing {
-        /// What is missing.
+        /// Capabilities that the process lacks, and what each is for.
         missing: Vec<Need>,
     },
     /// The kernel does not tell or take capabilities.
     #[error("cannot {operation} the capabilities of the process: {source}")]
     Capabilities {
-        /// "read" or "drop".
+        /// What was tried: "read" or "drop".
         operation: &'static str,
-        /// Why.
+        /// Cause, as the system tells it.
         source: CapsError,
     },
     /// Too late: threads that run already would keep theirs.
     #[error("cannot drop capabilities: the process has {threads} threads already; do it first")]
     Threads {
-        /// How many.
+        /// Number of threads that run already.
         threads: usize,
     },
     /// The flag against privileged programs.
@@ -70,9 +70,9 @@ pub enum PrivilegeError {
         file = file.display()
     )]
     Configuration {
-        /// The file.
+        /// Path of the unreadable file.
         file: PathBuf,
-        /// Why.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
 }
@@ -80,7 +80,7 @@ pub enum PrivilegeError {
 /// A capability and what it is for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Need {
-    /// The capability.
+    /// The capability that is needed.
     pub capability: Capability,
     /// What the agent does with it.
     pub purpose: String,

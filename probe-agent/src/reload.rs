@@ -48,7 +48,7 @@ impl Reloader {
         }
     }
 
-    /// Reloads because of `cause`, and logs how it went: for callers that nobody listens to.
+    /// Reloads because of `cause`, and logs how it went: for callers that show no answer.
     pub fn reload_and_log(&self, cause: &str) {
         match self.reload(false) {
             Ok(report) if report.is_clean() => {

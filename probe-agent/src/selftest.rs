@@ -48,7 +48,7 @@ pub enum SelftestError {
     Records {
         /// Name of the program.
         program: &'static str,
-        /// How many.
+        /// Number of records that were pushed.
         records: usize,
     },
     /// A program counted where it must not.
@@ -62,23 +62,23 @@ pub enum SelftestError {
 /// What a selftest came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// [`FORMAT`].
+    /// Version of this report, [`FORMAT`].
     pub format: u32,
-    /// Every run agreed.
+    /// Whether every run agreed with what was expected.
     pub ok: bool,
     /// `embedded`, or the file.
     pub object: String,
     /// Release of the kernel.
     pub kernel: String,
-    /// Architecture.
+    /// Machine architecture, such as `x86_64`.
     pub architecture: &'static str,
     /// Packets in the built-in set.
     pub packets: usize,
     /// Runs that were made.
     pub runs: usize,
-    /// Runs that agreed.
+    /// Number of runs that agreed.
     pub agreed: usize,
-    /// The programs.
+    /// Results of each program.
     pub programs: Vec<ProgramReport>,
     /// All runs that did not agree.
     pub differences: Vec<Difference>,
@@ -89,7 +89,7 @@ pub struct Report {
 /// What came of one program.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct ProgramReport {
-    /// Name.
+    /// Name of the program in the object.
     pub program: &'static str,
     /// Why this kernel cannot have it, so that the agent does not use it here.
     pub left_out: Option<&'static str>,
@@ -99,7 +99,7 @@ pub struct ProgramReport {
     pub jited_bytes: u32,
     /// Runs that were made.
     pub runs: usize,
-    /// Runs that agreed.
+    /// Number of runs that agreed.
     pub agreed: usize,
     /// Packets that this kernel's `BPF_PROG_TEST_RUN` does not take.
     pub unfit: usize,
@@ -116,9 +116,9 @@ pub struct Difference {
     pub program: &'static str,
     /// What it should have done.
     pub expected: Said,
-    /// What it did.
+    /// What the program did with the packet.
     pub got: Said,
-    /// Only what differs.
+    /// Only the fields that differ.
     pub fields: Vec<FieldDifference>,
 }
 
@@ -129,17 +129,17 @@ pub struct FieldDifference {
     pub field: Cow<'static, str>,
     /// What should be there; `none` if there should be no such field.
     pub expected: String,
-    /// What is there.
+    /// Value that the program gave.
     pub got: String,
 }
 
 impl Difference {
-    fn of(packet: &'static str, program: &'static str, expected: &Ran, got: &Ran) -> Self {
+    fn between(packet: &'static str, program: &'static str, expected: &Ran, got: &Ran) -> Self {
         Self {
             packet,
             program,
-            expected: Said::of(expected),
-            got: Said::of(got),
+            expected: Said::from_ran(expected),
+            got: Said::from_ran(got),
             fields: describe::differing(expected, got),
         }
     }
@@ -148,14 +148,14 @@ impl Difference {
 /// What a program said to a packet.
 #[derive(Clone, Debug, Serialize)]
 pub struct Said {
-    /// For people.
+    /// The whole run in one sentence, for people.
     pub text: String,
     /// The bytes of the record in hexadecimal digits.
     pub record: Option<String>,
 }
 
 impl Said {
-    fn of(ran: &Ran) -> Self {
+    fn from_ran(ran: &Ran) -> Self {
         Self {
             text: describe::describe(ran),
             record: ran.record.as_deref().map(hex),
@@ -247,7 +247,7 @@ fn run_program(
             agreed += 1;
         } else {
             let program = under_test.program;
-            differences.push(Difference::of(case.name, program, &expected, &ran));
+            differences.push(Difference::between(case.name, program, &expected, &ran));
         }
     }
     times.sort_unstable();
@@ -272,7 +272,7 @@ fn differences_on_host(cases: &[Case]) -> Vec<Difference> {
         let found = parse_on_host(as_ethernet, &case.frame);
         let ran = |parsed| expected_of(as_ethernet, &parsed, case.frame.len());
         (found != case.expected)
-            .then(|| Difference::of(case.name, "host", &ran(case.expected), &ran(found)))
+            .then(|| Difference::between(case.name, "host", &ran(case.expected), &ran(found)))
     });
     differing.collect()
 }

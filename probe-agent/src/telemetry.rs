@@ -96,7 +96,7 @@ fn filter(level: Level, variable: Option<&str>) -> Result<EnvFilter, TelemetryEr
     EnvFilter::try_new(directives).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
-/// See <https://no-color.org>.
+/// Whether the log is coloured; see <https://no-color.org>.
 fn has_colour(is_terminal: bool, no_color: Option<&str>) -> bool {
     is_terminal && no_color.is_none_or(str::is_empty)
 }

@@ -123,7 +123,7 @@ fn a_socket_that_is_left_over_is_replaced_and_a_live_one_is_not() {
     let api_config = config(Some(&addr), None);
 
     drop(UnixListener::bind(&path).expect("bound"));
-    assert!(path.exists(), "nobody listens, the file stays");
+    assert!(path.exists(), "no agent listens, the file stays");
     let first = Api::bind(&api_config).expect("the file is replaced");
 
     let error = Api::bind(&api_config).expect_err("the first one listens");

@@ -18,7 +18,7 @@ use probe_capture::{
 };
 use probe_common::control::Tally;
 use probe_flow::{
-    coverage::{Compared, LostHook, State},
+    coverage::{Compared, CoverageState, LostHook},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
 };
@@ -230,7 +230,10 @@ fn watched(name: &str, lost: Vec<LostHook>) -> InterfaceStatus {
             lost,
             reattached: 2,
             detached: Duration::from_millis(3900),
-            coverage: [of(State::Partial, 0.5, 100), of(State::Ok, 1.0, 70)],
+            coverage: [
+                of(CoverageState::Partial, 0.5, 100),
+                of(CoverageState::Ok, 1.0, 70),
+            ],
         },
         ..interface(name, 10)
     }

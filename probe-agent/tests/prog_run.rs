@@ -76,7 +76,7 @@ impl Bench {
                 && expected.record.is_some()
                 && expected.counted.recorded.bytes + ETHERNET_LEN as u64 <= linear_len
             {
-                // Padding in another buffer than the packet is not looked for.
+                // Padding in another buffer than the packet is not searched for.
                 expected.counted.seen.bytes = linear_len;
             }
             assert_eq!(

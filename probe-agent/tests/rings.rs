@@ -67,7 +67,8 @@ impl Programs {
     /// What a pass over the rings hands over, batch by batch.
     fn batches(&mut self) -> Vec<Vec<Told>> {
         let mut batches = Vec::new();
-        let mut keep = |batch: &[Record<'_>]| batches.push(batch.iter().map(Told::of).collect());
+        let mut keep =
+            |batch: &[Record<'_>]| batches.push(batch.iter().map(Told::from_record).collect());
         self.stream.drain(&mut keep).unwrap();
         batches
     }
@@ -77,7 +78,7 @@ impl Programs {
     }
 }
 
-/// What these tests look at of a record.
+/// What these tests compare of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Told {
     host: u8,
@@ -87,7 +88,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(record: &Record<'_>) -> Self {
+    fn from_record(record: &Record<'_>) -> Self {
         let head = record.head();
         Self {
             host: match record {
@@ -167,7 +168,7 @@ fn a_cpu_has_its_ring_and_what_goes_by_order_has_the_first() {
     // A batch is of one ring, and the first is read first.
     let two = vec![vec![0, 2, 3, 4, 5, 6, 8], vec![1, 7]];
     assert_eq!(hosts(2), two);
-    assert_eq!(hosts(4), two, "of which nobody uses the others");
+    assert_eq!(hosts(4), two, "of which no CPU uses the others");
     assert_eq!(hosts(1), vec![(0..9).collect::<Vec<_>>()]);
 }
 
@@ -220,7 +221,8 @@ fn every_packet_of_both_cpus_is_told_once() {
         let mut batches = programs.batches();
         assert!(batches.concat().len() > 200, "displaced");
         assert_eq!(programs.source.switch_bank().unwrap(), 0);
-        let mut keep = |batch: &[Record<'_>]| batches.push(batch.iter().map(Told::of).collect());
+        let mut keep =
+            |batch: &[Record<'_>]| batches.push(batch.iter().map(Told::from_record).collect());
         programs.stream.drain_closed(0, &mut keep).unwrap();
         let told = batches.concat();
         for (direction, counters) in programs.counters().into_iter().enumerate() {

@@ -3,7 +3,7 @@
 //! The programs merge packets into open records, in one [area](crate::control::area) per CPU and bank. An
 //! area has two levels, both set-associative with [8 slots per set](tags): L1, which fits into the caches of
 //! the CPU, and L2 with room for many flows. A packet is [merged](Coalesce::merge) into the record of its
-//! flow if that record takes it. In L1 a record has a preferred slot in its set, which is looked at first;
+//! flow if that record takes it. In L1 a record has a preferred slot in its set, which is tried first;
 //! it lies in another slot only where the preferred one was taken. A packet that finds no slot in L1 goes to
 //! L2. Of 64 such packets one replaces the record in its preferred slot of L1, and the replaced record goes
 //! to L2 in its stead. In L2 a record takes a vacant slot, or evicts another record to the ring. What is left

@@ -136,7 +136,7 @@ const FIRST_INTERFACE_SLOT: usize = FRAME_HEADER_BYTES / size_of::<InterfaceSlot
 /// Interfaces that have a slot of an [`InterfaceTable`] for themselves, if their numbers are consecutive.
 const INTERFACE_SLOTS: usize = 4 * MAX_INTERFACES as usize;
 
-/// Interfaces by [`interface_index`].
+/// Slots of all interfaces, indexed by [`interface_index`].
 pub type InterfaceTable = [InterfaceSlot; FIRST_INTERFACE_SLOT + INTERFACE_SLOTS];
 
 /// Index of an interface in an [`InterfaceTable`], shared by interfaces whose low bits are equal.
@@ -157,7 +157,7 @@ const IGNORES_VLANS: u32 = 1 << 31;
 pub struct InterfaceSlot {
     /// The interface. 0, which no interface has, in an empty slot.
     pub ifindex: u32,
-    /// [`Self::first_counter_block`], and [`IGNORES_VLANS`].
+    /// [`Self::first_counter_block`] in the low bits, and [`IGNORES_VLANS`].
     counters_and_flag: u32,
 }
 

@@ -4,7 +4,7 @@
 //! Whatever has a number for each loss is an array indexed by the enum, `losses[Loss::Filtered as usize]`:
 //! kernel and userspace share that number by this declaration alone.
 
-/// Who counts the packets of a loss, and so how far they came.
+/// Which stage counts the packets of a loss, and so how far they came.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CountedBy {
     /// The parser of the programs, as a [`ParseError`]: no record was made.
@@ -54,7 +54,7 @@ macro_rules! losses {
             /// All losses, in the order of their numbers.
             pub const ALL: [Self; Self::COUNT] = [$(Self::$error,)+ $(Self::$loss,)+];
 
-            /// Number of losses.
+            /// Number of losses in the table.
             pub const COUNT: usize = TABLE.len();
         }
 
@@ -180,7 +180,7 @@ impl Loss {
         TABLE[self as usize].meaning
     }
 
-    /// Who counts it.
+    /// The stage that counts it.
     pub const fn counted_by(self) -> CountedBy {
         TABLE[self as usize].counted_by
     }

@@ -45,13 +45,13 @@ pub trait PacketBytes {
 /// The start of a frame, as long as was asked for. What is read must lie in it; the offsets are
 /// constants, so that reads in the kernel need no arithmetic.
 pub trait Start {
-    /// One byte.
+    /// One byte at `OFFSET`.
     fn byte<const OFFSET: usize>(&self) -> u8;
-    /// Two bytes.
+    /// Two bytes at `OFFSET`, as they lie there.
     fn bytes_2<const OFFSET: usize>(&self) -> [u8; 2];
-    /// Four bytes.
+    /// Four bytes at `OFFSET`, as they lie there.
     fn bytes_4<const OFFSET: usize>(&self) -> [u8; 4];
-    /// Sixteen bytes.
+    /// Sixteen bytes at `OFFSET`, as they lie there.
     fn bytes_16<const OFFSET: usize>(&self) -> [u8; 16];
 }
 
@@ -153,8 +153,8 @@ pub struct Observation<K> {
 /// A parsed packet of either IP version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Packet {
-    /// IPv4.
+    /// A packet of IP version 4.
     V4(Observation<EpHashV4>),
-    /// IPv6.
+    /// A packet of IP version 6.
     V6(Observation<EpHashV6>),
 }

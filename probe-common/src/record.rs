@@ -20,9 +20,9 @@ pub const FLAG_SHORT_TRANSPORT: u8 = 1 << 1;
 /// [`RecordHead::flags`]: the first fragment of several, which tells the ports of all of them.
 pub const FLAG_FIRST_FRAGMENT: u8 = 1 << 2;
 
-/// [`RecordHead::flags`]: the direction.
+/// Bit of the direction in [`RecordHead::flags`].
 const DIRECTION_SHIFT: u8 = 6;
-/// [`RecordHead::flags`]: the bank.
+/// Bit of the bank in [`RecordHead::flags`].
 const BANK_SHIFT: u8 = 7;
 
 /// The bits of [`RecordHead::flags`] that say where packets were counted: in which direction
@@ -64,7 +64,7 @@ pub const fn tick_after(tick: u32, other: u32) -> bool {
 }
 
 impl RecordHead {
-    /// [`INGRESS`] or [`EGRESS`].
+    /// Direction of the packet: [`INGRESS`] or [`EGRESS`].
     #[inline(always)]
     pub const fn direction(&self) -> u8 {
         self.flags >> DIRECTION_SHIFT & 1
@@ -112,23 +112,23 @@ macro_rules! record {
         #[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq)]
         #[repr(C)]
         pub struct $name {
-            /// See [`RecordHead::octets`].
+            /// IP octets; see [`RecordHead::octets`].
             pub octets: u64,
-            /// See [`RecordHead::packets`].
+            /// Number of packets; see [`RecordHead::packets`].
             pub packets: u32,
-            /// See [`RecordHead::ifindex`].
+            /// Index of the link; see [`RecordHead::ifindex`].
             pub ifindex: u32,
-            /// See [`RecordHead::first`].
+            /// Tick of the first packet; see [`RecordHead::first`].
             pub first: u32,
-            /// See [`RecordHead::last_or_fragment_id`].
+            /// Tick or fragment id; see [`RecordHead::last_or_fragment_id`].
             pub last_or_fragment_id: u32,
             /// Flow key, in packet orientation (not aggregated, not reversed).
             pub key: $key,
-            /// See [`RecordHead::tcp_flags`].
+            /// Flags of all packets, or-ed; see [`RecordHead::tcp_flags`].
             pub tcp_flags: u8,
-            /// See [`RecordHead::aux`].
+            /// Evidence of the direction; see [`RecordHead::aux`].
             pub aux: u8,
-            /// See [`RecordHead::flags`].
+            /// Direction and state; see [`RecordHead::flags`].
             pub flags: u8,
         }
 
@@ -234,7 +234,7 @@ fn halves(addr: [u8; 16]) -> [u64; 2] {
 /// Makes the record type of an EPHash: [`RecordV4`] for [`EpHashV4`], [`RecordV6`] for
 /// [`EpHashV6`].
 pub trait IntoRecord: Copy {
-    /// The wire type.
+    /// The record as it lies in the ring.
     type Record: IntoBytes + Immutable;
 
     /// Puts head and key together.
@@ -244,14 +244,14 @@ pub trait IntoRecord: Copy {
     }
 
     /// The same, with a function that ors the parts of those words that are not in one piece before. In
-    /// the programs that is one that the compiler does not look into: else it would put off to make words
+    /// the programs that is one that the compiler does not see through: else it would put off to make words
     /// of the parts, which need more registers than there are.
     fn join_record(self, head: RecordHead, join: impl Fn(u64, u64) -> u64) -> Self::Record;
 }
 
 /// A record of either family that can be borrowed as such.
 pub trait AsRecord {
-    /// Borrows it.
+    /// Borrows it as a [`Record`] of its family.
     fn as_record(&self) -> Record<'_>;
 }
 
@@ -281,9 +281,9 @@ record!(
 /// A record of either family, borrowed from the ring, a buffer or a file reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Record<'a> {
-    /// IPv4.
+    /// A record of an IPv4 flow.
     V4(&'a RecordV4),
-    /// IPv6.
+    /// A record of an IPv6 flow.
     V6(&'a RecordV6),
 }
 
@@ -317,7 +317,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// [`RecordHead::ifindex`], for routing without a look at the rest.
+    /// [`RecordHead::ifindex`], for routing without reading the rest.
     #[inline]
     pub const fn ifindex(&self) -> u32 {
         match self {

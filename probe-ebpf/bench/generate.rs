@@ -22,13 +22,13 @@ use crate::{
     vary::{variation, xdp},
 };
 
-/// Looks at the clock in a row at most: the verifier walks through all of them.
-const LOOKS: u32 = 1 << 13;
+/// Checks the clock in a row at most: the verifier walks through all of them.
+const CHECKS: u32 = 1 << 13;
 /// What the generator may be late before it gives up catching up.
 const MAX_DELAY_NS: u64 = 1_000_000;
 /// Turns of the arithmetic, some 1 µs.
 const TURNS: u64 = 1000;
-/// Looks in a row with the core alone before what is in between counts: a neighbour that has just gone
+/// Checks in a row with the core alone before what is in between counts: a neighbour that has just gone
 /// has left our caches empty.
 const LOOKS_ALONE: u64 = 32;
 
@@ -64,13 +64,13 @@ fn wait(variation: &mut Variation) {
         return;
     }
     let came = now_ns();
-    look(variation);
+    check(variation);
     if variation[ALONE] > LOOKS_ALONE {
         on_work(came - variation[LEFT_NS]);
     }
     let due = variation[DUE_NS];
     let mut now = came;
-    for _ in 0..LOOKS {
+    for _ in 0..CHECKS {
         if now >= due {
             break;
         }
@@ -80,7 +80,7 @@ fn wait(variation: &mut Variation) {
         now_ns();
         now = now_ns();
     }
-    look(variation);
+    check(variation);
     let left = now_ns();
     variation[LEFT_NS] = left;
     variation[WAITED_NS] += left - came;
@@ -102,7 +102,7 @@ fn on_work(ns: u64) {
 /// Finds out whether somebody computes on the core's other thread, where that is not ours: arithmetic
 /// takes 1.3 to 1.5 times as long then (`quiet` in `probe-bench`).
 #[inline(always)]
-fn look(variation: &mut Variation) {
+fn check(variation: &mut Variation) {
     let began = now_ns();
     let mut units = [began, 2, 3, 4];
     for turn in 0..TURNS {
@@ -124,7 +124,7 @@ fn look(variation: &mut Variation) {
 }
 
 /// What the arithmetic takes alone: goes down by a sixteenth of what it is too much, so that one odd
-/// measurement changes little, and up so slowly that ten seconds in company do not change it either.
+/// measurement changes little, and up so slowly that ten seconds beside a busy neighbour do not change it either.
 #[inline(always)]
 const fn learn(usual: u64, took: u64) -> u64 {
     // With eight more bits than the time has.

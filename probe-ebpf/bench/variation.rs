@@ -26,7 +26,7 @@ pub(crate) const WAITED_NS: usize = 7;
 pub(crate) const USUAL: usize = 8;
 /// Position: when the generator's last wait ended, in nanoseconds.
 pub(crate) const LEFT_NS: usize = 9;
-/// Position: looks in a row at which the generator had its core alone.
+/// Position: checks in a row at which the generator had its core alone.
 pub(crate) const ALONE: usize = 10;
 
 /// Frames between two waits of the generator: those that the kernel sends, and receives, in one go.

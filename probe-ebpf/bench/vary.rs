@@ -66,7 +66,7 @@ fn next_flow(variation: &mut Variation) -> u32 {
 #[inline(always)]
 const fn place_of(flow: u32) -> (u32, u16) {
     const NET: u32 = 198 << 24 | 18 << 16;
-    /// High ports that are nobody's service.
+    /// High ports without a service.
     const FIRST_PORT: u16 = 20_000;
     // The finaliser of Murmur3 (Appleby, 2011), which maps no two numbers to one.
     let mut mixed = flow;

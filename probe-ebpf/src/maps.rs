@@ -93,27 +93,27 @@ macro_rules! constant {
 }
 
 constant!(
-    /// [`probe_common::control::globals::L1_SLOTS`].
+    /// Set at load: [`probe_common::control::globals::L1_SLOTS`].
     l1_slots,
     L1_SLOTS
 );
 constant!(
-    /// [`probe_common::control::globals::L2_SLOTS`].
+    /// Set at load: [`probe_common::control::globals::L2_SLOTS`].
     l2_slots,
     L2_SLOTS
 );
 constant!(
-    /// [`probe_common::control::globals::L2_FIRST_SLOT`].
+    /// Set at load: [`probe_common::control::globals::L2_FIRST_SLOT`].
     l2_first_slot,
     L2_FIRST_SLOT
 );
 constant!(
-    /// [`probe_common::control::globals::RING_MASK`].
+    /// Set at load: [`probe_common::control::globals::RING_MASK`].
     ring_mask,
     RING_MASK
 );
 constant!(
-    /// [`probe_common::control::globals::WAKE_BYTES`].
+    /// Set at load: [`probe_common::control::globals::WAKE_BYTES`].
     wake_bytes,
     WAKE_BYTES
 );
@@ -140,7 +140,7 @@ pub(crate) fn tick() -> u32 {
     jiffies as u32
 }
 
-/// Ors two parts of a word, in a way that the compiler does not look into. See
+/// Ors two parts of a word, in a way that the compiler does not see through. See
 /// [`IntoRecord::join_record`].
 #[inline(always)]
 pub(crate) fn join(mut part: u64, other: u64) -> u64 {
@@ -383,7 +383,7 @@ cached!(
 /// other at one.
 ///
 /// Records whose order counts have ring 0, on whatever CPU, since nothing tells in which order
-/// those of two rings were pushed: where who spoke first is all that tells the direction of a
+/// those of two rings were pushed: where the order is all that tells the direction of a
 /// flow, and fragments, the first of which names the ports of the later ones.
 #[inline(always)]
 fn ring_for<R: Coalesce>(record: &R) -> &'static Ring {
@@ -408,7 +408,7 @@ fn waiting_bytes(ring: &'static Ring) -> u64 {
 
 /// Pushes a record into its ring. `false` if that is full.
 ///
-/// The reader looks often enough by itself; it is woken when a ring has filled up to a mark, by
+/// The reader polls often enough by itself; it is woken when a ring has filled up to a mark, by
 /// the records that pass the mark and not by those behind it: a wake-up is an interrupt, and the reader of
 /// a ring that is fuller is awake.
 #[inline(always)]

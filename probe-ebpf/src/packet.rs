@@ -139,7 +139,7 @@ const fn call_offset(offset: usize) -> u32 {
     (offset & MAX_OFFSET) as u32
 }
 
-/// See [`PacketBytes::blur`].
+/// Hides an offset from the compiler; see [`PacketBytes::blur`].
 #[inline(always)]
 fn blur(offset: usize) -> usize {
     (offset + maps::unknown_zero()) & MAX_OFFSET

@@ -24,7 +24,7 @@ pub(super) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 pub(super) enum Access {
     /// By the credentials of the socket's other end.
     Peer,
-    /// By a key.
+    /// By an API key, over TCP.
     Keys(Arc<[(Role, Secret)]>),
     /// Not at all: everybody may read.
     Everybody,
@@ -43,7 +43,7 @@ impl Client {
     fn role(&self, headers: &HeaderMap) -> Option<Role> {
         match &self.access {
             // Root, and who could attach a debugger to the agent, may do everything; those whom the
-            // file's group lets in may look.
+            // file's group lets in may read.
             Access::Peer => {
                 let own = rustix::process::geteuid().as_raw();
                 let is_admin = self.uid.is_some_and(|uid| uid == 0 || uid == own);
@@ -55,7 +55,7 @@ impl Client {
     }
 }
 
-/// The strongest role of the key. Looks at all keys, in a time that does not tell how much of any
+/// The strongest role of the key. Checks all keys, in a time that does not tell how much of any
 /// was right.
 fn role_of_key(keys: &[(Role, Secret)], given: &[u8]) -> Option<Role> {
     let mut found = None;

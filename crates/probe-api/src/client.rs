@@ -46,13 +46,13 @@ const RELOAD_TIMEOUT: Duration = Duration::from_mins(5);
 /// Why an agent did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No agent listens on the socket or address.
     #[error(
         "no agent answers on {endpoint}: {reason}; is it running (`systemctl status probe-agent`), \
          and is this its api.addr?"
     )]
     NotRunning {
-        /// Where it was looked for.
+        /// Path or address at which the agent was expected.
         endpoint: String,
         /// What the system said.
         reason: String,
@@ -63,25 +63,25 @@ pub enum ClientError {
          {gid}: become root, or a member of that group", path = path.display()
     )]
     Permission {
-        /// The socket.
+        /// Path of the agent's unix socket.
         path: PathBuf,
-        /// Its owner.
+        /// User id of the socket's owner.
         uid: u32,
-        /// Its group.
+        /// Group id of the socket's group.
         gid: u32,
     },
     /// The key is missing, wrong, or does not allow this.
     #[error("the agent refused: {detail}; give a key of it by --key-file FILE or {KEY_VARIABLE}")]
     Refused {
-        /// What it said.
+        /// Detail of the agent's answer, a sentence.
         detail: String,
     },
     /// The key cannot be read.
     #[error("cannot read the key from {path}: {source}", path = path.display())]
     KeyFile {
-        /// The file.
+        /// Path of the key's file.
         path: PathBuf,
-        /// Why.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
     /// The agent answered with an error.
@@ -90,9 +90,9 @@ pub enum ClientError {
     /// Connection or answer broke.
     #[error("cannot talk to the agent on {endpoint}: {reason}")]
     Broken {
-        /// The agent.
+        /// Socket or address of the agent.
         endpoint: String,
-        /// What happened.
+        /// Cause of the failure, a sentence.
         reason: String,
     },
 }

@@ -125,9 +125,9 @@ mod tests {
     use super::{Bounded, Connection, MAX_CONNECTIONS};
 
     /// Always has one more client, which says nothing.
-    struct Crowd(Vec<UnixStream>);
+    struct ManyClients(Vec<UnixStream>);
 
-    impl Listener for Crowd {
+    impl Listener for ManyClients {
         type Io = UnixStream;
         type Addr = ();
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_too_many_waits_until_another_leaves() {
-        let mut listener = Bounded::new(Crowd(Vec::new()));
+        let mut listener = Bounded::new(ManyClients(Vec::new()));
         let mut connections = Vec::new();
         for _ in 0..MAX_CONNECTIONS {
             connections.push(listener.accept().await);

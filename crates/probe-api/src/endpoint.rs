@@ -14,9 +14,9 @@ const MAX_SOCKET_PATH: usize = 107;
 /// An address that the agent listens on.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Endpoint {
-    /// TCP.
+    /// TCP address with a port.
     Tcp(SocketAddr),
-    /// A unix socket.
+    /// Path of a unix socket.
     Unix(PathBuf),
 }
 

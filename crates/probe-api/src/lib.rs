@@ -80,9 +80,9 @@ pub enum ApiError {
         directory = directory.display()
     )]
     Directory {
-        /// The directory.
+        /// Directory of the unix socket.
         directory: PathBuf,
-        /// Why.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
     /// Somebody else listens there.
@@ -91,19 +91,19 @@ pub enum ApiError {
          stop it, or change api.{key}"
     )]
     InUse {
-        /// The address.
+        /// Socket or address to listen on.
         endpoint: String,
         /// Key of the configuration.
         key: &'static str,
     },
-    /// The kernel refused.
+    /// The kernel refused to listen there.
     #[error("cannot listen on {endpoint}: {source}; change api.{key}")]
     Listen {
-        /// The address.
+        /// Socket or address to listen on.
         endpoint: String,
         /// Key of the configuration.
         key: &'static str,
-        /// Why.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
     /// A key or certificate cannot be used.
@@ -115,7 +115,7 @@ pub enum ApiError {
         path = path.display()
     )]
     NotASocket {
-        /// The file.
+        /// Path of the certificate or key.
         path: PathBuf,
     },
 }

@@ -62,7 +62,7 @@ const PROBLEMS: [(&str, &str); 6] = [
 /// Said without a document: there is no request yet that could be answered.
 const TOO_LARGE_HEAD: &str = "The head of the request is too large";
 
-/// The document.
+/// The OpenAPI document of all endpoints.
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
@@ -122,7 +122,7 @@ fn problem(meaning: &str) -> Response {
     response
 }
 
-/// This document
+/// OpenAPI description of this API
 #[utoipa::path(get, path = PATH, tag = "agent", responses(
     (status = 200, description = "The description of the API", body = serde_json::Value),
 ))]

@@ -9,7 +9,7 @@ pub const MIN_KEY_LENGTH: usize = 32;
 /// Longest key: it must fit into a header.
 const MAX_KEY_LENGTH: usize = 256;
 
-/// HTTP endpoints.
+/// Where the API listens and which clients may use it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ApiConfig {
     /// `unix:/path` or `host:port`; `None` switches it off.
@@ -39,15 +39,15 @@ impl Default for ApiConfig {
 /// What a client may do.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Role {
-    /// Look.
+    /// May read status, flows and configuration.
     #[default]
     Read,
-    /// Look, and change something.
+    /// May read, and may change the configuration or ask for a rotation.
     Admin,
 }
 
 impl Role {
-    /// Its word.
+    /// Name of the role in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -61,14 +61,14 @@ impl Role {
 pub struct ApiKey {
     /// What its holder may do.
     pub role: Role,
-    /// Where it is.
+    /// File or text that holds the key.
     pub source: KeySource,
 }
 
 /// Where a key is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum KeySource {
-    /// In the configuration.
+    /// The key itself stands in the configuration.
     Inline(Secret),
     /// In a file of its own.
     File(PathBuf),

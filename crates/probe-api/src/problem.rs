@@ -21,7 +21,7 @@ pub struct Problem {
     pub r#type: Box<str>,
     /// The status in words.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status code, 400 to 599.
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
     /// What is wrong with this request, and what would be right.

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::ConfigProblem;
 use probe_capture::{
-    manager::{Change, Changes, Plan},
+    manager::{Change, Changes, UpdatePlan},
     reconcile::ReconcileError,
 };
 
@@ -41,7 +41,7 @@ pub struct SettingChange {
 /// What a reload did, or with `dry_run` would do.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ReloadReport {
-    /// Nothing was changed.
+    /// True for a dry run: nothing was changed.
     pub dry_run: bool,
     /// Every setting that differs from the one in force, by path. With `dry_run` also those that
     /// need a restart (`live: false`), for which a reload would be refused as a whole.
@@ -63,9 +63,9 @@ pub struct InterfaceChange {
     pub iface: String,
     /// What is to be done with it.
     pub action: Action,
-    /// How that went.
-    pub outcome: Outcome,
-    /// Why it failed.
+    /// Whether the change was made, undone or lost.
+    pub outcome: ChangeOutcome,
+    /// Why the change failed, a sentence; `None` if it did not.
     pub reason: Option<String>,
     /// How long an interface that was captured before was not, in microseconds.
     pub gap_us: Option<u64>,
@@ -86,7 +86,7 @@ pub enum Action {
 /// How a change went.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// A dry run: it would be tried.
     Planned,
     /// As it should be.
@@ -111,7 +111,7 @@ impl Action {
 impl ReloadReport {
     /// The report of a dry run: the settings that differ, what would become of the captures, and
     /// the names in the configuration that no link has.
-    pub fn planned(settings: Vec<SettingChange>, plan: &Plan, missing: Vec<String>) -> Self {
+    pub fn planned(settings: Vec<SettingChange>, plan: &UpdatePlan, missing: Vec<String>) -> Self {
         let enabled = plan.enabled.iter().map(|(link, _)| &link.name);
         let updated = plan.updated.iter().map(|update| &update.link.name);
         let disabled = plan.disabled.iter().map(|link| &link.name);
@@ -119,7 +119,7 @@ impl ReloadReport {
             move |name: &std::sync::Arc<str>| InterfaceChange {
                 iface: name.to_string(),
                 action,
-                outcome: Outcome::Planned,
+                outcome: ChangeOutcome::Planned,
                 reason: None,
                 gap_us: None,
             }
@@ -168,7 +168,9 @@ impl ReloadReport {
 
     /// Whether everything went, or would go, as wanted.
     pub fn is_clean(&self) -> bool {
-        let is_good = |it: &InterfaceChange| matches!(it.outcome, Outcome::Planned | Outcome::Done);
+        let is_good = |it: &InterfaceChange| {
+            matches!(it.outcome, ChangeOutcome::Planned | ChangeOutcome::Done)
+        };
         self.needs_restart().next().is_none() && self.interfaces.iter().all(is_good)
     }
 
@@ -179,16 +181,17 @@ impl ReloadReport {
     }
 
     fn count(&self, action: Action) -> usize {
-        let is_it = |it: &&InterfaceChange| it.action == action && it.outcome == Outcome::Done;
+        let is_it =
+            |it: &&InterfaceChange| it.action == action && it.outcome == ChangeOutcome::Done;
         self.interfaces.iter().filter(is_it).count()
     }
 }
 
 fn done(action: Action, change: &Change) -> InterfaceChange {
     let outcome = match (&change.result, change.restored) {
-        (Ok(()), _) => Outcome::Done,
-        (Err(_), true) => Outcome::Restored,
-        (Err(_), false) => Outcome::Failed,
+        (Ok(()), _) => ChangeOutcome::Done,
+        (Err(_), true) => ChangeOutcome::Restored,
+        (Err(_), false) => ChangeOutcome::Failed,
     };
     let gap_us = change.gap.map(|gap| gap.as_micros());
     InterfaceChange {
@@ -207,8 +210,9 @@ impl fmt::Display for ReloadReport {
             write!(f, " {} {},", self.count(action), action.name())?;
         }
         write!(f, " {} untouched", self.untouched)?;
-        let is_bad =
-            |it: &&InterfaceChange| matches!(it.outcome, Outcome::Restored | Outcome::Failed);
+        let is_bad = |it: &&InterfaceChange| {
+            matches!(it.outcome, ChangeOutcome::Restored | ChangeOutcome::Failed)
+        };
         let bad = self.interfaces.iter().filter(is_bad).count();
         if bad > 0 {
             write!(f, ", {bad} failed")?;

@@ -29,7 +29,7 @@ fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
     ]
 }
 
-/// Everything below `/api`.
+/// Paths and handlers of everything below `/api`.
 fn resources() -> [(&'static str, MethodRouter<Server>); 10] {
     [
         (openapi::PATH, get(openapi::openapi)),
@@ -56,7 +56,7 @@ pub(super) fn metrics_router(server: Server) -> Router {
     router(basics(), server)
 }
 
-/// What `api.addr` serves.
+/// Routes of the listener at `api.addr`.
 pub(super) fn api_router(server: Server) -> Router {
     router(basics().into_iter().chain(resources()), server)
 }

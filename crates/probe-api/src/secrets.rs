@@ -33,9 +33,9 @@ pub enum SecretError {
     Read {
         /// Key of the configuration.
         key: &'static str,
-        /// The file.
+        /// Path of the key's file.
         path: PathBuf,
-        /// Why.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
     /// Somebody else can read or replace it.
@@ -46,11 +46,11 @@ pub enum SecretError {
     Exposed {
         /// Key of the configuration.
         key: &'static str,
-        /// The file.
+        /// Path of the key's file.
         path: PathBuf,
-        /// Its owner.
+        /// User id of the file's owner.
         uid: u32,
-        /// Its mode.
+        /// Permission bits of the file.
         mode: u32,
     },
     /// What is in it is of no use.
@@ -58,14 +58,14 @@ pub enum SecretError {
     Content {
         /// Key of the configuration.
         key: &'static str,
-        /// The file.
+        /// Path of the key's file.
         path: PathBuf,
         /// End of the sentence.
         problem: String,
     },
 }
 
-/// The keys themselves.
+/// Reads the configured keys, from the configuration or their files.
 pub(super) fn keys(configured: &[ApiKey]) -> Result<Vec<(Role, Secret)>, SecretError> {
     let keys = configured.iter().map(|key| {
         let secret = match &key.source {

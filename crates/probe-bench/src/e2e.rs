@@ -1,10 +1,10 @@
 //! `bench e2e`: all CPU time that the machine spends because somebody watches a link.
 //!
-//! A generator sends frames of many flows at a steady rate through a veth pair; nobody, an empty
+//! A generator sends frames of many flows at a steady rate through a veth pair; no probe, an empty
 //! program, the agent and other probes watch the receiving end in turn. What is compared is the CPU
 //! time of the generator (in whose time the kernel handles the frames, hooks included), of the probe
-//! and of the kernel's own threads, above that with nobody: on the same link, half before and half
-//! behind. The time of others on the machine is not in it.
+//! and of the kernel's own threads, above that of an empty link: on the same link, half before and half
+//! behind. The time of other processes on the machine is not in it.
 
 mod flood;
 mod generator;
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     /// background.
     #[arg(long = "probe", value_name = "NAME=COMMAND", value_parser = Kind::parse)]
     others: Vec<Kind>,
-    /// Only these probes.
+    /// Measure only probes of these names.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The agent's `capture` section, as YAML in braces.
@@ -157,7 +157,7 @@ impl Row {
         median(&self.measured.iter().map(value).collect::<Vec<_>>())
     }
 
-    /// What it costs above nobody, in each round.
+    /// What it costs above an empty link, in each round.
     fn costs(&self) -> Vec<f64> {
         self.measured.iter().map(|it| it.above_none).collect()
     }
@@ -234,7 +234,7 @@ fn verdicts(common: &Common, rows: &[Row]) -> Vec<Verdict> {
         let unaccounted = row.unaccounted().unwrap_or(i64::MAX) as f64;
         let target = format!("{name}, {flows} flows, packets unaccounted");
         verdicts.push(Verdict::at_most(target, unaccounted.abs(), 0.0));
-        // On a machine that does other things, too, whoever is not fast enough loses packets.
+        // On a machine that does other things, too, a probe that is not fast enough loses packets.
         if flows > 1 << 16 || common.short {
             continue;
         }

@@ -48,7 +48,7 @@ impl Flows {
     }
 }
 
-/// The loaded object.
+/// The loaded object and its attached programs.
 pub(crate) struct Programs {
     ebpf: Ebpf,
     variation: Array<MapData, Variation>,

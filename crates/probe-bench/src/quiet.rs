@@ -1,9 +1,9 @@
 //! Whether the CPU's core is ours alone.
 //!
-//! The CPUs of a virtual machine are often threads of cores whose other threads are somebody else's.
+//! The CPUs of a virtual machine are often threads of cores whose other threads belong to another guest.
 //! While such a neighbour computes, ours has some two thirds of the core: what takes 9 ns takes 14, for
 //! milliseconds or minutes, and no clock shows it. So a piece of arithmetic that needs nothing but the
-//! core is timed before and after a measurement, and what was taken in company is taken again.
+//! core is timed before and after a measurement, and what was measured beside a busy neighbour is measured again.
 
 use std::{
     fmt,
@@ -21,7 +21,7 @@ use crate::programs::cpu_time_ns;
 const TURNS: u64 = 10_000;
 /// Times it is timed to find out how long it takes alone. The shortest of all times counts.
 const FIRST_LOOKS: u32 = 2_000;
-/// In company it takes 1.3 to 1.5 times as long; alone it varies by less than 1 %.
+/// Beside a busy neighbour it takes 1.3 to 1.5 times as long; alone it varies by less than 1 %.
 const ALONE: f64 = 1.08;
 /// What a neighbour may need to come to an end.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -36,7 +36,7 @@ pub(crate) struct Quiet {
 }
 
 impl Quiet {
-    /// Without patience.
+    /// A gate that waits for no quiet core.
     pub(crate) fn new() -> Self {
         let mut quiet = Self {
             alone_ns: f64::INFINITY,

@@ -1,6 +1,6 @@
 //! The same random numbers in every run.
 
-/// xorshift64*.
+/// Pseudo-random numbers by xorshift64*, the same on each run.
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -8,7 +8,7 @@ impl Random {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
-    /// 32 random bits.
+    /// The next 32 random bits.
     pub(crate) const fn bits(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

@@ -62,7 +62,7 @@ pub(crate) struct Args {
     /// Rotations for each number of flows.
     #[arg(long)]
     rotations: Option<usize>,
-    /// Records a second.
+    /// Records handed over in a second.
     #[arg(long, default_value_t = 250_000)]
     rate: u32,
 }

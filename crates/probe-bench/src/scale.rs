@@ -34,7 +34,7 @@ const SHORT_IDLE: Duration = Duration::from_secs(2);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Numbers of interfaces.
+    /// Numbers of interfaces to measure.
     #[arg(long, value_delimiter = ',')]
     interfaces: Vec<u32>,
 }
@@ -42,14 +42,14 @@ pub(crate) struct Args {
 /// What was measured with so many interfaces.
 struct Row {
     interfaces: u32,
-    /// `capture.expedite_attach`.
+    /// Value of `capture.expedite_attach` during the measurement.
     expedite_attach: &'static str,
     /// From its start until the agent is ready.
     start_s: f64,
     rss_mib: f64,
     /// Of that, what is in the maps, too.
     mapped_mib: f64,
-    /// Maps and programs.
+    /// Kernel memory of maps and programs, in MiB.
     kernel_mib: f64,
     /// CPU of the idle agent, of one CPU, in per cent.
     idle_percent: f64,

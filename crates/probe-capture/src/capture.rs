@@ -38,9 +38,9 @@ use probe_flow::{
 /// one short lock. A drain thread never waits for that lock: it buffers (see [`crate::drain`]).
 #[derive(Debug)]
 pub struct Capture {
-    /// What is captured.
+    /// The link that is captured.
     pub interface: Interface,
-    /// With which settings.
+    /// The settings of this capture.
     pub config: InterfaceConfig,
     /// Since when the interface is captured, by this or an earlier capture of the same name.
     pub started_at: Timestamp,
@@ -126,7 +126,7 @@ struct Accounts {
     interval_start: Timestamp,
     /// The running interval, as far as its banks are closed.
     interval: Ledger,
-    /// All intervals before.
+    /// Sum of all earlier intervals.
     past: Ledger,
     /// Unattributed fragments of the flow log that are accounted for.
     unattributed_fragments: u64,
@@ -175,7 +175,7 @@ impl CaptureState {
         self.open_bank
     }
 
-    /// Notes how full the local buffer was.
+    /// Records how full the local buffer was.
     pub fn on_buffer_usage(&mut self, usage: f64) {
         self.buffer_usage = self.buffer_usage.max(usage);
     }
@@ -245,7 +245,7 @@ impl Capture {
         }
     }
 
-    /// Notes through which hooks the interface is captured. Once.
+    /// Records through which hooks the interface is captured. Once.
     pub fn on_attached(&self, attachment: Attachment) {
         let watch = Watch::new(attachment, self.watch_history, Instant::now());
         // A second call would be a defect of the manager; the first answer stays true.
@@ -285,7 +285,7 @@ impl Capture {
         self.state.try_lock_arc()
     }
 
-    /// Takes the lock.
+    /// Waits for the lock of the flow log, and takes it.
     pub fn lock(&self) -> CaptureGuard {
         self.state.lock_arc()
     }
@@ -311,7 +311,7 @@ impl Capture {
         self.end_interval(closed_bank, counters, now, tick_clock, 1 - closed_bank)
     }
 
-    /// Like [`Self::settle_and_rotate`], for the last interval: what comes later is nobody's.
+    /// Like [`Self::settle_and_rotate`], for the last interval: what comes later counts for no interval.
     pub fn settle_and_end(
         &self,
         closed_bank: u8,

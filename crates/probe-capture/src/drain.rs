@@ -27,7 +27,7 @@ const STUCK_POLL: Duration = Duration::from_micros(200);
 
 /// What a drain thread is told.
 enum Command {
-    /// Feed this capture.
+    /// Feed the records of this capture to its flow log.
     Add(Arc<Capture>),
     /// The capture of this ifindex is over.
     Remove(u32),
@@ -100,7 +100,7 @@ impl DrainThread {
 
     /// Asks for an answer once what lies in the stream has been handed over: a sign of life, and how
     /// long it takes tells how far behind the thread is. Unlike [`Self::sync`] it makes the thread
-    /// wait for nobody.
+    /// wait for no reader.
     pub fn ping(&self) -> mpsc::Receiver<()> {
         let (done, receiver) = mpsc::sync_channel(1);
         self.send(Command::Ping(done));
@@ -195,7 +195,7 @@ impl Worker {
                 Ok(Command::Remove(ifindex)) => self.router.remove(ifindex),
                 Ok(Command::Sync(closed_bank, done)) => {
                     let result = self.drain_for_sync(closed_bank);
-                    // Who asked may have given up.
+                    // The caller may have given up.
                     drop(done.send(result));
                 }
                 Ok(Command::Ping(done)) => {
@@ -203,7 +203,7 @@ impl Worker {
                     if matches!(self.state, WorkerState::Running) {
                         drop(self.drain());
                     }
-                    // Who asked may have given up.
+                    // The caller may have given up.
                     let _ = done.send(());
                 }
                 Err(mpsc::TryRecvError::Empty) => return Ok(handled),

@@ -24,7 +24,7 @@ pub struct InterfaceConfig {
     pub disable: bool,
 }
 
-/// Hook selection.
+/// The hook that received packets are counted at.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Hook {
     /// By link kind: see the documentation of `plan`.

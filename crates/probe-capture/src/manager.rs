@@ -36,7 +36,7 @@ mod rotate;
 mod supervise;
 
 pub use self::{
-    changes::{Change, Changes, MAX_INTERFACES, Plan, Update},
+    changes::{Change, Changes, MAX_INTERFACES, Update, UpdatePlan},
     health::Unhealthy,
     rotate::Rotation,
 };
@@ -56,7 +56,7 @@ pub struct ManagerOptions {
     pub on_rotation: Box<dyn Fn(Duration) + Send + Sync>,
     /// Told when interfaces are going to be attached or detached.
     pub batches: Box<dyn BatchObserver>,
-    /// Wall clock.
+    /// Gives the wall-clock time, for interval bounds.
     pub clock: fn() -> Timestamp,
 }
 
@@ -70,7 +70,7 @@ pub trait BatchObserver: Send + Sync {
 /// Ends a batch when it is dropped.
 pub trait BatchGuard {}
 
-/// Nothing to prepare.
+/// An observer that prepares nothing and releases nothing.
 impl BatchObserver for () {
     fn begin(&self, _doing: &'static str, _interfaces: usize) -> Box<dyn BatchGuard + '_> {
         Box::new(())
@@ -99,7 +99,7 @@ pub enum ManagerError {
     /// A drain thread could not be started.
     #[error("cannot start a drain thread: {0}")]
     Thread(#[source] std::io::Error),
-    /// The source failed.
+    /// The source of records failed.
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -222,7 +222,7 @@ impl Manager {
         *self.last_rotation.lock()
     }
 
-    /// `started_at` and `last_rotation`.
+    /// Wall-clock times of the start and of the last rotation.
     pub fn timestamps(&self) -> (Timestamp, Timestamp) {
         (self.started_at, self.last_rotation())
     }
@@ -251,7 +251,7 @@ impl Manager {
 
     /// Flushes ([`Self::flush`]), then copies the active flows of all interfaces, or of those named,
     /// and sends those that pass the filter, interface by interface, while capture goes on. Stops
-    /// early if nobody listens. Returns the clock of their ticks.
+    /// early if no thread waits. Returns the clock of their ticks.
     pub fn flush_and_send_flows(
         &self,
         filter: impl Fn(&FlowRow) -> bool,
@@ -316,7 +316,7 @@ impl Manager {
         std::mem::take(&mut state.failures)
     }
 
-    /// Bytes of the local buffers' budget that nobody uses.
+    /// Bytes of the local buffers' budget that no capture uses.
     pub fn free_buffer_bytes(&self) -> usize {
         self.pool.free_bytes()
     }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     interface::{Interface, InterfaceConfig},
-    manager::{Changes, Manager, ManagerError, Plan},
+    manager::{Changes, Manager, ManagerError, UpdatePlan},
     selection::{self, InterfaceSelector, Selection},
 };
 
@@ -105,7 +105,7 @@ impl Reconciler {
     pub fn plan(
         &self,
         selector: &InterfaceSelector,
-    ) -> Result<(Plan, Vec<String>), ReconcileError> {
+    ) -> Result<(UpdatePlan, Vec<String>), ReconcileError> {
         let Selection { wanted, missing } = selection::select(selector, &(self.list_links)()?);
         Ok((self.manager.plan(wanted), missing))
     }

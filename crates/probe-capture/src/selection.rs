@@ -222,7 +222,7 @@ pub struct Selection {
     pub missing: Vec<String>,
 }
 
-/// Selects among links.
+/// Chooses the links to capture, and lists the configured names that no link has.
 pub fn select(selector: &InterfaceSelector, links: &[Interface]) -> Selection {
     let wanted = links.iter().filter_map(|link| {
         selector

@@ -33,7 +33,7 @@ pub struct Attachment {
 /// What the kernel says of a link at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LinkState {
-    /// Its name now.
+    /// Name of the link at the time of the call.
     pub name: String,
     /// Packets by its own counters (`rtnl_link_stats64`), received and sent; `None` if it has none.
     pub packets: Option<[u64; 2]>,
@@ -62,7 +62,7 @@ pub struct Unattributed {
 /// What a source takes from the host.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Costs {
-    /// The loaded programs.
+    /// Cost of each loaded program.
     pub programs: Vec<ProgramCost>,
     /// Kernel memory of each map in bytes, by the map's name.
     pub maps: Vec<(String, u64)>,
@@ -87,11 +87,11 @@ pub struct Records {
 /// (`kernel.bpf_stats_enabled`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ProgramCost {
-    /// Its name.
+    /// Name of the program in the object.
     pub program: String,
     /// How often it ran.
     pub runs: u64,
-    /// How long, altogether.
+    /// Time that all runs took, altogether.
     pub run_time: Duration,
 }
 
@@ -101,7 +101,7 @@ pub struct ProgramCost {
 pub type BankCounters = [[Counters; 2]; 2];
 
 /// Whatever made an operation fail. Each kind of source has errors of its own, so the border of the
-/// crate takes any; who knows the kind can downcast it.
+/// crate takes any; a caller that knows the kind can downcast it.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
 /// Errors of a source, each a sentence that names the object, the cause and the remedy. The cause's
@@ -113,7 +113,7 @@ pub enum SourceError {
     Attach {
         /// Name of the interface.
         interface: String,
-        /// Cause and remedy.
+        /// The source's own error: cause and remedy.
         source: Cause,
     },
     /// The source as a whole does not work.
@@ -223,7 +223,7 @@ pub trait SourceStatistics: Send {
 
 /// A source of records as the manager holds it: what each has, and what only some have.
 pub trait Source: RecordSource + Hooks {
-    /// Supervision of hooks and links. `None`: nobody can remove what the source attaches, and there
+    /// Supervision of hooks and links. `None`: no other program can remove what the source attaches, and there
     /// are no links to compare its counters with.
     fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks>;
 
@@ -255,7 +255,7 @@ impl Waker {
         Self(Arc::new(wake))
     }
 
-    /// Wakes the thread.
+    /// Wakes the thread that waits on this handle.
     pub fn wake(&self) {
         (self.0)();
     }
@@ -270,7 +270,7 @@ impl fmt::Debug for Waker {
 /// The data side of a source, owned by one drain thread.
 pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
-    /// always returns, whatever the traffic. In batches as large as come at no cost: whoever takes
+    /// always returns, whatever the traffic. In batches as large as come at no cost: a consumer that takes
     /// them can then work on several at once.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::source::{Attachment, Costs, Unattributed};
 use probe_flow::{
-    coverage::{Compared, LostHook, State},
+    coverage::{Compared, CoverageState, LostHook},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
 };
@@ -20,7 +20,7 @@ pub struct InterfaceStatus {
     pub ifindex: u32,
     /// How it is captured.
     pub attachment: Attachment,
-    /// When capturing began.
+    /// Time at which capturing began.
     pub started_at: Timestamp,
     /// Where every packet went, up to the last flush ([`crate::manager::Manager::flush`]): exact,
     /// and as old as that.
@@ -53,8 +53,8 @@ pub struct WatchStatus {
 /// How well one direction of a link is covered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CoverageStatus {
-    /// In a word.
-    pub state: State,
+    /// The coverage in one word.
+    pub state: CoverageState,
     /// Share of the link's packets that we saw, in the last window with enough of them.
     pub ratio: Option<f64>,
     /// Link and programs since the interface is captured.
@@ -91,7 +91,7 @@ pub enum Issue {
 }
 
 impl Issue {
-    /// Number of issues.
+    /// Number of issues that are counted.
     pub const COUNT: usize = {
         let (mut count, mut number) = (Self::IN_FLOWS.len(), 0);
         while number < Loss::COUNT {

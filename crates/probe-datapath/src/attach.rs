@@ -26,18 +26,18 @@ const XDP_LINK_KERNEL: KernelVersion = KernelVersion::new(5, 9, 0);
 
 /// A hook that sees received packets.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rung {
+pub enum HookCandidate {
     /// XDP in the driver.
     XdpNative,
     /// XDP in the network stack.
     XdpGeneric,
-    /// TC by bpf_link.
+    /// TCX: a TC program held by a bpf_link, since 6.6.
     Tcx,
     /// TC by a filter on the clsact qdisc.
     Clsact,
 }
 
-impl Rung {
+impl HookCandidate {
     /// Name in the log, the status and the metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -55,11 +55,11 @@ impl Rung {
 
 /// One step of the plan for an interface.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum HookAttempt {
     /// The hook is tried; the first that works is used.
-    Try(Rung),
+    Try(HookCandidate),
     /// The hook is left out, for this reason.
-    Skip(Rung, &'static str),
+    Skip(HookCandidate, &'static str),
 }
 
 /// Holds an interface's programs attached until it is dropped.
@@ -72,7 +72,7 @@ pub struct Attached {
 /// One of our programs at one hook.
 #[derive(Debug)]
 struct Hooked<H> {
-    rung: Rung,
+    candidate: HookCandidate,
     /// The program, by the kernel's number.
     program: u32,
     /// Detaches the program when it is dropped. Nothing since the program was lost.
@@ -118,7 +118,7 @@ pub enum AttachError {
          the device above or below it"
     )]
     UnknownHeader {
-        /// ARPHRD number.
+        /// Hardware type of the link, an `ARPHRD_` number of linux/if_arp.h.
         arphrd: u16,
     },
     /// Nothing that was tried, or was allowed to be tried, worked.
@@ -182,21 +182,24 @@ pub enum Refusal {
 }
 
 /// What would be tried on a link, in order. Touches nothing.
-pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
-    let xdp = |rung| match xdp_obstacle(link, kernel_version()) {
-        Some(obstacle) => Step::Skip(rung, obstacle),
-        None => Step::Try(rung),
+pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<HookAttempt> {
+    let xdp = |candidate| match xdp_obstacle(link, kernel_version()) {
+        Some(obstacle) => HookAttempt::Skip(candidate, obstacle),
+        None => HookAttempt::Try(candidate),
     };
-    let tc = TC_RUNGS.map(Step::Try);
+    let tc = TC_CANDIDATES.map(HookAttempt::Try);
     match config.hook {
-        Hook::XdpNative => vec![xdp(Rung::XdpNative)],
-        Hook::XdpGeneric => vec![xdp(Rung::XdpGeneric)],
-        Hook::Xdp => vec![xdp(Rung::XdpNative), xdp(Rung::XdpGeneric)],
+        Hook::XdpNative => vec![xdp(HookCandidate::XdpNative)],
+        Hook::XdpGeneric => vec![xdp(HookCandidate::XdpGeneric)],
+        Hook::Xdp => vec![
+            xdp(HookCandidate::XdpNative),
+            xdp(HookCandidate::XdpGeneric),
+        ],
         Hook::Tc => tc.to_vec(),
         Hook::Auto => {
             let native = match xdp_cost(config, link) {
-                Some(cost) => Step::Skip(Rung::XdpNative, cost),
-                None => xdp(Rung::XdpNative),
+                Some(cost) => HookAttempt::Skip(HookCandidate::XdpNative, cost),
+                None => xdp(HookCandidate::XdpNative),
             };
             [native].into_iter().chain(tc).collect()
         }
@@ -204,10 +207,12 @@ pub fn plan(config: &InterfaceConfig, link: &Link) -> Vec<Step> {
 }
 
 /// The program that would see a link's received packets at a hook.
-pub fn ingress_program(rung: Rung, link: &Link) -> &'static str {
-    match rung {
-        Rung::XdpNative | Rung::XdpGeneric => xdp::program_name(),
-        Rung::Tcx | Rung::Clsact => tc::program_name(link.header, TcDirection::Ingress),
+pub fn ingress_program(candidate: HookCandidate, link: &Link) -> &'static str {
+    match candidate {
+        HookCandidate::XdpNative | HookCandidate::XdpGeneric => xdp::program_name(),
+        HookCandidate::Tcx | HookCandidate::Clsact => {
+            tc::program_name(link.header, TcDirection::Ingress)
+        }
     }
 }
 
@@ -251,7 +256,7 @@ fn xdp_cost(config: &InterfaceConfig, link: &Link) -> Option<&'static str> {
 }
 
 /// TC hooks, best first.
-const TC_RUNGS: [Rung; 2] = [Rung::Tcx, Rung::Clsact];
+const TC_CANDIDATES: [HookCandidate; 2] = [HookCandidate::Tcx, HookCandidate::Clsact];
 
 /// Attaches the programs to a link, which must have its slot already.
 ///
@@ -263,7 +268,7 @@ pub fn attach(
     config: &InterfaceConfig,
     link: &Link,
 ) -> Result<(Attached, Attachment), AttachError> {
-    attach_with(object, plan(config, link), &TC_RUNGS, link)
+    attach_with(object, plan(config, link), &TC_CANDIDATES, link)
 }
 
 /// Attaches by clsact alone, as on kernels before 6.6: for tests on newer ones.
@@ -275,21 +280,26 @@ pub fn attach_clsact(
     object: &mut Object,
     link: &Link,
 ) -> Result<(Attached, Attachment), AttachError> {
-    let only = [Rung::Clsact];
-    attach_with(object, vec![Step::Try(Rung::Clsact)], &only, link)
+    let only = [HookCandidate::Clsact];
+    attach_with(
+        object,
+        vec![HookAttempt::Try(HookCandidate::Clsact)],
+        &only,
+        link,
+    )
 }
 
 fn attach_with(
     object: &mut Object,
-    ingress_steps: Vec<Step>,
-    egress_rungs: &[Rung],
+    ingress_steps: Vec<HookAttempt>,
+    egress_candidates: &[HookCandidate],
     link: &Link,
 ) -> Result<(Attached, Attachment), AttachError> {
     if let LinkHeader::Unknown(arphrd) = link.header {
         return Err(AttachError::UnknownHeader { arphrd });
     }
     let (ingress, reason) = attach_ingress(object, ingress_steps, link)?;
-    let (egress, _) = attach_egress(object, egress_rungs, link)?;
+    let (egress, _) = attach_egress(object, egress_candidates, link)?;
     let attached = Attached { ingress, egress };
     let attachment = attached.attachment(reason);
     Ok((attached, attachment))
@@ -298,8 +308,8 @@ fn attach_with(
 impl Attached {
     fn attachment(&self, reason: String) -> Attachment {
         Attachment {
-            ingress: self.ingress.rung.name(),
-            egress: self.egress.rung.name(),
+            ingress: self.ingress.candidate.name(),
+            egress: self.egress.candidate.name(),
             reason,
         }
     }
@@ -307,12 +317,12 @@ impl Attached {
 
 fn attach_ingress(
     object: &mut Object,
-    steps: Vec<Step>,
+    steps: Vec<HookAttempt>,
     link: &Link,
 ) -> Result<(Hooked<IngressHook>, String), AttachError> {
     let mut tried = Vec::new();
-    let hooked = first_that_works(&mut tried, steps, |rung| {
-        attach_ingress_rung(object, rung, link)
+    let hooked = first_that_works(&mut tried, steps, |candidate| {
+        attach_ingress_candidate(object, candidate, link)
     });
     let tried = tried.join("; ");
     match hooked {
@@ -324,13 +334,13 @@ fn attach_ingress(
 /// XDP sees only what comes in; what goes out is always TC's.
 fn attach_egress(
     object: &mut Object,
-    rungs: &[Rung],
+    candidates: &[HookCandidate],
     link: &Link,
 ) -> Result<(Hooked<TcHook>, String), AttachError> {
     let mut tried = Vec::new();
-    let steps = rungs.iter().copied().map(Step::Try).collect();
-    let hooked = first_that_works(&mut tried, steps, |rung| {
-        tc::attach(object, rung, link, TcDirection::Egress)
+    let steps = candidates.iter().copied().map(HookAttempt::Try).collect();
+    let hooked = first_that_works(&mut tried, steps, |candidate| {
+        tc::attach(object, candidate, link, TcDirection::Egress)
     });
     let tried = tried.join("; ");
     match hooked {
@@ -339,28 +349,30 @@ fn attach_egress(
     }
 }
 
-/// Goes down the ladder, and writes down what became of each rung. If none works, the error is what
+/// Tries the candidates in order, and writes down what became of each candidate. If none works, the error is what
 /// the last one said.
 fn first_that_works<H>(
     tried: &mut Vec<String>,
-    steps: Vec<Step>,
-    mut attach: impl FnMut(Rung) -> Result<(H, u32), Refusal>,
+    steps: Vec<HookAttempt>,
+    mut attach: impl FnMut(HookCandidate) -> Result<(H, u32), Refusal>,
 ) -> Result<Hooked<H>, Option<Box<Refusal>>> {
     let mut last = None;
     for step in steps {
         match step {
-            Step::Skip(rung, why) => tried.push(format!("{}: not tried, {why}", rung.name())),
-            Step::Try(rung) => match attach(rung) {
+            HookAttempt::Skip(candidate, why) => {
+                tried.push(format!("{}: not tried, {why}", candidate.name()));
+            }
+            HookAttempt::Try(candidate) => match attach(candidate) {
                 Ok((hook, program)) => {
-                    tried.push(format!("{}: attached", rung.name()));
+                    tried.push(format!("{}: attached", candidate.name()));
                     return Ok(Hooked {
-                        rung,
+                        candidate,
                         program,
                         hook: Some(hook),
                     });
                 }
                 Err(refusal) => {
-                    tried.push(format!("{}: refused, {refusal}", rung.name()));
+                    tried.push(format!("{}: refused, {refusal}", candidate.name()));
                     last = Some(Box::new(refusal));
                 }
             },
@@ -370,16 +382,16 @@ fn first_that_works<H>(
 }
 
 /// A hook with the number of the program at it.
-fn attach_ingress_rung(
+fn attach_ingress_candidate(
     object: &mut Object,
-    rung: Rung,
+    candidate: HookCandidate,
     link: &Link,
 ) -> Result<(IngressHook, u32), Refusal> {
-    if rung.is_xdp() {
-        let (hook, program) = xdp::attach(object, rung, link.ifindex)?;
+    if candidate.is_xdp() {
+        let (hook, program) = xdp::attach(object, candidate, link.ifindex)?;
         Ok((IngressHook::Xdp(hook), program))
     } else {
-        let (hook, program) = tc::attach(object, rung, link, TcDirection::Ingress)?;
+        let (hook, program) = tc::attach(object, candidate, link, TcDirection::Ingress)?;
         Ok((IngressHook::Tc(hook), program))
     }
 }
@@ -442,7 +454,7 @@ fn words_for(errno: i32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rung, Step, plan, xdp_obstacle};
+    use super::{HookAttempt, HookCandidate, plan, xdp_obstacle};
     use crate::link::{Link, LinkHeader};
     use probe_capture::interface::{Hook, InterfaceConfig};
 
@@ -458,7 +470,7 @@ mod tests {
         }
     }
 
-    fn first_step(link: &Link, hook: Hook) -> Step {
+    fn first_step(link: &Link, hook: Hook) -> HookAttempt {
         let config = InterfaceConfig {
             hook,
             ..InterfaceConfig::default()
@@ -470,7 +482,7 @@ mod tests {
     fn auto_takes_native_xdp_only_where_it_costs_nothing() {
         assert_eq!(
             first_step(&physical(), Hook::Auto),
-            Step::Try(Rung::XdpNative)
+            HookAttempt::Try(HookCandidate::XdpNative)
         );
         let veth = Link {
             kind: Some("veth".to_owned()),
@@ -495,7 +507,10 @@ mod tests {
         };
         for link in [veth, virtio, taken, loopback, wireguard] {
             let step = first_step(&link, Hook::Auto);
-            assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+            assert!(
+                matches!(step, HookAttempt::Skip(HookCandidate::XdpNative, _)),
+                "{step:?}"
+            );
         }
     }
 
@@ -506,7 +521,10 @@ mod tests {
             ..InterfaceConfig::default()
         };
         let step = plan(&config, &physical()).remove(0);
-        assert!(matches!(step, Step::Skip(Rung::XdpNative, _)), "{step:?}");
+        assert!(
+            matches!(step, HookAttempt::Skip(HookCandidate::XdpNative, _)),
+            "{step:?}"
+        );
     }
 
     #[test]
@@ -515,17 +533,20 @@ mod tests {
             kind: Some("veth".to_owned()),
             ..physical()
         };
-        for (hook, rungs) in [
-            (Hook::Xdp, vec![Rung::XdpNative, Rung::XdpGeneric]),
-            (Hook::XdpNative, vec![Rung::XdpNative]),
-            (Hook::XdpGeneric, vec![Rung::XdpGeneric]),
-            (Hook::Tc, vec![Rung::Tcx, Rung::Clsact]),
+        for (hook, candidates) in [
+            (
+                Hook::Xdp,
+                vec![HookCandidate::XdpNative, HookCandidate::XdpGeneric],
+            ),
+            (Hook::XdpNative, vec![HookCandidate::XdpNative]),
+            (Hook::XdpGeneric, vec![HookCandidate::XdpGeneric]),
+            (Hook::Tc, vec![HookCandidate::Tcx, HookCandidate::Clsact]),
         ] {
             let config = InterfaceConfig {
                 hook,
                 ..InterfaceConfig::default()
             };
-            let steps: Vec<_> = rungs.into_iter().map(Step::Try).collect();
+            let steps: Vec<_> = candidates.into_iter().map(HookAttempt::Try).collect();
             assert_eq!(plan(&config, &veth), steps, "{hook:?}");
         }
     }

@@ -7,11 +7,11 @@
 //!
 //! That `auto` does it unasked asks no more of a host than the kernel does: whenever links are made,
 //! changed and removed, `synchronize_net` (net/core/dev.c, on 5.10 as on 6.18) takes
-//! `synchronize_rcu_expedited` if RTNL is held, so that nobody waits long for the lock. TCX holds it,
+//! `synchronize_rcu_expedited` if RTNL is held, so that no process waits long for the lock. TCX holds it,
 //! too, and waits with a plain `synchronize_rcu` (`tcx_entry_sync`, include/net/tcx.h). Where the
 //! owner of the host evidently minds it is not done: see `objection`.
 //!
-//! Nobody may find it set because of an agent that is gone. So what is written there says whose it
+//! An agent that is gone may not leave it set. So what is written there says whose it
 //! is: see `setting`. An agent that may not write it has a service manager that may: see
 //! [`Expedite::begin`].
 
@@ -26,7 +26,7 @@ mod objection;
 mod setting;
 
 pub use objection::Objection;
-pub use setting::{ExpediteError, Leftover, end, put_back_leftover, put_back_own};
+pub use setting::{ExpediteError, StaleSetting, end, put_back_own, put_back_stale_setting};
 
 use probe_capture::manager::{BatchGuard, BatchObserver};
 
@@ -50,7 +50,7 @@ pub struct Expedite {
 }
 
 impl Default for Expedite {
-    /// Embedders choose it.
+    /// Off: an embedding program switches it on by itself.
     fn default() -> Self {
         Self::new(ExpediteAttach::Never)
     }
@@ -84,7 +84,7 @@ impl Obstacle {
 }
 
 impl Expedite {
-    /// As `capture.expedite_attach` says.
+    /// Expedites grace periods as `capture.expedite_attach` says.
     pub fn new(wanted: ExpediteAttach) -> Self {
         Self::at(Path::new(SYS), wanted)
     }
@@ -184,7 +184,7 @@ pub struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    /// What is to be said, once, if it took long: nobody asked for a hurry, so nothing is wrong.
+    /// What is to be said, once, if it took long: no user asked for a hurry, so nothing is wrong.
     fn advice(&self, took: Duration) -> Option<String> {
         let obstacle = self.obstacle.as_ref().filter(|_| took >= SLOW)?;
         self.expedite.is_first().then(|| {

@@ -18,14 +18,14 @@ pub mod cache_parts;
 pub mod counters;
 pub mod cpus;
 pub mod expedite;
-pub mod footprint;
 pub mod interface_slots;
+pub mod inventory;
 pub mod jiffies;
-pub mod leftovers;
 pub mod link;
 pub mod link_watcher;
 pub mod links;
 pub mod load;
+pub mod map_memory;
 mod mapping;
 pub mod netlink;
 pub mod options;
@@ -35,11 +35,11 @@ pub mod ring;
 pub mod ring_parts;
 pub mod shared_array;
 pub mod source;
-pub mod survey;
+pub mod stale_filters;
 mod syscall;
 pub mod test_run;
 
-pub use leftovers::detach_leftovers;
+pub use stale_filters::detach_stale_filters;
 
 /// SHA-256 of the embedded eBPF object, in hexadecimal digits.
 pub const OBJECT_SHA256: &str = match option_env!("PROBE_BPF_OBJECT_SHA256") {

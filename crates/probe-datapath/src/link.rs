@@ -10,18 +10,18 @@ use super::netlink::{self, NetlinkError};
 use probe_capture::source::LinkState;
 use probe_common::record::INGRESS;
 
-/// A link at the time it was looked at.
+/// A link at the time it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Link {
-    /// Index.
+    /// Index of the link in its namespace.
     pub ifindex: u32,
-    /// Name.
+    /// Name of the link, 15 octets at most.
     pub name: String,
     /// What its frames start with.
     pub header: LinkHeader,
     /// `veth`, `bridge`, `wireguard` …; none for physical devices and loopback.
     pub kind: Option<String>,
-    /// The loopback device.
+    /// Whether it is the loopback device (`IFF_LOOPBACK`).
     pub is_loopback: bool,
     /// A virtio device: its "hardware" is the hypervisor (known from 5.14 on).
     pub is_virtio: bool,
@@ -32,9 +32,9 @@ pub struct Link {
 /// What the frames of a link start with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LinkHeader {
-    /// An Ethernet header.
+    /// Frames start with an Ethernet header.
     Ethernet,
-    /// The IP header.
+    /// Frames start with the IP header.
     None,
     /// Something else, of this ARPHRD number: cannot be captured.
     Unknown(u16),
@@ -51,7 +51,7 @@ impl Link {
         self.kind.is_none() && !self.is_loopback && matches!(self.header, LinkHeader::Ethernet)
     }
 
-    /// What a look wants to know of a link.
+    /// What a check reads of a link.
     fn state_from_message(message: &LinkMessage) -> LinkState {
         let mut state = LinkState {
             name: netlink::link_name(message).unwrap_or_default(),
@@ -82,7 +82,7 @@ impl Link {
         let mut link = Self {
             ifindex: message.header.index,
             name: netlink::link_name(message).unwrap_or_default(),
-            header: LinkHeader::of(message.header.link_layer_type),
+            header: LinkHeader::from_layer(message.header.link_layer_type),
             kind: None,
             is_loopback: message.header.flags.contains(LinkFlags::Loopback),
             is_virtio: false,
@@ -135,7 +135,7 @@ impl LinkQuestions {
     }
 }
 
-/// Up to so many links are asked for one by one: a host may have thousands that nobody captures, and the
+/// Up to so many links are asked for one by one: a host may have thousands that are not captured, and the
 /// kernel takes as long for each that it lists. More than that are likely to be most of what there is.
 const ONE_BY_ONE: usize = 64;
 
@@ -170,7 +170,7 @@ const fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
 }
 
 impl LinkHeader {
-    fn of(layer: LinkLayerType) -> Self {
+    fn from_layer(layer: LinkLayerType) -> Self {
         match layer {
             LinkLayerType::Ether | LinkLayerType::Loopback => Self::Ethernet,
             LinkLayerType::None

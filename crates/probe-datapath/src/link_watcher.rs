@@ -11,7 +11,7 @@ use rtnetlink::{
     sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
 };
 
-/// `RTNLGRP_LINK` of linux/rtnetlink.h.
+/// Multicast group `RTNLGRP_LINK` of linux/rtnetlink.h.
 const LINK_GROUP: u32 = 1;
 
 /// Room for the events of a few hundred links at once; an event with its link is about 1.5 KB.
@@ -61,7 +61,7 @@ impl LinkEvents {
                 Ok((datagram, _)) => self.links.on_datagram(&datagram, &mut changed),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                    tracing::info!("events about links were lost, looking at all of them");
+                    tracing::info!("events about links were lost, checking all of them");
                     self.links.0.clear();
                     changed.any = true;
                 }

@@ -105,7 +105,7 @@ impl LoadOptions {
         self.rings
     }
 
-    /// Interface slots.
+    /// Interface slots that the programs have room for.
     pub(crate) fn interfaces(self) -> u32 {
         self.interfaces.clamp(1, MAX_INTERFACES)
     }

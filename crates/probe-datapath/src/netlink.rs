@@ -122,7 +122,7 @@ pub(super) fn links_with_counters<T>(
     dump_links(LinkMessage::default(), keep)
 }
 
-/// A link takes some 17 KiB as a message, with all that the kernel tells of it. So each is looked at
+/// A link takes some 17 KiB as a message, with all that the kernel tells of it. So each is checked
 /// and dropped before the next one: a thousand together would be memory of the process for good,
 /// since what the allocator has once taken for a thread it rarely gives back.
 fn dump_links<T>(

@@ -26,7 +26,7 @@ impl SourceOptions {
 
 /// Who cannot count the CPUs learns of it when the object is loaded.
 fn ring_parts(bytes: u32) -> RingParts {
-    RingParts::of(bytes, cpus::present().unwrap_or(1))
+    RingParts::from_size(bytes, cpus::present().unwrap_or(1))
 }
 
 fn cache_parts(slots: CacheSlots) -> CacheParts {

@@ -8,7 +8,7 @@ const LEAST_BYTES: u32 = 64 << 10;
 const MOST_BYTES: u32 = 1 << 30;
 
 /// The least that a ring of several holds: 87,000 IPv4 records, which a CPU that sees nothing but new
-/// flows pushes in 60 ms. About as long nobody may read while a table of a million flows grows. CPUs
+/// flows pushes in 60 ms. About as long no thread may read while a table of a million flows grows. CPUs
 /// have one in common instead.
 const LEAST_OF_SEVERAL: u32 = 4 << 20;
 
@@ -38,7 +38,7 @@ impl RingParts {
     }
 
     /// So many bytes altogether, divided among so many CPUs as long as each part is worth it.
-    pub fn of(bytes: u32, cpus: u32) -> Self {
+    pub fn from_size(bytes: u32, cpus: u32) -> Self {
         let all = Self::one(bytes).bytes;
         let affordable = (all / LEAST_OF_SEVERAL).max(1);
         let wanted = clamp(cpus, 1, MOST_RINGS).next_power_of_two();
@@ -85,46 +85,49 @@ mod tests {
 
     const MIB: u32 = 1 << 20;
 
-    fn of(bytes: u32, cpus: u32) -> [u32; 2] {
-        let parts = RingParts::of(bytes, cpus);
+    fn split(bytes: u32, cpus: u32) -> [u32; 2] {
+        let parts = RingParts::from_size(bytes, cpus);
         [parts.number(), parts.bytes()]
     }
 
     #[test]
     fn each_cpu_has_one_as_long_as_it_is_worth_it() {
-        assert_eq!(of(16 * MIB, 1), [1, 16 * MIB]);
-        assert_eq!(of(16 * MIB, 2), [2, 8 * MIB]);
-        assert_eq!(of(16 * MIB, 3), [4, 4 * MIB], "a power of two");
-        assert_eq!(of(16 * MIB, 5), [4, 4 * MIB], "in groups");
-        assert_eq!(of(16 * MIB, 512), [4, 4 * MIB]);
-        assert_eq!(of(64 * MIB, 16), [16, 4 * MIB]);
-        assert_eq!(of(1 << 30, 512), [32, 32 * MIB], "the most");
+        assert_eq!(split(16 * MIB, 1), [1, 16 * MIB]);
+        assert_eq!(split(16 * MIB, 2), [2, 8 * MIB]);
+        assert_eq!(split(16 * MIB, 3), [4, 4 * MIB], "a power of two");
+        assert_eq!(split(16 * MIB, 5), [4, 4 * MIB], "in groups");
+        assert_eq!(split(16 * MIB, 512), [4, 4 * MIB]);
+        assert_eq!(split(64 * MIB, 16), [16, 4 * MIB]);
+        assert_eq!(split(1 << 30, 512), [32, 32 * MIB], "the most");
     }
 
     #[test]
     fn little_memory_is_one_ring() {
-        assert_eq!(of(MIB, 64), [1, MIB]);
-        assert_eq!(of(64 << 10, 2), [1, 64 << 10]);
-        assert_eq!(of(1, 2), [1, 64 << 10], "at least a page of any kernel");
-        assert_eq!(of(8 * MIB, 64), [2, 4 * MIB]);
+        assert_eq!(split(MIB, 64), [1, MIB]);
+        assert_eq!(split(64 << 10, 2), [1, 64 << 10]);
+        assert_eq!(split(1, 2), [1, 64 << 10], "at least a page of any kernel");
+        assert_eq!(split(8 * MIB, 64), [2, 4 * MIB]);
     }
 
     #[test]
     fn what_is_asked_for_is_what_is_taken() {
         for exponent in 16..=30 {
             for cpus in 1..=600 {
-                let parts = RingParts::of(1 << exponent, cpus);
+                let parts = RingParts::from_size(1 << exponent, cpus);
                 assert_eq!(parts.number() * parts.bytes(), 1 << exponent, "{parts:?}");
                 assert!(parts.number().is_power_of_two() && parts.bytes().is_power_of_two());
                 assert_eq!(parts.joined(), RingParts::one(1 << exponent));
             }
         }
-        assert_eq!(RingParts::of(12 * MIB, 2), RingParts::new(2, 8 * MIB));
+        assert_eq!(
+            RingParts::from_size(12 * MIB, 2),
+            RingParts::new(2, 8 * MIB)
+        );
     }
 
     #[test]
     fn the_mask_gives_every_cpu_one_of_them() {
-        let parts = RingParts::of(64 * MIB, 64);
+        let parts = RingParts::from_size(64 * MIB, 64);
         for cpu in 0..64 {
             assert_eq!(cpu & parts.mask(), cpu % parts.number());
         }

@@ -54,7 +54,7 @@ impl<T> SharedArray<T> {
         })
     }
 
-    /// Number of entries.
+    /// Number of entries in the array.
     pub const fn len(&self) -> usize {
         self.entries
     }

@@ -16,11 +16,12 @@ use crate::{
     attach::{self, AttachError, Attached},
     bank::BankSwitch,
     counters::KernelCounters,
-    detach_leftovers, expedite, footprint,
+    detach_stale_filters, expedite,
     interface_slots::InterfaceSlots,
     jiffies,
     link::{self, LinkQuestions},
     load::{LoadError, LoadOptions, Object},
+    map_memory,
     options::SourceOptions,
     program_log::ProgramLog,
     promisc::Promiscuous,
@@ -69,14 +70,14 @@ impl EbpfSource {
     ///
     /// [`SourceError::Unusable`] with the [`LoadError`] as its cause.
     pub fn load(options: SourceOptions) -> Result<Self, SourceError> {
-        match detach_leftovers() {
+        match detach_stale_filters() {
             Ok(0) => {}
             Ok(filters) => tracing::warn!(filters, "removed the filters of an earlier run"),
             Err(error) => tracing::warn!(%error, "an earlier run may have left filters behind"),
         }
-        match expedite::put_back_leftover() {
+        match expedite::put_back_stale_setting() {
             Ok(None) => {}
-            Ok(Some(leftover)) => tracing::warn!("{leftover}"),
+            Ok(Some(stale)) => tracing::warn!("{stale}"),
             Err(error) => tracing::warn!(
                 %error,
                 "an earlier run has left grace periods of RCU expedited: write 0 there, as root"
@@ -326,9 +327,9 @@ impl Source for EbpfSource {
 }
 
 fn map_bytes(options: LoadOptions) -> Vec<(String, u64)> {
-    match footprint::of_embedded(options) {
-        Ok(footprint) => {
-            let maps = footprint.maps.into_iter();
+    match map_memory::of_embedded(options) {
+        Ok(map_memory) => {
+            let maps = map_memory.maps.into_iter();
             maps.map(|map| (map.map, map.bytes)).collect()
         }
         Err(error) => {

@@ -50,7 +50,7 @@ pub(super) fn promiscuous_socket(ifindex: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// `struct ethtool_drvinfo`, include/uapi/linux/ethtool.h.
+/// Layout of `struct ethtool_drvinfo` in include/uapi/linux/ethtool.h.
 #[repr(C)]
 struct DriverInfo {
     cmd: u32,
@@ -60,7 +60,7 @@ struct DriverInfo {
 
 const _: () = assert!(size_of::<DriverInfo>() == 196);
 
-/// `ETHTOOL_GDRVINFO`.
+/// The `ETHTOOL_GDRVINFO` command of linux/ethtool.h.
 const DRIVER_INFO: u32 = 3;
 
 /// Name of a link's driver, by the ethtool ioctl, which needs no privileges. Not from sysfs, which
@@ -229,11 +229,11 @@ struct SchedAttr {
 
 const _: () = assert!(size_of::<SchedAttr>() == 48);
 
-/// `SCHED_FLAG_KEEP_POLICY`.
+/// The `SCHED_FLAG_KEEP_POLICY` flag of linux/sched.h.
 const KEEP_POLICY: u64 = 0x08;
 
 /// Asks that the calling thread runs in slices of this length, 0.1 to 100 ms. It gets no more of a
-/// CPU than others, but sooner: whoever wants little at a time goes before those who want much.
+/// CPU than others, but sooner: a thread that wants little at a time goes before one that wants much.
 ///
 /// Kernels before 6.12 take no notice (commit 857b158dc5e8). Needs no privilege.
 pub(crate) fn run_in_slices(slice: Duration) -> io::Result<()> {

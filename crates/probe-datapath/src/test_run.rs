@@ -120,7 +120,7 @@ impl Object {
                 Xdp::test_run(xdp, options)
             }
             Program::SchedClassifier(classifier) => {
-                skb_context = SkbContext::of(&frame);
+                skb_context = SkbContext::from_frame(&frame);
                 options.ctx_in = Some(skb_context.as_bytes());
                 SchedClassifier::test_run(classifier, options)
             }
@@ -138,7 +138,7 @@ impl Object {
     }
 }
 
-/// `struct xdp_md`, include/uapi/linux/bpf.h.
+/// Layout of `struct xdp_md` in include/uapi/linux/bpf.h.
 #[derive(FromZeros, Immutable, IntoBytes)]
 #[repr(C)]
 struct XdpContext {
@@ -182,7 +182,7 @@ const _: () = {
 };
 
 impl SkbContext {
-    fn of(frame: &TestFrame<'_>) -> Self {
+    fn from_frame(frame: &TestFrame<'_>) -> Self {
         Self {
             data_end: frame.linear_len.unwrap_or(0),
             gso_segs: frame.gso_segments,

@@ -58,7 +58,7 @@ fn a_message_of_a_program_is_in_the_log() {
     };
     let object = fs::read(object).expect("the object is there");
     let mut source = EbpfSource::with_object(&object, options.load_options()).expect("loaded");
-    // An IPv4 frame of an interface that nobody claimed.
+    // An IPv4 frame of an interface without a capture.
     let mut frame = [0; 60];
     frame[12..15].copy_from_slice(&[0x08, 0x00, 0x45]);
     let frame = TestFrame {

@@ -10,7 +10,7 @@
 //! * Sent packets pass our hook before the queue and the driver: those dropped there are ours
 //!   alone, and the ratio is above 1.
 //!
-//! Driven by values; the caller looks, about once a second.
+//! Driven by values; the caller samples, about once a second.
 
 mod cause;
 mod lost_hook;
@@ -19,7 +19,7 @@ pub use cause::{Surroundings, likely_cause};
 pub use lost_hook::LostHook;
 
 /// Packets that the link must have moved before a window is judged: in fewer, the few that are
-/// between driver and hook when we look weigh too much.
+/// between driver and hook at a sample weigh too much.
 const WINDOW_PACKETS: u64 = 20;
 
 /// A window with less coverage than this is a bad one.
@@ -28,8 +28,8 @@ const PARTIAL_BELOW: f64 = 0.9;
 /// Bad windows in a row that make a state. A queue that drains after a burst makes one or two.
 const BAD_WINDOWS: u32 = 3;
 
-/// Looks without a packet after which a direction is idle.
-const IDLE_LOOKS: u32 = 10;
+/// Checks without a packet after which a direction is idle.
+const IDLE_CHECKS: u32 = 10;
 
 /// Received and sent, in the order of [`probe_common::record::INGRESS`] and `EGRESS`; the words are
 /// those of the [schema](crate::schema).
@@ -38,20 +38,20 @@ pub const DIRECTIONS: [&str; 2] = ["rcvd", "sent"];
 /// What our programs counted in one direction, since they were attached.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Seen {
-    /// Frames, super-packets once.
+    /// Frames; a super-packet counts once.
     pub frames: u64,
     /// Packets as on the wire.
     pub packets: u64,
 }
 
-/// One look at one direction.
+/// Counts of one direction at one check.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sample {
     /// Packets by the link's counter.
     pub link: u64,
     /// Ours just before that was read.
     pub before: Seen,
-    /// Ours just after.
+    /// Our counters just after the link's.
     pub after: Seen,
 }
 
@@ -69,8 +69,8 @@ pub struct Compared {
 /// How well a direction is covered.
 /// From best to worst.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub enum State {
-    /// Nothing moves.
+pub enum CoverageState {
+    /// No packet moves in this direction.
     #[default]
     Idle,
     /// Link and probe agree.
@@ -81,7 +81,7 @@ pub enum State {
     Blind,
 }
 
-impl State {
+impl CoverageState {
     /// Name in the log, the status and the metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -122,7 +122,7 @@ impl std::ops::AddAssign for Compared {
     }
 }
 
-/// A stretch of looks that ends when it is taken, across resets of the link's counters.
+/// A stretch of checks that ends when it is taken, across resets of the link's counters.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stretch {
     start: Option<Sample>,
@@ -165,7 +165,7 @@ impl Stretch {
 /// The coverage of one direction of an interface.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Coverage {
-    state: State,
+    state: CoverageState,
     /// Of the last window that was judged.
     ratio: Option<f64>,
     window: Stretch,
@@ -173,15 +173,15 @@ pub struct Coverage {
     all: Stretch,
     bad_windows: u32,
     blind_windows: u32,
-    idle_looks: u32,
+    idle_checks: u32,
 }
 
 impl Coverage {
-    /// Takes a look in. The first one after attaching is the baseline. Returns the new state if it
+    /// Takes a sample in. The first one after attaching is the baseline. Returns the new state if it
     /// has changed.
-    pub fn on_sample(&mut self, sample: Sample) -> Option<State> {
+    pub fn on_sample(&mut self, sample: Sample) -> Option<CoverageState> {
         let moved = self.window.end.link != sample.link || self.window.end.after != sample.after;
-        self.idle_looks = if moved { 0 } else { self.idle_looks + 1 };
+        self.idle_checks = if moved { 0 } else { self.idle_checks + 1 };
         for stretch in [&mut self.window, &mut self.interval, &mut self.all] {
             stretch.on_sample(sample);
         }
@@ -190,8 +190,8 @@ impl Coverage {
         if window.link.max(window.frames) >= WINDOW_PACKETS {
             self.window.take();
             self.judge(window);
-        } else if self.idle_looks >= IDLE_LOOKS && self.state == State::Ok {
-            self.state = State::Idle;
+        } else if self.idle_checks >= IDLE_CHECKS && self.state == CoverageState::Ok {
+            self.state = CoverageState::Idle;
         }
         (self.state != before).then_some(self.state)
     }
@@ -201,7 +201,7 @@ impl Coverage {
         if self.ratio.is_none_or(|ratio| ratio >= PARTIAL_BELOW) {
             self.bad_windows = 0;
             self.blind_windows = 0;
-            self.state = State::Ok;
+            self.state = CoverageState::Ok;
             return;
         }
         self.bad_windows += 1;
@@ -211,14 +211,14 @@ impl Coverage {
             0
         };
         if self.blind_windows >= BAD_WINDOWS {
-            self.state = State::Blind;
+            self.state = CoverageState::Blind;
         } else if self.bad_windows >= BAD_WINDOWS {
-            self.state = State::Partial;
+            self.state = CoverageState::Partial;
         }
     }
 
     /// How well the direction is covered.
-    pub const fn state(&self) -> State {
+    pub const fn state(&self) -> CoverageState {
         self.state
     }
 
@@ -227,12 +227,12 @@ impl Coverage {
         self.ratio
     }
 
-    /// Link and probe since the first look.
+    /// Link and probe since the first check.
     pub fn since_start(&self) -> Compared {
         self.all.compared()
     }
 
-    /// Link and probe since the last call, or the first look.
+    /// Link and probe since the last call, or the first check.
     pub fn end_interval(&mut self) -> Compared {
         self.interval.take()
     }

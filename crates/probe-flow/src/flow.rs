@@ -26,7 +26,7 @@ impl FlowCounters {
     /// Adds the counts of one record.
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
-        // Without a branch: which direction comes next nobody can predict.
+        // Without a branch: which direction comes next cannot be predicted.
         let is_sent = head.direction() == EGRESS;
         let (bytes, packets) = select_unpredictable(
             is_sent,
@@ -90,7 +90,7 @@ const _: () = {
 };
 
 impl Flow {
-    /// Counts one record.
+    /// Adds the counts of one record to the flow.
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
         self.on_ticks(head.first, head.last());
@@ -136,7 +136,7 @@ pub struct FlowMap {
 }
 
 impl FlowMap {
-    /// Number of flows.
+    /// Number of flows of both families.
     pub fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
@@ -178,11 +178,11 @@ pub struct FlowRow {
     pub src_port: u16,
     /// Server side, as far as the evidence goes.
     pub dst_addr: IpAddr,
-    /// 0 like `src_port`.
+    /// Port of the destination; 0 like `src_port` where there is none.
     pub dst_port: u16,
-    /// IANA protocol number.
+    /// IP protocol number, as assigned by IANA.
     pub ip_protocol: u8,
-    /// Counts and evidence.
+    /// Counts of the flow, and evidence of its direction.
     pub flow: Flow,
 }
 

@@ -95,7 +95,7 @@ struct Shared {
     totals: FlowCounters,
 }
 
-/// The flows of one interface. Not thread-safe: whoever owns it locks it.
+/// The flows of one interface. Not thread-safe: its owner locks it.
 #[derive(Debug)]
 pub struct FlowLog {
     v4: FamilyLog<4>,

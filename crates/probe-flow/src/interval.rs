@@ -25,7 +25,7 @@ pub struct Interval {
     pub flows: FlowMap,
     /// When the ticks in `flows` were.
     pub tick_clock: TickClock,
-    /// Sums over `flows`.
+    /// Sums of the counters over `flows`.
     pub totals: FlowCounters,
     /// Where every packet of the interval went.
     pub ledger: Ledger,
@@ -53,7 +53,7 @@ pub struct Watched {
     pub reattached: u64,
     /// How long programs were missing.
     pub detached: Duration,
-    /// Link and programs, received and sent, from the last look before the interval to the last in
+    /// Link and programs, received and sent, from the last check before the interval to the last in
     /// it.
     pub coverage: [Compared; 2],
 }

@@ -21,7 +21,7 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// Number of identities.
+    /// Number of identities in the ledger.
     pub const COUNT: usize = Self::ALL.len();
 
     /// All identities, in the order of their numbers.

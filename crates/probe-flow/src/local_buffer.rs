@@ -146,7 +146,7 @@ impl LocalBuffer {
         }
     }
 
-    /// Appends a record.
+    /// Appends a record to the buffer.
     pub fn add(&mut self, record: Record<'_>) -> Result<(), LocalBufferOverflow> {
         let limit = self.pool.size_limit_bytes;
         match record {

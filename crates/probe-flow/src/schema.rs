@@ -48,13 +48,13 @@ pub enum Read {
     Address(fn(&FlowRow) -> IpAddr),
     /// One of a few names.
     Name(fn(&FlowRow) -> &'static str),
-    /// Unsigned, 8 bits.
+    /// Unsigned integer of 8 bits.
     U8(fn(&FlowRow) -> u8),
-    /// Unsigned, 16 bits.
+    /// Unsigned integer of 16 bits.
     U16(fn(&FlowRow) -> u16),
     /// Unsigned, 64 bits: a count, which filters compare.
     U64(fn(&FlowRow) -> u64),
-    /// Boolean.
+    /// Boolean: true or false.
     Bool(fn(&FlowRow) -> bool),
 }
 

@@ -1,6 +1,6 @@
 //! When an interface whose programs were removed is attached again.
 //!
-//! Somebody who removes our programs may do so again, and a slot that is taken may stay taken. So
+//! What removed our programs may do so again, and a slot that is taken may stay taken. So
 //! each attempt doubles the wait for the next one, and only a calm time brings it back to the first.
 //! Driven by values; `now` is an argument.
 
@@ -15,7 +15,7 @@ pub const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 /// What a check changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Change {
-    /// As before.
+    /// Nothing has changed since the last check.
     None,
     /// The programs are gone. Worth a line in the log.
     Lost,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 pub struct TickClock {
     /// A tick, as in [`probe_common::record::RecordHead::first`].
     pub tick: u32,
-    /// When it was.
+    /// Wall-clock time of the tick.
     pub at: Timestamp,
     /// Time from a tick to the next.
     pub length: Duration,

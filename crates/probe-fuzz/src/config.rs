@@ -40,7 +40,7 @@ fn check_accepted(config: &Config) {
     if excluded.any(|rule| rule.contains(", ")) {
         return;
     }
-    let document = document::of(&settings);
+    let document = document::from_settings(&settings);
     let again = match Config::parse(&document) {
         Ok(again) => again,
         Err(problems) => panic!("{problems}\nin the settings of an accepted file:\n{document}"),

@@ -21,7 +21,7 @@ pub const HEAD_LEN: usize = 2;
 /// More than all headers that [`segment_headers`] walks can have.
 const MOST_SEGMENT_OCTETS: usize = 1 << 15;
 
-/// Parses a frame, with the quick look and without, and compares each answer with the plain
+/// Parses a frame, with the quick check and without, and compares each answer with the plain
 /// parser's: key, octets, headers, flags, fragments, or the name of the error.
 pub fn check(input: &[u8]) {
     let Some((cut, bytes)) = input.split_first_chunk::<HEAD_LEN>() else {
@@ -36,7 +36,7 @@ pub fn check(input: &[u8]) {
     assert_eq!(
         found(parse_any_ethernet(&captured)),
         expected,
-        "without the quick look: {bytes:02x?}"
+        "without the quick check: {bytes:02x?}"
     );
     let quick = [
         plain::parse_ipv4(&captured).map(Packet::V4),
@@ -46,7 +46,7 @@ pub fn check(input: &[u8]) {
         assert_eq!(
             found(Ok(packet)),
             expected,
-            "by the quick look: {bytes:02x?}"
+            "by the quick check: {bytes:02x?}"
         );
     }
 

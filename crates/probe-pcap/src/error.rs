@@ -12,9 +12,9 @@ pub enum PcapError {
     Io {
         /// What was tried, as a verb.
         operation: &'static str,
-        /// The file.
+        /// Path of the capture file.
         path: PathBuf,
-        /// Why it failed.
+        /// Cause, as the system tells it.
         source: io::Error,
     },
     /// It is something else.
@@ -23,7 +23,7 @@ pub enum PcapError {
         path = path.display()
     )]
     NotACapture {
-        /// The file.
+        /// Path of the capture file.
         path: PathBuf,
         /// What it is instead, and the remedy.
         looks_like: &'static str,
@@ -34,7 +34,7 @@ pub enum PcapError {
         path = path.display()
     )]
     BadHeader {
-        /// The file.
+        /// Path of the capture file.
         path: PathBuf,
     },
     /// None of its packets could be parsed.
@@ -43,7 +43,7 @@ pub enum PcapError {
         path = path.display()
     )]
     UnsupportedLinkType {
-        /// The file.
+        /// Path of the capture file.
         path: PathBuf,
         /// Link type by <https://www.tcpdump.org/linktypes.html>.
         number: u16,
@@ -54,7 +54,7 @@ pub enum PcapError {
         path = path.display()
     )]
     TooManyInterfaces {
-        /// The file.
+        /// Path of the capture file.
         path: PathBuf,
         /// How many there can be.
         limit: usize,

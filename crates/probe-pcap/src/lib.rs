@@ -106,7 +106,7 @@ impl PcapSource {
         Ok((source, interfaces))
     }
 
-    /// Watches the replay.
+    /// A handle that watches the replay, for progress and end.
     pub fn playback(&self) -> Playback {
         self.playback.clone()
     }

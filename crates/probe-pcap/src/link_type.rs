@@ -16,7 +16,7 @@ use probe_common::{
 /// A link type that can be replayed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LinkType {
-    /// Ethernet header (1).
+    /// Ethernet header, link type 1.
     Ethernet,
     /// IPv4 or IPv6 without link header (101; 12 and 14 in files from some BSDs).
     RawIp,
@@ -45,7 +45,7 @@ const SLL2_LEN: usize = 20;
 const SLL2_PROTOCOL_OFFSET: usize = 0;
 const SLL2_PACKET_TYPE_OFFSET: usize = 10; // one byte
 
-/// `PACKET_OUTGOING` of `linux/if_packet.h`.
+/// Packet type `PACKET_OUTGOING` of linux/if_packet.h.
 const SLL_OUTGOING: u8 = 4;
 
 const LOOPBACK_LEN: usize = 4;
@@ -134,7 +134,7 @@ impl fmt::Display for LinkType {
     }
 }
 
-/// EtherType of an address family. Its byte order is that of a host nobody knows any more, but the
+/// EtherType of an address family. Its byte order is that of an unknown host, but the
 /// families are small numbers, so the wrong order shows.
 fn ether_type_of_family(bytes: [u8; 4]) -> Result<u16, ParseError> {
     let family = u32::from_be_bytes(bytes).min(u32::from_le_bytes(bytes));

@@ -17,7 +17,7 @@ use super::{
     sniff::{Format, SNIFF_LEN, looks_like},
 };
 
-/// Standard input.
+/// Path that stands for standard input.
 const STDIN: &str = "-";
 
 pub(super) struct Opened {
@@ -42,7 +42,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
     let mut file = seekable(path)?;
     let file_bytes = file.metadata().map_err(io_error("read"))?.len();
     let head = read_head(&mut file).map_err(io_error("read"))?;
-    let format = Format::of(&head).ok_or_else(|| PcapError::NotACapture {
+    let format = Format::from_head(&head).ok_or_else(|| PcapError::NotACapture {
         path: path.to_owned(),
         looks_like: looks_like(&head),
     })?;

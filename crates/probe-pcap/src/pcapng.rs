@@ -36,7 +36,7 @@ const MAX_NAME_CHARS: usize = 64;
 pub(super) struct Sections {
     stem: Arc<str>,
     interfaces: Vec<FileInterface>,
-    /// Indices into `interfaces`.
+    /// Indices into `interfaces`, by name.
     by_name: HashMap<Arc<str>, usize>,
     /// By the number that packets of this section use.
     section: Vec<SectionInterface>,
@@ -44,7 +44,7 @@ pub(super) struct Sections {
 }
 
 struct SectionInterface {
-    /// Index into `interfaces`.
+    /// Index of the block's interface in `interfaces`.
     interface: usize,
     link_type: Option<LinkType>,
     /// Bytes kept of a packet; 0 for all. Simple packet blocks do not say it themselves.

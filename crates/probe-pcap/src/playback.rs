@@ -13,19 +13,19 @@ use super::error::Ending;
 /// Watches a replay. Clones watch the same one.
 #[derive(Clone, Debug, Default)]
 pub struct Playback {
-    state: Arc<State>,
+    state: Arc<PlaybackState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PlaybackState {
     has_begun: AtomicBool,
     file_bytes: AtomicU64,
     read_bytes: AtomicU64,
-    outcome: Mutex<Outcome>,
+    summary: Mutex<PlaybackSummary>,
 }
 
 #[derive(Debug, Default)]
-struct Outcome {
+struct PlaybackSummary {
     ending: Option<Ending>,
     time_range: Option<(Timestamp, Timestamp)>,
     warnings: Vec<String>,
@@ -38,7 +38,7 @@ impl Playback {
             .state
             .file_bytes
             .store(file_bytes, Ordering::Relaxed);
-        playback.state.outcome.lock().warnings = warnings;
+        playback.state.summary.lock().warnings = warnings;
         playback
     }
 
@@ -64,23 +64,23 @@ impl Playback {
 
     /// How it ended; `None` while it runs. Once it is there, all records have been handed over.
     pub fn ending(&self) -> Option<Ending> {
-        self.state.outcome.lock().ending
+        self.state.summary.lock().ending
     }
 
     /// Earliest and latest packet, by the file's time stamps; `None` while there was none.
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        self.state.outcome.lock().time_range
+        self.state.summary.lock().time_range
     }
 
     /// What the user should know about the file, as sentences.
     pub fn warnings(&self) -> Vec<String> {
-        self.state.outcome.lock().warnings.clone()
+        self.state.summary.lock().warnings.clone()
     }
 
     pub(super) fn on_batch(&self, read_bytes: u64, times: Option<(Timestamp, Timestamp)>) {
         self.state.read_bytes.store(read_bytes, Ordering::Relaxed);
         let Some((first, last)) = times else { return };
-        let range = &mut self.state.outcome.lock().time_range;
+        let range = &mut self.state.summary.lock().time_range;
         *range = Some(match *range {
             Some((start, end)) => (start.min(first), end.max(last)),
             None => (first, last),
@@ -88,6 +88,6 @@ impl Playback {
     }
 
     pub(super) fn on_end(&self, ending: Ending) {
-        self.state.outcome.lock().ending = Some(ending);
+        self.state.summary.lock().ending = Some(ending);
     }
 }

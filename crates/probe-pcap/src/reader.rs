@@ -30,7 +30,7 @@ pub(super) struct FileInterface {
 
 /// One packet as the file has it.
 pub(super) struct FilePacket<'a> {
-    /// Index into [`PacketReader::interfaces`].
+    /// Index of the interface in [`PacketReader::interfaces`].
     pub(super) interface: usize,
     pub(super) link_type: Option<LinkType>,
     /// `INGRESS` or `EGRESS`, where the file says so.
@@ -63,7 +63,7 @@ enum Context {
     PcapNg(Sections),
 }
 
-/// What came of one look at the file.
+/// What came of one read of the file.
 enum Step {
     Consumed { len: usize, was_packet: bool },
     NeedsMore,
@@ -164,7 +164,7 @@ impl PacketReader {
     }
 
     /// A block that says it is shorter than what every block has. Found out here: the parser takes
-    /// that part off the length of some kinds of blocks before it looks at the rest.
+    /// that part off the length of some kinds of blocks before it reads the rest.
     fn starts_with_impossible_block(&self) -> bool {
         match &self.context {
             Context::PcapNg(sections) => sections.has_impossible_block(self.parser.data()),

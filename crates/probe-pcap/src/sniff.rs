@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes.
 
-/// Bytes that [`looks_like`] and [`Format::of`] want to see.
+/// Bytes that [`looks_like`] and [`Format::from_head`] want to see.
 pub(super) const SNIFF_LEN: usize = 64;
 
 /// The format of a capture file.
@@ -15,7 +15,7 @@ pub(super) enum Format {
 impl Format {
     /// The format, if it is one that can be read. Magic numbers: draft-ietf-opsawg-pcap, section 4;
     /// draft-ietf-opsawg-pcapng, section 4.1.
-    pub(super) const fn of(head: &[u8]) -> Option<Self> {
+    pub(super) const fn from_head(head: &[u8]) -> Option<Self> {
         match head {
             // Micro- and nanoseconds, each in both byte orders; Kuznetzov's variant, which has
             // longer packet headers.
@@ -83,7 +83,7 @@ mod tests {
     #[case(&[0xd4, 0xc3, 0xb2], None)]
     #[case(b"GIF8", None)]
     fn formats_are_told_by_their_magic(#[case] head: &[u8], #[case] format: Option<Format>) {
-        assert_eq!(Format::of(head), format);
+        assert_eq!(Format::from_head(head), format);
     }
 
     #[rstest]

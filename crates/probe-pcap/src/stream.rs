@@ -122,7 +122,7 @@ impl RecordStream for PcapStream {
         }
         let ending = self.read_batch();
         self.count_batch();
-        // Outside the lock: whoever takes the records may be waiting for a switch of the bank.
+        // Outside the lock: a consumer that takes the records may be waiting for a switch of the bank.
         let mut records = mem::take(&mut self.records);
         let count = records.len();
         handle(

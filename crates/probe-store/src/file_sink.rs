@@ -137,7 +137,7 @@ fn check_writable<F: FileFormat>(root: &Path) -> Result<(), WriteoutError> {
     Directory::create_root(root)?.create_file(&name).map(drop)
 }
 
-/// Looks where the last writer may have been: in the root, and in the two newest days of every
+/// Searches where the last writer may have been: in the root, and in the two newest days of every
 /// interface (an interval belongs to the day on which it starts). So the start does not take longer
 /// with every day that is kept; what is elsewhere, because the clock was set back, goes when
 /// retention deletes its day.

@@ -14,7 +14,7 @@ use jiff::{
 const IFACE_PREFIX: &str = "iface=";
 const DATE_PREFIX: &str = "date=";
 const TIME_FORMAT: &str = "%Y%m%dT%H%M%S.%3fZ";
-/// `20260301T000000.000Z`.
+/// Octets of a time in a file name: `20260301T000000.000Z`.
 const TIME_LEN: usize = 20;
 
 /// `iface=<name>`, with the name percent-encoded as readers of hive partitions expect it. A link's
@@ -60,7 +60,7 @@ pub(super) struct FileName<'a> {
     pub(super) start: Timestamp,
     /// 0 unless a file of the same bounds was there before: then 1, 2 …
     pub(super) serial: u32,
-    /// Without the dot.
+    /// Extension of the file name, without the dot.
     pub(super) extension: &'a str,
 }
 
@@ -103,7 +103,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 /// Name that a file of final name `name` has while it is written. Hidden, and without the
-/// extension that readers look for.
+/// extension that readers expect.
 pub(super) fn temporary_name(name: &FileName<'_>, unique: u64) -> String {
     format!(".{name}.{unique:x}.tmp")
 }

@@ -38,7 +38,7 @@ pub use self::{
 };
 use crate::options::SinkConfig;
 
-/// Whatever made an operation fail. Each kind of store has errors of its own; who knows the kind can
+/// Whatever made an operation fail. Each kind of store has errors of its own; a caller that knows the kind can
 /// downcast it.
 pub type Cause = Box<dyn Error + Send + Sync>;
 

@@ -2,19 +2,19 @@
 
 use std::{path::PathBuf, time::Duration};
 
-/// A sink.
+/// One sink, and where it stores intervals.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SinkConfig {
     /// Hive-partitioned Parquet files below `path`.
     Parquet {
-        /// Root directory.
+        /// Root directory of the store.
         path: PathBuf,
         /// What is deleted when.
         retention: Retention,
     },
     /// JSON lines, one file per interface and day below `path`.
     Json {
-        /// Root directory.
+        /// Root directory of the store.
         path: PathBuf,
         /// What is deleted when.
         retention: Retention,
@@ -24,7 +24,7 @@ pub enum SinkConfig {
 /// Bounds of what a sink keeps; `None` keeps everything.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Retention {
-    /// Oldest interval kept.
+    /// Age at which an interval is deleted; `None`: never.
     pub max_age: Option<Duration>,
     /// Most bytes kept, oldest intervals going first.
     pub max_size_bytes: Option<u64>,

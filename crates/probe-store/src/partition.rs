@@ -40,7 +40,7 @@ impl Directory {
         Self::open_root(root)
     }
 
-    /// Opens the root.
+    /// Opens the root directory of a store.
     pub(super) fn open_root(root: &Path) -> Result<Self, WriteoutError> {
         let fd = rustix::fs::open(root, DIR_FLAGS, Mode::empty())
             .map_err(|errno| file_error("open the directory", root, errno))?;
@@ -143,7 +143,7 @@ impl Directory {
         }
     }
 
-    /// Begins a file that nobody sees before [`PendingFile::publish`].
+    /// Begins a file that no reader sees before [`PendingFile::publish`].
     pub(super) fn create_file(
         &self,
         name: &FileName<'_>,

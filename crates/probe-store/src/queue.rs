@@ -205,7 +205,7 @@ impl Sink {
 pub struct SinkReport {
     /// Name of the sink.
     pub sink: String,
-    /// Intervals stored.
+    /// Intervals that the sink has stored.
     pub preserved: u64,
     /// Intervals that failed, or were dropped at the deadline.
     pub lost: u64,

@@ -1,6 +1,6 @@
 //! Deletes the oldest intervals of a tree, by age and by size.
 //!
-//! A tree may hold millions of files, so nothing here looks at all of them but the count of the
+//! A tree may hold millions of files, so nothing here reads all of them but the count of the
 //! size, at most once an hour: days are gone through oldest first, and only as far as needed.
 //! Errors are logged and never fail a write.
 

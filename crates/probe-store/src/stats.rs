@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 /// What a sink did since the agent started, and what waits for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct SinkCounts {
-    /// Intervals stored.
+    /// Intervals that the sink has stored.
     pub written: u64,
     /// Intervals that could not be stored.
     pub failed: u64,
@@ -61,7 +61,7 @@ impl SinkStats {
         &self.sink
     }
 
-    /// Intervals stored.
+    /// Intervals that the sink has stored.
     pub fn written(&self) -> u64 {
         self.written.load(Relaxed)
     }

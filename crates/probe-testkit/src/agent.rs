@@ -103,7 +103,7 @@ impl Installation {
         fs::write(self.config(), yaml).expect("the configuration is written");
     }
 
-    /// The folder.
+    /// Path of the installation's folder.
     pub fn path(&self) -> &Path {
         self.0.folder.path()
     }
@@ -273,7 +273,7 @@ impl Agent {
         }
     }
 
-    /// The metrics now.
+    /// Scrapes the metrics of the agent.
     #[track_caller]
     pub fn metrics(&self) -> Metrics {
         Metrics::parse(&self.exposition())
@@ -323,7 +323,7 @@ impl Agent {
     /// The programs and links that the agent holds now, which the kernel knows.
     #[track_caller]
     pub fn attached(&self) -> Attached {
-        // More than once: what was just detached may be gone before bpftool looks.
+        // More than once: what was just detached may be gone before bpftool asks for it.
         let attached = within(PATIENCE, "bpftool shows all programs and links", || {
             let attached = Attached {
                 programs: self.numbers("prog_id:"),

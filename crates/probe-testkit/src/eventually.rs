@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 /// How long anything may take that should take no time at all. Generous: the machine is shared.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Between two looks at a condition.
+/// Between two checks of a condition.
 const PERIOD: Duration = Duration::from_millis(5);
 
 /// Asks again and again until there is an answer. Panics after [`PATIENCE`].
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn the_first_answer_is_returned() {
         let mut left = 3;
-        let answer = within(Duration::from_secs(20), "three looks", || {
+        let answer = within(Duration::from_secs(20), "three checks", || {
             left -= 1;
             (left == 0).then_some("done")
         });

@@ -84,7 +84,7 @@ impl Sender {
         let send = move || {
             // One CPU, since frames in flight on two may overtake each other.
             pin(0)?;
-            tell.send(()).context("nobody waits for the sender")?;
+            tell.send(()).context("no thread waits for the sender")?;
             let mut refused = BTreeMap::new();
             let (mut done, began) = (0, Instant::now());
             while done < loops && !stopped.load(Relaxed) {
@@ -210,7 +210,7 @@ fn packet_socket(link: &str) -> Result<OwnedFd> {
     set_socket_send_buffer_size(&socket, SEND_BUFFER_BYTES)?;
     let ifindex = name_to_index(&socket, link);
     let ifindex = ifindex.with_context(|| format!("there is no link {link}"))?;
-    bind(&socket, &link_address::of(ifindex)?)
+    bind(&socket, &link_address::from_ifindex(ifindex)?)
         .with_context(|| format!("cannot bind a packet socket to {link}"))?;
     Ok(socket)
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// The link of the host, which the agent watches.
 pub const LINK: &str = "probe0";
-/// The other end.
+/// Name of the other end's link.
 pub const PEER_LINK: &str = "peer0";
 
 /// IPv4 address of [`LINK`], of a /24.
@@ -50,7 +50,7 @@ pub enum Offloads {
 pub enum LinkLayer {
     /// An Ethernet header, so that neighbours have addresses.
     Ethernet,
-    /// The IP header.
+    /// Frames start with the IP header.
     None,
 }
 
@@ -59,7 +59,7 @@ pub enum LinkLayer {
 pub struct Testbed {
     /// Where the agent runs.
     pub host: Namespace,
-    /// Who talks to it.
+    /// The namespace that talks to it.
     pub peer: Namespace,
 }
 

@@ -20,13 +20,13 @@ use crate::{
 
 /// The parts that the endpoints read.
 pub struct View {
-    /// What `/metrics` gives.
+    /// The metrics that `/metrics` serves.
     pub metrics: Arc<Metrics>,
     /// What the metrics follow.
     pub manager: Arc<Manager>,
     /// What the metrics of the sinks follow.
     pub sinks: SinkReaders,
-    /// What `/readyz` tells.
+    /// The readiness that `/readyz` tells.
     pub readiness: Readiness,
     /// The interval of rotations in force.
     pub interval: IntervalSetting,

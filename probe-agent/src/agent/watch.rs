@@ -20,10 +20,10 @@ use crate::{
 use probe_capture::{manager::Manager, reconcile::Reconciler};
 use probe_datapath::link_watcher::LinkEvents;
 
-/// Hooks and link counters are looked at this often, and so is the configuration file.
+/// Hooks and link counters are checked this often, and so is the configuration file.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A look costs about 30 us for each interface. For every so many of them looks are a second
+/// A check costs about 30 us for each interface. For every so many of them checks are a second
 /// further apart, so that supervision never takes more than a third of a percent of a CPU.
 const INTERFACES_PER_SECOND: usize = 100;
 
@@ -37,7 +37,7 @@ pub(super) struct Watched {
     pub(super) manager: Arc<Manager>,
     pub(super) reconciler: Arc<Mutex<Reconciler>>,
     pub(super) reloader: Arc<Reloader>,
-    /// None where the kernel gives none: then the looks must do.
+    /// None where the kernel gives none: then the checks alone must do.
     pub(super) link_events: Option<LinkEvents>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -80,8 +80,8 @@ async fn supervise(manager: Arc<Manager>) -> AgentError {
         }
         ticks_to_look = ticks_between_looks(manager.interface_count());
         let manager = manager.clone();
-        let look = spawn_blocking(move || manager.supervise(Instant::now()));
-        if let Err(panic) = look.await {
+        let check = spawn_blocking(move || manager.supervise(Instant::now()));
+        if let Err(panic) = check.await {
             return AgentError::Thread(std::io::Error::other(panic));
         }
     }
@@ -130,7 +130,7 @@ async fn follow_links(
                     gone.extend(links);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "links are only looked at every few seconds from now on");
+                    tracing::warn!(%error, "links are only checked every few seconds from now on");
                     events = None;
                     ticks = every(RECONCILE_EVERY);
                 }
@@ -185,7 +185,7 @@ async fn follow_file(reloader: Arc<Reloader>) -> AgentError {
     let mut ticks = every(LOOK_EVERY);
     loop {
         ticks.tick().await;
-        let has_changed = file.on_look(Fingerprint::of(&path), Instant::now());
+        let has_changed = file.on_check(Fingerprint::from_path(&path), Instant::now());
         if !has_changed || !reloader.config().reload.watch {
             continue;
         }

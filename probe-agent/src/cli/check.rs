@@ -11,7 +11,7 @@ use probe_store::options::SinkConfig;
 /// Check a configuration file and tell everything that is wrong with it
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
-    /// Configuration file (YAML)
+    /// Configuration file to read, in YAML
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
 }

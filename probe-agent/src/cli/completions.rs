@@ -14,11 +14,11 @@ use super::{Cli, NAME, print};
 /// `~/.config/fish/completions/probe-agent.fish`.
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// Shell to write the completions for
     shell: Shell,
 }
 
-/// Prints the script.
+/// Prints the completion script of a shell.
 pub(super) fn run(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);

@@ -21,7 +21,7 @@ pub(super) struct ConnectArgs {
     )]
     #[arg(value_parser = Endpoint::parse)]
     addr: Endpoint,
-    /// File with the key, for an agent on TCP; else the variable `PROBE_API_KEY` is looked at
+    /// File with the key, for an agent on TCP; else the variable `PROBE_API_KEY` is used
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
 }

@@ -20,7 +20,7 @@ use probe_datapath::{
 /// captured, and leaves it so until `--end`. What others have set is left alone.
 #[derive(Args, Debug)]
 pub(super) struct ExpediteArgs {
-    /// Configuration file (YAML)
+    /// Configuration file to read, in YAML
     #[arg(short, long, value_name = "FILE", required_unless_present = "end")]
     config: Option<PathBuf>,
     /// Put back what this command has set before

@@ -25,13 +25,13 @@ use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 /// Received and sent are seen from the interface.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
-    /// Only these interfaces
+    /// Show only flows of these interfaces
     iface: Vec<String>,
-    /// How many flows
+    /// Number of flows to show
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
     #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
     limit: u32,
-    /// What comes first
+    /// Field by which flows are sorted
     #[arg(long, default_value = "bytes", value_parser = sort_parser())]
     sort: Sort,
     /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
@@ -63,7 +63,7 @@ fn sort_parser() -> impl TypedValueParser<Value = Sort> {
     })
 }
 
-/// Asks and shows.
+/// Asks the agent for flows, and shows them.
 pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let flows = args.connect.client()?.flows(&FlowsQuery {
         iface: args.iface.clone(),

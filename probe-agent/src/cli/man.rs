@@ -16,7 +16,7 @@ pub(super) struct ManArgs {
     dir: PathBuf,
 }
 
-/// Writes the pages.
+/// Writes one manual page per command.
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<ExitCode> {
     let dir = args.dir.display();
     fs::create_dir_all(&args.dir).with_context(|| format!("cannot make the folder {dir}"))?;

@@ -14,11 +14,11 @@ use crate::{
     plan::{Plan, write_text},
     term::page::TableStyle,
 };
-use probe_datapath::{footprint, survey::Survey};
+use probe_datapath::{inventory::HostInventory, map_memory};
 
 /// Tell what would be attached where, how and why; touches nothing
 ///
-/// Looks at every link of the host: which rule captures it, which hooks would be tried in which
+/// Checks every link of the host: which rule captures it, which hooks would be tried in which
 /// order and why others are not, which links share its packets, and whose programs are attached to
 /// it now. Changes nothing and needs no privileges, but sees more with those of the agent.
 #[derive(Args, Debug)]
@@ -28,7 +28,7 @@ use probe_datapath::{footprint, survey::Survey};
                   this very process), 2 when the configuration is wrong."
 )]
 pub(super) struct PlanArgs {
-    /// Configuration file (YAML)
+    /// Configuration file to read, in YAML
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
     /// One JSON object instead of text; docs/PLAN.md describes it
@@ -36,7 +36,7 @@ pub(super) struct PlanArgs {
     json: bool,
 }
 
-/// Shows the plan.
+/// Works out the plan, and shows it.
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let config = match Config::load(&args.config) {
         Ok(config) => config,
@@ -46,9 +46,9 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let selector = config.selector().map_err(anyhow::Error::msg)?;
-    let survey = Survey::take()?;
-    let footprint = footprint::of_embedded(config.source_options().load_options())?;
-    let plan = Plan::of(&config, &selector, &survey, &footprint);
+    let inventory = HostInventory::take()?;
+    let map_memory = map_memory::of_embedded(config.source_options().load_options())?;
+    let plan = Plan::from_inventory(&config, &selector, &inventory, &map_memory);
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?;
     } else {

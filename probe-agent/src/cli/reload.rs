@@ -13,7 +13,7 @@ use crate::term::page::{Colour, TableStyle, paint, wrap};
 use probe_api::{
     Problem,
     client::ClientError,
-    reload::{InterfaceChange, Outcome, ReloadReport, SettingChange},
+    reload::{ChangeOutcome, InterfaceChange, ReloadReport, SettingChange},
 };
 use probe_flow::text::printable;
 
@@ -156,10 +156,10 @@ fn interface(
     change: &InterfaceChange,
 ) -> io::Result<()> {
     let (outcome, colour) = match change.outcome {
-        Outcome::Planned => ("would be ", Colour::None),
-        Outcome::Done => ("", Colour::Green),
-        Outcome::Restored => ("failed, goes on as it was: not ", Colour::Yellow),
-        Outcome::Failed => ("failed: not ", Colour::Red),
+        ChangeOutcome::Planned => ("would be ", Colour::None),
+        ChangeOutcome::Done => ("", Colour::Green),
+        ChangeOutcome::Restored => ("failed, goes on as it was: not ", Colour::Yellow),
+        ChangeOutcome::Failed => ("failed: not ", Colour::Red),
     };
     let gap = change.gap_us.map(Duration::from_micros);
     let gap = gap.map(|gap| format!(", not captured for {gap:.1?}"));
@@ -220,7 +220,7 @@ mod tests {
     use crate::term::page::TableStyle;
     use probe_api::{
         Problem,
-        reload::{Action, InterfaceChange, Outcome, ReloadReport, SettingChange},
+        reload::{Action, ChangeOutcome, InterfaceChange, ReloadReport, SettingChange},
     };
 
     fn shown(report: &ReloadReport) -> String {
@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    fn interface(iface: &str, action: Action, outcome: Outcome) -> InterfaceChange {
+    fn interface(iface: &str, action: Action, outcome: ChangeOutcome) -> InterfaceChange {
         InterfaceChange {
             iface: iface.to_owned(),
             action,
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn what_was_done_and_what_was_not_is_told_apart() {
-        let mut restored = interface("eth10", Action::Updated, Outcome::Restored);
+        let mut restored = interface("eth10", Action::Updated, ChangeOutcome::Restored);
         restored.reason = Some("the driver does not take native XDP on this device".to_owned());
-        let mut updated = interface("lo", Action::Updated, Outcome::Done);
+        let mut updated = interface("lo", Action::Updated, ChangeOutcome::Done);
         updated.gap_us = Some(1500);
         let report = ReloadReport {
             settings: vec![setting("interfaces.lo.hook", true)],
@@ -281,7 +281,7 @@ mod tests {
     fn a_dry_run_says_what_would_be_refused() {
         let mut report = ReloadReport {
             dry_run: true,
-            interfaces: vec![interface("eth0", Action::Enabled, Outcome::Planned)],
+            interfaces: vec![interface("eth0", Action::Enabled, ChangeOutcome::Planned)],
             untouched: 2,
             ..ReloadReport::default()
         };

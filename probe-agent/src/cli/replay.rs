@@ -80,7 +80,7 @@ pub enum ReplayError {
     /// The file cannot be replayed.
     #[error(transparent)]
     File(#[from] PcapError),
-    /// The pipeline failed.
+    /// The pipeline behind the file failed.
     #[error(transparent)]
     Manager(#[from] ManagerError),
     /// The source failed on the way.
@@ -133,7 +133,7 @@ fn write_time_range(
     out.flush()
 }
 
-/// Tells the user. `eprintln!` would panic where nobody reads standard error any more.
+/// Tells the user. `eprintln!` would panic where standard error is closed.
 fn note(sentence: impl Display) {
     drop(writeln!(io::stderr(), "{sentence}"));
 }

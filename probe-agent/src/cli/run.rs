@@ -7,19 +7,19 @@ use tokio::task::spawn_blocking;
 
 use super::EXIT_CONFIG;
 use crate::{
-    agent::{self, Outcome},
+    agent::{self, RunSummary},
     lifecycle::shutdown::{Request, Signals},
     privileges::Privileges,
     reload::ConfigFile,
     telemetry,
 };
-use probe_datapath::{footprint, source::EbpfSource};
+use probe_datapath::{map_memory, source::EbpfSource};
 use probe_store::SinkReport;
 
 /// Capture until told to stop (SIGTERM, Ctrl-C)
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
-    /// Configuration file (YAML)
+    /// Configuration file to read, in YAML
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
 }
@@ -37,7 +37,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
     // First of all, and while this is the only thread: see the module.
     Privileges::compare(&config)?.drop_others(&args.config)?;
-    let maps = footprint::of_embedded(config.source_options().load_options());
+    let maps = map_memory::of_embedded(config.source_options().load_options());
     let bound = agent::bind_with_file(
         config,
         Some(file),
@@ -66,7 +66,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(report(&outcome))
 }
 
-fn report(outcome: &Outcome) -> ExitCode {
+fn report(outcome: &RunSummary) -> ExitCode {
     for sink in &outcome.sinks {
         if sink.is_complete() {
             tracing::info!("{sink}");

@@ -30,7 +30,7 @@ const WINDOW: Duration = Duration::from_millis(500);
                   answers and something is wrong, as told under `trouble`."
 )]
 pub(super) struct StatusArgs {
-    /// Only these interfaces
+    /// Show only these interfaces
     iface: Vec<String>,
     /// The answer of the agent as one JSON object
     #[arg(long)]
@@ -39,18 +39,18 @@ pub(super) struct StatusArgs {
     connect: ConnectArgs,
 }
 
-/// Asks and shows.
+/// Asks the agent for its status, and shows it.
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.connect.client()?;
     let first = client.status(&args.iface)?;
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&first)?))?;
-        return Ok(code(&findings::of(&first, None)));
+        return Ok(code(&findings::compare(&first, None)));
     }
     let info = client.info()?;
     thread::sleep(WINDOW);
     let now = client.status(&args.iface)?;
-    let findings = findings::of(&now, Some(&first));
+    let findings = findings::compare(&now, Some(&first));
     let style = TableStyle::of_terminal(io::stdout().is_terminal());
     let mut out = Vec::new();
     text::write(&mut out, style, &info, [&first, &now], &findings)?;

@@ -27,7 +27,7 @@ mod model;
 use model::{Reading, Top};
 
 /// Flows that are asked for: those with the most octets of the interval. Rates are computed for
-/// these, and more would be more work for the agent than a look is worth.
+/// these, and more would be more work for the agent than a check is worth.
 const FLOWS: usize = 1000;
 
 /// Watch interfaces, flows and talkers change
@@ -35,7 +35,7 @@ const FLOWS: usize = 1000;
 /// Rates are those since the last refresh. `?` lists the keys, `q` ends it.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
-    /// Only these interfaces
+    /// Show only flows of these interfaces
     iface: Vec<String>,
     /// Time between two refreshes
     #[arg(short, long, value_name = "TIME", default_value = "2s", value_parser = interval)]

@@ -12,7 +12,7 @@ use super::{
     value::did_you_mean,
 };
 
-/// FileProblems whose place is looked up. Each costs a pass over the file.
+/// Problems of a file that get a line and column. Each costs a pass over the file.
 const MAX_LOCATED: usize = 100;
 
 /// Collects what is wrong, so that everything is told at once.
@@ -22,13 +22,13 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    /// Books a problem of the node, under the name of its key.
+    /// Records a problem of the node, under the name of its key.
     pub(super) fn refuse(&mut self, node: &Node, key: &str, message: impl Into<String>) {
         self.found
             .push((node.number, key.to_owned(), message.into()));
     }
 
-    /// The value, if `outcome` has one; else books why not.
+    /// The value, if `outcome` has one; else records why not.
     pub(super) fn check<T>(
         &mut self,
         node: &Node,

@@ -18,7 +18,7 @@ pub struct Row {
     pub default: String,
     /// What a change of it takes.
     pub change: Change,
-    /// What it does.
+    /// What the key does, in sentences.
     pub meaning: &'static str,
 }
 

@@ -58,7 +58,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// Reads the document.
+/// Reads a YAML document into a tree.
 pub(super) fn parse(text: &str) -> Result<Node, serde_yaml::Error> {
     read(text, None)
 }

@@ -38,7 +38,7 @@ pub(super) fn text(value: &Value) -> Result<&str, String> {
     }
 }
 
-/// `true` or `false`.
+/// A boolean value: `true` or `false`.
 pub(super) struct Boolean;
 
 impl Scalar for Boolean {

@@ -10,9 +10,9 @@ use tracing::info;
 /// A task registers before it starts and drops its token when it is done. Registering one that is
 /// never done takes the agent out of service, which is what a drain wants.
 #[derive(Clone)]
-pub struct Readiness(Arc<State>);
+pub struct Readiness(Arc<PendingTasks>);
 
-struct State {
+struct PendingTasks {
     started: Instant,
     pending: Mutex<Vec<&'static str>>,
 }
@@ -20,13 +20,13 @@ struct State {
 /// Holds readiness back until it is dropped.
 #[must_use = "the task counts as done as soon as its token is dropped"]
 pub struct ReadinessToken {
-    state: Arc<State>,
+    state: Arc<PendingTasks>,
     task: &'static str,
 }
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(State {
+        Self(Arc::new(PendingTasks {
             started: Instant::now(),
             pending: Mutex::default(),
         }))

@@ -44,7 +44,7 @@ impl fmt::Display for StopSignal {
 pub enum Request {
     /// To read the configuration again: SIGHUP.
     Reload,
-    /// To stop.
+    /// A signal to stop the agent.
     Stop(StopSignal),
 }
 
@@ -80,7 +80,7 @@ impl Signals {
         let stop = tokio::select! {
             hangup = self.hangup.recv() => {
                 if hangup.is_none() {
-                    // The runtime is going down; so does whoever waits here.
+                    // The runtime is going down; so does the task that waits here.
                     pending::<()>().await;
                 }
                 return Request::Reload;
@@ -151,7 +151,7 @@ pub struct DrainOutcome {
 }
 
 impl Drain {
-    /// Starts the clock.
+    /// Starts the clock of a shutdown with this budget.
     pub fn new(budget: Duration) -> Self {
         let started = Instant::now();
         Self {
@@ -183,7 +183,7 @@ impl Drain {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// The verdict.
+    /// How long the drain took, its budget, and what it left unfinished.
     pub fn finish(self) -> DrainOutcome {
         DrainOutcome {
             took: self.started.elapsed(),

@@ -3,7 +3,7 @@
 //!
 //! A thread of its own, so that it can tell when the others hang: it asks the manager, every drain
 //! thread and the runtime of the endpoints. The agent that is not told to (no `WATCHDOG_USEC`) is
-//! looked at all the same, for the log and the metrics.
+//! checked all the same, for the log and the metrics.
 
 use std::{
     io,
@@ -22,13 +22,13 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Times that it asks before the service manager loses patience, where that comes sooner.
 const LOOKS_IN_TIME: u32 = 3;
 
-/// But no more often than this, whatever the service manager wants: looking would be all that it does.
+/// But no more often than this, whatever the service manager wants: the check would be all that it does.
 const SOONEST: Duration = Duration::from_millis(100);
 
 /// How long an answer may take. A rotation of a million flows on a slow host takes less.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who does not answer.
+/// Which part does not answer.
 #[derive(Debug, thiserror::Error)]
 enum NoAnswer {
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts to look.
+    /// Starts the checks in a thread of their own.
     pub fn start(manager: Arc<Manager>, runtime: Handle) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::Builder::new()
@@ -55,7 +55,7 @@ impl Watchdog {
                 let mut told = false;
                 // Nothing is ever sent: anything but a timeout says that the handle was dropped.
                 while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    report(look(&manager, &runtime), &mut told);
+                    report(check(&manager, &runtime), &mut told);
                 }
             })?;
         Ok(Self {
@@ -81,10 +81,10 @@ fn every(limit: Option<Duration>) -> Duration {
     limit.map_or(EVERY, |limit| (limit / LOOKS_IN_TIME).clamp(SOONEST, EVERY))
 }
 
-fn look(manager: &Manager, runtime: &Handle) -> Result<(), NoAnswer> {
+fn check(manager: &Manager, runtime: &Handle) -> Result<(), NoAnswer> {
     let (answer, answered) = mpsc::sync_channel(1);
     runtime.spawn(async move {
-        // Who asked may have given up.
+        // The caller may have given up.
         let _ = answer.send(());
     });
     manager.check_health(PATIENCE)?;
@@ -94,8 +94,8 @@ fn look(manager: &Manager, runtime: &Handle) -> Result<(), NoAnswer> {
 }
 
 /// Feeds the watchdog of the service manager, or says once why not.
-fn report(look: Result<(), NoAnswer>, told: &mut bool) {
-    match look {
+fn report(answer: Result<(), NoAnswer>, told: &mut bool) {
+    match answer {
         Ok(()) => {
             if std::mem::take(told) {
                 tracing::info!("the agent answers again");

@@ -6,9 +6,9 @@ use probe_flow::ledger::Loss;
 /// Whether packets entered or left the host, in the order of the wire. The labels are the seed's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
-    /// Received.
+    /// Packets that the link received.
     Inbound,
-    /// Sent.
+    /// Packets that the link sent.
     Outbound,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Count {
     DetachedSeconds,
 }
 
-/// Counters without label.
+/// Number of counters without a label.
 const PLAIN: usize = 5;
 /// Counters by direction: packets, bytes, packets of the link.
 const BY_DIRECTION: usize = 3 * Direction::ALL.len();

@@ -10,7 +10,7 @@ use super::{
     names::Names,
 };
 
-/// Who has series of which name, and what they have counted.
+/// Which interface has series of which name, and what they have counted.
 #[derive(Default)]
 pub(super) struct Kept {
     names: Names,

@@ -19,7 +19,7 @@ pub const OTHER: &str = "other";
 /// what was counted last is not lost.
 pub const EXPIRE_AFTER: Duration = Duration::from_mins(10);
 
-/// Who has which name. First come, first served: a name that has been given stays.
+/// Which interface has which name. First come, first served: a name that has been given stays.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     own: BTreeMap<Arc<str>, Presence>,
@@ -30,14 +30,14 @@ pub(super) struct Names {
 #[derive(Clone, Copy, Debug)]
 enum Presence {
     Here,
-    /// Since then.
+    /// The interface is gone since this time.
     Gone(Instant),
     /// Its series were removed; its name is free.
     Expired,
 }
 
 impl Names {
-    /// Notes that an interface is captured. Gives it a name of its own if there is room.
+    /// Records that an interface is captured. Gives it a name of its own if there is room.
     pub(super) fn enter(&mut self, iface: &Arc<str>, with_iface: bool) {
         if !with_iface {
             return;
@@ -67,7 +67,7 @@ impl Names {
         }
     }
 
-    /// Notes who is gone, and returns those that have been for too long.
+    /// Records which interfaces are gone, and returns those that have been for too long.
     pub(super) fn expire(&mut self, status: &Status, now: Instant) -> Vec<Arc<str>> {
         let mut expired = Vec::new();
         self.own.retain(|iface, presence| {

@@ -61,12 +61,12 @@ impl Metrics {
         self.counter(iface, Count::Packets(direction))
     }
 
-    /// Notes how long a rotation took.
+    /// Records how long a rotation took.
     pub fn on_rotation(&self, took: Duration) {
         self.rotation_duration.observe(took.as_secs_f64());
     }
 
-    /// Notes how long it took from the kernel's word of a link to its capture.
+    /// Records how long it took from the kernel's word of a link to its capture.
     pub fn on_link_captured(&self, took: Duration) {
         self.link_capture_latency.observe(took.as_secs_f64());
     }

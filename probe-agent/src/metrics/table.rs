@@ -4,26 +4,26 @@
 /// Type of a metric, as Prometheus has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// Only grows.
+    /// A counter: it only grows.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Observations by size.
+    /// A histogram: observations by size.
     Histogram,
 }
 
-/// A metric.
+/// Name, type and meaning of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     /// Name, with prefix and unit.
     pub name: &'static str,
-    /// Type.
+    /// Prometheus type of the metric.
     pub kind: Kind,
     /// Labels; `iface`, if it has one, first.
     pub labels: &'static [&'static str],
     /// Unit of the value.
     pub unit: &'static str,
-    /// What it means.
+    /// What the metric means, with its unit.
     pub help: &'static str,
 }
 
@@ -274,7 +274,7 @@ pub(super) const DRAIN_LAG: Definition = Definition::new(
     "probe_drain_lag_seconds",
     &[],
     "seconds",
-    "How long the slowest drain thread took, at the last look (once a second), to hand over \
+    "How long the slowest drain thread took, at the last check (once a second), to hand over \
      what lay in its rings.",
 );
 pub(super) const PROCESS_CPU: Definition = Definition::new(
@@ -283,7 +283,7 @@ pub(super) const PROCESS_CPU: Definition = Definition::new(
     &[],
     "seconds",
     "Time that the process spent on CPUs, in user and kernel mode; programs run in the time of \
-     whoever sends or receives.",
+     the process that sends or receives.",
 );
 pub(super) const PROCESS_RESIDENT: Definition = Definition::new(
     Gauge,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::config::Config;
-use probe_datapath::footprint::Footprint;
+use probe_datapath::map_memory::MapMemory;
 
 /// Memory of all maps, taken when the agent starts, whatever the traffic.
 #[derive(Clone, Debug, Serialize)]
@@ -34,18 +34,18 @@ pub struct MapPlan {
 }
 
 impl Memory {
-    pub(super) fn of(config: &Config, footprint: &Footprint) -> Self {
-        let maps = footprint.maps.iter().map(|map| MapPlan {
+    pub(super) fn from_config(config: &Config, map_memory: &MapMemory) -> Self {
+        let maps = map_memory.maps.iter().map(|map| MapPlan {
             name: map.map.clone(),
             entries: map.entries,
             bytes_per_cpu: map.bytes_per_cpu,
             bytes: map.bytes,
         });
         Self {
-            bytes: footprint.bytes(),
-            cpus: footprint.cpus,
+            bytes: map_memory.bytes(),
+            cpus: map_memory.cpus,
             interfaces: config.source_options().interfaces,
-            rings: footprint.rings,
+            rings: map_memory.rings,
             maps: maps.collect(),
         }
     }

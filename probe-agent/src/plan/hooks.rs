@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use probe_capture::interface::{Hook, InterfaceConfig};
 use probe_datapath::{
-    attach::{self, AttachError, Rung, Step},
+    attach::{self, AttachError, HookAttempt, HookCandidate},
+    inventory::{AttachedProgram, Host, InventoryLink},
     link::{Link, LinkHeader},
-    survey::{AttachedProgram, Host, SurveyedLink},
 };
 
 const NO_TCX: &str = "this kernel has no TCX, which came with Linux 6.6";
@@ -27,9 +27,9 @@ pub struct HookStep {
 /// What would be done on a link.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hooks {
-    /// For received packets.
+    /// Attempts for received packets, in order.
     pub(super) ingress: Vec<HookStep>,
-    /// For sent packets.
+    /// Attempts for sent packets, in order.
     pub(super) egress: Vec<HookStep>,
     /// Why there is no use in any of them.
     pub(super) problem: Option<String>,
@@ -37,32 +37,36 @@ pub(super) struct Hooks {
     pub(super) cost: Option<String>,
 }
 
-pub(super) fn plan(config: &InterfaceConfig, surveyed: &SurveyedLink, host: &Host) -> Hooks {
-    let link = &without_ours(surveyed);
+pub(super) fn plan(config: &InterfaceConfig, listed: &InventoryLink, host: &Host) -> Hooks {
+    let link = &without_ours(listed);
     if let LinkHeader::Unknown(arphrd) = link.header {
         return Hooks {
             problem: Some(AttachError::UnknownHeader { arphrd }.to_string()),
             ..Hooks::default()
         };
     }
-    let step = |step: Step, program: fn(Rung, &Link) -> &'static str| {
-        let (rung, skipped) = match step {
-            Step::Try(rung) => (rung, tc_obstacle(rung, surveyed, host)),
-            Step::Skip(rung, reason) => (rung, Some(reason.to_owned())),
+    let step = |step: HookAttempt, program: fn(HookCandidate, &Link) -> &'static str| {
+        let (candidate, skipped) = match step {
+            HookAttempt::Try(candidate) => (candidate, tc_obstacle(candidate, listed, host)),
+            HookAttempt::Skip(candidate, reason) => (candidate, Some(reason.to_owned())),
         };
         HookStep {
-            hook: rung.name(),
+            hook: candidate.name(),
             skipped,
-            program: program(rung, link),
+            program: program(candidate, link),
         }
     };
     let ingress: Vec<_> = attach::plan(config, link)
         .into_iter()
         .map(|it| step(it, attach::ingress_program))
         .collect();
-    let egress: Vec<_> = [Rung::Tcx, Rung::Clsact]
+    let egress: Vec<_> = [HookCandidate::Tcx, HookCandidate::Clsact]
         .into_iter()
-        .map(|rung| step(Step::Try(rung), |_, link| attach::egress_program(link)))
+        .map(|candidate| {
+            step(HookAttempt::Try(candidate), |_, link| {
+                attach::egress_program(link)
+            })
+        })
         .collect();
     let problem = if is_hopeless(&ingress) {
         let remedy = match config.hook {
@@ -90,7 +94,7 @@ pub(super) fn plan(config: &InterfaceConfig, surveyed: &SurveyedLink, host: &Hos
 }
 
 fn cost(config: &InterfaceConfig, link: &Link, ingress: &[HookStep]) -> Option<String> {
-    let native = Rung::XdpNative;
+    let native = HookCandidate::XdpNative;
     let is_tried = |step: &HookStep| step.hook == native.name() && step.skipped.is_none();
     if !ingress.iter().any(is_tried) {
         return None;
@@ -101,32 +105,32 @@ fn cost(config: &InterfaceConfig, link: &Link, ingress: &[HookStep]) -> Option<S
     };
     let steps = attach::plan(&left_to_auto, link);
     steps.into_iter().find_map(|step| match step {
-        Step::Skip(rung, reason) if rung == native => Some(reason.to_owned()),
+        HookAttempt::Skip(candidate, reason) if candidate == native => Some(reason.to_owned()),
         _ => None,
     })
 }
 
 /// What an agent that is running has attached goes with it.
-fn without_ours(surveyed: &SurveyedLink) -> Link {
-    let mut xdp = surveyed
+fn without_ours(listed: &InventoryLink) -> Link {
+    let mut xdp = listed
         .programs
         .iter()
         .filter(|program| program.hook.is_xdp())
         .peekable();
     let is_ours = xdp.peek().is_some() && xdp.all(AttachedProgram::is_ours);
     Link {
-        has_xdp: surveyed.link.has_xdp && !is_ours,
-        ..surveyed.link.clone()
+        has_xdp: listed.link.has_xdp && !is_ours,
+        ..listed.link.clone()
     }
 }
 
-fn tc_obstacle(rung: Rung, surveyed: &SurveyedLink, host: &Host) -> Option<String> {
-    match rung {
-        Rung::Tcx if !host.has_tcx => Some(NO_TCX.to_owned()),
-        Rung::Clsact => {
-            let qdisc = surveyed.clsact.as_deref();
+fn tc_obstacle(candidate: HookCandidate, listed: &InventoryLink, host: &Host) -> Option<String> {
+    match candidate {
+        HookCandidate::Tcx if !host.has_tcx => Some(NO_TCX.to_owned()),
+        HookCandidate::Clsact => {
+            let qdisc = listed.clsact.as_deref();
             let is_ingress = qdisc.is_some_and(|qdisc| qdisc != "clsact");
-            is_ingress.then(|| INGRESS_QDISC.replace("LINK", &surveyed.link.name))
+            is_ingress.then(|| INGRESS_QDISC.replace("LINK", &listed.link.name))
         }
         _ => None,
     }

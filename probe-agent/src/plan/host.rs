@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use probe_datapath::survey::Host;
+use probe_datapath::inventory::Host;
 
-/// Kernel and privileges.
+/// Kernel release, architecture and privileges.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostPlan {
     /// Release of the kernel.
     pub kernel: String,
-    /// Architecture.
+    /// Machine architecture, such as `x86_64`.
     pub architecture: &'static str,
     /// Capabilities that the agent needs and this process has.
     pub capabilities: Vec<String>,
@@ -22,7 +22,7 @@ pub struct HostPlan {
 /// Something that a kernel has or lacks.
 #[derive(Clone, Debug, Serialize)]
 pub struct FeaturePlan {
-    /// Its name.
+    /// Name of the capability, such as `CAP_BPF`.
     pub name: &'static str,
     /// Whether it is there.
     pub present: bool,
@@ -31,7 +31,7 @@ pub struct FeaturePlan {
 }
 
 impl HostPlan {
-    pub(super) fn of(host: &Host) -> Self {
+    pub(super) fn from_host(host: &Host) -> Self {
         let capabilities = |is_held: bool| {
             let matching = host
                 .capabilities

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use probe_datapath::survey::AttachedProgram;
+use probe_datapath::inventory::AttachedProgram;
 
 /// A program that is attached to a link.
 #[derive(Clone, Debug, Serialize)]
@@ -13,7 +13,7 @@ pub struct ProgramPlan {
     pub kind: String,
     /// The kernel's number of the program.
     pub id: Option<u32>,
-    /// Its name.
+    /// Name of the program; `None` if it has none.
     pub name: Option<String>,
     /// It is of this agent: one is running, or was.
     pub ours: bool,
@@ -24,14 +24,14 @@ pub struct ProgramPlan {
 /// A process that holds a program open.
 #[derive(Clone, Debug, Serialize)]
 pub struct HolderPlan {
-    /// Its number.
+    /// Process id in our namespace.
     pub pid: u32,
-    /// Its name.
+    /// Name of the process's command.
     pub command: String,
 }
 
 impl ProgramPlan {
-    pub(super) fn of(program: &AttachedProgram) -> Self {
+    pub(super) fn from_program(program: &AttachedProgram) -> Self {
         let holders = program.holders.iter();
         Self {
             hook: program.hook.name(),

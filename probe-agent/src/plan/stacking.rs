@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use probe_capture::selection::InterfaceSelector;
-use probe_datapath::survey::SurveyedLink;
+use probe_datapath::inventory::InventoryLink;
 
 /// How another link stands to the one that is described.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
@@ -39,29 +39,29 @@ pub struct Stacked {
 
 const ELSEWHERE: &str = "another network namespace";
 
-/// All links that stand in a relation to `of`.
-pub(super) fn of(
-    of: &SurveyedLink,
-    links: &[SurveyedLink],
+/// All links that stand in a relation to `link`.
+pub(super) fn related_links(
+    link: &InventoryLink,
+    links: &[InventoryLink],
     selector: &InterfaceSelector,
 ) -> Vec<Stacked> {
-    let index = of.link.ifindex;
-    let stacked = |relation, other: &SurveyedLink| Stacked {
+    let index = link.link.ifindex;
+    let stacked = |relation, other: &InventoryLink| Stacked {
         relation,
         name: other.link.name.clone(),
         kind: other.link.kind.clone(),
         captured: selector.matches(&other.link.name).is_some(),
-        meaning: meaning(relation, of, other),
+        meaning: meaning(relation, link, other),
     };
     let by_index = |index| links.iter().find(|link| link.link.ifindex == index);
     let mut found = Vec::new();
     found.extend(
-        of.master
+        link.master
             .and_then(by_index)
             .map(|it| stacked(Relation::Master, it)),
     );
-    if let Some(lower) = of.lower {
-        let relation = if is_veth(of) {
+    if let Some(lower) = link.lower {
+        let relation = if is_veth(link) {
             Relation::Peer
         } else {
             Relation::Lower
@@ -99,12 +99,12 @@ fn elsewhere(relation: Relation) -> Stacked {
     }
 }
 
-fn is_veth(link: &SurveyedLink) -> bool {
+fn is_veth(link: &InventoryLink) -> bool {
     matches!(link.link.kind.as_deref(), Some("veth" | "netkit" | "vxcan"))
 }
 
 /// One sentence, from the view of neither of the two.
-fn meaning(relation: Relation, this: &SurveyedLink, other: &SurveyedLink) -> String {
+fn meaning(relation: Relation, this: &InventoryLink, other: &InventoryLink) -> String {
     let (above, below) = match relation {
         Relation::Master | Relation::Upper => (other, this),
         Relation::Member | Relation::Lower | Relation::Peer => (this, other),

@@ -3,13 +3,15 @@
 use super::{Plan, Relation, write_text};
 use crate::{config::Config, term::page::TableStyle};
 use probe_datapath::{
-    footprint::{Footprint, MapMemory},
+    inventory::{
+        AttachedProgram, Holder, Host, HostInventory, InventoryLink, LowerLink, ProgramHook,
+    },
     link::{Link, LinkHeader},
-    survey::{AttachedProgram, Holder, Host, LowerLink, ProgramHook, Survey, SurveyedLink},
+    map_memory::{MapMemory, MapSize},
 };
 
-fn link(ifindex: u32, name: &str, kind: Option<&str>) -> SurveyedLink {
-    SurveyedLink {
+fn link(ifindex: u32, name: &str, kind: Option<&str>) -> InventoryLink {
+    InventoryLink {
         link: Link {
             ifindex,
             name: name.to_owned(),
@@ -32,7 +34,7 @@ fn link(ifindex: u32, name: &str, kind: Option<&str>) -> SurveyedLink {
     }
 }
 
-fn with_xdp(mut link: SurveyedLink, name: &str) -> SurveyedLink {
+fn with_xdp(mut link: InventoryLink, name: &str) -> InventoryLink {
     link.link.has_xdp = true;
     link.programs.push(AttachedProgram {
         hook: ProgramHook::XdpNative,
@@ -47,25 +49,25 @@ fn with_xdp(mut link: SurveyedLink, name: &str) -> SurveyedLink {
     link
 }
 
-fn plan(yaml: &str, links: Vec<SurveyedLink>, host: Host) -> Plan {
+fn plan(yaml: &str, links: Vec<InventoryLink>, host: Host) -> Plan {
     let config = Config::parse(yaml).expect("a good configuration");
     let selector = config.selector().expect("good rules");
-    let survey = Survey {
+    let inventory = HostInventory {
         host,
         links,
-        not_looked_at: Vec::new(),
+        not_checked: Vec::new(),
     };
-    let footprint = Footprint {
+    let map_memory = MapMemory {
         cpus: 2,
         rings: 2,
-        maps: vec![MapMemory {
+        maps: vec![MapSize {
             map: "RECORDS".to_owned(),
             entries: 1 << 20,
             bytes_per_cpu: None,
             bytes: 1 << 20,
         }],
     };
-    Plan::of(&config, &selector, &survey, &footprint)
+    Plan::from_inventory(&config, &selector, &inventory, &map_memory)
 }
 
 fn modern() -> Host {

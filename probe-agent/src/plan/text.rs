@@ -17,7 +17,7 @@ const SHOWN: usize = 6;
 /// Of warnings and problems, so many.
 const LINES: usize = 20;
 
-/// Writes the plan.
+/// Writes the plan as text, in sections.
 pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::Result<()> {
     let mut page = Page { out, style };
     for link in plan.captured() {
@@ -26,7 +26,7 @@ pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::R
     }
     page.not_captured(plan)?;
     page.host(plan)?;
-    page.section("not looked at", Colour::Yellow, &plan.not_looked_at)?;
+    page.section("not checked", Colour::Yellow, &plan.not_checked)?;
     page.section("warnings", Colour::Yellow, &plan.warnings)?;
     page.section("problems", Colour::Red, &plan.problems)?;
     page.verdict(plan)

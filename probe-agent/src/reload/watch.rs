@@ -1,8 +1,8 @@
 //! A watch on the configuration file.
 //!
-//! By looking once a second, not by inotify: it works the same for files that are replaced, for
+//! By a check once a second, not by inotify: it works the same for files that are replaced, for
 //! links to folders that are swapped (as Kubernetes does with its config maps), and over NFS. Driven
-//! by values; the caller looks.
+//! by values; the caller checks the file.
 
 use std::{
     fs::{self, Metadata},
@@ -27,7 +27,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// Of the file at this path, wherever links lead. `None` if there is none.
-    pub fn of(path: &Path) -> Option<Self> {
+    pub fn from_path(path: &Path) -> Option<Self> {
         let metadata: Metadata = fs::metadata(path).ok()?;
         Some(Self {
             device: metadata.dev(),
@@ -41,7 +41,7 @@ impl Fingerprint {
 /// A configuration file, and its state when it was read.
 #[derive(Clone, Debug)]
 pub struct ConfigFile {
-    /// Where it is.
+    /// Path of the configuration file.
     pub path: PathBuf,
     /// Its state just before it was read: an edit from then on is a change.
     pub read: Option<Fingerprint>,
@@ -56,7 +56,7 @@ impl ConfigFile {
     pub fn load(path: &Path) -> Result<(Self, Config), ConfigError> {
         let file = Self {
             path: path.to_owned(),
-            read: Fingerprint::of(path),
+            read: Fingerprint::from_path(path),
         };
         let config = Config::load(path)?;
         Ok((file, config))
@@ -68,7 +68,7 @@ impl ConfigFile {
 pub struct FileWatch {
     /// As it was when it was last read.
     known: Option<Fingerprint>,
-    /// As it was at the last look, and since when.
+    /// As it was at the last check, and since when.
     seen: Option<(Option<Fingerprint>, Instant)>,
 }
 
@@ -78,9 +78,9 @@ impl FileWatch {
         Self { known, seen: None }
     }
 
-    /// Takes in a look. True once for every change, when the file has been the same for two seconds.
+    /// Takes in a check. True once for every change, when the file has been the same for two seconds.
     /// One that is gone is not a change: somebody is about to put another in its place.
-    pub fn on_look(&mut self, now_is: Option<Fingerprint>, now: Instant) -> bool {
+    pub fn on_check(&mut self, now_is: Option<Fingerprint>, now: Instant) -> bool {
         if now_is == self.known || now_is.is_none() {
             self.seen = None;
             return false;
@@ -120,7 +120,7 @@ mod tests {
         };
         let start = Instant::now();
         let mut watch = FileWatch::new(state(1));
-        let looks = [
+        let checks = [
             (0, state(1), false),
             // Written in pieces: every piece begins the wait anew.
             (1, state(2), false),
@@ -138,9 +138,9 @@ mod tests {
             (22, state(4), false),
             (30, state(4), false),
         ];
-        for (second, state, told) in looks {
+        for (second, state, told) in checks {
             let now = start + Duration::from_secs(second);
-            assert_eq!(watch.on_look(state, now), told, "second {second}");
+            assert_eq!(watch.on_check(state, now), told, "second {second}");
         }
     }
 }

@@ -23,7 +23,7 @@ pub(super) const ETHERNET_LEN: usize = 14;
 /// What surely fits the one page of a test run's first buffer, beside headroom and tail.
 const ONE_BUFFER_LEN: usize = 3000;
 const XDP_PASS: u32 = 2;
-/// -1.
+/// `TC_ACT_UNSPEC` (-1) of linux/pkt_cls.h.
 const TC_ACT_UNSPEC: u32 = u32::MAX;
 
 /// A program, its answer and its direction.
@@ -33,7 +33,7 @@ pub struct UnderTest {
     pub program: &'static str,
     /// What it must answer, so that the frame goes on.
     pub action: u32,
-    /// [`INGRESS`] or [`EGRESS`].
+    /// Direction of the packet: [`INGRESS`] or [`EGRESS`].
     pub direction: u8,
     /// It is for devices without link header.
     pub is_l3: bool,
@@ -61,7 +61,7 @@ pub const PROGRAMS: [UnderTest; 6] = [
 /// What a program did with a frame.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ran {
-    /// What it answered.
+    /// Action that the program returned.
     pub action: u32,
     /// The bytes of the record that it pushed.
     pub record: Option<Vec<u8>>,
@@ -71,7 +71,7 @@ pub struct Ran {
 
 /// Runs programs and reads what they pushed and counted.
 pub struct Bench {
-    /// The loaded programs.
+    /// The source with the loaded programs.
     pub source: EbpfSource,
     /// Where their records come out.
     pub stream: Box<dyn RecordStream>,

@@ -27,17 +27,17 @@ mod transport;
 pub(crate) struct Case {
     /// What is special about it.
     pub(crate) name: &'static str,
-    /// What was captured.
+    /// The frame as it is captured, from its first octet.
     pub(crate) frame: Vec<u8>,
     /// Length on the wire: more than `frame` holds where a snapshot length cut it. No answer but
     /// those of the cases without a length field ("total length 0", "payload length 0") depends
     /// on it, and those are not cut.
     pub(crate) wire_len: usize,
-    /// The answer.
+    /// What the parser must answer.
     pub(crate) expected: Result<Packet, ParseError>,
 }
 
-/// All cases.
+/// All cases, in the order of the report.
 pub(crate) fn cases() -> Vec<Case> {
     [
         link::cases(),

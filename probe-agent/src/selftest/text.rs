@@ -10,7 +10,7 @@ const SHOWN: usize = 5;
 const WIDTH: usize = 80;
 const INDENT: usize = 2;
 
-/// Writes the report.
+/// Writes the report as text, in sections.
 pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
     let Report {
         object,

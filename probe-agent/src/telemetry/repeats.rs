@@ -1,6 +1,6 @@
 //! Warnings and errors that repeat: the same line is told once a minute.
 //!
-//! A disk that is full or a table that the kernel does not give is found anew at every look. Lines
+//! A disk that is full or a table that the kernel does not give is met anew at every check. Lines
 //! that differ in anything (the interface, the cause) are different lines, and those about changes
 //! of state (`info`) are never held back.
 
@@ -24,7 +24,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// Different lines that are remembered; beyond this the memory starts anew.
 const MAX_LINES: usize = 1024;
 
-/// Holds repeats back.
+/// Holds back lines of the log that repeat.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     told: Mutex<HashMap<u64, Instant>>,
@@ -115,13 +115,13 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..5 {
                 for iface in ["eth0", "eth1"] {
-                    tracing::warn!(iface, "cannot look");
+                    tracing::warn!(iface, "cannot check");
                 }
                 tracing::info!("a change of state");
             }
         });
         let text = String::from_utf8(log.0.lock().clone()).unwrap();
-        assert_eq!(text.matches("cannot look").count(), 2, "{text}");
+        assert_eq!(text.matches("cannot check").count(), 2, "{text}");
         assert_eq!(text.matches("a change of state").count(), 5, "{text}");
     }
 

@@ -31,7 +31,7 @@ pub enum FlowFormat {
 pub struct InterfaceFlows {
     /// Name of the interface.
     pub iface: String,
-    /// Its flows.
+    /// Flows to show, in order.
     pub flows: Vec<FlowRow>,
     /// When their ticks were.
     pub tick_clock: TickClock,
@@ -40,7 +40,7 @@ pub struct InterfaceFlows {
 }
 
 impl InterfaceFlows {
-    /// One of the flows with all that its fields are read from, without an interval: whoever asks
+    /// One of the flows with all that its fields are read from, without an interval: the caller
     /// for these flows knows it.
     fn view<'a>(&'a self, row: &'a FlowRow) -> FlowView<'a> {
         FlowView {

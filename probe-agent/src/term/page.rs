@@ -2,12 +2,12 @@
 
 use std::io;
 
-/// How a table looks.
+/// Layout of a table: borders, indent, alignment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TableStyle {
     /// Columns of the terminal; `None` where there is none, so that lines are as long as they are.
     pub width: Option<usize>,
-    /// With ANSI colours.
+    /// Whether lines have ANSI colours.
     pub colour: bool,
 }
 
@@ -31,7 +31,7 @@ impl TableStyle {
     }
 }
 
-/// An ANSI colour.
+/// An ANSI colour of the terminal's own palette.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Colour {
     None,

@@ -168,13 +168,13 @@ impl Layout {
         (!line.is_empty()).then(|| line.to_owned())
     }
 
-    /// The headers.
+    /// The headers of all columns, as one line.
     pub(crate) fn header_line(&self, columns: &[Column]) -> String {
         let headers: Vec<_> = columns.iter().map(|it| it.header.to_owned()).collect();
         self.line(columns, &headers)
     }
 
-    /// A row.
+    /// One row of cells, as one line.
     pub(crate) fn line(&self, columns: &[Column], row: &[String]) -> String {
         let mut line = String::new();
         let mut is_first = true;

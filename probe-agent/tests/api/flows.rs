@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// An API on a unix socket with traffic on two interfaces, and a client of it.
-struct Lab {
+struct Testbed {
     running: Running,
     client: Client,
     _folder: tempfile::TempDir,
 }
 
-impl Lab {
+impl Testbed {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let addr = format!("unix:{}/probe.sock", folder.path().display());
@@ -63,8 +63,8 @@ impl Lab {
 
 #[test]
 fn flows_are_sorted_limited_and_summed() {
-    let lab = Lab::new();
-    let all = lab.client.flows(&FlowsQuery::default()).expect("flows");
+    let testbed = Testbed::new();
+    let all = testbed.client.flows(&FlowsQuery::default()).expect("flows");
     assert_eq!((all.matched, all.truncated, all.flows.len()), (5, false, 5));
     assert_eq!((all.total.packets_rcvd, all.total.bytes_rcvd), (10, 1000));
     assert_eq!((all.total.packets_sent, all.total.bytes_sent), (1, 9000));
@@ -77,30 +77,36 @@ fn flows_are_sorted_limited_and_summed() {
         limit: Some(2),
         ..FlowsQuery::default()
     };
-    assert_eq!(lab.top(&query), ["eth0 198.18.1.4 4", "eth0 198.18.1.3 3"]);
-    let two = lab.client.flows(&query).expect("flows");
+    assert_eq!(
+        testbed.top(&query),
+        ["eth0 198.18.1.4 4", "eth0 198.18.1.3 3"]
+    );
+    let two = testbed.client.flows(&query).expect("flows");
     assert_eq!((two.matched, two.truncated), (5, true));
     assert_eq!(two.total, all.total, "of all, not of those shown");
 
     query.order = Some(Order::Asc);
-    assert_eq!(lab.top(&query), ["eth0 198.18.1.1 1", "eth1 198.18.1.1 1"]);
+    assert_eq!(
+        testbed.top(&query),
+        ["eth0 198.18.1.1 1", "eth1 198.18.1.1 1"]
+    );
     query.iface = vec!["eth1".to_owned()];
-    assert_eq!(lab.top(&query), ["eth1 198.18.1.1 1"]);
+    assert_eq!(testbed.top(&query), ["eth1 198.18.1.1 1"]);
     query.iface.clear();
     query.filter = "dst host 198.18.1.1 and iface eth0"
         .parse()
         .expect("a filter");
-    assert_eq!(lab.top(&query), ["eth0 198.18.1.1 1"]);
+    assert_eq!(testbed.top(&query), ["eth0 198.18.1.1 1"]);
     query.limit = Some(0);
-    assert_eq!(lab.top(&query), [""; 0]);
+    assert_eq!(testbed.top(&query), [""; 0]);
 }
 
 #[test]
 fn flows_are_those_since_the_last_rotation() {
-    let lab = Lab::new();
-    let before = lab.client.flows(&FlowsQuery::default()).expect("flows");
-    lab.running.manager.rotate().expect("rotated");
-    let after = lab.client.flows(&FlowsQuery::default()).expect("flows");
+    let testbed = Testbed::new();
+    let before = testbed.client.flows(&FlowsQuery::default()).expect("flows");
+    testbed.running.manager.rotate().expect("rotated");
+    let after = testbed.client.flows(&FlowsQuery::default()).expect("flows");
     assert_eq!(after.matched, 0);
     assert!(before.interfaces[0].since < after.interfaces[0].since);
     assert!(after.interfaces[0].since <= after.at);
@@ -108,8 +114,8 @@ fn flows_are_those_since_the_last_rotation() {
 
 #[test]
 fn status_ledger_and_interfaces_agree() {
-    let lab = Lab::new();
-    let status = lab.client.status(&[]).expect("the status");
+    let testbed = Testbed::new();
+    let status = testbed.client.status(&[]).expect("the status");
     let eth0 = &status.interfaces["eth0"];
     assert_eq!((eth0.received_total, eth0.processed_total), (10, 10));
     assert_eq!((eth0.dropped_total, eth0.flows), (0, 4));
@@ -117,7 +123,10 @@ fn status_ledger_and_interfaces_agree() {
     assert_eq!(eth0.parsing_errors["truncated"], 0, "all names are there");
     assert!(status.memory.resident_bytes.is_some_and(|bytes| bytes > 0));
 
-    let ledger = lab.client.ledger(&["eth0".to_owned()]).expect("the ledger");
+    let ledger = testbed
+        .client
+        .ledger(&["eth0".to_owned()])
+        .expect("the ledger");
     assert_eq!(ledger.interfaces.len(), 1);
     assert_eq!(ledger.interfaces["eth0"].counts, eth0.ledger);
     assert_eq!(ledger.total, eth0.ledger);
@@ -125,7 +134,7 @@ fn status_ledger_and_interfaces_agree() {
     assert_eq!(eth0.ledger.seen_bytes, 10 * 114);
     assert!(eth0.ledger.violations.values().all(|it| *it == 0));
 
-    let interfaces = lab
+    let interfaces = testbed
         .client
         .interfaces(&[])
         .expect("the interfaces")
@@ -137,18 +146,18 @@ fn status_ledger_and_interfaces_agree() {
 
 #[test]
 fn info_and_rotation_tell_of_the_agent() {
-    let lab = Lab::new();
-    let info = lab.client.info().expect("the info");
+    let testbed = Testbed::new();
+    let info = testbed.client.info().expect("the info");
     assert_eq!(info.version, probe_agent::VERSION);
     assert_eq!(info.pid, std::process::id());
     assert_eq!(info.config_path.as_deref(), Some("/etc/probe/probe.yaml"));
     assert_eq!(info.object.len(), 64, "{}", info.object);
 
-    let before = lab.client.rotation().expect("the rotation");
+    let before = testbed.client.rotation().expect("the rotation");
     assert_eq!((before.interval_seconds, before.last), (300, None));
     assert_eq!(before.duration.count, 0);
-    lab.running.manager.rotate().expect("rotated");
-    let after = lab.client.rotation().expect("the rotation");
+    testbed.running.manager.rotate().expect("rotated");
+    let after = testbed.client.rotation().expect("the rotation");
     assert_eq!(after.duration.count, 1);
     assert_eq!(after.duration.buckets.len(), 10);
     assert!(after.last.is_some_and(|last| last < after.next));
@@ -157,10 +166,10 @@ fn info_and_rotation_tell_of_the_agent() {
 /// Any number of readers, and the next one sees the same.
 #[test]
 fn reading_changes_nothing() {
-    let lab = Lab::new();
+    let testbed = Testbed::new();
     let read = || {
-        let status = lab.client.status(&[]).expect("the status");
-        let flows = lab.client.flows(&FlowsQuery::default()).expect("flows");
+        let status = testbed.client.status(&[]).expect("the status");
+        let flows = testbed.client.flows(&FlowsQuery::default()).expect("flows");
         (status.interfaces, flows.flows, flows.total)
     };
     let first = read();
@@ -171,9 +180,9 @@ fn reading_changes_nothing() {
 
 #[test]
 fn what_is_not_there_is_a_problem() {
-    let lab = Lab::new();
+    let testbed = Testbed::new();
     let told = |path: &str, query: &str| {
-        let answer = lab.client.get::<serde_json::Value>(path, query);
+        let answer = testbed.client.get::<serde_json::Value>(path, query);
         match answer.expect_err("refused") {
             ClientError::Problem(problem) => (problem.status, problem.detail),
             other => panic!("{other}"),
@@ -207,7 +216,7 @@ fn an_agent_that_does_not_answer_is_told_with_a_remedy() {
     let folder = tempfile::tempdir().expect("a directory");
     let path = folder.path().join("probe.sock");
     let client = Client::new(Endpoint::Unix(path.clone()), None).expect("a client");
-    let told = client.info().expect_err("nobody is there").to_string();
+    let told = client.info().expect_err("no agent is there").to_string();
     assert!(told.starts_with(&format!("no agent answers on unix:{}", path.display())));
     assert!(told.contains("is it running"), "{told}");
 

@@ -31,7 +31,7 @@ use crate::source::Script;
 /// Every host has it, with this index.
 const LOOPBACK: u32 = 1;
 
-/// No change takes longer: the file is looked at every second, and must be quiet for two.
+/// No change takes longer: the file is checked every second, and must be quiet for two.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One live key: a document before and after its change, and what the agent does after it only.

@@ -23,10 +23,10 @@ use probe_flow::ticks::TickClock;
 
 /// Packets that are counted and handed over as soon as they are given.
 #[derive(Clone, Default)]
-pub(crate) struct Script(Arc<State>);
+pub(crate) struct Script(Arc<ScriptState>);
 
 #[derive(Default)]
-struct State {
+struct ScriptState {
     bank: RwLock<u8>,
     records: Mutex<VecDeque<RecordV4>>,
     counters: Mutex<BTreeMap<u32, BankCounters>>,

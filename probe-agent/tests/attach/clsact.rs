@@ -4,7 +4,7 @@ use std::process::Command;
 
 use probe_capture::interface::Hook;
 use probe_datapath::{
-    attach, detach_leftovers,
+    attach, detach_stale_filters,
     link::{self, Link},
     load::Object,
 };
@@ -33,7 +33,7 @@ fn clsact_filters_of_a_dead_agent_are_recognised() {
     assert_eq!(attached_to_v0(), "", "after a clean end");
 
     let (attached, _) = attach::attach_clsact(&mut object, &link).unwrap();
-    // As after SIGKILL: nobody takes the filters away.
+    // As after SIGKILL: nothing takes the filters away.
     std::mem::forget(attached);
     run("tc qdisc add dev lo clsact");
     let foreign = [
@@ -68,10 +68,10 @@ fn clsact_filters_of_a_dead_agent_are_recognised() {
         foreign.contains("bytecode"),
         "somebody else's filter stays: {foreign}"
     );
-    assert_eq!(detach_leftovers().unwrap(), 0);
+    assert_eq!(detach_stale_filters().unwrap(), 0);
 }
 
-/// The place of ours is taken by a filter of somebody else, who keeps it.
+/// The place of ours is taken by a foreign filter, which stays.
 #[test]
 fn clsact_filters_that_are_deleted_or_replaced_are_missed() {
     if !skip::kernel_or_skip(&TOOLS) {

@@ -1,7 +1,7 @@
 //! Frames of a few flows.
 
 /// Frames of some flows of each protocol in both directions. With `riddles`, also of clients that
-/// answer and servers that ask: then the direction of a flow depends on who is heard first.
+/// answer and servers that ask: then the direction of a flow depends on which side is heard first.
 pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for host in 0..3 {

@@ -64,7 +64,7 @@ fn the_defaults_of_the_manual_are_those_of_the_code() {
     let standard = Config::parse(GOOD).expect("good");
     for key in reference::keys() {
         let (path, default) = (key.path.as_str(), key.default.as_str());
-        // A key of the API has no default as a whole, so its role is looked at by itself.
+        // A key of the API has no default as a whole, so its role is checked by itself.
         if default.is_empty() || path == "interfaces" || path == "api.keys[].role" {
             continue;
         }

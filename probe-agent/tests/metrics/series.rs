@@ -1,4 +1,4 @@
-//! Whose series there are, and for how long.
+//! Which interfaces have series, and for how long.
 
 use std::{
     sync::Arc,

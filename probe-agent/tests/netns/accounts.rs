@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     agent::Installation,
     flows::{StoredInterval, files, stored_intervals},
-    mix::{Expected, Tally},
+    traffic_mix::{Expected, Tally},
 };
 
 /// What the agent itself lost, of packets that belong to flows; bytes are IP octets.

@@ -127,7 +127,7 @@ fn without_privilege_it_says_which_it_needs() {
     }
     let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
-    // The build may lie where nobody else may look.
+    // The build may lie where nobody else may read.
     let binary = copy_for_everybody(&installation);
     let nobody = [
         "setpriv",

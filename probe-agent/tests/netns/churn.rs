@@ -71,7 +71,7 @@ fn links_that_come_and_go_leave_nothing_behind() {
             .host
             .ip(&batch(|name| format!("link delete {name}a\n")));
         wait_for(&agent, 1);
-        // A capture is over before its programs are detached, and who looks at links has sockets.
+        // A capture is over before its programs are detached, and a check of links has sockets.
         let before = first.as_ref().map(|first: &Held| first.descriptors);
         let now = within(PATIENCE, "no more is held than before", || {
             let now = held(&agent, pid);

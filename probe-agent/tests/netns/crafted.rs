@@ -52,7 +52,7 @@ impl Crafted {
         fragments
     }
 
-    /// A transport header of 8 octets and the payload. Its checksum is wrong, so that nobody
+    /// A transport header of 8 octets and the payload. Its checksum is wrong, so that no host
     /// answers.
     fn transport(&self) -> Vec<u8> {
         const ECHO_REQUEST: u8 = 8;

@@ -11,7 +11,7 @@ use super::{
     testbed::{LINK, Offloads, Testbed},
 };
 
-/// Echo requests on the interface that nobody touches, one every five milliseconds.
+/// Echo requests on the interface that no test touches, one every five milliseconds.
 const PINGS: u64 = 4000;
 
 /// Twenty links besides: ten pairs.
@@ -115,7 +115,7 @@ fn links(agent: &Agent, testbed: &Testbed) {
         .host
         .ip("link add day0a type veth peer name day0b\n");
     wait_for(agent, 21);
-    // Made anew before anybody can look: the same names, other links.
+    // Made anew before anybody can check: the same names, other links.
     testbed
         .host
         .ip("link delete day1a\nlink add day1a type veth peer name day1b\n");

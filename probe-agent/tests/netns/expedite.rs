@@ -29,7 +29,7 @@ mod unit;
 const SETTING: &str = "/sys/kernel/rcu_expedited";
 const ISOLATED: &str = "/sys/devices/system/cpu/isolated";
 
-/// As many as leave time to look at the setting, and to kill in the middle.
+/// As many as leave time to check the setting, and to kill in the middle.
 const PAIRS: usize = 30;
 
 /// All of them.
@@ -80,7 +80,7 @@ impl Drop for Setting {
     }
 }
 
-fn lab_with_links() -> Testbed {
+fn testbed_with_links() -> Testbed {
     let testbed = Testbed::without_links();
     let pairs = (0..PAIRS).map(|pair| format!("link add c{pair}a type veth peer name c{pair}b\n"));
     testbed.host.ip(&pairs.collect::<String>());
@@ -93,7 +93,7 @@ fn prepare() -> Option<(Setting, Testbed)> {
     if !skip::kernel_or_skip(&["ip"]) {
         return None;
     }
-    Some((Setting::take()?, lab_with_links()))
+    Some((Setting::take()?, testbed_with_links()))
 }
 
 fn installation(expedite: &str) -> Installation {
@@ -165,7 +165,7 @@ fn kill_while_attaching(installation: &Installation, testbed: &Testbed) {
     wait_for_mark(mark, &mut agent);
     agent.signal(Signal::KILL);
     agent.wait("it is killed");
-    assert_eq!(Setting::read(), mark, "nobody could put it back");
+    assert_eq!(Setting::read(), mark, "the setting stays");
 }
 
 /// Without a pause: it is there for a tenth of a second.
@@ -252,7 +252,7 @@ fn what_cannot_be_written_is_told_once() {
     let Some(_setting) = Setting::take() else {
         return;
     };
-    let testbed = lab_with_links();
+    let testbed = testbed_with_links();
     let read_only = "mount -o remount,bind,ro /sys";
     let log = without_hurry(&installation("true"), &testbed, read_only);
     let told = log.matches("attaching and detaching go on slowly").count();
@@ -273,7 +273,7 @@ fn isolated_cpus_are_left_in_peace_by_default() {
     let Some(_setting) = Setting::take() else {
         return;
     };
-    let testbed = lab_with_links();
+    let testbed = testbed_with_links();
     let by_default = Installation::new(LINKS, "1d");
     let list = by_default.path().join("isolated");
     fs::write(&list, "1\n").expect("written");

@@ -85,7 +85,7 @@ fn every_packet_is_a_new_flow() {
     eprintln!("{packets} flows: {full} KiB, then {later} KiB; lost, by name: {lost:?}");
 }
 
-/// A second pair of interfaces, on which nobody says anything of its own.
+/// A second pair of interfaces, on which no host sends by itself.
 fn add_calm_link(testbed: &Testbed) {
     let peer = testbed.peer.name();
     let pair = format!("link add {CALM} type veth peer name {CALM_PEER} netns {peer}\n");
@@ -125,7 +125,7 @@ fn wait_until_seen(agent: &Agent, link: &str, packets: u64) {
     });
 }
 
-/// Frames of these flows to a station that is not here: the low half of a flow's number is in its
+/// Frames of these flows to a MAC address that is not here: the low half of a flow's number is in its
 /// source address, the rest in its source port.
 fn frames(flows: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     const SOURCE: usize = 14 + 12;

@@ -40,7 +40,7 @@ impl FlowKey {
     }
 
     /// Between the two ends of the testbed, so caused by the test.
-    fn is_of_the_lab(&self) -> bool {
+    fn is_of_the_testbed(&self) -> bool {
         let ends = [HOST_V4, PEER_V4, HOST_V6, PEER_V6];
         ends.contains(&self.client.ip()) && ends.contains(&self.server.ip())
     }
@@ -158,7 +158,7 @@ pub(crate) fn stored_flows(tree: &Path) -> Flows {
     let mut flows = Flows::new();
     for line in stored_intervals(tree).iter().flat_map(|it| &it.flows) {
         let key = key(line);
-        if key.is_of_the_lab() {
+        if key.is_of_the_testbed() {
             *flows.entry(key).or_default() += counts(line);
         }
     }
@@ -207,7 +207,7 @@ pub(crate) fn assert_nothing_lost(tree: &Path) {
 }
 
 /// What the kernel counted on the link is what the programs saw, but for the few packets that were
-/// between the two when they were looked at.
+/// between the two when they were checked.
 #[track_caller]
 fn assert_covered(coverage: &Value) {
     const BETWEEN: f64 = 4.0;
@@ -237,7 +237,7 @@ pub(crate) fn stored_directions(tree: &Path) -> BTreeMap<FlowKey, String> {
     };
     lines
         .map(|line| (key(line), direction(line)))
-        .filter(|(key, _)| key.is_of_the_lab())
+        .filter(|(key, _)| key.is_of_the_testbed())
         .collect()
 }
 
@@ -291,7 +291,7 @@ pub(crate) fn files(tree: &Path, extension: &str) -> Vec<PathBuf> {
 
 /// Keeps the flows of a test's own making, whichever end the tool saw first.
 pub(crate) fn record_packet(flows: &mut Flows, key: FlowKey, counts: Counts) {
-    if !key.is_of_the_lab() {
+    if !key.is_of_the_testbed() {
         return;
     }
     let key = if flows.contains_key(&key.reversed()) {

@@ -11,10 +11,10 @@ use super::{
     agent::{Agent, Installation},
     eventually,
     flows::{StoredInterval, files, stored_intervals},
-    mix::Mix,
     sender::{Sender, Sent},
     skip,
     testbed::{LINK, quiet_testbed},
+    traffic_mix::TrafficMix,
     within,
 };
 
@@ -38,7 +38,7 @@ fn a_flood_of_mixed_packets(#[case] hook: &str) {
     let packets = env::var("PROBE_STRESS_PACKETS").map_or(PACKETS, |packets| {
         packets.parse().expect("PROBE_STRESS_PACKETS is a number")
     });
-    let (testbed, mix) = (quiet_testbed(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), TrafficMix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1s");
     let agent = installation.start(&testbed.host);
     let loops = packets.div_ceil(mix.frames.len() as u64);
@@ -48,13 +48,13 @@ fn a_flood_of_mixed_packets(#[case] hook: &str) {
     tell(hook, &sent, &accounts);
 }
 
-/// The ring holds a thousand records, and the agent looks every few milliseconds.
+/// The ring holds a thousand records, and the agent polls every few milliseconds.
 #[test]
 fn a_ring_that_is_too_small() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (testbed, mix) = (quiet_testbed(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), TrafficMix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
     // Without the cache, which would add the packets up before the ring.
     let capture = "{ ring_buffer: 64KiB, cache_slots: 0 }";
@@ -74,7 +74,7 @@ fn a_local_buffer_that_is_too_small() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (testbed, mix) = (quiet_testbed(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), TrafficMix::new());
     let interfaces = format!("{{ {LINK}: {{ hook: tc }} }}");
     let rotation = "1s, local_buffers: { num: 1, size_limit: 4KiB }";
     // Without the cache, which would keep the records back.
@@ -104,7 +104,7 @@ fn a_link_that_goes_down_and_up() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (testbed, mix) = (quiet_testbed(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), TrafficMix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1s");
     let agent = installation.start(&testbed.host);
     let sender = Sender::start(&testbed, &mix.frames, FOR_EVER, BREATH);
@@ -143,7 +143,7 @@ fn an_agent_that_is_stopped_for_a_while() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let (testbed, mix) = (quiet_testbed(), Mix::new());
+    let (testbed, mix) = (quiet_testbed(), TrafficMix::new());
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1s");
     let agent = installation.start(&testbed.host);
     let sender = Sender::start(&testbed, &mix.frames, FOR_EVER, BREATH);
@@ -186,7 +186,7 @@ fn wait_for_intervals(installation: &Installation, count: usize) {
 
 /// Ends the agent once it has seen everything, and checks every number that it told.
 #[track_caller]
-fn settle(installation: &Installation, agent: Agent, mix: &Mix, sent: &Sent) -> Accounts {
+fn settle(installation: &Installation, agent: Agent, mix: &TrafficMix, sent: &Sent) -> Accounts {
     assert!(sent.refused.is_empty(), "{sent:?}");
     let expected = mix.expected.times(sent.loops);
     eventually("everything that was sent is seen", || {

@@ -46,7 +46,7 @@ fn a_link_is_captured_while_it_exists() {
         (capturing(&agent) == 1).then_some(())
     });
     ping(&testbed);
-    // Gone and back between two looks at the links: told apart by its index.
+    // Gone and back between two checks of the links: told apart by its index.
     testbed.host.ip("link delete late0\n");
     add_link(&testbed);
     eventually("the link that was replaced has its final writeout", || {

@@ -1,4 +1,4 @@
-//! What frames start with: no link header under many names, headers that nobody knows, VLAN tags in
+//! What frames start with: no link header under many names, unknown headers, VLAN tags in
 //! the frame and beside it.
 
 use rstest::rstest;
@@ -138,7 +138,7 @@ fn wait_for_seen(agent: &Agent, frames: i64) {
     });
 }
 
-/// Sends a UDP datagram of 100 octets with these tags, which nobody expects.
+/// Sends a UDP datagram of 100 octets with these tags, which no host expects.
 fn send(namespace: &Namespace, link: &str, tag: &str, is_sent: bool) {
     let hex = |mac: &str| mac.replace(':', "");
     let (to, from) = if is_sent {

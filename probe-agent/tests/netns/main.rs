@@ -8,12 +8,12 @@ mod accounts;
 mod crafted;
 mod flows;
 mod generators;
-mod mix;
 #[expect(dead_code, reason = "the answers are for tests of the parser")]
 #[path = "../../src/selftest/packets.rs"]
 mod packets;
 mod topology;
 mod traffic;
+mod traffic_mix;
 mod witness;
 
 mod accounting;

@@ -93,7 +93,7 @@ fn the_plan_is_what_the_agent_then_does() {
         (0, &Value::Bool(true)),
         "{plan:#}"
     );
-    assert_eq!(plan["not_looked_at"], Value::Array(Vec::new()));
+    assert_eq!(plan["not_checked"], Value::Array(Vec::new()));
     for (name, kind, hook, program) in WANTED {
         let link = interface(&plan, name);
         assert_eq!(link["kind"], kind, "{name}");
@@ -122,7 +122,7 @@ fn the_plan_is_what_the_agent_then_does() {
     let (plan, code) = json(&testbed.host, &installation);
     assert_eq!(
         code, 0,
-        "what the agent itself holds is in nobody's way: {plan:#}"
+        "what the agent itself holds is no obstacle: {plan:#}"
     );
     for (name, _, hook, program) in WANTED {
         let programs = interface(&plan, name)["programs"]
@@ -271,7 +271,7 @@ fn without_privileges_it_says_what_it_could_not_see() {
     let link = interface(&plan, LINK);
     assert_eq!(first_hook(&link["ingress"]), "tcx");
     assert_eq!(link["driver"], "veth");
-    let hidden = plan["not_looked_at"].to_string();
+    let hidden = plan["not_checked"].to_string();
     assert!(hidden.contains("TCX programs"), "{hidden}");
     let problems = plan["problems"].to_string();
     assert!(problems.contains("the agent lacks CAP_BPF"), "{problems}");

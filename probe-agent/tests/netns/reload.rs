@@ -163,7 +163,7 @@ fn the_command_shows_what_differs_and_applies_it() {
         "{told}"
     );
     let (code, told) = command(&agent, &["--json"]);
-    assert_eq!(code, 5, "who asks again gets another try: {told}");
+    assert_eq!(code, 5, "a second call tries again: {told}");
     assert!(told.contains("\"outcome\": \"restored\""), "{told}");
 
     let before = agent.attached();

@@ -40,7 +40,7 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 /// Super-packets are handed on whole by both ends of the link.
-fn lab_with_super_packets(largest: Option<u32>) -> Testbed {
+fn testbed_with_super_packets(largest: Option<u32>) -> Testbed {
     let testbed = Testbed::new(Offloads::On);
     for (namespace, link) in [(&testbed.host, LINK), (&testbed.peer, PEER_LINK)] {
         // Segments that overtake each other on a busy machine would be answered with one more option.
@@ -110,7 +110,7 @@ struct Measured {
 /// A transfer between ends of their own; `None` if anything was sent more than once.
 #[track_caller]
 fn measure(family: u8, largest: Option<u32>, is_sent: bool) -> Option<Measured> {
-    let testbed = lab_with_super_packets(largest);
+    let testbed = testbed_with_super_packets(largest);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
     let agent = installation.start(&testbed.host);
     let segments = transfer_once(&testbed, family, is_sent);
@@ -211,7 +211,7 @@ fn udp_segments_are_known(
     if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
         return;
     }
-    let testbed = lab_with_super_packets(None);
+    let testbed = testbed_with_super_packets(None);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: tc }} }}"), "1d");
     let agent = installation.start(&testbed.host);
     let (host, peer) = ends(family);
@@ -268,7 +268,7 @@ fn generic_xdp_sees_super_packets_as_one() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "python3"]) {
         return;
     }
-    let testbed = lab_with_super_packets(None);
+    let testbed = testbed_with_super_packets(None);
     let config = format!("{{ {LINK}: {{ hook: xdp-generic }} }}");
     let installation = Installation::new(&config, "1d");
     let agent = installation.start(&testbed.host);

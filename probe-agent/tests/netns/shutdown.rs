@@ -58,7 +58,7 @@ fn sigterm_in_the_middle_of_an_interval_writes_everything() {
     }
 }
 
-/// Whoever was told that the agent is ready may stop it.
+/// A process that was told that the agent is ready may stop it.
 #[test]
 fn sigterm_right_after_the_agent_is_ready_is_a_clean_end() {
     if !skip::kernel_or_skip(&TOOLS) {

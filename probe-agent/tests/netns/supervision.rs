@@ -74,7 +74,7 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
     let before = agent.attached();
     ping(&testbed.host, PEER_V4, 200);
     testbed.host.ip(&format!("link set {LINK} down\n"));
-    eventually("the agent looks at it", || {
+    eventually("the agent checks it", || {
         let moved = agent.metrics().sum("probe_link_packets_total", "outbound");
         (moved.cast_unsigned() >= PINGS).then_some(())
     });

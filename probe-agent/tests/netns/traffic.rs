@@ -67,7 +67,7 @@ impl Conversation {
         answerer: (&Namespace, IpAddr),
         octets: usize,
     ) -> Self {
-        // One of them below the range of ephemeral ports, so that ports tell who the server is.
+        // One of them below the range of ephemeral ports, so that ports tell which side is the server.
         let bind = |address: IpAddr, port: u16| {
             move || UdpSocket::bind((address, port)).expect("a free port")
         };

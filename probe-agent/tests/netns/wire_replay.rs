@@ -71,7 +71,7 @@ fn corpus_frames(corpus: &Path) -> Vec<Vec<u8>> {
 /// Sends the frames past an agent's hook, and compares with the replay of those that were sent.
 #[track_caller]
 fn compare(hook: &str, frames: &[Vec<u8>], at_least: usize) {
-    let testbed = jumbo_lab();
+    let testbed = jumbo_testbed();
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: {hook} }} }}"), "1d");
     let agent = installation.start(&testbed.host);
     let sent = Sender::start(&testbed, frames, 1, Duration::ZERO).finish(Duration::from_mins(1));
@@ -131,7 +131,7 @@ fn ends_in_its_tag(frame: &[u8]) -> bool {
 
 /// Frames of any length, in the order in which they are sent: with several queues two flows may
 /// overtake each other.
-fn jumbo_lab() -> Testbed {
+fn jumbo_testbed() -> Testbed {
     let testbed = quiet_testbed();
     for (namespace, link) in [(&testbed.host, LINK), (&testbed.peer, PEER_LINK)] {
         namespace.ip(&format!("link set {link} mtu {MTU}\n"));

@@ -70,7 +70,7 @@ impl<'a> Witness<'a> {
     }
 
     /// Waits until the traffic has ended and all of it was caught, and tells what it was. The
-    /// client of a flow is who spoke first.
+    /// client of a flow is the side that spoke first.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Flows {
         self.testbed.wait_until_quiet();

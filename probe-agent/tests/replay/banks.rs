@@ -151,7 +151,7 @@ fn tagged_packets_are_left_out_on_demand() {
     assert_eq!(
         played.loss(Loss::Filtered),
         2,
-        "before anything else is looked at"
+        "before anything else is read"
     );
     assert_eq!(played.ledger.residue(), 0);
 }

@@ -167,7 +167,7 @@ fn simple_and_obsolete_packet_blocks(#[case] order: Order) {
         .simple(&frame[..37], 37)
         .obsolete(0, &frame)
         .block(4, b"a block that is no packet")
-        .block(0x0bad_cafe, b"one that nobody knows");
+        .block(0x0bad_cafe, b"of an unknown kind");
     let folder = Folder::new();
     let played = play(&folder.file("x.pcapng", &file.bytes));
     assert_eq!(played.ending, Ending::Complete);

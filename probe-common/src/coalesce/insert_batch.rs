@@ -116,7 +116,7 @@ macro_rules! insert_batch {
 /// A full insert batch, while its records are merged into L2.
 #[derive(Debug)]
 pub struct FullBatch<'batch, Record> {
-    /// The records.
+    /// The records of the batch, in order of insertion.
     pub records: &'batch [Record; INSERT_BATCH_LEN],
     /// Room for the L2 hash of each record.
     pub hashes: &'batch mut [u32; INSERT_BATCH_LEN],
@@ -132,7 +132,7 @@ pub trait InsertBatch: Sized {
     /// Number of records that wait, and the whole array.
     fn parts(&self) -> (u64, &[Self::Record; INSERT_BATCH_LEN]);
 
-    /// [`Self::parts`] for changes.
+    /// As [`Self::parts`], for changes to the records.
     fn parts_mut(&mut self) -> (&mut u64, &mut [Self::Record; INSERT_BATCH_LEN]);
 
     /// Whether packets bypass L1.

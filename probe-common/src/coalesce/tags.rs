@@ -37,7 +37,7 @@ pub struct Choice {
 pub enum WayState {
     /// A record with the same tag: most likely of the same flow.
     TagMatch,
-    /// No record.
+    /// The slot holds no record.
     Vacant,
     /// A record of another flow, which has to be evicted because the set is full.
     Victim,
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_l2_record_takes_the_slot_with_its_tag_or_a_vacant_one() {
-        // Neighbours of what is looked for, which a carry would take for it.
+        // Neighbours of the wanted tag, which a carry would take for it.
         let interesting = [0, 1, 2, 0x7f, 0x80, 0x81, 0xfe, 0xff];
         let mut number = 0_usize;
         for _ in 0..200_000 {

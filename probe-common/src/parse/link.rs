@@ -4,7 +4,7 @@ use super::{Packet, PacketBytes, ParseError, network, plain};
 
 /// IPv4 (IEEE 802 numbers, IANA).
 pub const ETHER_TYPE_IPV4: u16 = 0x0800;
-/// IPv6.
+/// EtherType of IPv6 (RFC 2464, section 3).
 pub const ETHER_TYPE_IPV6: u16 = 0x86dd;
 
 const ETHER_TYPE_VLAN: u16 = 0x8100; // IEEE 802.1Q C-tag
@@ -35,7 +35,7 @@ pub fn parse_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, Pars
     }
 }
 
-/// [`parse_ethernet`] without its look for plain packets, for callers that have looked.
+/// [`parse_ethernet`] without its search for plain packets, for callers that have tried it.
 #[inline(always)]
 pub fn parse_any_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, ParseError> {
     let ether_type = u16::from_be_bytes(frame.load(ETHER_TYPE_OFFSET)?);

@@ -128,7 +128,7 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
 struct Chain {
     /// Offset of the first byte behind it.
     end: usize,
-    /// What starts there.
+    /// IP protocol of the header that starts there.
     ip_protocol: u8,
     /// [`FLAG_LATER_FRAGMENT`] if it ended in a fragment header with an offset, so no transport
     /// header follows; [`FLAG_FIRST_FRAGMENT`] if there was one without offset, but with more to

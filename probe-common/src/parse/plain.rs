@@ -1,4 +1,4 @@
-//! The plain case, in one look: Ethernet without tags, IP without options or extension headers,
+//! The plain case, in one step: Ethernet without tags, IP without options or extension headers,
 //! whole TCP or UDP headers. Nearly every packet is one.
 //!
 //! It says nothing that the general parser would not say (a property test compares them), only
@@ -32,7 +32,7 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(frame: &P) -> Option<Packet> {
     }
 }
 
-/// Parses a plain IPv4 packet. `None` says nothing: the general parser has to look.
+/// Parses a plain IPv4 packet. `None` says nothing: the general parser has to decide.
 #[inline(always)]
 pub fn parse_ipv4<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHash<4>>> {
     const IP: usize = ETHERNET_LEN;

@@ -109,7 +109,7 @@ fn stated_octets<P: PacketBytes + ?Sized>(frame: &P) -> usize {
 struct Network {
     /// Offset of the first byte behind them.
     end: usize,
-    /// What starts there.
+    /// IP protocol of the header that starts there.
     protocol: u8,
     virtual_octets: usize,
 }

@@ -97,7 +97,7 @@ fn check_every_cut(name: &str, bytes: &[u8], wire_len: usize) {
     }
 }
 
-/// Whether the quick look for plain packets says anything: then it is what the general parser says.
+/// Whether the quick check for plain packets says anything: then it is what the general parser says.
 fn quick_look(bytes: &[u8], wire_len: usize) -> bool {
     let frame = CapturedFrame { bytes, wire_len };
     let v4 = plain::parse_ipv4(&frame).map(Packet::V4);
@@ -205,7 +205,7 @@ impl Spec {
         frame::ethernet(ether_type, &payload)
     }
 
-    /// Whether the quick look sees it whole: it asks for the octets up to the flags of TCP, which
+    /// Whether the quick check sees it whole: it asks for the octets up to the flags of TCP, which
     /// a datagram of fewer than six octets does not have.
     fn is_plain(&self) -> bool {
         let has_plain_ip = if self.is_v6 {

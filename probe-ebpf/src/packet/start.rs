@@ -44,7 +44,7 @@ macro_rules! read {
     }};
 }
 
-/// The same for whoever checks this code on another target.
+/// The same for builds that check this code on another target.
 #[cfg(not(target_arch = "bpf"))]
 macro_rules! read {
     ($word:literal as $type:ty, $pointer:expr, $offset:expr) => {{

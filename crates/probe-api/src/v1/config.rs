@@ -18,7 +18,7 @@ use crate::{
     reload::ReloadReport,
 };
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/config";
 
 /// Media types of a document in YAML. None at all is taken for it, too.

@@ -21,7 +21,7 @@ use super::check_interfaces;
 use crate::{limits::Server, problem::Problem};
 use probe_flow::flow::FlowCounters;
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/flows";
 
 /// Flows that had traffic since the last rotation.
@@ -29,7 +29,7 @@ pub const PATH: &str = "/api/v1/flows";
 pub struct Flows {
     /// When they were copied. Counts lag behind the wire by as long as a record takes to get here.
     pub at: Timestamp,
-    /// The interfaces that were looked at.
+    /// The interfaces whose flows were searched.
     pub interfaces: Vec<FlowsOf>,
     /// Flows that passed the filter.
     pub matched: u64,
@@ -41,10 +41,10 @@ pub struct Flows {
     pub flows: Vec<LiveFlow>,
 }
 
-/// One interface that was looked at.
+/// One interface whose flows were searched.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct FlowsOf {
-    /// Its name.
+    /// Name of the interface, as its link has it.
     pub iface: String,
     /// Since when its flows are counted: the start of the running interval.
     pub since: Timestamp,
@@ -57,9 +57,9 @@ pub struct FlowsOf {
 /// Packets and bytes, as seen from the interfaces.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Totals {
-    /// Packets received.
+    /// Packets received, in the running interval.
     pub packets_rcvd: u64,
-    /// Packets sent.
+    /// Packets sent, in the running interval.
     pub packets_sent: u64,
     /// Bytes received: IP octets on the wire.
     pub bytes_rcvd: u64,
@@ -95,13 +95,13 @@ pub(crate) async fn flows(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Flows>, Problem> {
     let query = FlowsQuery::parse(query.as_deref())?;
-    look(&server, query).await.map(Json)
+    query_flows(&server, query).await.map(Json)
 }
 
-async fn look(server: &Server, query: FlowsQuery) -> Result<Flows, Problem> {
-    let look = server.blocking(move |state| {
+async fn query_flows(server: &Server, query: FlowsQuery) -> Result<Flows, Problem> {
+    let answer = server.blocking(move |state| {
         check_interfaces(state, &query.iface)?;
         Ok(top::select(&state.manager, &query))
     });
-    look.await
+    answer.await
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::limits::Server;
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/info";
 
 /// Which agent this is, and since when it runs.
@@ -27,9 +27,9 @@ pub struct Info {
     pub pid: u32,
     /// Configuration file, if the agent was given one.
     pub config_path: Option<String>,
-    /// When capturing began.
+    /// Time at which capturing began.
     pub started_at: Timestamp,
-    /// Seconds since then.
+    /// Whole seconds since `started_at`.
     pub uptime_seconds: u64,
 }
 

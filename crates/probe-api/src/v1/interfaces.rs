@@ -12,20 +12,20 @@ use super::{is_wanted, only_interfaces, status::Attachment};
 use crate::{limits::Server, problem::Problem};
 use probe_capture::status::StatusReader;
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/interfaces";
 
-/// The captured interfaces.
+/// All captured interfaces, by name.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Interfaces {
     /// By name, in order.
     pub interfaces: Vec<Interface>,
 }
 
-/// A captured interface.
+/// One captured interface and its hooks.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Interface {
-    /// Its name.
+    /// Name of the interface, as its link has it.
     pub iface: String,
     /// The kernel's index of it.
     pub ifindex: u32,
@@ -33,7 +33,7 @@ pub struct Interface {
     pub state: String,
     /// Since when it is captured.
     pub started_at: Timestamp,
-    /// The hooks.
+    /// The hooks in use, one per direction.
     pub attachment: Attachment,
     /// Whether it is in promiscuous mode while it is captured.
     pub promisc: bool,

@@ -15,7 +15,7 @@ use crate::{limits::Server, problem::Problem};
 use probe_capture::status::StatusReader;
 use probe_flow::ledger::{Identity, Ledger, Loss};
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/ledger";
 
 /// Where every packet went, since capturing began. Counts never go back.
@@ -37,7 +37,7 @@ pub struct LedgerReport {
 pub struct InterfaceLedger {
     /// Since when it is captured.
     pub started_at: Timestamp,
-    /// Its counts.
+    /// Packets and bytes of the interface, by identity.
     #[serde(flatten)]
     pub counts: LedgerCounts,
 }

@@ -12,7 +12,7 @@ use crate::{
     reload::{ReloadError, ReloadReport},
 };
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/reload";
 
 /// Reads the configuration file again and applies it

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::{limits::Server, problem::Problem};
 use probe_capture::clock::next_multiple;
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/rotation";
 
 /// When flows were and will be written, and how long rotations took.
@@ -27,7 +27,7 @@ pub struct RotationReport {
 /// A histogram of durations.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct DurationHistogram {
-    /// How many.
+    /// Number of durations in the histogram.
     pub count: u64,
     /// All of them together, in seconds.
     pub sum_seconds: f64,

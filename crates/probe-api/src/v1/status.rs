@@ -18,7 +18,7 @@ use probe_capture::{
 };
 use probe_flow::coverage;
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/status";
 
 /// How capturing goes. Counts are since `started_at` and never go back: any number of readers keep
@@ -74,7 +74,7 @@ pub struct InterfaceStatus {
     pub flows: u64,
     /// Largest share of its local buffer that was used, 0 to 1.
     pub local_buffer_usage: f64,
-    /// The hooks.
+    /// The hooks in use, one per direction.
     pub attachment: Attachment,
     /// Hooks that our programs were removed from and are not back at.
     pub lost_hooks: Vec<LostHook>,
@@ -102,20 +102,20 @@ pub struct Attachment {
 /// A hook that our program was removed from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct LostHook {
-    /// `rcvd` or `sent`.
+    /// Direction of the packets: `rcvd` or `sent`.
     pub direction: String,
-    /// Which.
+    /// Name of the hook, such as `tcx`.
     pub hook: String,
-    /// Who is there now, if anybody.
+    /// Name of the program that is there now, if any.
     pub occupant: Option<String>,
 }
 
 /// How well a link is covered.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct Coverage {
-    /// Received packets.
+    /// Coverage of the received packets.
     pub rcvd: DirectionCoverage,
-    /// Sent packets.
+    /// Coverage of the sent packets.
     pub sent: DirectionCoverage,
 }
 
@@ -139,7 +139,7 @@ pub struct DirectionCoverage {
 /// What a sink did since the agent started, and what waits for it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct SinkStatus {
-    /// Intervals stored.
+    /// Intervals that the sink has stored.
     pub written: u64,
     /// Intervals that could not be stored.
     pub failed: u64,
@@ -225,7 +225,7 @@ impl From<&status::InterfaceStatus> for InterfaceStatus {
     }
 }
 
-/// How capturing goes
+/// State of the agent, its interfaces and sinks
 #[utoipa::path(get, path = PATH, tag = "capture",
     params(("iface" = Option<Vec<String>>, Query, description = "Only these interfaces; may be repeated")),
     responses(

@@ -30,7 +30,7 @@ const CALM_RATE: u32 = 2000;
 /// Packets a second in the short form.
 const SHORT_RATE: u32 = 200_000;
 
-/// What a flush and a writeout take for a moment, whatever the number of flows: a small log looks
+/// What a flush and a writeout take for a moment, whatever the number of flows: a small log seems
 /// small beside it.
 const BUFFERS_MIB: f64 = 8.0;
 
@@ -92,7 +92,8 @@ pub(crate) fn run(seconds: f64, max_flows: u64, common: &Common, facts: &Facts) 
     })?;
     let metrics = settled(&agent)?;
     let received = [flood.received()? - before[0], calm.received()? - before[1]];
-    let lines = [0, 1].map(|at| Line::of(&metrics, [LINK, CALM][at], sent[at], received[at]));
+    let lines =
+        [0, 1].map(|at| Line::from_metrics(&metrics, [LINK, CALM][at], sent[at], received[at]));
     let growth = growth(&samples, max_flows);
     print(facts, seconds, max_flows, &lines, &samples, growth);
     let numbers = json!({
@@ -114,7 +115,7 @@ fn start(binary: &Path, testbed: &Testbed, max_flows: u64) -> Result<Agent> {
     Agent::try_start(&mut testbed.host.command(binary), &configuration)
 }
 
-/// Looks at the agent until the flood is over.
+/// Checks the agent until the flood is over.
 fn watch(agent: &Agent, is_over: &AtomicBool) -> Result<Vec<Sample>> {
     const EVERY: Duration = Duration::from_millis(500);
     let began = Instant::now();
@@ -130,11 +131,11 @@ fn watch(agent: &Agent, is_over: &AtomicBool) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
-/// Most memory in the last quarter, less [`BUFFERS_MIB`], over that of the first look after the limit was reached; `None`
+/// Most memory in the last quarter, less [`BUFFERS_MIB`], over that of the first check after the limit was reached; `None`
 /// if it was reached too late to tell.
 fn growth(samples: &[Sample], max_flows: u64) -> Option<f64> {
     let at_limit = samples.iter().position(|it| it.flows >= max_flows)?;
-    // One look later: what was under way when the limit was reached has come to rest.
+    // One check later: what was under way when the limit was reached has come to rest.
     let full = samples.get(at_limit + 1)?;
     let last_quarter = &samples[samples.len() * 3 / 4..];
     let most = last_quarter.iter().map(|it| it.own_mib).fold(0.0, f64::max);
@@ -163,7 +164,7 @@ fn mib(bytes: u64) -> f64 {
 }
 
 impl Line {
-    fn of(metrics: &Metrics, link: &'static str, sent: Sent, received: u64) -> Self {
+    fn from_metrics(metrics: &Metrics, link: &'static str, sent: Sent, received: u64) -> Self {
         let sum = |name| metrics.count(name, &label(link));
         Self {
             link,

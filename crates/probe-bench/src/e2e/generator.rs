@@ -22,7 +22,7 @@ use crate::{
     testbed::shown_link,
 };
 
-/// Between two bursts.
+/// Time from one burst to the next.
 const PERIOD: Duration = Duration::from_millis(4);
 /// A steady stream, in seconds: each has other pages for its frames, and some pages are 20 ns a packet
 /// faster than others, so a measurement has several.
@@ -39,7 +39,7 @@ pub(crate) struct Generator<'a> {
     frame: Vec<u8>,
 }
 
-/// What was sent.
+/// What the generator has sent, and in which time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     pub(crate) packets: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Sent {
     pub(crate) alone_share: f64,
 }
 
-/// How fast.
+/// How fast the generator sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Pace {
     /// As fast as it goes.
@@ -63,7 +63,7 @@ pub(crate) enum Pace {
     Bursts(u32),
 }
 
-/// When to stop.
+/// When the generator stops.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Until {
     Packets(u64),
@@ -71,7 +71,7 @@ pub(crate) enum Until {
 }
 
 impl<'a> Generator<'a> {
-    /// Prepares the link, on which nobody else says anything.
+    /// Prepares the link, on which no other process sends.
     pub(crate) fn new(object: &Path, testbed: &'a Testbed, link: &'static str) -> Result<Self> {
         for namespace in [&testbed.host, &testbed.peer] {
             namespace.try_set(&format!("ipv6/conf/{link}/disable_ipv6"), "1")?;
@@ -182,7 +182,7 @@ pub(crate) fn ifindex(namespace: &Namespace, link: &str) -> Result<u32> {
     index.context("`ip -j link` shows no index")
 }
 
-/// A UDP datagram of 64 octets on the wire without checksum of the frame, to a station that is not
+/// A UDP datagram of 64 octets on the wire without checksum of the frame, to a MAC address that is not
 /// there: behind the hooks, the receiver's stack throws it away.
 fn frame() -> Vec<u8> {
     const PAYLOAD_LEN: u16 = 22;

@@ -1,4 +1,4 @@
-//! One measurement: a link with nobody on it, with a probe, and with nobody once more.
+//! One measurement: an empty link, the link with a probe, and the empty link once more.
 
 use std::{thread, time::Duration};
 
@@ -25,9 +25,9 @@ const LEAST_ALONE: f64 = 0.03;
 /// Measurements in place of one in which it was not.
 const TRIES: u32 = 3;
 
-/// One measurement.
+/// Cost and losses of one measurement.
 pub(super) struct Measured {
-    /// What packets cost above nobody, in ns per packet.
+    /// What packets cost above an empty link, in ns per packet.
     pub(super) above_none: f64,
     /// Whether that is taken from the packets for which the core was the generator's alone.
     pub(super) is_alone: bool,
@@ -61,11 +61,11 @@ fn above_none([before, with, behind]: [&Cost; 3]) -> (f64, bool) {
     }
 }
 
-/// What is sent.
+/// Rate, duration and flows of the traffic.
 #[derive(Clone, Copy)]
 pub(super) struct Traffic {
     pub(super) flows: Flows,
-    /// Packets a second.
+    /// Packets sent in a second.
     pub(super) rate: u32,
     pub(super) seconds: f64,
     /// What part of a measurement this is.

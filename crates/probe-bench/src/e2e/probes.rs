@@ -33,11 +33,11 @@ const CPU: &str = "1";
 /// A kind of probe.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
-    /// Nobody watches: so it shows the noise of what the others cost.
+    /// No probe: so it shows the noise of what the probes cost.
     None,
     /// An empty program: what any program at the hook costs.
     Empty(Hook),
-    /// Ours.
+    /// Our agent, on this hook.
     Probe(Hook),
     Softflowd,
     Nfpcapd,
@@ -74,7 +74,7 @@ impl Kind {
         !matches!(self, Self::None | Self::Empty(_) | Self::Probe(_))
     }
 
-    /// `NAME=command line`.
+    /// Reads a probe from `NAME=command line`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (name, command) = text.split_once('=').ok_or("NAME=COMMAND is wanted")?;
         Ok(Self::Other(name.to_owned(), command.to_owned()))
@@ -93,7 +93,7 @@ pub(crate) struct Told {
 impl std::ops::Add for Told {
     type Output = Self;
 
-    /// Of two runs.
+    /// Adds the results of two runs.
     fn add(self, other: Self) -> Self {
         Self {
             seen: self.seen.zip(other.seen).map(|(one, other)| one + other),
@@ -187,7 +187,7 @@ fn start_peer(kind: &Kind, testbed: &Testbed) -> Result<Peer> {
     Ok(peer)
 }
 
-/// As their manuals have it: flows by the five-tuple, room for all of them, nobody to export to.
+/// As their manuals have it: flows by the five-tuple, room for all of them, no export.
 fn peer_command(kind: &Kind, testbed: &Testbed, folder: &Path) -> Result<Command> {
     let here = folder.display();
     let mut command = pinned(testbed, kind.name().as_ref());

@@ -17,7 +17,7 @@ use crate::{
     stats::median,
 };
 
-/// Runs between two looks at the rings: that of the CPU must hold what they leave.
+/// Runs between two polls of the rings: that of the CPU must hold what they leave.
 pub(super) const CHUNK: u32 = 100_000;
 pub(super) const RING_BYTES: u32 = 8 << 20;
 const CHUNKS: usize = 3;
@@ -105,7 +105,7 @@ impl Loaded {
         Ok(Self { source, streams })
     }
 
-    /// Empties the rings.
+    /// Reads all rings until they are empty.
     pub(super) fn drain(&mut self) -> Result<()> {
         for stream in &mut self.streams {
             while stream.drain(&mut |_| ())? != Drained::Idle {}

@@ -28,13 +28,13 @@ pub struct LinkCheck {
 /// What a check changed, worth a line in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// Programs were removed.
+    /// Programs were removed from their hooks; the text says which.
     Lost(String),
     /// They are back, and not by our doing.
     Found,
     /// The coverage of a direction has changed its state.
     Coverage {
-        /// Index of [`coverage::DIRECTIONS`].
+        /// Direction, an index of [`coverage::DIRECTIONS`].
         direction: usize,
         /// Its state, with its likely cause if it is a bad one.
         status: CoverageStatus,
@@ -115,7 +115,10 @@ impl Watch {
                 ahead: self.hooks.ahead[direction],
                 has_unknown_interface: check.has_unknown_interface,
             };
-            let is_bad = matches!(state, coverage::State::Partial | coverage::State::Blind);
+            let is_bad = matches!(
+                state,
+                coverage::CoverageState::Partial | coverage::CoverageState::Blind
+            );
             self.causes[direction] = is_bad.then(|| likely_cause(direction, state, around));
             notices.push(Notice::Coverage {
                 direction,

@@ -103,7 +103,7 @@ impl Router {
         self.current = None;
     }
 
-    /// Whether records wait that nobody will take at the moment.
+    /// Whether records wait that no capture can take at the moment.
     pub(super) const fn is_stuck(&self) -> bool {
         self.is_behind && self.is_stuck
     }

@@ -30,7 +30,7 @@ const DETACHED_AT_ONCE: usize = 8;
 /// What became of one interface.
 #[derive(Debug)]
 pub struct Change {
-    /// Its name.
+    /// Name of the changed interface.
     pub iface: Arc<str>,
     /// Success, or why not.
     pub result: Result<(), SourceError>,
@@ -57,11 +57,11 @@ impl Change {
 /// What an update came to: each interface is in one list at most, untouched ones in none.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Newly captured.
+    /// Interfaces whose capture has begun.
     pub enabled: Vec<Change>,
     /// Captured again, with other settings or because the link was replaced or renamed.
     pub updated: Vec<Change>,
-    /// No longer captured.
+    /// Interfaces whose capture has ended.
     pub disabled: Vec<Change>,
 }
 
@@ -71,7 +71,7 @@ impl Changes {
         self.all().filter(|change| change.result.is_err())
     }
 
-    /// All changes.
+    /// All changes: enabled, updated, then disabled.
     pub fn all(&self) -> impl Iterator<Item = &Change> {
         let changed = self.enabled.iter().chain(&self.updated);
         changed.chain(&self.disabled)
@@ -80,8 +80,8 @@ impl Changes {
 
 /// What an update would do.
 #[derive(Debug, Default)]
-pub struct Plan {
-    /// To be captured.
+pub struct UpdatePlan {
+    /// Interfaces whose capture would begin, with their settings.
     pub enabled: Vec<(Interface, InterfaceConfig)>,
     /// To be captured in another way, under another name, or on another link.
     pub updated: Vec<Update>,
@@ -97,7 +97,7 @@ pub struct Plan {
 pub struct Update {
     /// The link as it is now.
     pub link: Interface,
-    /// Its settings.
+    /// The settings that it will have.
     pub config: InterfaceConfig,
     old: Arc<Capture>,
 }
@@ -161,8 +161,11 @@ impl Manager {
     /// What [`Self::update`] would do now.
     ///
     /// A link is the same as long as its index is; only then by its name, when it was made anew.
-    pub fn plan(&self, wanted: impl IntoIterator<Item = (Interface, InterfaceConfig)>) -> Plan {
-        let mut plan = Plan::default();
+    pub fn plan(
+        &self,
+        wanted: impl IntoIterator<Item = (Interface, InterfaceConfig)>,
+    ) -> UpdatePlan {
+        let mut plan = UpdatePlan::default();
         let mut by_index: BTreeMap<u32, (Interface, InterfaceConfig)> = wanted
             .into_iter()
             .map(|(link, config)| (link.ifindex, (link, config)))
@@ -201,9 +204,9 @@ impl Manager {
     }
 
     /// The part of [`Self::close`] that matters when the agent ends: the final writeout of all
-    /// interfaces. The programs stay attached, and count for nobody, until `close` is called or
+    /// interfaces. The programs stay attached, and count for no capture, until `close` is called or
     /// the manager is dropped: to detach hundreds takes the kernel seconds. Nothing is captured
-    /// after it, whoever asks.
+    /// after it, from every caller.
     pub fn write_out_and_end(&self) -> Result<(), ManagerError> {
         self.is_over.store(true, Ordering::Relaxed);
         let _updating = self.updating.lock();
@@ -245,7 +248,7 @@ impl Manager {
                 let names: Vec<_> = some.iter().map(|link| &*link.name).collect();
                 tracing::warn!(ifaces = names.join(", "), %error, "cannot detach");
             }
-            // What they kept back since the final writeout is nobody's, and must not meet a new
+            // What they kept back since the final writeout counts for no interval, and must not meet a new
             // capture of the same link.
             if let Err(error) = inner.flush() {
                 tracing::error!(%error, "cannot flush; what was counted shows later");

@@ -9,7 +9,7 @@ use std::{
 use super::{Inner, Manager};
 use crate::status::InterfaceStatus;
 
-/// Who does not answer.
+/// Which part does not answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unhealthy {
     /// Somebody holds the manager.
@@ -18,7 +18,7 @@ pub enum Unhealthy {
     /// A drain thread hangs.
     #[error("the drain thread {number} has not answered for {waited:?}")]
     Drain {
-        /// Which.
+        /// Number of the drain thread, from 0.
         number: usize,
         /// How long it was waited for.
         waited: Duration,
@@ -29,7 +29,7 @@ pub enum Unhealthy {
 }
 
 impl Manager {
-    /// Whether the manager and every drain thread answer within this time. Notes how long the
+    /// Whether the manager and every drain thread answer within this time. Records how long the
     /// slowest of the threads took to hand over what lay in its stream.
     pub fn check_health(&self, patience: Duration) -> Result<(), Unhealthy> {
         let asked = Instant::now();

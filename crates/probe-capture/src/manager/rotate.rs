@@ -33,7 +33,7 @@ pub struct Rotation {
 /// What ends with an interval.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ending {
-    /// Only the interval.
+    /// End the interval only; the capture goes on.
     Rotation,
     /// The capture as well.
     Last,
@@ -99,7 +99,7 @@ impl Manager {
             && inner.flushed_at < asked
             && let Err(error) = inner.flush()
         {
-            tracing::error!(%error, "cannot flush for a reader, who is shown older counts");
+            tracing::error!(%error, "cannot flush for a reader; it gets older counts");
         }
         inner
     }

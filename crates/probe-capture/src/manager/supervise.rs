@@ -9,7 +9,7 @@ use crate::{
     capture::{Capture, LinkCheck, Notice},
     source::{BankCounters, SourceStatistics},
 };
-use probe_flow::coverage::{DIRECTIONS, Sample, Seen, State};
+use probe_flow::coverage::{CoverageState, DIRECTIONS, Sample, Seen};
 
 impl Manager {
     /// Compares all captured interfaces with their links, logs what has changed, and attaches again
@@ -149,7 +149,7 @@ fn log(capture: &Capture, notice: &Notice) {
                     "capture is {}: {cause}",
                     state.name()
                 ),
-                (None, State::Ok) => {
+                (None, CoverageState::Ok) => {
                     tracing::info!(%iface, direction, coverage = status.ratio, "capture is ok");
                 }
                 (None, _) => {}

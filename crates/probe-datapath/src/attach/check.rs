@@ -1,11 +1,12 @@
-//! Whether the programs are still where they were put, who is there if not, and putting them back.
+//! Whether the programs are still where they were put, which program is there if not, and putting them back.
 
 use aya::programs::loaded_programs;
 use probe_common::record::{EGRESS, INGRESS};
 use rtnetlink::packet_route::tc::TcHandle;
 
 use super::{
-    AttachError, Attached, IngressHook, Rung, TC_RUNGS, attach_egress, attach_ingress, plan,
+    AttachError, Attached, HookCandidate, IngressHook, TC_CANDIDATES, attach_egress,
+    attach_ingress, plan,
 };
 use crate::{
     link::Link,
@@ -42,25 +43,27 @@ impl Attached {
     pub fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, CheckError> {
         let mut state = HookState::default();
         let hooks = [
-            (INGRESS, self.ingress.rung, self.ingress.program),
-            (EGRESS, self.egress.rung, self.egress.program),
+            (INGRESS, self.ingress.candidate, self.ingress.program),
+            (EGRESS, self.egress.candidate, self.egress.program),
         ];
-        for (direction, rung, program) in hooks {
-            let there = match rung {
-                Rung::XdpNative | Rung::XdpGeneric => link.xdp_programs.clone(),
-                Rung::Tcx => syscall::tcx_programs(ifindex, direction).map_err(CheckError::Tcx)?,
-                Rung::Clsact => {
+        for (direction, candidate, program) in hooks {
+            let there = match candidate {
+                HookCandidate::XdpNative | HookCandidate::XdpGeneric => link.xdp_programs.clone(),
+                HookCandidate::Tcx => {
+                    syscall::tcx_programs(ifindex, direction).map_err(CheckError::Tcx)?
+                }
+                HookCandidate::Clsact => {
                     netlink::filter_programs(ifindex, CLSACT_ENDS[usize::from(direction)])?
                 }
             };
             match there.iter().position(|there| *there == program) {
                 None => state.lost.push(LostHook {
                     direction,
-                    hook: rung.name(),
+                    hook: candidate.name(),
                     occupant: there.first().map(|program| describe(*program)),
                 }),
                 Some(position) => {
-                    let is_behind_xdp = direction == INGRESS && !rung.is_xdp();
+                    let is_behind_xdp = direction == INGRESS && !candidate.is_xdp();
                     let xdp = link.xdp_programs.first().filter(|_| is_behind_xdp);
                     let ahead = there[..position].first().or(xdp);
                     state.ahead[usize::from(direction)] = ahead.copied();
@@ -71,7 +74,7 @@ impl Attached {
     }
 }
 
-/// Attaches what was lost, by the same ladder: a slot that was taken meanwhile is left to its
+/// Attaches what was lost, by the same candidates: a slot that was taken meanwhile is left to its
 /// program.
 ///
 /// # Errors
@@ -97,7 +100,7 @@ pub fn reattach(
             if let Some(lost) = attached.egress.hook.take() {
                 lost.forget();
             }
-            let (egress, reason) = attach_egress(object, &TC_RUNGS, link)?;
+            let (egress, reason) = attach_egress(object, &TC_CANDIDATES, link)?;
             attached.egress = egress;
             reasons.push(reason);
         }

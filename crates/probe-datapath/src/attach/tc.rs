@@ -11,7 +11,7 @@ use probe_common::{
     record::{EGRESS, INGRESS},
 };
 
-use super::{Refusal, Rung};
+use super::{HookCandidate, Refusal};
 use crate::{
     link::{Link, LinkHeader},
     load::Object,
@@ -38,7 +38,7 @@ pub(super) enum TcHook {
 }
 
 impl TcHook {
-    /// Lets go of a hook that has lost its program. A filter is known by its place only, and who is
+    /// Lets go of a hook that has lost its program. A filter is known by its place only, and what is
     /// in that place now is not ours to remove.
     pub(super) fn forget(self) {
         match self {
@@ -61,13 +61,13 @@ pub(super) const fn program_name(header: LinkHeader, direction: TcDirection) -> 
 /// The hook, and the number of the program at it.
 pub(super) fn attach(
     object: &mut Object,
-    rung: Rung,
+    candidate: HookCandidate,
     link: &Link,
     direction: TcDirection,
 ) -> Result<(TcHook, u32), Refusal> {
     let name = program_name(link.header, direction);
     let program: &mut SchedClassifier = object.program(name)?.try_into()?;
-    let hook = if rung == Rung::Clsact {
+    let hook = if candidate == HookCandidate::Clsact {
         TcHook::Clsact(attach_clsact(program, link, direction)?)
     } else {
         TcHook::Tcx(attach_tcx(program, link, direction)?)

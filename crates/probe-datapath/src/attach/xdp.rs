@@ -6,7 +6,7 @@ use aya::{
 };
 use probe_common::control::programs;
 
-use super::{Refusal, Rung};
+use super::{HookCandidate, Refusal};
 use crate::load::{Object, kernel_version};
 
 /// Frames in several buffers and the helpers to read them came with 5.18 (commit 0165cc817075).
@@ -29,12 +29,12 @@ pub(super) fn program_name() -> &'static str {
 
 pub(super) fn attach(
     object: &mut Object,
-    rung: Rung,
+    candidate: HookCandidate,
     ifindex: u32,
 ) -> Result<(XdpHook, u32), Refusal> {
     let name = program_name();
-    let mode = match rung {
-        Rung::XdpNative => XdpMode::Driver,
+    let mode = match candidate {
+        HookCandidate::XdpNative => XdpMode::Driver,
         _ => XdpMode::Skb,
     };
     let program: &mut Xdp = object.program(name)?.try_into()?;

@@ -1,7 +1,7 @@
 //! Hosts whose owners evidently mind that all CPUs are interrupted.
 //!
 //! The kernel's way to say so, `rcu_normal`, is `setting`'s: with it nothing can be expedited. It is
-//! on by default in real-time kernels (`rcu_normal_after_boot`, kernel/rcu/update.c). Who has switched
+//! on by default in real-time kernels (`rcu_normal_after_boot`, kernel/rcu/update.c). A host that has switched
 //! it off there has not done so for us.
 
 use std::{fs, path::Path};

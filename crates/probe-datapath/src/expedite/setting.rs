@@ -53,7 +53,7 @@ pub(super) fn is_free(sys: &Path) -> Result<bool, ExpediteError> {
     Ok(!is_forbidden && read(sys, EXPEDITED)? == 0)
 }
 
-/// Writes nothing.
+/// Whether the setting can be written; writes nothing.
 pub(super) fn is_writable(sys: &Path) -> bool {
     let mut open = OpenOptions::new();
     open.write(true).open(sys.join(EXPEDITED)).is_ok()
@@ -70,7 +70,7 @@ pub fn end() -> Result<bool, ExpediteError> {
 }
 
 pub(super) fn end_at(sys: &Path) -> Result<bool, ExpediteError> {
-    // Where it cannot be read nobody has written it.
+    // Where it cannot be read no process has written it.
     let is_ours = read(sys, EXPEDITED).is_ok_and(|value| value == OF_SERVICE);
     if is_ours {
         write(sys, 0)?;
@@ -80,7 +80,7 @@ pub(super) fn end_at(sys: &Path) -> Result<bool, ExpediteError> {
 
 pub(super) fn put_back(sys: &Path, mark: i32) {
     let is_ours = |value| value == mark;
-    // Who has written something else since wants that.
+    // A process that has written another value since wants that value.
     if read(sys, EXPEDITED).is_ok_and(is_ours)
         && let Err(error) = write(sys, 0)
     {
@@ -90,11 +90,11 @@ pub(super) fn put_back(sys: &Path, mark: i32) {
 
 /// An agent that was killed had left the setting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Leftover {
+pub struct StaleSetting {
     process: i32,
 }
 
-impl fmt::Display for Leftover {
+impl fmt::Display for StaleSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -105,12 +105,12 @@ impl fmt::Display for Leftover {
 }
 
 /// Puts back what an agent that was killed has left.
-pub fn put_back_leftover() -> Result<Option<Leftover>, ExpediteError> {
-    put_back_leftover_at(Path::new(SYS))
+pub fn put_back_stale_setting() -> Result<Option<StaleSetting>, ExpediteError> {
+    put_back_stale_setting_at(Path::new(SYS))
 }
 
-pub(super) fn put_back_leftover_at(sys: &Path) -> Result<Option<Leftover>, ExpediteError> {
-    // Where it cannot be read nobody has written it.
+pub(super) fn put_back_stale_setting_at(sys: &Path) -> Result<Option<StaleSetting>, ExpediteError> {
+    // Where it cannot be read no process has written it.
     let Ok(value) = read(sys, EXPEDITED) else {
         return Ok(None);
     };
@@ -119,7 +119,7 @@ pub(super) fn put_back_leftover_at(sys: &Path) -> Result<Option<Leftover>, Exped
         return Ok(None);
     }
     write(sys, 0)?;
-    Ok(Some(Leftover { process }))
+    Ok(Some(StaleSetting { process }))
 }
 
 /// Another agent, which is in the middle of it. In another PID namespace it is not found; then it

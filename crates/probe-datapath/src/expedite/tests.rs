@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::{
     Batch, Expedite, MANY, SLOW,
-    setting::{OF_SERVICE, end_at, own_mark, put_back, put_back_leftover_at},
+    setting::{OF_SERVICE, end_at, own_mark, put_back, put_back_stale_setting_at},
 };
 use crate::options::ExpediteAttach::{self, Always, Auto, Never};
 
@@ -186,7 +186,10 @@ fn a_service_manager_hurries_for_its_service() {
     // The agent finds it set, and neither of its own nor of one that was killed.
     assert_eq!(during_a_batch(&kernel, Auto, MANY), OF_SERVICE);
     assert_eq!(told(kernel.path(), Auto, MANY, SLOW), None);
-    assert_eq!(put_back_leftover_at(kernel.path()).expect("read"), None);
+    assert_eq!(
+        put_back_stale_setting_at(kernel.path()).expect("read"),
+        None
+    );
     assert_eq!(expedited(&kernel), OF_SERVICE);
     assert!(end_at(kernel.path()).expect("written"));
     assert_eq!(expedited(&kernel), 0);

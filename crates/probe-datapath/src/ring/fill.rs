@@ -1,6 +1,6 @@
 //! How full the fullest ring was: the most that their reader found in one of them, of late.
 //!
-//! A look at the rings at a scrape would miss the peaks. Kept by time and not since the last reader,
+//! A poll of the rings at a scrape would miss the peaks. Kept by time and not since the last reader,
 //! so that any number of readers see the same.
 
 use std::time::{Duration, Instant};

@@ -24,7 +24,7 @@ use crate::mapping::{Access, Mapping, WORD_BYTES};
 /// Entries that are handed over at once.
 const BATCH: usize = 64;
 
-/// `BPF_RINGBUF_HDR_SZ`.
+/// Bytes of a record's header, `BPF_RINGBUF_HDR_SZ`.
 pub(super) const HEADER_BYTES: usize = 8;
 /// `BPF_RINGBUF_BUSY_BIT`: a program has begun the entry and not ended it.
 const BUSY: u32 = 1 << 31;
@@ -44,7 +44,7 @@ pub(super) struct Reader {
 
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Batch {
+pub(super) struct DrainedBatch {
     /// Entries that were given back.
     pub(super) entries: usize,
     /// Records among them, which were handed over.
@@ -72,15 +72,15 @@ impl Reader {
 
     /// Hands over the next entries, at most [`BATCH`]. One that a program has not completed ends the
     /// batch.
-    pub(super) fn next_batch(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Batch {
+    pub(super) fn next_batch(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> DrainedBatch {
         let vacant = RecordV4::new_zeroed();
         let mut records = [Record::V4(&vacant); BATCH];
         let mut position = self.given_back().load(Ordering::Relaxed);
         // Pairs with the release of a program that begins an entry: its header is there.
         let end = self.begun().load(Ordering::Acquire);
-        let mut batch = Batch {
+        let mut batch = DrainedBatch {
             fill: self.share(end.wrapping_sub(position)),
-            ..Batch::default()
+            ..DrainedBatch::default()
         };
         while position != end && batch.entries < BATCH {
             let Some((entry, length)) = self.entry(position) else {
@@ -100,7 +100,7 @@ impl Reader {
         if batch.records > 0 {
             handle(&records[..batch.records]);
         }
-        // Pairs with the acquire of a program that looks for room: we have read what was there.
+        // Pairs with the acquire of a program that asks for room: we have read what was there.
         self.given_back().store(position, Ordering::Release);
         batch
     }

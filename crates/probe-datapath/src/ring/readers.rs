@@ -4,7 +4,7 @@ use std::{io, os::fd::BorrowedFd};
 
 use probe_common::record::{Record, RecordV4};
 
-use super::reader::{Batch, HEADER_BYTES, Reader};
+use super::reader::{DrainedBatch, HEADER_BYTES, Reader};
 
 /// The reading ends of all rings.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Readers {
     rings: Vec<Ring>,
 }
 
-/// One ring.
+/// One ring and its reader.
 #[derive(Debug)]
 struct Ring {
     reader: Reader,
@@ -85,9 +85,9 @@ impl Readers {
 
 impl Ring {
     /// The next batch, if the pass may take one more.
-    fn next_batch(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Batch {
+    fn next_batch(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> DrainedBatch {
         if self.left == 0 {
-            return Batch::default();
+            return DrainedBatch::default();
         }
         let batch = self.reader.next_batch(handle);
         self.left = self.left.saturating_sub(batch.entries);
@@ -96,7 +96,7 @@ impl Ring {
 }
 
 impl Pass {
-    fn on_batch(&mut self, batch: Batch) {
+    fn on_batch(&mut self, batch: DrainedBatch) {
         self.records += batch.records;
         self.undecodable += batch.undecodable;
         self.fill = self.fill.max(batch.fill);

@@ -42,7 +42,7 @@ impl Wait {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let calls = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let edges = EventFlags::IN | EventFlags::ET;
-        // Which of them it was does not matter: whoever wakes up looks at all.
+        // Which of them it was does not matter: the reader that wakes up polls all of them.
         let mut sources = 0;
         let mut add = |source: &dyn AsFd| {
             sources += 1;

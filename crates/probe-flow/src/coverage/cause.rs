@@ -1,6 +1,6 @@
 //! Why a link may move more packets than we see.
 
-use super::State;
+use super::CoverageState;
 use crate::coverage::LostHook;
 
 /// What is known about an interface when its coverage falls.
@@ -15,9 +15,9 @@ pub struct Surroundings<'a> {
     pub has_unknown_interface: bool,
 }
 
-/// The likeliest cause, as a sentence with what to look at. `direction` is an index of
+/// The likeliest cause, as a sentence with what to check next. `direction` is an index of
 /// [`super::DIRECTIONS`].
-pub fn likely_cause(direction: usize, state: State, around: Surroundings<'_>) -> String {
+pub fn likely_cause(direction: usize, state: CoverageState, around: Surroundings<'_>) -> String {
     let is_lost = |hook: &&LostHook| usize::from(hook.direction) == direction;
     if let Some(hook) = around.lost.iter().find(is_lost) {
         return hook.to_string();
@@ -33,7 +33,7 @@ pub fn likely_cause(direction: usize, state: State, around: Surroundings<'_>) ->
              (`bpftool prog show id {program}`)"
         );
     }
-    let rest = if state == State::Blind {
+    let rest = if state == CoverageState::Blind {
         "the hook is the wrong one for this traffic"
     } else {
         "part of the traffic takes another way"

@@ -7,11 +7,11 @@ use probe_common::record::INGRESS;
 /// A hook that our program was removed from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LostHook {
-    /// [`probe_common::record::INGRESS`] or `EGRESS`.
+    /// Direction: [`probe_common::record::INGRESS`] or `EGRESS`.
     pub direction: u8,
-    /// `xdp-native`, `tcx` …
+    /// Name of the hook: `xdp-native`, `tcx` …
     pub hook: &'static str,
-    /// Who is there now, if anybody.
+    /// Name of the program that is there now, if any.
     pub occupant: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-use super::{Compared, Coverage, Sample, Seen, State, Surroundings, likely_cause};
+use super::{Compared, Coverage, CoverageState, Sample, Seen, Surroundings, likely_cause};
 use crate::coverage::LostHook;
 
 fn sample(link: u64, frames: u64, packets: u64) -> Sample {
@@ -10,8 +10,8 @@ fn sample(link: u64, frames: u64, packets: u64) -> Sample {
     }
 }
 
-/// Looks in turn, each with what was added since the one before: link, frames, packets.
-fn play(coverage: &mut Coverage, from: &mut Sample, steps: &[[u64; 3]]) -> Vec<State> {
+/// Samples in turn, each with what was added since the one before: link, frames, packets.
+fn play(coverage: &mut Coverage, from: &mut Sample, steps: &[[u64; 3]]) -> Vec<CoverageState> {
     let mut changes = Vec::new();
     for [link, frames, packets] in steps {
         *from = sample(
@@ -26,7 +26,7 @@ fn play(coverage: &mut Coverage, from: &mut Sample, steps: &[[u64; 3]]) -> Vec<S
 
 fn started() -> (Coverage, Sample) {
     let mut coverage = Coverage::default();
-    // What the link moved before we looked for the first time is nobody's.
+    // What the link moved before the first sample counts for no side.
     let baseline = sample(1_000_000, 3, 3);
     assert_eq!(coverage.on_sample(baseline), None);
     (coverage, baseline)
@@ -63,7 +63,7 @@ fn missed_and_surplus_packets_show_in_the_ratio() {
 #[test]
 fn what_passes_while_we_look_is_nobodys_fault() {
     let mut coverage = Coverage::default();
-    let look = |link, before, after| Sample {
+    let sample = |link, before, after| Sample {
         link,
         before: Seen {
             frames: before,
@@ -74,21 +74,30 @@ fn what_passes_while_we_look_is_nobodys_fault() {
             packets: after,
         },
     };
-    coverage.on_sample(look(100, 90, 110));
+    coverage.on_sample(sample(100, 90, 110));
     // The link counted 40, we somewhere between 30 and 60.
-    coverage.on_sample(look(140, 140, 150));
+    coverage.on_sample(sample(140, 140, 150));
     assert_eq!(coverage.ratio(), Some(1.0));
 }
 
 #[test]
 fn blind_after_three_windows_and_well_after_one() {
     let (mut coverage, mut at) = started();
-    assert_eq!(play(&mut coverage, &mut at, &[[50, 50, 50]]), [State::Ok]);
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[50, 50, 50]]),
+        [CoverageState::Ok]
+    );
     let changes = play(&mut coverage, &mut at, &[[50, 0, 0]; 2]);
     assert_eq!(changes, [], "a queue that drains is not blindness");
     assert_eq!(coverage.ratio(), Some(0.0));
-    assert_eq!(play(&mut coverage, &mut at, &[[50, 0, 0]]), [State::Blind]);
-    assert_eq!(play(&mut coverage, &mut at, &[[50, 49, 49]]), [State::Ok]);
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[50, 0, 0]]),
+        [CoverageState::Blind]
+    );
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[50, 49, 49]]),
+        [CoverageState::Ok]
+    );
 }
 
 #[test]
@@ -99,9 +108,9 @@ fn partial_is_told_from_blind() {
         &mut at,
         &[[50, 40, 40], [50, 0, 0], [50, 1, 1]],
     );
-    assert_eq!(changes, [State::Partial]);
+    assert_eq!(changes, [CoverageState::Partial]);
     let changes = play(&mut coverage, &mut at, &[[50, 0, 0]; 3]);
-    assert_eq!(changes, [State::Blind]);
+    assert_eq!(changes, [CoverageState::Blind]);
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn few_packets_are_judged_when_they_have_become_enough() {
     assert_eq!(coverage.ratio(), Some(0.0));
     assert_eq!(
         play(&mut coverage, &mut at, &[[1, 0, 0]; 40]),
-        [State::Blind]
+        [CoverageState::Blind]
     );
 }
 
@@ -121,10 +130,13 @@ fn few_packets_are_judged_when_they_have_become_enough() {
 fn quiet_is_idle_and_blind_stays_blind() {
     let (mut coverage, mut at) = started();
     play(&mut coverage, &mut at, &[[50, 50, 50]]);
-    assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 10]), [State::Idle]);
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[0; 3]; 10]),
+        [CoverageState::Idle]
+    );
     play(&mut coverage, &mut at, &[[50, 0, 0]; 3]);
     assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 20]), []);
-    assert_eq!(coverage.state(), State::Blind);
+    assert_eq!(coverage.state(), CoverageState::Blind);
 }
 
 #[test]
@@ -133,7 +145,7 @@ fn a_counter_that_starts_again_is_a_reset_not_a_loss() {
     play(&mut coverage, &mut at, &[[50, 50, 50]]);
     at.link = 0;
     play(&mut coverage, &mut at, &[[7, 7, 7], [30, 30, 30]]);
-    assert_eq!(coverage.state(), State::Ok);
+    assert_eq!(coverage.state(), CoverageState::Ok);
     let expected = Compared {
         link: 80,
         frames: 80,
@@ -166,14 +178,14 @@ fn the_cause_is_the_nearest_one() {
         ahead: Some(57),
         has_unknown_interface: true,
     };
-    let rcvd = likely_cause(0, State::Blind, around);
+    let rcvd = likely_cause(0, CoverageState::Blind, around);
     assert!(rcvd.contains("ingress tcx"), "{rcvd}");
-    let sent = likely_cause(1, State::Blind, around);
+    let sent = likely_cause(1, CoverageState::Blind, around);
     assert!(sent.contains("maps"), "{sent}");
     around.has_unknown_interface = false;
-    let sent = likely_cause(1, State::Blind, around);
+    let sent = likely_cause(1, CoverageState::Blind, around);
     assert!(sent.contains("program 57"), "{sent}");
     around.ahead = None;
-    let sent = likely_cause(1, State::Partial, around);
+    let sent = likely_cause(1, CoverageState::Partial, around);
     assert!(sent.contains("AF_XDP"), "{sent}");
 }

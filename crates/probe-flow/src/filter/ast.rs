@@ -17,7 +17,7 @@ pub enum Expr {
     And(Vec<Self>),
     /// One of these, two or more.
     Or(Vec<Self>),
-    /// Not this.
+    /// True where this expression is false.
     Not(Box<Self>),
     /// One question about a flow.
     Test(Test),
@@ -36,13 +36,13 @@ pub enum Test {
     Version(Vec<IpVersion>),
     /// Which ways packets went.
     Traffic(Vec<Traffic>),
-    /// The interface.
+    /// The name of the flow's interface matches one of these.
     Iface(Vec<IfacePattern>),
     /// What the flow's direction rests on.
     Evidence(Vec<Evidence>),
     /// All flags of the mask were seen; for the mask 0: none were.
     Flags(Vec<u8>),
-    /// A count, compared.
+    /// A count, compared with a number.
     Count(Measure, Comparison, u64),
     /// The flow stands for many.
     Overflow,
@@ -53,12 +53,12 @@ pub enum Test {
 /// Which end of a flow is meant.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Side {
-    /// One of both.
+    /// Source or destination: one of both must match.
     #[default]
     Either,
     /// The client, as far as the evidence goes.
     Src,
-    /// The server.
+    /// The destination, that is, the server.
     Dst,
 }
 
@@ -89,7 +89,7 @@ impl Net {
         }
     }
 
-    /// Its first address.
+    /// The first address of the network.
     pub const fn addr(&self) -> IpAddr {
         self.addr
     }
@@ -135,22 +135,22 @@ fn masked(addr: IpAddr, prefix_len: u8) -> IpAddr {
 /// A version of IP.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IpVersion {
-    /// `ip`
+    /// IPv4 only, the word `ip`.
     V4,
-    /// `ip6`
+    /// IPv6 only, the word `ip6`.
     V6,
 }
 
 /// Which ways packets of a flow went, seen from the interface.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Traffic {
-    /// Only received.
+    /// Flows with received packets only.
     Rcvd,
-    /// Only sent.
+    /// Flows with sent packets only.
     Sent,
     /// Only received, or only sent.
     Uni,
-    /// Received and sent.
+    /// Flows with received and sent packets.
     Bi,
 }
 
@@ -172,7 +172,7 @@ impl Traffic {
 /// Interfaces by name or regex.
 #[derive(Clone, Debug)]
 pub enum IfacePattern {
-    /// The whole name.
+    /// The whole name of an interface.
     Name(String),
     /// A match anywhere in the name.
     Regex(Regex),
@@ -236,7 +236,7 @@ impl Measure {
     }
 
     /// The count of a flow, in packets or bytes.
-    pub fn of(self, row: &FlowRow) -> u64 {
+    pub fn value(self, row: &FlowRow) -> u64 {
         (self.read)(row)
     }
 }
@@ -244,15 +244,15 @@ impl Measure {
 /// How a count is compared. `!=` is the `not` of `=`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Comparison {
-    /// `=`
+    /// Equal to the number: `=`.
     Equal,
-    /// `<`
+    /// Less than the number: `<`.
     Less,
-    /// `<=`
+    /// At most the number: `<=`.
     AtMost,
-    /// `>`
+    /// Greater than the number: `>`.
     Greater,
-    /// `>=`
+    /// At least the number: `>=`.
     AtLeast,
 }
 

@@ -115,9 +115,7 @@ pub(super) fn unknown(word: &str) -> String {
 /// Words of tcpdump for what flows do not have.
 fn foreign(name: &str) -> Option<&'static str> {
     if name.contains('[') {
-        return Some(
-            "flows keep no headers to look into; TCP flags are asked for as `flags syn+ack`",
-        );
+        return Some("flows keep no headers to read; TCP flags are asked for as `flags syn+ack`");
     }
     Some(match name {
         "ether" | "vlan" | "arp" | "rarp" | "llc" | "pppoed" | "pppoes" | "wlan" => {

@@ -50,7 +50,9 @@ impl Test {
                 0 => flow.tcp_flags == 0,
                 mask => flow.tcp_flags & mask == *mask,
             }),
-            Self::Count(measure, comparison, number) => comparison.holds(measure.of(row), *number),
+            Self::Count(measure, comparison, number) => {
+                comparison.holds(measure.value(row), *number)
+            }
             Self::Overflow => flow.is_overflow,
             Self::Idle => flow.is_idle(),
         }

@@ -332,7 +332,7 @@ impl<'a> Parser<'a> {
         Ok(negated(is_not, Test::Count(measure, comparison, number)))
     }
 
-    /// `[= | !=] values`
+    /// Reads `[= | !=] values`, as in `port = 80 443`.
     fn equals<T>(
         &mut self,
         parse: impl Fn(&str) -> Result<Vec<T>, String>,

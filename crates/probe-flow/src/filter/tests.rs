@@ -201,7 +201,7 @@ fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
 #[case(
     "host example.com",
     6,
-    "expected an address such as 192.0.2.1 or fd00::/8 (names of hosts are not looked up), found `example.com`"
+    "expected an address such as 192.0.2.1 or fd00::/8 (names of hosts are not resolved), found `example.com`"
 )]
 #[case(
     "net 10.0.0.0/33",
@@ -247,7 +247,7 @@ fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
 #[case(
     "tcp[13] & 2 != 0",
     1,
-    "flows keep no headers to look into; TCP flags are asked for as `flags syn+ack`"
+    "flows keep no headers to read; TCP flags are asked for as `flags syn+ack`"
 )]
 #[case(
     "überport 1",

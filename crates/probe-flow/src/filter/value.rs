@@ -55,7 +55,7 @@ pub(super) fn is_address(word: &str) -> bool {
 fn no_address(word: &str) -> String {
     let looks_like_a_name = word.contains('.') && word.contains(|char: char| char.is_alphabetic());
     if looks_like_a_name && !word.contains(':') {
-        "an address such as 192.0.2.1 or fd00::/8 (names of hosts are not looked up)".to_owned()
+        "an address such as 192.0.2.1 or fd00::/8 (names of hosts are not resolved)".to_owned()
     } else {
         "an address such as 192.0.2.1 or fd00::/8".to_owned()
     }
@@ -82,7 +82,7 @@ pub(super) fn ports(word: &str) -> Result<Vec<PortRange>, String> {
     }
 }
 
-/// `tcp`, `6`.
+/// Reads an IP protocol, by name or number: `tcp`, `6`.
 pub(super) fn protocol(word: &str) -> Result<u8, String> {
     let name = word.to_ascii_lowercase();
     let number = names::protocol_number(&name).or_else(|| digits(&name));
@@ -92,7 +92,7 @@ pub(super) fn protocol(word: &str) -> Result<u8, String> {
     })
 }
 
-/// `4`, `6`.
+/// Reads an IP version: `4` or `6`.
 pub(super) fn version(word: &str) -> Result<IpVersion, String> {
     in_table(&IpVersion::ALL, word).ok_or_else(|| "4 or 6".to_owned())
 }

@@ -1,9 +1,9 @@
 //! Which ports are common ([`is_common`]), without branches: which end of a record has the common port
-//! nobody can predict.
+//! cannot be predicted.
 
 use probe_common::ports::{TCP, UDP, is_common};
 
-/// The common ports, each in the only place where it is looked for.
+/// The common ports, each in the only place where it is tested.
 static COMMON: [u32; PLACES] = places();
 
 const PLACES: usize = 1 << PLACE_BITS;

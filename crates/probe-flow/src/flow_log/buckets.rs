@@ -4,7 +4,7 @@
 //! line with IPv4, and [`Buckets::prefetch`] starts the fetch before it is needed. Tables with control
 //! octets beside the entries have two misses, the second of which depends on the first.
 //!
-//! Linear probing: an entry lies in the first bucket that was free from its home bucket on. The home bucket
+//! Linear probing: an entry lies in the first bucket that was free from its preferred bucket on. The preferred bucket
 //! is the hash scaled to the number of buckets, which need not be a power of two: the table grows by half,
 //! and so stays small.
 
@@ -21,7 +21,7 @@ const GROUP: usize = 8;
 const TAKEN: (usize, usize) = (4, 5);
 
 /// Up to this number of groups, memory is no matter: the load factor is at most [`FEW_TAKEN`], so that most
-/// entries lie in their home bucket. The CPU cannot predict which do, and a misprediction costs more than
+/// entries lie in their preferred bucket. The CPU cannot predict which do, and a misprediction costs more than
 /// the fetch.
 const FEW_GROUPS: usize = 2048;
 const FEW_TAKEN: (usize, usize) = (1, 4);
@@ -90,7 +90,7 @@ impl<K: PackedKey> Buckets<K> {
         clippy::cast_possible_truncation,
         reason = "less than the number of buckets"
     )]
-    const fn home(&self, hash: u64) -> usize {
+    const fn preferred(&self, hash: u64) -> usize {
         ((hash as u128 * self.table.len() as u128) >> 64) as usize
     }
 
@@ -116,17 +116,17 @@ impl<K: PackedKey> Buckets<K> {
     /// Begins to fetch the entry of a hash from memory.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
-        super::prefetch::prefetch(self.table.as_ptr().wrapping_add(self.home(hash)));
+        super::prefetch::prefetch(self.table.as_ptr().wrapping_add(self.preferred(hash)));
     }
 
     /// The entry of a key, or of its reverse if `either_way`.
     #[inline(always)]
     pub(super) fn find(&mut self, of: &Hashed<K>, either_way: bool) -> Option<&mut Entry<K>> {
-        let home = self.home(of.hash);
-        if self.has(home, of, either_way)? {
-            return self.bucket_mut(home).as_mut();
+        let preferred = self.preferred(of.hash);
+        if self.has(preferred, of, either_way)? {
+            return self.bucket_mut(preferred).as_mut();
         }
-        let bucket = self.find_after(home, of, either_way)?;
+        let bucket = self.find_after(preferred, of, either_way)?;
         self.bucket_mut(bucket).as_mut()
     }
 
@@ -134,11 +134,11 @@ impl<K: PackedKey> Buckets<K> {
     pub(super) fn get(&self, key: K, either_way: bool) -> Option<&Entry<K>> {
         let hash = self.hash(key);
         let of = Hashed { key, hash };
-        let home = self.home(hash);
-        if self.has(home, &of, either_way)? {
-            return self.bucket(home);
+        let preferred = self.preferred(hash);
+        if self.has(preferred, &of, either_way)? {
+            return self.bucket(preferred);
         }
-        let bucket = self.find_after(home, &of, either_way)?;
+        let bucket = self.find_after(preferred, &of, either_way)?;
         self.bucket(bucket)
     }
 
@@ -149,11 +149,11 @@ impl<K: PackedKey> Buckets<K> {
         Some(entry.key.is(of.key, either_way))
     }
 
-    /// Bucket of the entry of a key that is not in its home bucket. Not inlined, so that the code of most
+    /// Bucket of the entry of a key that is not in its preferred bucket. Not inlined, so that the code of most
     /// look-ups is short.
     #[inline(never)]
-    fn find_after(&self, home: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
-        let mut bucket = self.after(home);
+    fn find_after(&self, preferred: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
+        let mut bucket = self.after(preferred);
         while !self.has(bucket, of, either_way)? {
             bucket = self.after(bucket);
         }
@@ -175,7 +175,7 @@ impl<K: PackedKey> Buckets<K> {
     }
 
     fn place(&mut self, hash: u64, entry: Entry<K>) {
-        let mut bucket = self.home(hash);
+        let mut bucket = self.preferred(hash);
         while self.bucket(bucket).is_some() {
             bucket = self.after(bucket);
         }

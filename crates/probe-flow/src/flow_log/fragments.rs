@@ -16,7 +16,7 @@ use probe_common::{
 /// reassembles no more than 4 MiB at a time (`net.ipv4.ipfrag_high_thresh`), 70 packets of 60 KB.
 pub(super) const MAX_PACKETS: usize = 1024;
 
-/// No ICMP type, so that nothing is concluded from a type that nobody has seen (255 is reserved,
+/// No ICMP type, so that nothing is concluded from a type that was not seen (255 is reserved,
 /// RFC 4443, section 2.1).
 const NO_ICMP_TYPE: u8 = 255;
 
@@ -34,7 +34,7 @@ struct PacketId<const N: usize> {
 }
 
 impl<const N: usize> PacketId<N> {
-    const fn of(key: &EpHash<N>, head: &RecordHead) -> Self {
+    const fn from_key(key: &EpHash<N>, head: &RecordHead) -> Self {
         Self {
             src_addr: key.src_addr,
             dst_addr: key.dst_addr,
@@ -50,7 +50,7 @@ pub(super) type Counted<const N: usize> = (EpHash<N>, RecordHead);
 
 /// What is known of a packet.
 #[derive(Clone, Copy, Debug)]
-enum State<const N: usize> {
+enum FragmentState<const N: usize> {
     /// The flow and the auxiliary byte of its first fragment.
     Known { key: EpHash<N>, aux: u8 },
     /// The sum of its later fragments, as a record of the flow without ports, at the time of the
@@ -59,9 +59,9 @@ enum State<const N: usize> {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry<const N: usize> {
+struct FragmentedPacket<const N: usize> {
     id: PacketId<N>,
-    state: State<N>,
+    state: FragmentState<N>,
     /// A fragment came since the last rotation.
     is_fresh: bool,
 }
@@ -81,7 +81,7 @@ pub(super) struct FragmentTable<const N: usize> {
     /// Where they are in `entries`.
     positions: HashMap<PacketId<N>, usize>,
     /// In a ring once there are [`MAX_PACKETS`].
-    entries: Vec<Entry<N>>,
+    entries: Vec<FragmentedPacket<N>>,
     oldest: usize,
 }
 
@@ -99,13 +99,13 @@ impl<const N: usize> FragmentTable<N> {
     /// Takes a fragment. The first one is to be counted by the caller, since its flow is known;
     /// later ones are counted when they are released.
     pub(super) fn handle(&mut self, key: EpHash<N>, head: &RecordHead) -> Released<N> {
-        let id = PacketId::of(&key, head);
+        let id = PacketId::from_key(&key, head);
         let is_later = head.flags & FLAG_LATER_FRAGMENT != 0;
         let Some(&position) = self.positions.get(&id) else {
             let state = if is_later {
-                State::Waiting((key, waiting_head(&key, head)))
+                FragmentState::Waiting((key, waiting_head(&key, head)))
             } else {
-                State::Known { key, aux: head.aux }
+                FragmentState::Known { key, aux: head.aux }
             };
             return Released {
                 attributed: None,
@@ -122,8 +122,8 @@ impl<const N: usize> FragmentTable<N> {
     }
 
     /// Adds a packet. Returns what waited in the place that it takes.
-    fn insert(&mut self, id: PacketId<N>, state: State<N>) -> Option<Counted<N>> {
-        let entry = Entry {
+    fn insert(&mut self, id: PacketId<N>, state: FragmentState<N>) -> Option<Counted<N>> {
+        let entry = FragmentedPacket {
             id,
             state,
             is_fresh: true,
@@ -159,25 +159,28 @@ impl<const N: usize> FragmentTable<N> {
     /// What waits, oldest first.
     pub(super) fn waiting(&self) -> impl Iterator<Item = Counted<N>> {
         let (newer, older) = self.entries.split_at(self.oldest);
-        older.iter().chain(newer).filter_map(Entry::waiting)
+        older
+            .iter()
+            .chain(newer)
+            .filter_map(FragmentedPacket::waiting)
     }
 }
 
-impl<const N: usize> Entry<N> {
+impl<const N: usize> FragmentedPacket<N> {
     const fn waiting(&self) -> Option<Counted<N>> {
         match self.state {
-            State::Known { .. } => None,
-            State::Waiting(counted) => Some(counted),
+            FragmentState::Known { .. } => None,
+            FragmentState::Waiting(counted) => Some(counted),
         }
     }
 
     /// A first fragment says where those that wait belong. A second one is a duplicate, or the
     /// identification is used again: then what comes next belongs to the new packet.
     fn on_first(&mut self, key: EpHash<N>, head: &RecordHead) -> Released<N> {
-        let known = State::Known { key, aux: head.aux };
+        let known = FragmentState::Known { key, aux: head.aux };
         let attributed = match std::mem::replace(&mut self.state, known) {
-            State::Known { .. } => None,
-            State::Waiting((_, waiting)) => Some((
+            FragmentState::Known { .. } => None,
+            FragmentState::Waiting((_, waiting)) => Some((
                 key,
                 RecordHead {
                     aux: head.aux,
@@ -197,10 +200,10 @@ impl<const N: usize> Entry<N> {
             unattributed: None,
         };
         match &mut self.state {
-            State::Known { key, aux } => {
+            FragmentState::Known { key, aux } => {
                 released.attributed = Some((*key, RecordHead { aux: *aux, ..*head }));
             }
-            State::Waiting((_, sum)) => {
+            FragmentState::Waiting((_, sum)) => {
                 if let Some(packets) = sum.packets.checked_add(head.packets) {
                     sum.packets = packets;
                     sum.octets += head.octets;

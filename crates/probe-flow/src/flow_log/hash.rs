@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-/// Hashes flow keys so that nobody outside can tell which ones collide: a peer that could would make
+/// Hashes flow keys so that no peer can tell which ones collide: a peer that could would make
 /// each of its packets cost a walk over all of its flows.
 ///
 /// A key and its reverse have one hash, since a look-up does not know which of them is stored. See

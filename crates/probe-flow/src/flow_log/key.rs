@@ -13,7 +13,7 @@ use super::{aggregation::is_common_service, hash::KeyHasher};
 
 /// A key that has a packed form: that of IPv4 and that of IPv6.
 pub(super) trait FlowKey: Copy + Debug {
-    /// The packed form.
+    /// The same key, packed into machine words.
     type Packed: PackedKey<Key = Self>;
 }
 
@@ -38,12 +38,12 @@ pub(super) trait PackedKey: Copy + Debug + Default + Eq {
 
     fn unpack(self) -> Self::Key;
 
-    /// See [`EpHash::reverse`].
+    /// The key with its ends exchanged; see [`EpHash::reverse`].
     fn reverse(self) -> Self;
 
     fn ip_protocol(self) -> u8;
 
-    /// Whether the key is another one or, if `either_way`, its reverse. Which of the two nobody can
+    /// Whether the key is another one or, if `either_way`, its reverse. Which of the two cannot
     /// predict, so nothing branches on that.
     fn is(self, other: Self, either_way: bool) -> bool;
 
@@ -77,14 +77,14 @@ const V4_PORT_SHIFT: u32 = 32;
 const V4_PROTOCOL_SHIFT: u32 = 48;
 
 impl PackedV4 {
-    /// In network order.
+    /// The port of an end, in network order.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "the piece is cut out")]
     const fn port(end: u64) -> u16 {
         (end >> V4_PORT_SHIFT) as u16
     }
 
-    /// See [`EpHash::aggregate_ports`].
+    /// The key without a client's port; see [`EpHash::aggregate_ports`].
     #[inline]
     fn aggregate_ports(self) -> Self {
         const PORT: u64 = 0xffff << V4_PORT_SHIFT;

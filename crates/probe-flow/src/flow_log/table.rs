@@ -147,7 +147,7 @@ where
 
 /// Whether a packet can say more about the direction than a guess: one with a SYN or of ICMP. Of the
 /// packet alone, since most are neither, while flows of either confidence take turns. Asked for each
-/// record, so protocols 64, 128 and 192 further on pass for ICMP here: whoever is told looks closer.
+/// record, so protocols 64, 128 and 192 further on pass for ICMP here: the caller checks the protocol itself.
 #[inline(always)]
 const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
     const ICMP_BITS: u64 = 1 << ICMP | 1 << ICMPV6;
@@ -156,7 +156,7 @@ const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
 
 /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
 /// wrong. (Before a first ping over IPv6 the neighbours find each other, and the answer to that says
-/// nothing about who is the client.)
+/// nothing about which side is the client.)
 #[cold]
 fn correct_direction<const N: usize>(
     entry: &mut Entry<Packed<N>>,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 const SOME_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The document that says the same as these settings.
-pub(super) fn of(settings: &BTreeMap<String, String>) -> String {
+pub(super) fn from_settings(settings: &BTreeMap<String, String>) -> String {
     let mut root = Value::Object(Map::new());
     // No sink at all is no setting, and the default is one sink.
     root["writeout"] = Value::Array(Vec::new());

@@ -20,7 +20,7 @@ pub(super) struct Expected {
     pub(super) fragment_id: u32,
 }
 
-type Outcome = Result<Expected, &'static str>;
+type ParseResult = Result<Expected, &'static str>;
 
 const NOT_IP: &str = "non_ip";
 const INVALID: &str = "invalid_ip_header";
@@ -52,7 +52,7 @@ impl<'a> Frame<'a> {
     }
 
     /// IEEE 802.3, 802.1Q and 802.1ad; MPLS by RFC 3032; PPPoE by RFC 2516.
-    pub(super) fn ethernet(self) -> Outcome {
+    pub(super) fn ethernet(self) -> ParseResult {
         let mut ether_type = self.number(12)?;
         let mut at = 14;
         let mut followed = 0;
@@ -96,7 +96,7 @@ impl<'a> Frame<'a> {
     }
 
     /// An IP packet without link header: the version says which.
-    pub(super) fn ip(self, at: usize) -> Outcome {
+    pub(super) fn ip(self, at: usize) -> ParseResult {
         match self.byte(at)? / 16 {
             4 => self.ipv4(at),
             6 => self.ipv6(at),
@@ -105,7 +105,7 @@ impl<'a> Frame<'a> {
     }
 
     /// RFC 791, section 3.1.
-    fn ipv4(self, at: usize) -> Outcome {
+    fn ipv4(self, at: usize) -> ParseResult {
         let header = self.slice(at..at + 20)?;
         let header_octets = usize::from(header[0] % 16) * 4;
         if header[0] / 16 != 4 || header_octets < 20 {
@@ -143,7 +143,7 @@ impl<'a> Frame<'a> {
     }
 
     /// RFC 8200, sections 3 and 4.
-    fn ipv6(self, at: usize) -> Outcome {
+    fn ipv6(self, at: usize) -> ParseResult {
         // The version counts before the addresses are there.
         let header = self.slice(at..at + 8)?;
         if header[0] / 16 != 6 {

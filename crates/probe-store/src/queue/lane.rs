@@ -20,7 +20,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Lane {
     policy: QueuePolicy,
     stats: Arc<SinkStats>,
-    state: Mutex<State>,
+    state: Mutex<LaneState>,
     /// For the sink's thread: an interval came, or closing began.
     work: Condvar,
     /// For `wait_for_end`: the sink's thread is done.
@@ -28,7 +28,7 @@ pub(super) struct Lane {
 }
 
 #[derive(Default)]
-struct State {
+struct LaneState {
     waiting: VecDeque<Arc<Interval>>,
     /// Size of the interval that is being written.
     in_flight: Option<usize>,
@@ -75,7 +75,7 @@ impl Lane {
         self.work.notify_one();
     }
 
-    fn drop_interval(&self, mut state: MutexGuard<'_, State>, interval: &Interval) {
+    fn drop_interval(&self, mut state: MutexGuard<'_, LaneState>, interval: &Interval) {
         self.stats.on_dropped(1);
         state.unlogged_drops += 1;
         let now = Instant::now();
@@ -167,7 +167,7 @@ impl Lane {
         u64::from(state.in_flight.is_some())
     }
 
-    fn publish(&self, state: &State) {
+    fn publish(&self, state: &LaneState) {
         let length = state.waiting.len() + usize::from(state.in_flight.is_some());
         self.stats.set_queue(length, state.held_bytes);
     }

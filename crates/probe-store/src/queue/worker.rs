@@ -38,7 +38,7 @@ impl Worker {
         lane.on_end();
     }
 
-    /// One attempt, counted.
+    /// Tries once to write an interval, and counts the result.
     pub(super) fn write_once(&mut self, interval: &Interval) {
         match self.attempt(interval) {
             Ok(()) => self.stats.on_written(self.handler.stored_bytes()),

@@ -8,10 +8,10 @@
 use anyhow::{Context, Result};
 use rustix::net::{SocketAddrAny, addr::SocketAddrStorage};
 
-/// `AF_PACKET` of linux/socket.h.
+/// Address family `AF_PACKET` of linux/socket.h.
 const AF_PACKET: u16 = 17;
 /// Octets of `struct sockaddr_ll` (linux/if_packet.h): family, protocol, index of the link, and 12 that
-/// only receivers look at.
+/// only receivers read.
 const LEN: u8 = 20;
 
 /// The octets, aligned as any socket address.
@@ -19,7 +19,7 @@ const LEN: u8 = 20;
 struct Octets([u8; LEN as usize]);
 
 /// The link of this index, and no protocol, so that nothing is received.
-pub(super) fn of(ifindex: u32) -> Result<SocketAddrAny> {
+pub(super) fn from_ifindex(ifindex: u32) -> Result<SocketAddrAny> {
     let ifindex = i32::try_from(ifindex).context("no index of a link")?;
     let mut address = Octets([0; LEN as usize]);
     address.0[..2].copy_from_slice(&AF_PACKET.to_ne_bytes());

@@ -28,7 +28,7 @@ fn note(text: String) -> Finding {
 }
 
 /// What a reading shows, with an earlier one if there is one.
-pub(in crate::cli) fn of(now: &StatusReport, earlier: Option<&StatusReport>) -> Vec<Finding> {
+pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for what in &now.waiting_for {
         findings.push(trouble(format!(
@@ -164,7 +164,7 @@ fn residue(
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, of};
+    use super::{Finding, compare};
     use crate::cli::status::table::tests::report;
     use probe_api::v1::status::{InterfaceStatus, LostHook, SinkStatus, StatusReport};
 
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_healthy_capture_has_no_findings() {
-        assert_eq!(of(&report(), Some(&report())), []);
+        assert_eq!(compare(&report(), Some(&report())), []);
     }
 
     #[test]
@@ -201,7 +201,7 @@ mod tests {
             it.ledger.losses.insert("ring_full".to_owned(), 1500);
             it.ledger.residue = -1;
         });
-        let text = texts(&of(&now, Some(&report())));
+        let text = texts(&compare(&now, Some(&report())));
         for part in [
             "true eth0: our program was removed from tcx (rcvd), where cilium is now.",
             "true eth0: blind, received packets pass and none is seen: generic XDP is off",
@@ -213,15 +213,15 @@ mod tests {
             assert!(text.contains(part), "{part}: {text}");
         }
         // The same loss, no longer growing, is a note.
-        let text = texts(&of(&now, Some(&now)));
+        let text = texts(&compare(&now, Some(&now)));
         assert!(text.contains("false eth0: 1.5 k packets lost"), "{text}");
     }
 
     #[test]
     fn packets_on_their_way_are_no_defect() {
         let moving = changed(|it| it.ledger.residue = 5);
-        assert_eq!(of(&moving, Some(&report())), []);
-        assert!(texts(&of(&moving, Some(&moving))).contains("does not balance"));
+        assert_eq!(compare(&moving, Some(&report())), []);
+        assert!(texts(&compare(&moving, Some(&moving))).contains("does not balance"));
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             ..SinkStatus::default()
         };
         now.sinks.insert("parquet".to_owned(), failed);
-        let findings = of(&now, None);
+        let findings = compare(&now, None);
         assert_eq!(findings.len(), 5, "{}", texts(&findings));
         assert!(findings.iter().all(|it| it.is_trouble));
     }

@@ -76,7 +76,7 @@ fn lost(ledger: &LedgerCounts) -> u64 {
         .sum()
 }
 
-/// The worse direction.
+/// Coverage of the worse direction, in percent.
 fn coverage(it: &InterfaceStatus) -> String {
     let ratios = [it.coverage.rcvd.ratio, it.coverage.sent.ratio];
     let worst = ratios.into_iter().flatten().min_by(f64::total_cmp);

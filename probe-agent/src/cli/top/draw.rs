@@ -72,7 +72,7 @@ fn length(lines: usize) -> u16 {
 }
 
 fn troubles(earlier: &StatusReport, now: &StatusReport) -> Vec<String> {
-    let findings = findings::of(now, Some(earlier)).into_iter();
+    let findings = findings::compare(now, Some(earlier)).into_iter();
     let troubles = findings.filter(|it| it.is_trouble);
     troubles.map(|it| printable(&it.text)).collect()
 }
@@ -158,7 +158,7 @@ fn draw_list(frame: &mut Frame<'_>, top: &Top, area: Rect) {
     text.extend(lines.into_iter().map(|line| Line::from(printable(&line))));
     if flows.is_empty() {
         let nothing = if top.filter.is_empty() {
-            "no traffic since the last look"
+            "no traffic since the last sample"
         } else {
             "no flow passes the filter (c clears it)"
         };

@@ -22,7 +22,7 @@ pub(super) enum View {
     Talkers,
 }
 
-/// What comes first.
+/// The order of the rows on the screen.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     Bytes,
@@ -50,7 +50,7 @@ impl Order {
         }
     }
 
-    const fn of(self, counters: &FlowCounters) -> u64 {
+    const fn value(self, counters: &FlowCounters) -> u64 {
         match self {
             Self::Bytes => counters.bytes(),
             Self::Packets => counters.packets(),
@@ -202,7 +202,7 @@ impl Top {
         }
         let order = self.order;
         // A stable order of equal ones: the agent's.
-        flows.sort_by_key(|(_, counted)| Reverse(order.of(counted)));
+        flows.sort_by_key(|(_, counted)| Reverse(order.value(counted)));
         flows
     }
 
@@ -226,7 +226,7 @@ impl Top {
         }
         let mut talkers: Vec<_> = talkers.into_iter().collect();
         let order = self.order;
-        talkers.sort_by_key(|(address, (sum, _))| (Reverse(order.of(sum)), *address));
+        talkers.sort_by_key(|(address, (sum, _))| (Reverse(order.value(sum)), *address));
         let talkers = talkers
             .into_iter()
             .map(|(address, (sum, flows))| ShownFlow {

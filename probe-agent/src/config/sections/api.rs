@@ -141,7 +141,7 @@ impl Scalar for Address {
     }
 }
 
-/// A TCP address.
+/// A TCP address with a port, such as `127.0.0.1:8147`.
 struct TcpAddress;
 
 impl Scalar for TcpAddress {

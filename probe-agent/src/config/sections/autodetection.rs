@@ -15,7 +15,7 @@ section! {
     /// Auto-detection: all links but the excluded ones.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct Autodetection {
-        /// Switches it on.
+        /// Whether links are captured that `interfaces` does not name.
         #[key("enabled", Live, Boolean)]
         pub enabled: bool = false,
 

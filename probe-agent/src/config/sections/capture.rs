@@ -31,7 +31,7 @@ section! {
         #[key("cache_slots", Restart, CacheSlotsKind)]
         pub cache_slots: CacheSlots = CacheSlots::Auto,
 
-        /// How often what was added up is handed to the flows while nobody asks. Live queries,
+        /// How often what was added up is handed to the flows while no query asks for them. Live queries,
         /// status and metrics see to it themselves, so what they show is always fresh; longer
         /// intervals make fewer records of the same packets.
         #[key("flush_interval", Restart, WholeSeconds(Duration::from_secs(1)..=Duration::from_mins(1)))]

@@ -18,7 +18,7 @@ section! {
     }
 }
 
-/// How the lines of the log look.
+/// Format of the log's lines.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
     /// Lines for people and journald.

@@ -33,7 +33,7 @@ pub(crate) enum Numbers {
     Exact,
     /// `1.2 GiB`, `3.4 k`.
     Human,
-    /// `1.2G`, `3400`.
+    /// Short numbers for people: `1.2G`, `3400`.
     Short,
 }
 

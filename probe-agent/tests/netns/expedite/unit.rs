@@ -104,7 +104,7 @@ fn systemd_understands_the_unit() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let unit = folder.path().join("probe-agent.service");
-    // It looks for the programs.
+    // The agent searches for the programs.
     fs::write(
         &unit,
         UNIT.replace(INSTALLED, &built_binary().display().to_string()),

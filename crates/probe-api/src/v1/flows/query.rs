@@ -42,27 +42,27 @@ pub enum Sort {
     /// Bytes of both directions.
     #[default]
     Bytes,
-    /// Bytes received.
+    /// By bytes received, most first.
     BytesRcvd,
-    /// Bytes sent.
+    /// By bytes sent, most first.
     BytesSent,
     /// Packets of both directions.
     Packets,
-    /// Packets received.
+    /// By packets received, most first.
     PacketsRcvd,
-    /// Packets sent.
+    /// By packets sent, most first.
     PacketsSent,
     /// Name of the interface.
     Iface,
-    /// Source address.
+    /// By source address, lowest first.
     SrcAddr,
-    /// Source port.
+    /// By source port, lowest first.
     SrcPort,
-    /// Destination address.
+    /// By destination address, lowest first.
     DstAddr,
-    /// Destination port.
+    /// By destination port, lowest first.
     DstPort,
-    /// Protocol number.
+    /// By protocol number, lowest first.
     IpProtocol,
 }
 
@@ -83,7 +83,7 @@ impl Sort {
         ("ip_protocol", Self::IpProtocol),
     ];
 
-    /// Its word.
+    /// Value of the query parameter `sort`.
     pub fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, sort)| *sort == self);
         found.map_or("bytes", |(name, _)| name)

@@ -12,16 +12,16 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{FlowsQuery, look};
+use super::{FlowsQuery, query_flows};
 use crate::{limits::Server, problem::Problem, query::Query};
 
-/// Where it is.
+/// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/flows/stream";
 
-/// Seconds between two looks, unless the client asks for others.
+/// Seconds between two checks, unless the client asks for others.
 pub const DEFAULT_EVERY: u64 = 2;
 
-/// Most seconds between two looks.
+/// Most seconds between two checks.
 const MAX_EVERY: u64 = 60;
 
 /// Which flows, and how often.
@@ -62,7 +62,7 @@ impl StreamQuery {
     }
 }
 
-/// One client that looks on.
+/// One client that watches the flows.
 struct Watching {
     server: Server,
     query: FlowsQuery,
@@ -78,7 +78,7 @@ struct Watching {
 #[utoipa::path(get, path = PATH, tag = "capture",
     params(
         FlowsQuery,
-        ("every" = Option<u64>, Query, description = "Seconds between two looks, 1 to 60; 2 by default",
+        ("every" = Option<u64>, Query, description = "Seconds between two checks, 1 to 60; 2 by default",
             minimum = 1, maximum = 60),
     ),
     responses(
@@ -117,8 +117,8 @@ async fn next(mut watching: Watching) -> Option<(Result<Event, Infallible>, Watc
         _ = watching.ticks.tick() => {}
         _ = stopped.changed() => return None,
     }
-    let looked = look(&watching.server, watching.query.clone()).await;
-    let event = match looked {
+    let answer = query_flows(&watching.server, watching.query.clone()).await;
+    let event = match answer {
         Ok(flows) => Event::default().event("flows").json_data(&flows),
         Err(problem) => {
             watching.over = true;

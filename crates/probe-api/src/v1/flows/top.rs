@@ -73,7 +73,7 @@ fn compare(sort: Sort, a: (&Arc<str>, &FlowRow), b: (&Arc<str>, &FlowRow)) -> Or
     }
 }
 
-/// Looks at the flows of the wanted interfaces, one interface after the other, and keeps the first.
+/// Checks the flows of the wanted interfaces, one interface after the other, and keeps the first.
 pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     let sort = query.sort.unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::{
     status::{StatusReader, WatchStatus},
 };
 use probe_flow::{
-    coverage::{LostHook, State},
+    coverage::{CoverageState, LostHook},
     interval::Interval,
     ledger::Loss,
     ticks::TickClock,
@@ -238,7 +238,7 @@ fn a_blind_capture_is_known_and_recovers() {
         bench.second(100, 0);
     }
     let rcvd = &bench.watch().coverage[0];
-    assert_eq!((rcvd.state, rcvd.ratio), (State::Blind, Some(0.0)));
+    assert_eq!((rcvd.state, rcvd.ratio), (CoverageState::Blind, Some(0.0)));
     assert!(rcvd.cause.is_some());
     assert_eq!(bench.watch().state(), "blind");
     bench.second(100, 100);

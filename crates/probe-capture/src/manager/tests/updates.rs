@@ -117,7 +117,7 @@ proptest! {
         for (ifindex, wanted) in &new {
             let is_refused = picky.contains(ifindex) && wanted.1.hook != Hook::Auto;
             if failed.contains(&wanted.0) {
-                prop_assert!(is_refused, "{wanted:?} failed and nobody refused it");
+                prop_assert!(is_refused, "{wanted:?} failed without a refusal");
                 // The settings that the link, or the one of this name before it, had.
                 let was = now.get(ifindex).map(|now| &now.1);
                 prop_assert!(was != Some(&wanted.1));

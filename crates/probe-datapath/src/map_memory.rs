@@ -19,9 +19,9 @@ const HASH_BUCKET_BYTES: u64 = 16;
 const RING_META_PAGES: u64 = 3;
 const POINTER_BYTES: u64 = 8;
 
-/// Memory of one map.
+/// Kernel memory of one map.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MapMemory {
+pub struct MapSize {
     /// Name in the object.
     pub map: String,
     /// Entries; of a ring: bytes; of the array of further rings: how many there are with the first.
@@ -32,27 +32,27 @@ pub struct MapMemory {
     pub bytes: u64,
 }
 
-/// Memory of all maps.
+/// Kernel memory of all maps.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Footprint {
+pub struct MapMemory {
     /// CPUs that the kernel keeps copies for: all that could ever be plugged in.
     pub cpus: u32,
     /// Rings that the programs fill.
     pub rings: u32,
     /// The maps, largest first.
-    pub maps: Vec<MapMemory>,
+    pub maps: Vec<MapSize>,
 }
 
-impl Footprint {
+impl MapMemory {
     /// Bytes of all maps.
     pub fn bytes(&self) -> u64 {
         self.maps.iter().map(|map| map.bytes).sum()
     }
 }
 
-/// The footprint could not be worked out.
+/// Map memory could not be worked out.
 #[derive(Debug, thiserror::Error)]
-pub enum FootprintError {
+pub enum MapMemoryError {
     /// The object cannot be read.
     #[error("cannot read the eBPF object: {0}")]
     Object(#[from] aya_obj::ParseError),
@@ -62,7 +62,7 @@ pub enum FootprintError {
 }
 
 /// Memory of the embedded object's maps, loaded with these options.
-pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
+pub fn of_embedded(options: LoadOptions) -> Result<MapMemory, MapMemoryError> {
     let host = Cpus::of_host()?;
     let cpus = host.possible;
     let object = Object::parse(OBJECT)?;
@@ -83,14 +83,14 @@ pub fn of_embedded(options: LoadOptions) -> Result<Footprint, FootprintError> {
         })
         .collect();
     memories.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.map.cmp(&b.map)));
-    Ok(Footprint {
+    Ok(MapMemory {
         cpus,
         rings: rings.number(),
         maps: memories,
     })
 }
 
-fn memory(name: &str, map: &Map, entries: u32, cpus: u32) -> MapMemory {
+fn memory(name: &str, map: &Map, entries: u32, cpus: u32) -> MapSize {
     let (count, cpus) = (u64::from(entries), u64::from(cpus));
     let [key, value] =
         [map.key_size(), map.value_size()].map(|size| u64::from(size).next_multiple_of(8));
@@ -115,7 +115,7 @@ fn memory(name: &str, map: &Map, entries: u32, cpus: u32) -> MapMemory {
         // Arrays, also of maps.
         (count * value, None)
     };
-    MapMemory {
+    MapSize {
         map: name.to_owned(),
         entries,
         bytes_per_cpu: per_cpu,
@@ -146,11 +146,11 @@ mod tests {
                 interfaces: 1,
                 cache: CacheParts::NONE,
             };
-            let footprint = of_embedded(options).expect("an object, and CPUs");
-            let rings = footprint.maps.iter();
+            let map_memory = of_embedded(options).expect("an object, and CPUs");
+            let rings = map_memory.maps.iter();
             let rings =
                 rings.filter(|it| [maps::RECORDS, maps::FURTHER_RECORDS].contains(&&*it.map));
-            (footprint.rings, rings.map(|it| it.bytes).sum::<u64>())
+            (map_memory.rings, rings.map(|it| it.bytes).sum::<u64>())
         };
         let (number, one) = bytes(RingParts::one(8 << 20));
         assert_eq!(number, 1);

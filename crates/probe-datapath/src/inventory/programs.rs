@@ -1,4 +1,4 @@
-//! Programs and filters on the hooks of the links, and who holds them there.
+//! Programs and filters on the hooks of the links, and which processes hold them there.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
 };
 
 use super::{
-    SurveyedLink,
+    InventoryLink,
     holders::{Holder, holders},
 };
 use crate::netlink::{self, NetlinkError};
@@ -27,11 +27,11 @@ pub enum ProgramHook {
     XdpNative,
     /// XDP in the network stack.
     XdpGeneric,
-    /// TCX, received packets.
+    /// TCX hook for received packets.
     TcxIngress,
     /// Filter on clsact or ingress, received packets.
     ClsactIngress,
-    /// TCX, sent packets.
+    /// TCX hook for sent packets.
     TcxEgress,
     /// Filter on clsact, sent packets.
     ClsactEgress,
@@ -63,13 +63,13 @@ impl ProgramHook {
 /// A program or filter that is attached to a link.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AttachedProgram {
-    /// Where.
+    /// Hook that the program is attached to.
     pub hook: ProgramHook,
     /// `bpf`, or the kind of a filter that is no program: `flower`, `u32` …
     pub kind: String,
     /// The kernel's number of the program.
     pub id: Option<u32>,
-    /// Its name.
+    /// Name of the program; `None` if it has none.
     pub name: Option<String>,
     /// Processes that hold it, or the link that attaches it, open.
     pub holders: Vec<Holder>,
@@ -121,7 +121,7 @@ pub(super) fn xdp(message: &LinkMessage) -> Vec<AttachedProgram> {
 }
 
 /// Adds the qdisc that filters hang on to each link, and the filters.
-pub(super) fn add_filters(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) {
+pub(super) fn add_filters(links: &mut [InventoryLink], hidden: &mut BTreeSet<String>) {
     let mut kinds = match netlink::clsact_kinds() {
         Ok(kinds) => kinds,
         Err(error) => {
@@ -129,17 +129,17 @@ pub(super) fn add_filters(links: &mut [SurveyedLink], hidden: &mut BTreeSet<Stri
             return;
         }
     };
-    for surveyed in links {
-        let Some(kind) = kinds.remove(&surveyed.link.ifindex) else {
+    for listed in links {
+        let Some(kind) = kinds.remove(&listed.link.ifindex) else {
             continue;
         };
-        match filters(surveyed.link.ifindex, &kind) {
-            Ok(filters) => surveyed.programs.extend(filters),
+        match filters(listed.link.ifindex, &kind) {
+            Ok(filters) => listed.programs.extend(filters),
             Err(error) => {
-                hidden.insert(format!("filters of {}: {error}", surveyed.link.name));
+                hidden.insert(format!("filters of {}: {error}", listed.link.name));
             }
         }
-        surveyed.clsact = Some(kind);
+        listed.clsact = Some(kind);
     }
 }
 
@@ -193,22 +193,22 @@ fn filter_program(filter: &TcMessage, hook: ProgramHook) -> Option<AttachedProgr
 }
 
 /// Adds the TCX programs of each link. Returns whether the kernel has TCX, if it could be asked.
-pub(super) fn add_tcx(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) -> Option<bool> {
+pub(super) fn add_tcx(links: &mut [InventoryLink], hidden: &mut BTreeSet<String>) -> Option<bool> {
     let sides = [
         (TcAttachType::Ingress, ProgramHook::TcxIngress),
         (TcAttachType::Egress, ProgramHook::TcxEgress),
     ];
     let mut has_tcx = None;
-    for surveyed in links {
+    for listed in links {
         for (attach_type, hook) in sides {
-            match SchedClassifier::query_tcx(&surveyed.link.name, attach_type) {
+            match SchedClassifier::query_tcx(&listed.link.name, attach_type) {
                 Ok((_, found)) => {
                     has_tcx = Some(true);
                     let found = found.iter().map(|program| {
                         let name = program.name_as_str().map(str::to_owned);
                         AttachedProgram::of_bpf(hook, program.id(), name)
                     });
-                    surveyed.programs.extend(found);
+                    listed.programs.extend(found);
                 }
                 Err(error) => match errno_of(&error) {
                     Some(libc::EINVAL) => return Some(false),
@@ -219,13 +219,13 @@ pub(super) fn add_tcx(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>)
                     // The link or the program has just gone.
                     Some(libc::ENODEV | libc::ENOENT) => {}
                     _ => {
-                        let name = &surveyed.link.name;
+                        let name = &listed.link.name;
                         hidden.insert(format!("TCX programs of {name}: {error}"));
                     }
                 },
             }
         }
-        surveyed.programs.sort_by_key(|program| program.hook);
+        listed.programs.sort_by_key(|program| program.hook);
     }
     has_tcx
 }
@@ -239,7 +239,7 @@ fn errno_of(error: &ProgramError) -> Option<i32> {
 }
 
 /// Completes what the hooks themselves do not tell.
-pub(super) fn add_names_and_holders(links: &mut [SurveyedLink], hidden: &mut BTreeSet<String>) {
+pub(super) fn add_names_and_holders(links: &mut [InventoryLink], hidden: &mut BTreeSet<String>) {
     let mut found: Vec<_> = links
         .iter_mut()
         .flat_map(|link| &mut link.programs)

@@ -21,9 +21,9 @@ const FILTERS: [(TcAttachType, &str); 4] = [
     (TcAttachType::Egress, programs::TC_EGRESS_L3),
 ];
 
-/// Leftovers were found and could not be removed.
+/// Stale filters were found and could not be removed.
 #[derive(Debug, thiserror::Error)]
-pub enum LeftoverError {
+pub enum StaleFilterError {
     /// The links cannot be listed.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -46,7 +46,7 @@ pub enum LeftoverError {
 /// namespace, and returns how many there were. The qdisc stays: others may use it by now.
 ///
 /// Call it before anything is attached: it cannot tell a dead agent's filters from a live one's.
-pub fn detach_leftovers() -> Result<usize, LeftoverError> {
+pub fn detach_stale_filters() -> Result<usize, StaleFilterError> {
     let mut removed = 0;
     for (_, interface) in netlink::link_names()? {
         for (direction, filter) in FILTERS {
@@ -54,7 +54,7 @@ pub fn detach_leftovers() -> Result<usize, LeftoverError> {
                 Ok(()) => removed += 1,
                 Err(error) if is_absent(&error) => {}
                 Err(source) => {
-                    return Err(LeftoverError::Filter {
+                    return Err(StaleFilterError::Filter {
                         interface,
                         filter,
                         source,

@@ -10,7 +10,7 @@ use super::packets::frame::{
 
 /// Frames of one loop.
 const FRAMES: u16 = 4096;
-/// A station that is not here: the host's stack throws the frames away behind the hooks.
+/// A MAC address that is not here: the host's stack throws the frames away behind the hooks.
 const FOREIGN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
 
 const ETHERNET_LEN: u64 = 14;
@@ -45,7 +45,7 @@ impl AddAssign for Tally {
 
 /// Frames, and where each of them must go.
 #[derive(Default)]
-pub(crate) struct Mix {
+pub(crate) struct TrafficMix {
     pub(crate) frames: Vec<Vec<u8>>,
     pub(crate) expected: Expected,
 }
@@ -75,7 +75,7 @@ impl Expected {
     }
 }
 
-impl Mix {
+impl TrafficMix {
     pub(crate) fn new() -> Self {
         let mut mix = Self::default();
         for number in 0..FRAMES {

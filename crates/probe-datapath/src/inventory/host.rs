@@ -11,7 +11,7 @@ use crate::load::{self, kernel_version};
 pub struct Host {
     /// Release of the running kernel.
     pub release: String,
-    /// Architecture.
+    /// Machine architecture, such as `x86_64`.
     pub architecture: &'static str,
     /// The capabilities that the agent needs, and whether this process has each.
     pub capabilities: Vec<(String, bool)>,
@@ -26,7 +26,7 @@ pub struct Host {
 /// Something that a kernel has or lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Feature {
-    /// Its name.
+    /// Name of the capability, such as `CAP_BPF`.
     pub name: &'static str,
     /// Whether it is there.
     pub is_present: bool,
@@ -36,7 +36,7 @@ pub struct Feature {
 
 impl Host {
     /// `has_tcx` is what asking the kernel said, if it could be asked.
-    pub(super) fn look(has_tcx: Option<bool>) -> Self {
+    pub(super) fn read(has_tcx: Option<bool>) -> Self {
         let is_from = |major, minor| kernel_version() >= KernelVersion::new(major, minor, 0);
         // Of 6.6, commit e420bed02507.
         let has_tcx = has_tcx.unwrap_or_else(|| is_from(6, 6));

@@ -1,16 +1,16 @@
-//! Who holds programs in the kernel: processes, by their open files.
+//! Which processes hold programs in the kernel, by their open files.
 
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
 };
 
-/// A process.
+/// A process that holds a program open.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
-    /// Its number.
+    /// Process id in our namespace.
     pub pid: u32,
-    /// Its name.
+    /// Name of the command, 15 octets at most.
     pub command: String,
 }
 

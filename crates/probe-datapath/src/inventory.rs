@@ -24,7 +24,7 @@ use super::{
 
 /// A link with everything that matters for its capture.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct SurveyedLink {
+pub struct InventoryLink {
     /// What decides about the hooks.
     pub link: Link,
     /// Type of its link headers (ARPHRD).
@@ -33,7 +33,7 @@ pub struct SurveyedLink {
     pub arphrd_name: String,
     /// Largest packet in octets.
     pub mtu: Option<u32>,
-    /// Administratively up.
+    /// Whether the link is administratively up (`IFF_UP`).
     pub is_up: bool,
     /// Name of the driver.
     pub driver: Option<String>,
@@ -49,7 +49,7 @@ pub struct SurveyedLink {
     pub programs: Vec<AttachedProgram>,
 }
 
-/// `IFLA_LINK`.
+/// The link below this one, as `IFLA_LINK` names it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct LowerLink {
     /// Its index, in the network namespace it is in.
@@ -58,39 +58,39 @@ pub struct LowerLink {
     pub is_elsewhere: bool,
 }
 
-/// Everything that was looked at.
+/// Everything that was checked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Survey {
-    /// Kernel and privileges.
+pub struct HostInventory {
+    /// Kernel release, architecture and privileges.
     pub host: Host,
     /// All links of the network namespace of the calling thread, by index.
-    pub links: Vec<SurveyedLink>,
-    /// What could not be looked at, each with the reason.
-    pub not_looked_at: Vec<String>,
+    pub links: Vec<InventoryLink>,
+    /// What could not be checked, each with the reason.
+    pub not_checked: Vec<String>,
 }
 
-impl Survey {
-    /// Looks at the host. Only that there is no list of links is an error; what else cannot be
+impl HostInventory {
+    /// Checks the host. Only that there is no list of links is an error; what else cannot be
     /// seen is told.
     pub fn take() -> Result<Self, NetlinkError> {
         let mut hidden = BTreeSet::new();
-        let mut links = netlink::links(SurveyedLink::from_message)?;
+        let mut links = netlink::links(InventoryLink::from_message)?;
         programs::add_filters(&mut links, &mut hidden);
         links.sort_by_key(|link| link.link.ifindex);
         let has_tcx = programs::add_tcx(&mut links, &mut hidden);
         programs::add_names_and_holders(&mut links, &mut hidden);
         Ok(Self {
-            host: Host::look(has_tcx),
+            host: Host::read(has_tcx),
             links,
-            not_looked_at: hidden.into_iter().collect(),
+            not_checked: hidden.into_iter().collect(),
         })
     }
 }
 
-impl SurveyedLink {
+impl InventoryLink {
     fn from_message(message: &LinkMessage) -> Self {
         let link = Link::from_message(message);
-        let mut surveyed = Self {
+        let mut listed = Self {
             arphrd: message.header.link_layer_type.into(),
             arphrd_name: message.header.link_layer_type.to_string(),
             mtu: None,
@@ -108,25 +108,25 @@ impl SurveyedLink {
         let mut is_elsewhere = false;
         for attribute in &message.attributes {
             match attribute {
-                LinkAttribute::Mtu(mtu) => surveyed.mtu = Some(*mtu),
-                LinkAttribute::Controller(master) => surveyed.master = Some(*master),
+                LinkAttribute::Mtu(mtu) => listed.mtu = Some(*mtu),
+                LinkAttribute::Controller(master) => listed.master = Some(*master),
                 LinkAttribute::Link(ifindex) if *ifindex != 0 => lower = Some(*ifindex),
                 LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
                 LinkAttribute::LinkInfo(infos) => {
-                    surveyed.vlan_id = vlan_id(infos);
+                    listed.vlan_id = vlan_id(infos);
                     lower = lower.or_else(|| vxlan_lower(infos));
                 }
                 _ => {}
             }
         }
         // Tunnels without a device below name themselves or 0.
-        surveyed.lower = lower
-            .filter(|lower| *lower != surveyed.link.ifindex || is_elsewhere)
+        listed.lower = lower
+            .filter(|lower| *lower != listed.link.ifindex || is_elsewhere)
             .map(|ifindex| LowerLink {
                 ifindex,
                 is_elsewhere,
             });
-        surveyed
+        listed
     }
 }
 
@@ -155,16 +155,16 @@ fn vxlan_lower(infos: &[LinkInfo]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::Survey;
+    use super::HostInventory;
 
     #[test]
     fn the_loopback_link_is_described() {
-        let survey = Survey::take().unwrap();
-        let lo = survey.links.iter().find(|link| link.link.name == "lo");
+        let inventory = HostInventory::take().unwrap();
+        let lo = inventory.links.iter().find(|link| link.link.name == "lo");
         let lo = lo.unwrap();
         assert!(lo.link.is_loopback);
         assert_eq!((lo.arphrd, lo.arphrd_name.as_str()), (772, "LOOPBACK"));
         assert_eq!((lo.master, lo.lower), (None, None));
-        assert!(survey.host.release.contains('.'), "{:?}", survey.host);
+        assert!(inventory.host.release.contains('.'), "{:?}", inventory.host);
     }
 }
