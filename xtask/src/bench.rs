@@ -41,7 +41,7 @@ pub(crate) fn short() -> Result<()> {
     Bench::build(true)?.all(&["--short", "--check"].map(str::to_owned))
 }
 
-/// The built benchmarks.
+/// The executable of the built benchmarks.
 struct Bench {
     folder: PathBuf,
     programs: PathBuf,

@@ -18,12 +18,12 @@ pub(crate) struct Args {
 
 struct Step {
     name: &'static str,
-    run: fn(&mut Run) -> Result<Outcome>,
+    run: fn(&mut Run) -> Result<StepResult>,
 }
 
-enum Outcome {
+enum StepResult {
     Passed,
-    /// Passed, but something could not be looked at.
+    /// Passed, but something could not be checked.
     Partly(String),
 }
 
@@ -100,12 +100,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     summarise(&results)
 }
 
-fn summarise(results: &[(&str, Result<Outcome>, Duration)]) -> Result<()> {
+fn summarise(results: &[(&str, Result<StepResult>, Duration)]) -> Result<()> {
     println!("\n== summary");
     for (name, outcome, took) in results {
         let verdict = match outcome {
-            Ok(Outcome::Passed) => "ok",
-            Ok(Outcome::Partly(reason)) => &format!("ok, but {reason}"),
+            Ok(StepResult::Passed) => "ok",
+            Ok(StepResult::Partly(reason)) => &format!("ok, but {reason}"),
             Err(_) => "FAILED",
         };
         println!("{name:8} {:7.1} s  {verdict}", took.as_secs_f64());
@@ -134,22 +134,22 @@ impl Run {
     }
 }
 
-fn fmt(run: &mut Run) -> Result<Outcome> {
+fn fmt(run: &mut Run) -> Result<StepResult> {
     passed(workspace::run(
         run.cargo().args(["fmt", "--all", "--check"]),
     ))
 }
 
-fn object(run: &mut Run) -> Result<Outcome> {
+fn object(run: &mut Run) -> Result<StepResult> {
     let checked = build_ebpf::check()?;
     let with_log = workspace::root().join("target/probe-log.bpf.o");
     build_ebpf::with_log(&with_log)?;
     run.bpf_log_object = Some(with_log);
     match checked {
-        Checked::Same => Ok(Outcome::Passed),
+        Checked::Same => Ok(StepResult::Passed),
         Checked::NotCompared { built } => {
             run.bpf_object = Some(built);
-            Ok(Outcome::Partly(
+            Ok(StepResult::Partly(
                 "bytes were not compared: another toolchain".to_owned(),
             ))
         }
@@ -158,7 +158,7 @@ fn object(run: &mut Run) -> Result<Outcome> {
 
 /// The programs are linted for the host: it has no BPF target to lint for. With the `bpf`
 /// profile, since a program without `std` can only abort.
-fn clippy(run: &mut Run) -> Result<Outcome> {
+fn clippy(run: &mut Run) -> Result<StepResult> {
     let mut agent = run.cargo();
     agent.args([
         "clippy",
@@ -184,7 +184,7 @@ fn clippy(run: &mut Run) -> Result<Outcome> {
 }
 
 /// With private items: the readers are those who work on it.
-fn docs(run: &mut Run) -> Result<Outcome> {
+fn docs(run: &mut Run) -> Result<StepResult> {
     let mut doc = run.cargo();
     doc.args([
         "doc",
@@ -200,7 +200,7 @@ fn docs(run: &mut Run) -> Result<Outcome> {
 }
 
 /// Dependencies that nothing uses.
-fn unused(run: &mut Run) -> Result<Outcome> {
+fn unused(run: &mut Run) -> Result<StepResult> {
     need(run, "machete")?;
     passed(workspace::run(run.cargo().arg("machete")))
 }
@@ -214,7 +214,7 @@ fn need(run: &Run, subcommand: &str) -> Result<()> {
 }
 
 /// Not the advisories: those change with the day, not with the change that is checked.
-fn deny(run: &mut Run) -> Result<Outcome> {
+fn deny(run: &mut Run) -> Result<StepResult> {
     need(run, "deny")?;
     let mut deny = run.cargo();
     passed(workspace::run(deny.args([
@@ -222,7 +222,7 @@ fn deny(run: &mut Run) -> Result<Outcome> {
     ])))
 }
 
-fn tests(run: &mut Run) -> Result<Outcome> {
+fn tests(run: &mut Run) -> Result<StepResult> {
     need(run, "nextest")?;
     let objects = test::Objects {
         embedded: run.bpf_object.clone(),
@@ -231,6 +231,6 @@ fn tests(run: &mut Run) -> Result<Outcome> {
     passed(test::run(&test::Args::default(), &objects))
 }
 
-fn passed(result: Result<()>) -> Result<Outcome> {
-    result.map(|()| Outcome::Passed)
+fn passed(result: Result<()>) -> Result<StepResult> {
+    result.map(|()| StepResult::Passed)
 }

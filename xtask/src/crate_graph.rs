@@ -11,7 +11,7 @@ const KERNEL: [&str; 4] = ["aya", "aya-obj", "rtnetlink", "netlink-packet-route"
 const HTTP: [&str; 3] = ["axum", "hyper", "http"];
 /// Formats of stored flows.
 const STORAGE: [&str; 2] = ["parquet", "arrow-array"];
-/// Runtimes.
+/// Crates that are asynchronous runtimes.
 const RUNTIME: [&str; 1] = ["tokio"];
 /// The format of the configuration file.
 const FILE: [&str; 1] = ["serde_yaml"];

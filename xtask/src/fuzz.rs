@@ -15,7 +15,7 @@ use crate::workspace;
 /// The targets of `crates/probe-fuzz`.
 const TARGETS: [&str; 5] = ["api_query", "capture_file", "config", "filter", "parser"];
 
-/// All of them.
+/// Word for all of the targets.
 const ALL: &str = "all";
 
 /// Seconds after which one input counts as a hang.
@@ -26,7 +26,7 @@ const MEMORY_MIB: u32 = 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What is fuzzed.
+    /// Name of the fuzz target, or `all`.
     #[arg(value_parser = names())]
     target: String,
     /// How long, for each target.

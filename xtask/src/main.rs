@@ -38,7 +38,7 @@ enum Verb {
     Bench(bench::Args),
     /// Try the agent on other kernels, in qemu.
     Kernels(kernels::Args),
-    /// Look for inputs that break the parser, filters, configurations, capture files or API queries.
+    /// Search for inputs that break the parser, filters, configurations, capture files or API queries.
     Fuzz(fuzz::Args),
     /// Check what the compiler does not: budgets, metrics, wire types.
     Tidy,

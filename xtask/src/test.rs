@@ -31,7 +31,7 @@ pub(crate) struct Objects {
     pub(crate) with_log: Option<PathBuf>,
 }
 
-/// Runs the tests.
+/// Builds and runs the tests, with the objects that they need.
 pub(crate) fn run(args: &Args, objects: &Objects) -> Result<()> {
     let skip_log = workspace::root().join("target/skipped.log");
     forget(&skip_log)?;

@@ -5,7 +5,9 @@ mod budgets;
 mod invariants;
 mod markers;
 mod metrics;
+mod short_docs;
 mod wire_types;
+mod words;
 
 use std::fmt::{self, Display};
 use std::fs;
@@ -25,17 +27,21 @@ const FOLDERS: [&str; 6] = [
     "fuzz",
 ];
 
+/// Folders with pages for people; the first is the root itself.
+const PAGES: [&str; 4] = ["", "config", "docs", "deploy"];
+
 type Check = fn(&[Source]) -> Vec<Finding>;
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     attributes::check,
     budgets::check,
     markers::check,
     metrics::check,
+    short_docs::check,
     wire_types::check,
 ];
 
-/// One source file.
+/// One source file and its text.
 struct Source {
     /// From the workspace root, with `/`.
     path: String,
@@ -62,6 +68,12 @@ pub(crate) fn run() -> Result<()> {
     let architecture = fs::read_to_string(workspace::root().join("ARCHITECTURE.md"))
         .context("reading ARCHITECTURE.md")?;
     findings.extend(invariants::check(&architecture, &sources));
+    let pages = read_pages(&workspace::root())?;
+    findings.extend(
+        words::check(&sources)
+            .into_iter()
+            .chain(words::check(&pages)),
+    );
     for finding in &findings {
         println!("{finding}");
     }
@@ -128,6 +140,26 @@ fn read_sources(root: &Path) -> Result<Vec<Source>> {
     Ok(sources)
 }
 
+/// Pages that people read, but for the history in CHANGELOG.md.
+fn read_pages(root: &Path) -> Result<Vec<Source>> {
+    let mut pages = Vec::new();
+    for folder in PAGES {
+        let folder = root.join(folder);
+        let reading = || format!("reading {}", folder.display());
+        for entry in fs::read_dir(&folder).with_context(reading)? {
+            let path = entry.with_context(reading)?.path();
+            let is_page = path
+                .extension()
+                .is_some_and(|it| it == "md" || it == "yaml");
+            if is_page && !path.ends_with("CHANGELOG.md") {
+                pages.push(read_source(root, &path)?);
+            }
+        }
+    }
+    pages.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(pages)
+}
+
 fn read_folder(root: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
     let reading = || format!("reading {}", folder.display());
     for entry in fs::read_dir(folder).with_context(reading)? {
@@ -135,16 +167,20 @@ fn read_folder(root: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             read_folder(root, &path, sources)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).with_context(reading)?;
-            let path = path
-                .strip_prefix(root)
-                .unwrap_or(&path)
-                .to_string_lossy()
-                .into_owned();
-            sources.push(Source { path, text });
+            sources.push(read_source(root, &path)?);
         }
     }
     Ok(())
+}
+
+fn read_source(root: &Path, path: &Path) -> Result<Source> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let path = path
+        .strip_prefix(root)
+        .unwrap_or(path)
+        .to_string_lossy()
+        .into_owned();
+    Ok(Source { path, text })
 }
 
 /// The part of a line before its comment. Rough: `//` in a string cuts it too.

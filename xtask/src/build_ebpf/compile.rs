@@ -35,7 +35,7 @@ pub(super) struct Binary {
     pub(super) features: &'static str,
 }
 
-/// The agent's programs.
+/// The programs that the agent loads.
 pub(super) const PROBE: Binary = Binary {
     name: "probe",
     features: "",

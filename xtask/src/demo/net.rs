@@ -23,7 +23,7 @@ pub(super) const ETHERNET_HEADER_BYTES: u64 = 14;
 #[derive(Debug, Eq, PartialEq)]
 pub(super) struct LinkCounters {
     pub(super) packets: u64,
-    /// Whole frames.
+    /// Octets of whole frames.
     pub(super) bytes: u64,
 }
 

@@ -13,7 +13,7 @@ use super::{
     net::{ETHERNET_HEADER_BYTES, LinkCounters},
 };
 
-/// Metrics worth a newcomer's first look.
+/// Metrics worth a newcomer's first minute.
 const METRICS: [&str; 6] = [
     "probe_packets_total",
     "probe_bytes_total",
@@ -132,7 +132,7 @@ struct Sums {
 }
 
 impl Sums {
-    fn of(written: &Written) -> Self {
+    fn from_written(written: &Written) -> Self {
         let mut sums = Self::default();
         for flow in &written.flows {
             let number = |key: &str| flow[key].as_u64().unwrap_or_default();
@@ -151,7 +151,7 @@ impl Sums {
 }
 
 fn ledger(out: &mut impl Write, written: &Written, link: &LinkCounters) -> io::Result<()> {
-    let sums = Sums::of(written);
+    let sums = Sums::from_written(written);
     let mut line = |what: &str, number: u64| writeln!(out, "{what:<45}{number:>9}");
     line("packets that the kernel counted on the link", link.packets)?;
     line("packets that the agent saw", sums.seen)?;
@@ -184,7 +184,7 @@ fn sums_by_name(written: &Written, key: &str) -> BTreeMap<String, u64> {
 
 /// Fails unless the agent's totals are those of the link.
 pub(super) fn check(written: &Written, link: &LinkCounters) -> Result<()> {
-    let sums = Sums::of(written);
+    let sums = Sums::from_written(written);
     if sums.residue != 0 {
         bail!("{} packets are unaccounted for", sums.residue);
     }
