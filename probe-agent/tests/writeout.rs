@@ -27,7 +27,7 @@ use probe_store::{
     file_sink::{EncodeError, FileFormat, FileSink},
     json_lines::JsonLines,
     open_sinks,
-    options::{Retention, SinkConfig},
+    options::{Retention, SinkConfig, SinkFormat},
     parquet::Parquet,
 };
 
@@ -86,7 +86,7 @@ fn files(root: &Path) -> Vec<String> {
 struct Interrupted<T>(T);
 
 impl<T: Fn() + Send> FileFormat for Interrupted<T> {
-    const NAME: &'static str = "parquet";
+    const FORMAT: SinkFormat = SinkFormat::Parquet;
     const EXTENSION: &'static str = "parquet";
 
     fn encode(&self, _: &Interval, file: &mut File) -> Result<(), EncodeError> {
@@ -173,7 +173,8 @@ fn directories_that_cannot_be_written_are_all_named_before_the_start() {
     let file = root.path().join("file");
     fs::write(&file, "").unwrap();
     let below_a_file = file.join("flows");
-    let sink = |path: &Path| SinkConfig::Parquet {
+    let sink = |path: &Path| SinkConfig {
+        format: SinkFormat::Parquet,
         path: path.to_owned(),
         retention: Retention::default(),
     };
@@ -287,11 +288,16 @@ fn a_running_writeout_stores_every_interval_in_every_sink() {
     let path = root.path().to_owned();
     let retention = Retention::default();
     let configs = [
-        SinkConfig::Parquet {
+        SinkConfig {
+            format: SinkFormat::Parquet,
             path: path.clone(),
             retention,
         },
-        SinkConfig::Json { path, retention },
+        SinkConfig {
+            format: SinkFormat::Json,
+            path,
+            retention,
+        },
     ];
     let sinks = open_sinks(&configs).unwrap();
     let writeout = Writeout::start(sinks, QueuePolicy::default()).unwrap();

@@ -18,12 +18,12 @@ use super::{
     partition::Directory,
     retention::Pruner,
 };
-use crate::options::Retention;
+use crate::options::{Retention, SinkFormat};
 
 /// What is in the files.
 pub trait FileFormat: Send {
-    /// Name of the sink.
-    const NAME: &'static str;
+    /// Format of the files, whose name is the sink's name.
+    const FORMAT: SinkFormat;
     /// Extension of the files, without the dot.
     const EXTENSION: &'static str;
 
@@ -65,7 +65,7 @@ impl<F: FileFormat> FileSink<F> {
         check_writable::<F>(&root)
             .and_then(|()| remove_abandoned_files(&root, F::EXTENSION))
             .map_err(|error| WriteoutError::NotWritable {
-                sink: F::NAME,
+                sink: F::FORMAT.name(),
                 path: root.clone(),
                 source: Box::new(error),
             })?;
@@ -102,13 +102,13 @@ impl<F: FileFormat> FileSink<F> {
 
 impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     fn name(&self) -> &'static str {
-        F::NAME
+        F::FORMAT.name()
     }
 
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
         let bytes = self.write_file(interval)?;
         debug!(
-            sink = F::NAME,
+            sink = F::FORMAT.name(),
             iface = &*interval.iface,
             start = %interval.start,
             flows = interval.flows.len(),

@@ -5,6 +5,8 @@ use std::{
     io::{BufWriter, Write},
 };
 
+use crate::options::SinkFormat;
+
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
@@ -16,7 +18,7 @@ use probe_flow::{flow_json::LedgerLine, schema::FlowView};
 pub struct JsonLines;
 
 impl FileFormat for JsonLines {
-    const NAME: &'static str = "json";
+    const FORMAT: SinkFormat = SinkFormat::Json;
     const EXTENSION: &'static str = "jsonl";
 
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {

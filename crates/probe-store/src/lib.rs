@@ -36,7 +36,7 @@ pub use self::{
     queue::{QueuePolicy, SinkReport, Writeout},
     stats::SinkStats,
 };
-use crate::options::SinkConfig;
+use crate::options::{SinkConfig, SinkFormat};
 
 /// Whatever made an operation fail. Each kind of store has errors of its own; a caller that knows the kind can
 /// downcast it.
@@ -169,13 +169,10 @@ pub fn open_sinks(
 }
 
 fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
-    Ok(match config {
-        SinkConfig::Parquet { path, retention } => {
-            Box::new(FileSink::open(Parquet::new(), path.clone(), *retention)?)
-        }
-        SinkConfig::Json { path, retention } => {
-            Box::new(FileSink::open(JsonLines, path.clone(), *retention)?)
-        }
+    let (path, retention) = (config.path.clone(), config.retention);
+    Ok(match config.format {
+        SinkFormat::Parquet => Box::new(FileSink::open(Parquet::new(), path, retention)?),
+        SinkFormat::Json => Box::new(FileSink::open(JsonLines, path, retention)?),
     })
 }
 

@@ -1,24 +1,36 @@
-//! What sinks there are, and what they keep.
+//! The sinks that a configuration may have, and what they keep.
 
 use std::{path::PathBuf, time::Duration};
 
-/// One sink, and where it stores intervals.
+/// One sink: files of a format below a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SinkConfig {
-    /// Hive-partitioned Parquet files below `path`.
-    Parquet {
-        /// Root directory of the store.
-        path: PathBuf,
-        /// What is deleted when.
-        retention: Retention,
-    },
-    /// JSON lines, one file per interface and day below `path`.
-    Json {
-        /// Root directory of the store.
-        path: PathBuf,
-        /// What is deleted when.
-        retention: Retention,
-    },
+pub struct SinkConfig {
+    /// Format of the files.
+    pub format: SinkFormat,
+    /// Root directory of the store, whose files are partitioned by interface and day.
+    pub path: PathBuf,
+    /// Age and size beyond which intervals are deleted.
+    pub retention: Retention,
+}
+
+/// Format of a sink's files, one per interface and interval.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SinkFormat {
+    /// Parquet, with the ledger in its metadata.
+    Parquet,
+    /// JSON lines, with the ledger as the last line.
+    Json,
+}
+
+impl SinkFormat {
+    /// Every format with its name in the configuration, in metrics and in the log.
+    pub const ALL: [(&str, Self); 2] = [("parquet", Self::Parquet), ("json", Self::Json)];
+
+    /// Name in the configuration, in metrics and in the log.
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(_, format)| *format == self);
+        found.map_or("", |(name, _)| name)
+    }
 }
 
 /// Bounds of what a sink keeps; `None` keeps everything.

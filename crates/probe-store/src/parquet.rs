@@ -20,6 +20,8 @@ use parquet::{
 };
 
 use self::schema::columns;
+use crate::options::SinkFormat;
+
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
@@ -115,7 +117,7 @@ impl Parquet {
 }
 
 impl FileFormat for Parquet {
-    const NAME: &'static str = "parquet";
+    const FORMAT: SinkFormat = SinkFormat::Parquet;
     const EXTENSION: &'static str = "parquet";
 
     fn encode(&self, interval: &Interval, file: &mut File) -> std::result::Result<(), EncodeError> {

@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::{EXIT_CONFIG, print};
 use crate::config::Config;
-use probe_store::options::SinkConfig;
 
 /// Check a configuration file and tell everything that is wrong with it
 #[derive(Args, Debug)]
@@ -44,10 +43,8 @@ fn summary(config: &Config) -> String {
         names.join(", ")
     };
     let interval = humantime::format_duration(config.rotation.interval);
-    let sinks = config.writeout.iter().map(|sink| match sink {
-        SinkConfig::Parquet { path, .. } => format!("parquet in {}", path.display()),
-        SinkConfig::Json { path, .. } => format!("json in {}", path.display()),
-    });
+    let sinks = config.writeout.iter();
+    let sinks = sinks.map(|sink| format!("{} in {}", sink.format.name(), sink.path.display()));
     let sinks = or_nothing(&sinks.collect::<Vec<_>>());
     let api = &config.api;
     let served = [&api.addr, &api.metrics_addr].into_iter().flatten();

@@ -6,7 +6,7 @@ use probe_agent::config::{Config, LogFormat};
 use probe_api::options::{ApiKey, KeySource, Role};
 use probe_capture::interface::{Hook, InterfaceConfig};
 use probe_datapath::options::{CacheSlots, ExpediteAttach};
-use probe_store::options::{Retention, SinkConfig};
+use probe_store::options::{Retention, SinkConfig, SinkFormat};
 
 use super::GOOD;
 
@@ -46,11 +46,13 @@ logging: { level: trace, format: json }
         max_size_bytes: Some(1 << 30),
     };
     let sinks = [
-        SinkConfig::Parquet {
+        SinkConfig {
+            format: SinkFormat::Parquet,
             path: "/a".into(),
             retention: Retention::STANDARD,
         },
-        SinkConfig::Json {
+        SinkConfig {
+            format: SinkFormat::Json,
             path: "/b".into(),
             retention: json,
         },

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use probe_store::options::{Retention, SinkConfig};
+use probe_store::options::{Retention, SinkConfig, SinkFormat};
 
 use super::super::{
     declare::{Section, section},
@@ -22,8 +22,8 @@ section! {
     /// One sink, as the file has it.
     struct Sink {
         /// Format: Parquet files, partitioned by interface and date, or JSON lines.
-        #[key("type", Restart, required(Choice(&FORMATS)))]
-        pub format: Option<Format> = None,
+        #[key("type", Restart, required(Choice(&SinkFormat::ALL)))]
+        pub format: Option<SinkFormat> = None,
 
         /// Directory of the sink. No two sinks may share one.
         #[key("path", Restart, required(Directory))]
@@ -48,14 +48,6 @@ section! {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Format {
-    Parquet,
-    Json,
-}
-
-const FORMATS: [(&str, Format); 2] = [("parquet", Format::Parquet), ("json", Format::Json)];
-
 impl Sink {
     fn into_config(self) -> Option<SinkConfig> {
         let path = self.path?;
@@ -67,26 +59,23 @@ impl Sink {
             max_age,
             max_size_bytes,
         };
-        Some(match self.format? {
-            Format::Parquet => SinkConfig::Parquet { path, retention },
-            Format::Json => SinkConfig::Json { path, retention },
+        Some(SinkConfig {
+            format: self.format?,
+            path,
+            retention,
         })
     }
 }
 
 impl From<&SinkConfig> for Sink {
     fn from(config: &SinkConfig) -> Self {
-        let (format, path, retention) = match config {
-            SinkConfig::Parquet { path, retention } => (Format::Parquet, path, retention),
-            SinkConfig::Json { path, retention } => (Format::Json, path, retention),
-        };
         let Retention {
             max_age,
             max_size_bytes,
-        } = *retention;
+        } = config.retention;
         Self {
-            format: Some(format),
-            path: Some(path.clone()),
+            format: Some(config.format),
+            path: Some(config.path.clone()),
             retention: StandardRetention {
                 max_age,
                 max_size_bytes,
@@ -97,7 +86,8 @@ impl From<&SinkConfig> for Sink {
 
 /// The sinks where the file names none.
 pub(in super::super) fn standard() -> Vec<SinkConfig> {
-    vec![SinkConfig::Parquet {
+    vec![SinkConfig {
+        format: SinkFormat::Parquet,
         path: PathBuf::from("/var/lib/probe/flows"),
         retention: Retention::STANDARD,
     }]
@@ -118,14 +108,13 @@ impl Kind<Vec<SinkConfig>> for Sinks {
             let Some(sink) = sink.and_then(Sink::into_config) else {
                 continue;
             };
-            let (SinkConfig::Parquet { path, .. } | SinkConfig::Json { path, .. }) = &sink;
-            match paths.iter().find(|(taken, _)| taken == path) {
+            match paths.iter().find(|(taken, _)| *taken == sink.path) {
                 Some((_, first)) => {
                     let message =
                         format!("is the directory of {first} too; give each sink its own");
                     problems.refuse(item, &join(&at, "path"), message);
                 }
-                None => paths.push((path.clone(), at)),
+                None => paths.push((sink.path.clone(), at)),
             }
             sinks.push(sink);
         }
@@ -145,12 +134,8 @@ impl Kind<Vec<SinkConfig>> for Sinks {
     /// Without the retention, which is the standard one.
     fn yaml(&self, default: &Vec<SinkConfig>) -> String {
         let sinks = default.iter().map(|sink| {
-            let (kind, path) = match sink {
-                SinkConfig::Parquet { path, .. } => (Format::Parquet, path),
-                SinkConfig::Json { path, .. } => (Format::Json, path),
-            };
-            let kind = Choice(&FORMATS).text(&kind);
-            format!("{{ type: {kind}, path: {} }}", path.display())
+            let (format, path) = (sink.format.name(), sink.path.display());
+            format!("{{ type: {format}, path: {path} }}")
         });
         format!("[{}]", sinks.collect::<Vec<_>>().join(", "))
     }
