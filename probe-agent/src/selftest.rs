@@ -10,11 +10,12 @@ mod text;
 
 use std::{borrow::Cow, fmt::Write, time::Instant};
 
+use probe_common::headers::ETHERNET_LEN;
 use serde::Serialize;
 
 pub use self::text::write_text;
 use self::{
-    bench::{Bench, ETHERNET_LEN, PROGRAMS, Ran, UnderTest, load_with_cache},
+    bench::{Bench, PROGRAMS, Ran, UnderTest, load_with_cache},
     expected::{expected_of, parse_on_host},
     packets::Case,
 };

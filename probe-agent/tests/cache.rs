@@ -16,6 +16,7 @@ use probe_capture::source::{BankCounters, Drained, RecordSource as _, RecordStre
 use probe_common::{
     coalesce::{InsertBatch as _, InsertBatchV4, InsertBatchV6},
     control::{CounterBlock, FIRST_COUNTER_BLOCK, area, counter_block_index, maps},
+    headers::{ETHERNET_LEN, IPV4_MIN_LEN},
     loss::Loss,
     parse::plain,
     record::{IntoRecord as _, Record, RecordHead},
@@ -176,7 +177,7 @@ fn on_host((under_test, frame): &Step, bank: u8) -> Option<Owned> {
 /// Frames of so many flows that a small L1 is thrashing.
 fn many_flows() -> Vec<Vec<u8>> {
     // Of the client's address and port, behind an Ethernet header and an IPv4 header.
-    const PORT: usize = 14 + 20;
+    const PORT: usize = ETHERNET_LEN + IPV4_MIN_LEN;
     let flows = (0..2000_u16).map(|flow| {
         let [port, host] = flow.to_be_bytes();
         let mut frame = tcp4(host, 0x10, false);

@@ -13,6 +13,10 @@ use probe_agent::selftest::{
 use probe_capture::source::{Drained, RecordSource};
 use probe_common::{
     control::{Counters, programs},
+    headers::{
+        ETHERNET_LEN, IPV4_MIN_LEN,
+        ip_protocol::{GRE, IPV4_IN_IP, TCP, UDP},
+    },
     loss::Loss,
     record::Record,
 };
@@ -27,8 +31,6 @@ use probe_testkit::{captures, skip};
 
 #[path = "../src/selftest/packets.rs"]
 mod packets;
-
-const ETHERNET_LEN: usize = 14;
 
 /// The loaded programs, and how many runs there were.
 struct Bench {
@@ -240,10 +242,14 @@ fn super_packets_in_tunnels_count_as_their_segments() {
     }
     let mut bench = Bench::load();
     let inner = tcp4_frame(3000);
-    let gre = [&[0, 0, 8, 0], &inner[14..]].concat();
+    let gre = [&[0, 0, 8, 0], &inner[ETHERNET_LEN..]].concat();
     let udp = [&[0x9c, 0x40, 0x12, 0xb5], &[0; 4][..]].concat();
     let vxlan = [&udp, &[8, 0, 0, 0, 0, 0, 7, 0][..], &inner].concat();
-    for (protocol, payload) in [(4, &inner[14..]), (47, &gre), (17, &vxlan)] {
+    for (protocol, payload) in [
+        (IPV4_IN_IP, &inner[ETHERNET_LEN..]),
+        (GRE, &gre),
+        (UDP, &vxlan),
+    ] {
         let frame = ip4_frame(protocol, payload);
         let headers = u64::try_from(frame.len() - 14 - 3000).unwrap();
         for under_test in [PROGRAMS[2], PROGRAMS[3]] {
@@ -384,12 +390,14 @@ fn tcp4_frame(payload: usize) -> Vec<u8> {
         0x9c, 0x40, 0x01, 0xbb, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0, 0, 0, 0, 0, 0,
     ];
     tcp.resize(20 + payload, 0);
-    ip4_frame(6, &tcp)
+    ip4_frame(TCP, &tcp)
 }
 
 /// An IPv4 packet behind an Ethernet header.
 fn ip4_frame(protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let [high, low] = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+    let [high, low] = u16::try_from(IPV4_MIN_LEN + payload.len())
+        .unwrap()
+        .to_be_bytes();
     let mut frame = vec![2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x08, 0x00];
     frame.extend([0x45, 0, high, low, 0, 1, 0x40, 0, 64, protocol, 0, 0]);
     frame.extend([198, 18, 0, 1, 198, 18, 0, 2]);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use probe_capture::source::{RecordSource as _, RecordStream};
 use probe_common::{
     control::{Counters, programs},
+    headers::{ETHERNET_LEN, IPV4_MIN_LEN},
     loss::Loss,
     record::{Record, RecordV4},
 };
@@ -130,8 +131,8 @@ fn changed(host: u8, at: usize, octets: &[u8]) -> Vec<u8> {
     frame
 }
 
-const FRAGMENT_AT: usize = 14 + 6;
-const PORTS_AT: usize = 14 + 20;
+const FRAGMENT_AT: usize = ETHERNET_LEN + 6;
+const PORTS_AT: usize = ETHERNET_LEN + IPV4_MIN_LEN;
 const FIRST_FRAGMENT: [u8; 2] = [0x20, 0];
 const LATER_FRAGMENT: [u8; 2] = [0, 2];
 const EQUAL_PORTS: [u8; 4] = [0, 123, 0, 123];

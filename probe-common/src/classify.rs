@@ -2,11 +2,12 @@
 
 use crate::{
     ephash::EpHash,
-    ports::{ICMP, ICMPV6, TCP, UDP, is_ephemeral},
+    headers::{
+        ip_protocol::{ICMP, ICMPV6, TCP, UDP},
+        tcp_flags::{ACK, SYN},
+    },
+    ports::is_ephemeral,
 };
-
-const TCP_SYN: u8 = 0x02;
-const TCP_ACK: u8 = 0x10;
 
 /// How the orientation of a flow was decided. The numbers are stored with flows: never reuse one.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -100,7 +101,7 @@ pub fn classify_v6(key: &EpHash<16>, aux: u8) -> Direction {
 
 /// The verdict of a TCP handshake packet, or `None` if the flags are no handshake.
 pub const fn classify_handshake(tcp_flags: u8) -> Option<Direction> {
-    match (tcp_flags & TCP_SYN != 0, tcp_flags & TCP_ACK != 0) {
+    match (tcp_flags & SYN != 0, tcp_flags & ACK != 0) {
         (true, false) => Some(Direction::keep(Evidence::Handshake)),
         (true, true) => Some(Direction::reverse(Evidence::Handshake)),
         (false, _) => None,
@@ -165,7 +166,10 @@ fn by_ports<const N: usize>(key: &EpHash<N>) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::{Direction, Evidence, classify_v4, classify_v6};
-    use crate::ephash::EpHash;
+    use crate::{
+        ephash::EpHash,
+        headers::ip_protocol::{ICMPV6, UDP},
+    };
 
     fn v4(ip_protocol: u8, src_port: u16, dst_port: u16) -> EpHash<4> {
         EpHash {
@@ -219,7 +223,11 @@ mod tests {
             (123, 123, keep(Evidence::Ports)),
             (0, 0, keep(Evidence::None)),
         ] {
-            assert_eq!(classify_v4(&v4(17, src, dst), 0), verdict, "{src} -> {dst}");
+            assert_eq!(
+                classify_v4(&v4(UDP, src, dst), 0),
+                verdict,
+                "{src} -> {dst}"
+            );
         }
     }
 
@@ -228,7 +236,7 @@ mod tests {
         for dst_addr in [[255, 255, 255, 255], [224, 0, 0, 251], [224, 0, 1, 1]] {
             let key = EpHash {
                 dst_addr,
-                ..v4(17, 53, 40000)
+                ..v4(UDP, 53, 40000)
             };
             assert_eq!(
                 classify_v4(&key, 0),
@@ -238,7 +246,7 @@ mod tests {
         }
         let key = EpHash {
             dst_addr: [224, 0, 2, 1],
-            ..v4(17, 53, 40000)
+            ..v4(UDP, 53, 40000)
         };
         assert_eq!(classify_v4(&key, 0), reverse(Evidence::Ports));
     }
@@ -267,7 +275,7 @@ mod tests {
             src_port: [0; 2],
             dst_addr: [0xfd; 16],
             dst_port: [0; 2],
-            ip_protocol: 58,
+            ip_protocol: ICMPV6,
         };
         let multicast = EpHash {
             dst_addr: [0xff; 16],

@@ -32,13 +32,12 @@ pub use self::{
 };
 
 use crate::{
-    ports::TCP,
+    headers::{
+        ip_protocol::TCP,
+        tcp_flags::{ACK, SYN},
+    },
     record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, RecordV4, RecordV6},
 };
-
-// RFC 9293, section 3.1.
-const TCP_SYN: u8 = 0x02;
-const TCP_ACK: u8 = 0x10;
 
 /// Flags of packets that are not merged, each of which is a record of its own: fragments have an
 /// identification, and a transport header that was cut is flagged packet by packet.
@@ -176,7 +175,7 @@ macro_rules! coalesce {
 
             #[inline(always)]
             fn starts_connection(&self) -> bool {
-                self.tcp_flags & TCP_SYN != 0
+                self.tcp_flags & SYN != 0
             }
 
             #[inline(always)]
@@ -310,7 +309,7 @@ const fn earlier(tick: u32, other: u32) -> u32 {
 /// protocols have no TCP flags.
 #[inline(always)]
 const fn keeps_handshake(first: u8, tcp_flags: u8, aux: u8) -> bool {
-    tcp_flags & TCP_SYN == 0 || (first ^ aux) & (TCP_SYN | TCP_ACK) == 0
+    tcp_flags & SYN == 0 || (first ^ aux) & (SYN | ACK) == 0
 }
 
 #[cfg(test)]

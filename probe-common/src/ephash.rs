@@ -98,13 +98,14 @@ mod tests {
     use zerocopy::IntoBytes;
 
     use super::{EpHash, EpHashV4};
+    use crate::headers::ip_protocol::TCP;
 
     const KEY: EpHashV4 = EpHash {
         src_addr: [198, 18, 0, 1],
         src_port: [0xc0, 0x01],
         dst_addr: [198, 18, 0, 2],
         dst_port: [0x01, 0xbb],
-        ip_protocol: 6,
+        ip_protocol: TCP,
     };
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the kernel and userspace share: wire types, the packet parser, the EPHash, port rules and
-//! direction classification.
+//! What the kernel and userspace share: wire types, the packet parser and its header constants, the
+//! EPHash, port rules and direction classification.
 //!
 //! Everything here is `no_std`, allocates nothing, logs nothing and cannot panic, so that the same
 //! code runs inside the eBPF programs and under the host's tests, property tests and fuzzers.
@@ -13,6 +13,7 @@ pub mod classify;
 pub mod coalesce;
 pub mod control;
 pub mod ephash;
+pub mod headers;
 pub mod loss;
 pub mod parse;
 pub mod ports;

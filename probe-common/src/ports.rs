@@ -1,15 +1,6 @@
 //! Port rules: which ports are common (aggregated) and which are ephemeral.
 
-/// TCP, IANA protocol number.
-pub const TCP: u8 = 6;
-/// UDP, IANA protocol number.
-pub const UDP: u8 = 17;
-/// ICMP, IANA protocol number.
-pub const ICMP: u8 = 1;
-/// ICMPv6, IANA protocol number.
-pub const ICMPV6: u8 = 58;
-/// SCTP, IANA protocol number.
-pub const SCTP: u8 = 132;
+use crate::headers::ip_protocol::{TCP, UDP};
 
 const FIRST_EPHEMERAL_PORT: u16 = 32768;
 
@@ -33,7 +24,8 @@ pub const fn is_ephemeral(port: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ICMP, TCP, UDP, is_common, is_ephemeral};
+    use super::{is_common, is_ephemeral};
+    use crate::headers::ip_protocol::{ICMP, TCP, UDP};
 
     #[test]
     fn common_ports_depend_on_the_protocol() {

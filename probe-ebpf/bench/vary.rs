@@ -14,13 +14,14 @@ use aya_ebpf::{
     maps::{Array, ProgramArray},
     programs::{TcContext, XdpContext},
 };
+use probe_common::headers::{ETHERNET_LEN, IPV4_MIN_LEN};
 
 use crate::variation::{FLOWS, IN_TURN, RUNS, STATE, Variation};
 
 /// Where an IPv4 packet without options has its source address, behind an Ethernet header.
-const SOURCE: usize = 14 + 12;
+const SOURCE: usize = ETHERNET_LEN + 12;
 /// And its transport's source port.
-const SOURCE_PORT: usize = 14 + 20;
+const SOURCE_PORT: usize = ETHERNET_LEN + IPV4_MIN_LEN;
 
 #[map]
 static VARIATION: Array<Variation> = Array::with_max_entries(1, 0);

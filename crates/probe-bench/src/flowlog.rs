@@ -17,7 +17,7 @@ use std::{ops::Range, time::Duration};
 use anyhow::Result;
 use probe_common::{
     ephash::EpHash,
-    ports::TCP,
+    headers::ip_protocol::TCP,
     record::{AsRecord, EGRESS, INGRESS, IntoRecord, RecordHead, RecordV4, RecordV6, origin_flags},
 };
 use probe_flow::flow_log::{FlowLog, FlowLogOptions};

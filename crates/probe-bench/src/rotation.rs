@@ -32,7 +32,7 @@ use probe_capture::{
 };
 use probe_common::{
     ephash::EpHash,
-    ports::UDP,
+    headers::ip_protocol::UDP,
     record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use probe_flow::{flow_log::FlowLogOptions, ticks::TickClock};

@@ -4,41 +4,44 @@
 
 use std::borrow::Cow;
 
-use probe_common::ports::{SCTP, TCP, UDP};
+use probe_common::headers::ip_protocol::{
+    AH, DCCP, EIGRP, ESP, GRE, HOP_BY_HOP, ICMP, ICMPV6, IGMP, IPV4_IN_IP, IPV6_IN_IP, L2TP,
+    MPLS_IN_IP, NO_NEXT_HEADER, OSPF, PIM, RSVP, SCTP, TCP, UDP, UDP_LITE, VRRP,
+};
 
 /// Protocols that are seen outside of laboratories, by number.
 const PROTOCOLS: &[(u8, &str)] = &[
-    (0, "hopopt"),
-    (1, "icmp"),
-    (2, "igmp"),
-    (4, "ipip"),
-    (6, "tcp"),
-    (17, "udp"),
-    (33, "dccp"),
-    (41, "ipv6"),
-    (46, "rsvp"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (58, "icmp6"),
-    (59, "none"),
-    (88, "eigrp"),
-    (89, "ospf"),
-    (103, "pim"),
-    (112, "vrrp"),
-    (115, "l2tp"),
-    (132, "sctp"),
-    (136, "udpl"),
-    (137, "mpls"),
+    (HOP_BY_HOP, "hopopt"),
+    (ICMP, "icmp"),
+    (IGMP, "igmp"),
+    (IPV4_IN_IP, "ipip"),
+    (TCP, "tcp"),
+    (UDP, "udp"),
+    (DCCP, "dccp"),
+    (IPV6_IN_IP, "ipv6"),
+    (RSVP, "rsvp"),
+    (GRE, "gre"),
+    (ESP, "esp"),
+    (AH, "ah"),
+    (ICMPV6, "icmp6"),
+    (NO_NEXT_HEADER, "none"),
+    (EIGRP, "eigrp"),
+    (OSPF, "ospf"),
+    (PIM, "pim"),
+    (VRRP, "vrrp"),
+    (L2TP, "l2tp"),
+    (SCTP, "sctp"),
+    (UDP_LITE, "udpl"),
+    (MPLS_IN_IP, "mpls"),
 ];
 
 /// Other names of them that people type.
 const PROTOCOL_ALIASES: &[(&str, u8)] = &[
-    ("icmpv6", 58),
-    ("ipv6-icmp", 58),
-    ("ipencap", 4),
-    ("udplite", 136),
-    ("carp", 112),
+    ("icmpv6", ICMPV6),
+    ("ipv6-icmp", ICMPV6),
+    ("ipencap", IPV4_IN_IP),
+    ("udplite", UDP_LITE),
+    ("carp", VRRP),
 ];
 
 /// Services by port. The first name of a port is the one that is shown.

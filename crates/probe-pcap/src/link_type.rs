@@ -5,9 +5,10 @@
 use std::fmt;
 
 use probe_common::{
+    headers::{ETHER_TYPE_OFFSET, ether_type},
     parse::{
         CapturedFrame, Packet, PacketBytes, ParseError,
-        link::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, parse_ether_type, parse_ethernet, parse_raw_ip},
+        link::{parse_ether_type, parse_ethernet, parse_raw_ip},
         network::{parse_ipv4, parse_ipv6},
     },
     record::{EGRESS, INGRESS},
@@ -49,7 +50,6 @@ const SLL2_PACKET_TYPE_OFFSET: usize = 10; // one byte
 const SLL_OUTGOING: u8 = 4;
 
 const LOOPBACK_LEN: usize = 4;
-const ETHER_TYPE_OFFSET: usize = 12;
 
 impl LinkType {
     /// The link type with this number in a file, if it can be replayed.
@@ -115,7 +115,7 @@ impl LinkType {
         };
         matches!(
             frame.load(offset).map(u16::from_be_bytes),
-            Ok(0x8100 | 0x88a8 | 0x9100)
+            Ok(ether_type::C_TAG | ether_type::S_TAG | ether_type::OLD_S_TAG)
         )
     }
 }
@@ -139,9 +139,9 @@ impl fmt::Display for LinkType {
 fn ether_type_of_family(bytes: [u8; 4]) -> Result<u16, ParseError> {
     let family = u32::from_be_bytes(bytes).min(u32::from_le_bytes(bytes));
     match family {
-        2 => Ok(ETHER_TYPE_IPV4),
+        2 => Ok(ether_type::IPV4),
         // AF_INET6 of Linux; NetBSD, OpenBSD; FreeBSD; macOS.
-        10 | 24 | 28 | 30 => Ok(ETHER_TYPE_IPV6),
+        10 | 24 | 28 | 30 => Ok(ether_type::IPV6),
         _ => Err(ParseError::NonIp),
     }
 }

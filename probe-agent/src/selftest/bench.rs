@@ -4,6 +4,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use probe_common::{
     control::{Counters, programs},
+    headers::{ETHER_TYPE_OFFSET, ETHERNET_LEN, IPV4_MIN_LEN, IPV6_LEN, ether_type},
+    parse::PacketBytes as _,
     record::{EGRESS, INGRESS, IntoRecord as _, Record, RecordHead},
 };
 use zerocopy::IntoBytes;
@@ -19,7 +21,6 @@ use probe_datapath::{
     test_run::{TEST_IFINDEX, TestFrame},
 };
 
-pub(super) const ETHERNET_LEN: usize = 14;
 /// What surely fits the one page of a test run's first buffer, beside headroom and tail.
 const ONE_BUFFER_LEN: usize = 3000;
 const XDP_PASS: u32 = 2;
@@ -210,9 +211,9 @@ fn without_times(record: Record<'_>, ran: RangeInclusive<u32>) -> Vec<u8> {
 fn is_known_unfit(under_test: UnderTest, frame: TestFrame<'_>) -> bool {
     let is_in_buffers = frame.linear_len.is_some() || frame.bytes.len() > ONE_BUFFER_LEN;
     let is_tc = under_test.action == TC_ACT_UNSPEC;
-    let ip_len = match frame.bytes.get(12..ETHERNET_LEN) {
-        Some([0x08, 0x00]) => 20,
-        Some([0x86, 0xdd]) => 40,
+    let ip_len = match frame.bytes.load(ETHER_TYPE_OFFSET).map(u16::from_be_bytes) {
+        Ok(ether_type::IPV4) => IPV4_MIN_LEN,
+        Ok(ether_type::IPV6) => IPV6_LEN,
         _ => 0,
     };
     is_in_buffers || (is_tc && frame.bytes.len() < ETHERNET_LEN + ip_len)

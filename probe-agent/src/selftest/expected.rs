@@ -2,15 +2,14 @@
 
 use probe_common::{
     control::Counters,
+    headers::{ETHER_TYPE_OFFSET, ETHERNET_LEN},
     parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, link},
     record::{FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, IntoRecord, RecordHead, origin_flags},
 };
 use zerocopy::IntoBytes;
 
-use super::bench::{ETHERNET_LEN, Ran, UnderTest};
+use super::bench::{Ran, UnderTest};
 use probe_datapath::test_run::TEST_IFINDEX;
-
-const ETHER_TYPE_OFFSET: usize = 12;
 
 /// The frame as the programs for devices without link header see it in a test run: the kernel has
 /// found the network header behind the Ethernet header, and counts that header in the length.

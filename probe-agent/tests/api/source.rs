@@ -16,7 +16,7 @@ use probe_capture::{
 };
 use probe_common::{
     ephash::EpHashV4,
-    ports::TCP,
+    headers::ip_protocol::TCP,
     record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use probe_flow::ticks::TickClock;

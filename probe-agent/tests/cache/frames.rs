@@ -1,5 +1,7 @@
 //! Frames of a few flows.
 
+use probe_common::headers::ip_protocol::{ICMP, ICMPV6, TCP, UDP};
+
 /// Frames of some flows of each protocol in both directions. With `riddles`, also of clients that
 /// answer and servers that ask: then the direction of a flow depends on which side is heard first.
 pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
@@ -18,17 +20,17 @@ pub(crate) fn frames(riddles: bool) -> Vec<Vec<u8>> {
         }
         for (icmp_type, is_reply) in [(8, false), (0, true), (3, true)] {
             let is_reply = is_reply && !riddles;
-            frames.push(ip4(host, is_reply, 1, &[icmp_type, 0, 0, 0, 0, 1, 0, 1]));
+            frames.push(ip4(host, is_reply, ICMP, &[icmp_type, 0, 0, 0, 0, 1, 0, 1]));
         }
         let query = [0x9c, 0x40, 0, 53, 0, 8, 0, 0];
-        frames.push(ip4(host, false, 17, &query));
-        frames.push(ip4(host, true, 17, &[0, 53, 0x9c, 0x40, 0, 8, 0, 0]));
-        frames.push(ip4(host, false, 6, &query));
-        frames.push(ip6(host, 17, &query));
-        frames.push(ip6(host, 58, &[128, 0, 0, 0, 0, 1, 0, 1]));
-        frames.extend(riddles.then(|| ip6(host, 58, &[129, 0, 0, 0, 0, 1, 0, 1])));
+        frames.push(ip4(host, false, UDP, &query));
+        frames.push(ip4(host, true, UDP, &[0, 53, 0x9c, 0x40, 0, 8, 0, 0]));
+        frames.push(ip4(host, false, TCP, &query));
+        frames.push(ip6(host, UDP, &query));
+        frames.push(ip6(host, ICMPV6, &[128, 0, 0, 0, 0, 1, 0, 1]));
+        frames.extend(riddles.then(|| ip6(host, ICMPV6, &[129, 0, 0, 0, 0, 1, 0, 1])));
         for fragment in [[0x20, 0], [0x20, 1], [0, 2]] {
-            let mut frame = ip4(host, false, 17, &query);
+            let mut frame = ip4(host, false, UDP, &query);
             frame[20..22].copy_from_slice(&fragment);
             frames.push(frame);
         }
@@ -46,7 +48,7 @@ pub(crate) fn tcp4(host: u8, flags: u8, is_reply: bool) -> Vec<u8> {
         (client, server)
     };
     let rest = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, flags, 0, 0, 0, 0, 0, 0];
-    ip4(host, is_reply, 6, &[&src, &dst, &rest[..]].concat())
+    ip4(host, is_reply, TCP, &[&src, &dst, &rest[..]].concat())
 }
 
 fn ip4(host: u8, is_reply: bool, protocol: u8, payload: &[u8]) -> Vec<u8> {

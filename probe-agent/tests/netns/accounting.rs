@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use probe_common::headers::ip_protocol::{ICMP, ICMPV6, TCP};
 use rstest::rstest;
 
 use super::{
@@ -44,8 +45,8 @@ fn every_flow_equals_the_witness(#[case] hook: &str, #[case] offloads: Offloads)
     assert_nothing_lost(&json);
     for (key, direction) in stored_directions(&json) {
         let expected = match key.ip_protocol {
-            6 => "handshake, high",
-            1 | 58 => "icmp-type, high",
+            TCP => "handshake, high",
+            ICMP | ICMPV6 => "icmp-type, high",
             _ => "ports, low",
         };
         assert_eq!(direction, expected, "{key:?}");
@@ -100,7 +101,7 @@ fn aggregate_ports(flows: Flows) -> Flows {
         }
         *aggregated.entry(key).or_default() += counts;
     }
-    let ports = |key: &&FlowKey| key.client.port() == 0 && key.ip_protocol == 6;
+    let ports = |key: &&FlowKey| key.client.port() == 0 && key.ip_protocol == TCP;
     assert_eq!(aggregated.keys().filter(ports).count(), 4, "four services");
     aggregated
 }

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use probe_common::headers::ip_protocol::{FRAGMENT, ICMPV6};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket};
 
 use super::netns::Namespace;
 
-const FRAGMENT: u8 = 44;
 /// What the fragments carry: a multiple of 8 that fits the link with either IP header.
 const ROOM: usize = 1400;
 
@@ -61,7 +61,7 @@ impl Crafted {
         let length = u16::try_from(8 + self.payload).expect("fits the length field");
         let mut packet = match self.ip_protocol {
             1 => vec![ECHO_REQUEST, 0],
-            58 => vec![ECHO_REQUEST_V6, 0],
+            ICMPV6 => vec![ECHO_REQUEST_V6, 0],
             _ => [self.src.1.to_be_bytes(), self.dst.1.to_be_bytes()].concat(),
         };
         if packet.len() == 4 {

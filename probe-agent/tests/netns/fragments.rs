@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
+use probe_common::headers::ip_protocol::{ICMP, ICMPV6, UDP};
 use rstest::rstest;
 
 use super::{
@@ -21,10 +22,6 @@ use super::{
 };
 
 const TOOLS: [&str; 3] = ["ip", "ethtool", "ping"];
-
-const ICMP: u8 = 1;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 /// What UDP and ICMP carry, without their headers of 8 octets.
 const PAYLOAD: usize = 60_000;

@@ -13,6 +13,7 @@ use std::{
     thread,
 };
 
+use probe_common::headers::ip_protocol::{TCP, UDP};
 use rstest::rstest;
 
 use super::{
@@ -35,9 +36,6 @@ const MORE_IN_SYN: u64 = 8;
 
 /// Octets of a transfer.
 const PAYLOAD: u64 = 16 << 20;
-
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 
 /// Super-packets are handed on whole by both ends of the link.
 fn testbed_with_super_packets(largest: Option<u32>) -> Testbed {

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
+use probe_common::headers::ip_protocol::UDP;
+
 use super::{
     PATIENCE,
     flows::{Counts, FlowKey, Flows},
     netns::Namespace,
     testbed::{HOST_V4, HOST_V6, PEER_V4, PEER_V6, Testbed},
 };
-
-const UDP: u8 = 17;
 
 /// Pause for about 10,000 packets a second, which leaves the machine to other tests.
 pub(crate) const AT_EASE: Duration = Duration::from_millis(5);

@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, ops::AddAssign};
 
+use probe_common::headers::{ETHERNET_LEN, VLAN_TAG_LEN};
+
 use super::packets::frame::{
     ARP, C_TAG, DESTINATION_OPTIONS, ICMP, ICMPV6, IPV4, Ipv4, Ipv6, S_TAG, TCP, UDP, ethernet,
     extensions, join, tcp, udp, vlan,
@@ -12,9 +14,6 @@ use super::packets::frame::{
 const FRAMES: u16 = 4096;
 /// A MAC address that is not here: the host's stack throws the frames away behind the hooks.
 const FOREIGN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
-
-const ETHERNET_LEN: u64 = 14;
-const TAG_LEN: u64 = 4;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Tally {
@@ -108,7 +107,7 @@ impl TrafficMix {
 
     /// One tag or two in front of an IPv4 packet.
     fn tagged(&mut self, frame: &[u8], number: u16) {
-        let packet = &frame[14..];
+        let packet = &frame[ETHERNET_LEN..];
         let inner = vlan(number % 4000 + 1, IPV4, packet);
         if number % 32 < 16 {
             self.flow(ethernet(C_TAG, &inner), 1);
@@ -131,9 +130,9 @@ impl TrafficMix {
         }
     }
 
-    fn flow(&mut self, frame: Vec<u8>, tags: u64) {
-        let link_octets = ETHERNET_LEN + tags * TAG_LEN;
-        self.expected.flows.add(frame.len() as u64 - link_octets);
+    fn flow(&mut self, frame: Vec<u8>, tags: usize) {
+        let link_octets = ETHERNET_LEN + tags * VLAN_TAG_LEN;
+        self.expected.flows.add((frame.len() - link_octets) as u64);
         self.send(frame);
     }
 

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
-use probe_common::parse::{ParseError, link::parse_ethernet};
+use probe_common::{
+    headers::ETHERNET_LEN,
+    parse::{ParseError, link::parse_ethernet},
+};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -19,7 +22,6 @@ use super::{
 };
 
 const TOOLS: [&str; 3] = ["ip", "tc", "ethtool"];
-const ETHERNET_LEN: usize = 14;
 /// The most that a veth takes. Behind it there is room for the Ethernet header and one tag.
 const MTU: usize = 65_535;
 /// Least length of a tagged frame: the kernel takes a tag off together with the EtherType behind

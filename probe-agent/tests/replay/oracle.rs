@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use probe_common::headers::ip_protocol::SCTP;
 use probe_flow::ledger::Loss;
 use serde_json::Value;
 
 use crate::play::{Key, Table};
-
-const SCTP: u8 = 132;
 
 /// The folder of the corpus. `None` (said on stderr) if it is not there and need not be.
 pub(crate) fn corpus() -> Option<PathBuf> {

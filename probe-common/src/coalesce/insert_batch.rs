@@ -201,7 +201,7 @@ mod tests {
     };
     use crate::{
         ephash::EpHashV4,
-        ports::UDP,
+        headers::ip_protocol::UDP,
         record::{IntoRecord as _, RecordHead, RecordV4},
     };
 

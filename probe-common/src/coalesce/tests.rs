@@ -3,7 +3,7 @@ use zerocopy::FromZeros;
 use super::{Coalesce, preferred_slot};
 use crate::{
     ephash::{EpHash, EpHashV4, EpHashV6},
-    ports::{ICMP, ICMPV6, TCP, UDP},
+    headers::ip_protocol::{ICMP, ICMPV6, TCP, UDP},
     record::{
         EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FLAG_SHORT_TRANSPORT, INGRESS,
         IntoRecord, RecordHead, RecordV4, origin_flags,

@@ -1,27 +1,10 @@
 //! From the first byte of the frame to the outermost IP header.
 
 use super::{Packet, PacketBytes, ParseError, network, plain};
-
-/// IPv4 (IEEE 802 numbers, IANA).
-pub const ETHER_TYPE_IPV4: u16 = 0x0800;
-/// EtherType of IPv6 (RFC 2464, section 3).
-pub const ETHER_TYPE_IPV6: u16 = 0x86dd;
-
-const ETHER_TYPE_VLAN: u16 = 0x8100; // IEEE 802.1Q C-tag
-const ETHER_TYPE_QINQ: u16 = 0x88a8; // IEEE 802.1Q S-tag (802.1ad)
-const ETHER_TYPE_QINQ_OLD: u16 = 0x9100; // before 802.1ad, still in use
-const ETHER_TYPE_MPLS: u16 = 0x8847; // RFC 3032, section 5
-const ETHER_TYPE_MPLS_UPSTREAM: u16 = 0x8848; // RFC 5332, section 4
-const ETHER_TYPE_PPPOE_SESSION: u16 = 0x8864; // RFC 2516, section 4
-
-const PPP_IPV4: u16 = 0x0021; // RFC 1332, section 2
-const PPP_IPV6: u16 = 0x0057; // RFC 5072, section 3
-
-pub(super) const ETHER_TYPE_OFFSET: usize = 12;
-pub(super) const ETHERNET_LEN: usize = 14;
-const VLAN_TAG_LEN: usize = 4;
-const MPLS_LABEL_LEN: usize = 4;
-const PPPOE_LEN: usize = 8; // with the PPP protocol field
+use crate::headers::{
+    ETHER_TYPE_OFFSET, ETHERNET_LEN, MPLS_LABEL_LEN, PPPOE_LEN, VLAN_TAG_LEN, ether_type,
+    ppp_protocol,
+};
 
 /// Tags, labels and PPPoE headers followed before [`ParseError::TooManyHeaders`].
 pub const MAX_LINK_HEADERS: usize = 8;
@@ -72,14 +55,14 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
 ) -> Result<(usize, IpVersion), ParseError> {
     for _ in 0..=MAX_LINK_HEADERS {
         match ether_type {
-            ETHER_TYPE_IPV4 => return Ok((offset, IpVersion::V4)),
-            ETHER_TYPE_IPV6 => return Ok((offset, IpVersion::V6)),
-            ETHER_TYPE_VLAN | ETHER_TYPE_QINQ | ETHER_TYPE_QINQ_OLD => {
+            ether_type::IPV4 => return Ok((offset, IpVersion::V4)),
+            ether_type::IPV6 => return Ok((offset, IpVersion::V6)),
+            ether_type::C_TAG | ether_type::S_TAG | ether_type::OLD_S_TAG => {
                 let [_, _, high, low] = frame.load::<VLAN_TAG_LEN>(offset)?;
                 ether_type = u16::from_be_bytes([high, low]);
                 offset += VLAN_TAG_LEN;
             }
-            ETHER_TYPE_MPLS | ETHER_TYPE_MPLS_UPSTREAM => {
+            ether_type::MPLS | ether_type::MPLS_UPSTREAM => {
                 let label = frame.load::<MPLS_LABEL_LEN>(offset)?;
                 offset += MPLS_LABEL_LEN;
                 let is_bottom_of_stack = label[2] & 1 != 0;
@@ -87,12 +70,12 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
                     ether_type = ether_type_of_ip_version(frame, offset)?;
                 }
             }
-            ETHER_TYPE_PPPOE_SESSION => {
+            ether_type::PPPOE_SESSION => {
                 let header = frame.load::<PPPOE_LEN>(offset)?;
                 offset += PPPOE_LEN;
                 ether_type = match u16::from_be_bytes([header[6], header[7]]) {
-                    PPP_IPV4 => ETHER_TYPE_IPV4,
-                    PPP_IPV6 => ETHER_TYPE_IPV6,
+                    ppp_protocol::IPV4 => ether_type::IPV4,
+                    ppp_protocol::IPV6 => ether_type::IPV6,
                     _ => return Err(ParseError::NonIp),
                 };
             }
@@ -108,7 +91,7 @@ pub fn has_vlan_tag<P: PacketBytes + ?Sized>(frame: &P) -> bool {
     frame.load(ETHER_TYPE_OFFSET).is_ok_and(|ether_type| {
         matches!(
             u16::from_be_bytes(ether_type),
-            ETHER_TYPE_VLAN | ETHER_TYPE_QINQ | ETHER_TYPE_QINQ_OLD
+            ether_type::C_TAG | ether_type::S_TAG | ether_type::OLD_S_TAG
         )
     })
 }
@@ -121,8 +104,8 @@ fn ether_type_of_ip_version<P: PacketBytes + ?Sized>(
 ) -> Result<u16, ParseError> {
     let [first] = frame.load::<1>(offset)?;
     match first >> 4 {
-        4 => Ok(ETHER_TYPE_IPV4),
-        6 => Ok(ETHER_TYPE_IPV6),
+        4 => Ok(ether_type::IPV4),
+        6 => Ok(ether_type::IPV6),
         _ => Err(ParseError::NonIp),
     }
 }

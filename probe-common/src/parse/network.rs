@@ -3,26 +3,13 @@
 use super::{Observation, PacketBytes, ParseError, transport};
 use crate::{
     ephash::EpHash,
+    headers::{
+        IPV4_FRAGMENT_OFFSET_MASK, IPV4_MIN_LEN, IPV4_MORE_FRAGMENTS, IPV6_FRAGMENT_LEN,
+        IPV6_FRAGMENT_OFFSET_MASK, IPV6_LEN, IPV6_MORE_FRAGMENTS,
+        ip_protocol::{AH, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, NO_NEXT_HEADER, ROUTING},
+    },
     record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT},
 };
-
-pub(super) const IPV4_MIN_LEN: usize = 20;
-// RFC 791, section 3.1.
-pub(super) const IPV4_FRAGMENT_OFFSET_MASK: u16 = 0x1fff;
-pub(super) const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
-
-pub(super) const IPV6_LEN: usize = 40;
-// RFC 8200, section 4.5.
-const IPV6_FRAGMENT_OFFSET_MASK: u16 = 0xfff8;
-const IPV6_MORE_FRAGMENTS: u16 = 1;
-
-// Next-header values of the extension headers that are walked (RFC 8200, section 4; RFC 4302).
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const FRAGMENT: u8 = 44;
-const AUTHENTICATION: u8 = 51;
-const NO_NEXT_HEADER: u8 = 59;
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// IPv6 extension headers followed before [`ParseError::TooManyHeaders`].
 pub const MAX_EXTENSION_HEADERS: usize = 8;
@@ -150,7 +137,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(
             next_header,
-            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS
+            HOP_BY_HOP | ROUTING | FRAGMENT | AH | DESTINATION_OPTIONS
         ) {
             return Ok(Chain {
                 end: offset,
@@ -161,8 +148,8 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         }
         let [next, len, high, low] = frame.load::<4>(offset)?;
         let header_len = match next_header {
-            FRAGMENT => 8,
-            AUTHENTICATION => (usize::from(len) + 2) * 4, // RFC 4302, section 2.2
+            FRAGMENT => IPV6_FRAGMENT_LEN,
+            AH => (usize::from(len) + 2) * 4, // RFC 4302, section 2.2
             _ => (usize::from(len) + 1) * 8,
         };
         let end = offset + header_len;
@@ -208,7 +195,7 @@ const fn wire_octets(octets: usize) -> u32 {
     clippy::cast_possible_truncation,
     reason = "at most 40 + 9 * 2,048, see above"
 )]
-const fn wire_header_octets(octets: usize) -> u16 {
+pub(super) const fn wire_header_octets(octets: usize) -> u16 {
     octets as u16
 }
 

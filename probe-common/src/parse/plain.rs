@@ -5,15 +5,14 @@
 //! sooner: one bounds check for a whole head, fields at constant offsets and in whole words. A datagram
 //! that ends before the flags of TCP would lie is not worth a check of its own.
 
-use super::{
-    Observation, Packet, PacketBytes, Start,
-    link::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPE_OFFSET, ETHERNET_LEN},
-    network::{IPV4_FRAGMENT_OFFSET_MASK, IPV4_MIN_LEN, IPV4_MORE_FRAGMENTS, IPV6_LEN},
-    transport::{TCP_THROUGH_FLAGS_LEN, UDP_LEN},
-};
+use super::{Observation, Packet, PacketBytes, Start, network::wire_header_octets};
 use crate::{
     ephash::EpHash,
-    ports::{TCP, UDP},
+    headers::{
+        ETHER_TYPE_OFFSET, ETHERNET_LEN, IPV4_FRAGMENT_OFFSET_MASK, IPV4_MIN_LEN,
+        IPV4_MORE_FRAGMENTS, IPV6_LEN, TCP_THROUGH_FLAGS_LEN, UDP_LEN, ether_type,
+        ip_protocol::{TCP, UDP},
+    },
 };
 
 /// Version 4, and five words.
@@ -39,7 +38,7 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
     let start = frame.start(TRANSPORT_V4 + TCP_THROUGH_FLAGS_LEN)?;
     let fragment = u16::from_be_bytes(start.bytes_2::<{ IP + 6 }>());
     let [type_high, type_low, version_and_len, _] = start.bytes_4::<ETHER_TYPE_OFFSET>();
-    if u16::from_be_bytes([type_high, type_low]) != ETHER_TYPE_IPV4
+    if u16::from_be_bytes([type_high, type_low]) != ether_type::IPV4
         || version_and_len != VERSION_4_NO_OPTIONS
         || fragment & (IPV4_FRAGMENT_OFFSET_MASK | IPV4_MORE_FRAGMENTS) != 0
     {
@@ -74,7 +73,8 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
     const IP: usize = ETHERNET_LEN;
     let start = frame.start(TRANSPORT_V6 + TCP_THROUGH_FLAGS_LEN)?;
     let [type_high, type_low, version_and_class, _] = start.bytes_4::<ETHER_TYPE_OFFSET>();
-    if u16::from_be_bytes([type_high, type_low]) != ETHER_TYPE_IPV6 || version_and_class >> 4 != 6 {
+    if u16::from_be_bytes([type_high, type_low]) != ether_type::IPV6 || version_and_class >> 4 != 6
+    {
         return None;
     }
     let ip_protocol = start.byte::<{ IP + 6 }>();
@@ -110,9 +110,9 @@ struct Transport {
 
 impl Transport {
     const UDP: Self = Self {
-        header_octets: UDP_LEN,
+        header_octets: wire_header_octets(UDP_LEN),
         tcp_flags: 0,
-        least_len: UDP_LEN as usize,
+        least_len: UDP_LEN,
     };
 
     /// From data offset and flags (RFC 9293, section 3.1).

@@ -5,45 +5,15 @@
 //! kernel tells programs how large the segments are, but not where the headers end, so these are
 //! walked, from the outermost IP header to the innermost transport header.
 
-use super::{
-    OutOfBounds, PacketBytes,
-    link::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6},
+use super::{OutOfBounds, PacketBytes};
+use crate::headers::{
+    ETHER_TYPE_OFFSET, ETHERNET_LEN, GENEVE_LEN, GENEVE_OPTION_WORDS, GRE_LEN, GRE_OPTIONAL_WORDS,
+    IPV6_JUMBO_LEN, IPV6_JUMBO_OPTION, IPV6_LEN, SCTP_LEN, UDP_LEN, VLAN_TAG_LEN, VXLAN_HAS_VNI,
+    VXLAN_LEN, ether_type,
+    ip_protocol::{
+        DESTINATION_OPTIONS, GRE, HOP_BY_HOP, IPV4_IN_IP, IPV6_IN_IP, ROUTING, SCTP, TCP, UDP,
+    },
 };
-use crate::ports::{SCTP, TCP, UDP};
-
-const ETHERNET_LEN: usize = 14;
-const VLAN_TAG_LEN: usize = 4;
-const IPV6_LEN: usize = 40;
-const UDP_LEN: usize = 8; // RFC 768
-const SCTP_LEN: usize = 12; // RFC 9260, section 3.1
-
-const ETHER_TYPE_OFFSET: usize = 12;
-const ETHER_TYPE_VLAN: u16 = 0x8100;
-const ETHER_TYPE_QINQ: u16 = 0x88a8;
-const ETHER_TYPE_BRIDGED: u16 = 0x6558; // RFC 8926, section 3.4: an Ethernet frame follows
-
-// Protocols of tunnels (IANA).
-const IPV4_IN_IP: u8 = 4;
-const IPV6_IN_IP: u8 = 41;
-const GRE: u8 = 47;
-
-// Extension headers (RFC 8200, section 4) that super-packets can have.
-const HOP_BY_HOP: u8 = 0;
-const ROUTING: u8 = 43;
-const DESTINATION_OPTIONS: u8 = 60;
-
-/// The only option of a hop-by-hop header, and its length (RFC 2675, section 2).
-const JUMBO_OPTION: [u8; 2] = [0xc2, 4];
-const JUMBO_HEADER_LEN: usize = 8;
-
-/// Each of these flags stands for one word more (RFC 2890, section 2): checksum, key, sequence.
-const GRE_OPTIONAL_WORDS: [u8; 3] = [0x80, 0x20, 0x10];
-const GRE_LEN: usize = 4;
-
-const VXLAN_LEN: usize = 8;
-const VXLAN_HAS_VNI: u8 = 0x08; // RFC 7348, section 5
-const GENEVE_LEN: usize = 8; // RFC 8926, section 3.4
-const GENEVE_OPTION_WORDS: u8 = 0x3f;
 
 /// Extension headers followed behind each IPv6 header.
 const MAX_EXTENSION_HEADERS: usize = 2;
@@ -141,10 +111,10 @@ fn walk_network<P: PacketBytes + ?Sized>(frame: &P, offset: usize) -> Result<Net
         let len = (usize::from(words) + 1) * 8;
         if network.protocol == HOP_BY_HOP
             && has_no_payload_len
-            && len == JUMBO_HEADER_LEN
-            && [option, option_len] == JUMBO_OPTION
+            && len == IPV6_JUMBO_LEN
+            && [option, option_len] == IPV6_JUMBO_OPTION
         {
-            network.virtual_octets = JUMBO_HEADER_LEN;
+            network.virtual_octets = IPV6_JUMBO_LEN;
         }
         network.protocol = next;
         network.end = frame.blur(network.end + len);
@@ -202,11 +172,11 @@ fn inner_of_udp<P: PacketBytes + ?Sized>(
     let header = frame.load::<VXLAN_LEN>(offset)?;
     let geneve_type = u16::from_be_bytes([header[2], header[3]]);
     let (len, ether_type) = match geneve_type {
-        ETHER_TYPE_BRIDGED | ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6 => {
+        ether_type::BRIDGED_ETHERNET | ether_type::IPV4 | ether_type::IPV6 => {
             let option_words = usize::from(header[0] & GENEVE_OPTION_WORDS);
             (GENEVE_LEN + option_words * 4, geneve_type)
         }
-        _ if header[0] & VXLAN_HAS_VNI != 0 => (VXLAN_LEN, ETHER_TYPE_BRIDGED),
+        _ if header[0] & VXLAN_HAS_VNI != 0 => (VXLAN_LEN, ether_type::BRIDGED_ETHERNET),
         _ => return Ok(None),
     };
     network_in(frame, offset + len, ether_type)
@@ -221,16 +191,16 @@ fn network_in<P: PacketBytes + ?Sized>(
 ) -> Result<Option<usize>, OutOfBounds> {
     let mut offset = frame.blur(offset);
     let mut ether_type = ether_type;
-    if ether_type == ETHER_TYPE_BRIDGED {
+    if ether_type == ether_type::BRIDGED_ETHERNET {
         ether_type = u16::from_be_bytes(frame.load(offset + ETHER_TYPE_OFFSET)?);
         offset += ETHERNET_LEN;
     }
-    if matches!(ether_type, ETHER_TYPE_VLAN | ETHER_TYPE_QINQ) {
+    if matches!(ether_type, ether_type::C_TAG | ether_type::S_TAG) {
         let [_, _, high, low] = frame.load::<VLAN_TAG_LEN>(offset)?;
         ether_type = u16::from_be_bytes([high, low]);
         offset += VLAN_TAG_LEN;
     }
-    Ok(matches!(ether_type, ETHER_TYPE_IPV4 | ETHER_TYPE_IPV6).then_some(offset))
+    Ok(matches!(ether_type, ether_type::IPV4 | ether_type::IPV6).then_some(offset))
 }
 
 /// Whether an IP packet starts at `offset` and, as it says itself, ends at `end`.

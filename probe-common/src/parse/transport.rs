@@ -1,15 +1,14 @@
 //! Ports, TCP flags and ICMP types.
 
-use super::{Observation, PacketBytes};
+use super::{Observation, PacketBytes, network::wire_header_octets};
 use crate::{
     ephash::EpHash,
-    ports::{ICMP, ICMPV6, SCTP, TCP, UDP},
+    headers::{
+        PORTS_LEN, TCP_THROUGH_FLAGS_LEN, UDP_LEN,
+        ip_protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
+    },
     record::FLAG_SHORT_TRANSPORT,
 };
-
-pub(super) const PORTS_LEN: usize = 4;
-pub(super) const TCP_THROUGH_FLAGS_LEN: usize = 14; // RFC 9293, section 3.1
-pub(super) const UDP_LEN: u16 = 8; // RFC 768
 
 /// Completes an observation with what the transport header at `offset` says.
 ///
@@ -45,7 +44,7 @@ pub fn parse<P: PacketBytes + ?Sized, const N: usize>(
                 observation.flags |= FLAG_SHORT_TRANSPORT;
             }
             if observation.key.ip_protocol == UDP {
-                observation.header_octets += UDP_LEN;
+                observation.header_octets += wire_header_octets(UDP_LEN);
             }
         }
         ICMP | ICMPV6 => {

@@ -3,6 +3,7 @@
 
 use probe_common::{
     ephash::EpHash,
+    headers::TCP_THROUGH_FLAGS_LEN,
     parse::{
         CapturedFrame, Observation, Packet, ParseError,
         link::{
@@ -144,9 +145,6 @@ struct Spec {
 
 const NOPS: [u8; 40] = [1; 40];
 
-/// Octets of a TCP header up to its flags (RFC 9293, section 3.1).
-const THROUGH_TCP_FLAGS: usize = 14;
-
 const EXTENSIONS: [u8; 4] = [
     frame::HOP_BY_HOP,
     frame::ROUTING,
@@ -216,7 +214,7 @@ impl Spec {
         self.link.is_empty()
             && has_plain_ip
             && matches!(self.ip_protocol, frame::TCP | frame::UDP)
-            && self.transport().len() >= THROUGH_TCP_FLAGS
+            && self.transport().len() >= TCP_THROUGH_FLAGS_LEN
     }
 
     fn has_ports(&self) -> bool {

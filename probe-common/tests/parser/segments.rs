@@ -1,16 +1,17 @@
 //! Headers that each segment of a super-packet repeats, through tunnels.
 
-use probe_common::parse::segment::{SegmentHeaders, segment_headers};
-
-use crate::packets::frame::{
-    DESTINATION_OPTIONS, HOP_BY_HOP, IPV4, IPV6, Ipv4, Ipv6, SCTP, TCP, UDP, ethernet, extension,
-    join, tcp, udp,
+use probe_common::{
+    headers::{
+        ether_type::BRIDGED_ETHERNET,
+        ip_protocol::{ESP, GRE, IPV4_IN_IP, IPV6_IN_IP},
+    },
+    parse::segment::{SegmentHeaders, segment_headers},
 };
 
-const IP_IN_IP: u8 = 4;
-const SIT: u8 = 41;
-const GRE: u8 = 47;
-const ESP: u8 = 50;
+use crate::packets::frame::{
+    C_TAG, DESTINATION_OPTIONS, HOP_BY_HOP, IPV4, IPV6, Ipv4, Ipv6, SCTP, TCP, UDP, ethernet,
+    extension, join, tcp, udp,
+};
 
 /// Payload of all segments together.
 const PAYLOAD: usize = 3000;
@@ -76,11 +77,11 @@ fn without_tunnel() {
 
 #[test]
 fn ip_in_ip() {
-    assert_octets(&Ipv4::of(IP_IN_IP).packet(&tcp4()), 20 + 40);
-    assert_octets(&Ipv4::of(SIT).packet(&tcp6()), 20 + 60);
-    assert_octets(&Ipv6::of(IP_IN_IP).packet(&tcp4()), 40 + 40);
+    assert_octets(&Ipv4::of(IPV4_IN_IP).packet(&tcp4()), 20 + 40);
+    assert_octets(&Ipv4::of(IPV6_IN_IP).packet(&tcp6()), 20 + 60);
+    assert_octets(&Ipv6::of(IPV4_IN_IP).packet(&tcp4()), 40 + 40);
     // Linux puts the tunnel encapsulation limit there.
-    let limited = join(&[&extension(SIT, 0), &tcp6()]);
+    let limited = join(&[&extension(IPV6_IN_IP, 0), &tcp6()]);
     assert_octets(&Ipv6::of(DESTINATION_OPTIONS).packet(&limited), 48 + 60);
 }
 
@@ -92,7 +93,7 @@ fn generic_routing_encapsulation() {
     assert_octets(&gre(0x20, IPV6, &tcp6()), 20 + 8 + 60);
     assert_octets(&gre(0xb0, IPV4, &tcp4()), 20 + 16 + 40);
     let bridged = ethernet(IPV4, &tcp4());
-    assert_octets(&gre(0, 0x6558, &bridged), 20 + 4 + 14 + 40);
+    assert_octets(&gre(0, BRIDGED_ETHERNET, &bridged), 20 + 4 + 14 + 40);
 }
 
 #[test]
@@ -100,9 +101,9 @@ fn tunnels_over_udp() {
     let frame = ethernet(IPV4, &tcp4());
     assert_octets(&Ipv4::of(UDP).packet(&vxlan(&frame)), 28 + 8 + 14 + 40);
     assert_octets(&Ipv6::of(UDP).packet(&vxlan(&frame)), 48 + 8 + 14 + 40);
-    let tagged = ethernet(0x8100, &join(&[&[0, 5], &IPV6.to_be_bytes(), &tcp6()]));
+    let tagged = ethernet(C_TAG, &join(&[&[0, 5], &IPV6.to_be_bytes(), &tcp6()]));
     assert_octets(&Ipv4::of(UDP).packet(&vxlan(&tagged)), 28 + 8 + 18 + 60);
-    let bridged = geneve(0x6558, &frame);
+    let bridged = geneve(BRIDGED_ETHERNET, &frame);
     assert_octets(&Ipv4::of(UDP).packet(&bridged), 28 + 16 + 14 + 40);
     assert_octets(&Ipv4::of(UDP).packet(&geneve(IPV6, &tcp6())), 28 + 16 + 60);
 }

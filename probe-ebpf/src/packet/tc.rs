@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     ephash::{EpHashV4, EpHashV6},
+    headers::VLAN_TAG_LEN,
     parse::{
         Observation, OutOfBounds, Packet, PacketBytes, ParseError, Start,
         link::{parse_any_ethernet, parse_ether_type},
@@ -19,8 +20,6 @@ use probe_common::{
 };
 
 use super::{Frame, LinearStart, Segmentation, blur, call_offset, load_by_call, load_direct};
-
-const VLAN_TAG_LEN: usize = 4;
 
 /// An skb that starts with an Ethernet header.
 pub(crate) struct TcFrame(TcContext);

@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use probe_common::{
     ephash::{EpHashV4, EpHashV6},
+    headers::ETHERNET_LEN,
     parse::{
         Observation, OutOfBounds, Packet, PacketBytes, ParseError, Start, link::parse_any_ethernet,
         plain,
@@ -17,8 +18,6 @@ use probe_common::{
 };
 
 use super::{Frame, LinearStart, blur, call_offset, load_by_call, load_direct};
-
-const ETHERNET_LEN: usize = 14;
 
 /// A frame, possibly in several buffers.
 pub(crate) struct XdpFrame(XdpContext);

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use probe_common::headers::ip_protocol::UDP;
 use probe_testkit::{command::output, netns::Namespace, testbed::Testbed};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -186,7 +187,6 @@ pub(crate) fn ifindex(namespace: &Namespace, link: &str) -> Result<u32> {
 /// there: behind the hooks, the receiver's stack throws it away.
 fn frame() -> Vec<u8> {
     const PAYLOAD_LEN: u16 = 22;
-    const UDP: u8 = 17;
     const DATAGRAM_LEN: u16 = 8 + PAYLOAD_LEN;
     let mut frame = vec![0x02, 0, 0, 0, 0, 0x99, 0x02, 0, 0, 0, 0, 1, 0x08, 0x00];
     frame.extend([0x45, 0]);

@@ -1,5 +1,10 @@
 //! What the programs are given.
 
+use probe_common::headers::{
+    ether_type,
+    ip_protocol::{DESTINATION_OPTIONS, HOP_BY_HOP, TCP},
+};
+
 use crate::programs::Flows;
 
 /// A frame, and the flows that it stands for.
@@ -57,11 +62,8 @@ pub(crate) const INPUTS: [Input; 9] = [
     input("1M random flows", ipv4, Some(Flows::Random(1_000_000))),
 ];
 
-const IPV4: [u8; 2] = [0x08, 0x00];
-const IPV6: [u8; 2] = [0x86, 0xdd];
-const TCP: u8 = 6;
-const HOP_BY_HOP: u8 = 0;
-const DESTINATION_OPTIONS: u8 = 60;
+const IPV4: [u8; 2] = ether_type::IPV4.to_be_bytes();
+const IPV6: [u8; 2] = ether_type::IPV6.to_be_bytes();
 /// Payload octets: those of a full segment are not read, but a frame of a page is the rule.
 const PAYLOAD_LEN: usize = 1000;
 

@@ -1,7 +1,10 @@
 //! Which ports are common ([`is_common`]), without branches: which end of a record has the common port
 //! cannot be predicted.
 
-use probe_common::ports::{TCP, UDP, is_common};
+use probe_common::{
+    headers::ip_protocol::{TCP, UDP},
+    ports::is_common,
+};
 
 /// The common ports, each in the only place where it is tested.
 static COMMON: [u32; PLACES] = places();

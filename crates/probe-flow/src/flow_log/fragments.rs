@@ -8,7 +8,7 @@
 use hashbrown::HashMap;
 use probe_common::{
     ephash::EpHash,
-    ports::{ICMP, ICMPV6},
+    headers::ip_protocol::{ICMP, ICMPV6},
     record::{FLAG_LATER_FRAGMENT, RecordHead},
 };
 

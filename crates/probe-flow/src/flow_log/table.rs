@@ -3,7 +3,7 @@
 use probe_common::{
     classify::{Direction, Evidence, classify_handshake},
     ephash::EpHash,
-    ports::{ICMP, ICMPV6, TCP},
+    headers::ip_protocol::{ICMP, ICMPV6, TCP},
     record::{FLAG_LATER_FRAGMENT, RecordHead},
 };
 

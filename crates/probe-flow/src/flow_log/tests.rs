@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use probe_common::{
     classify::Evidence,
     ephash::{EpHash, EpHashV4},
+    headers::tcp_flags::{ACK, SYN},
     record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, origin_flags},
 };
 use proptest::prelude::*;
@@ -12,9 +13,7 @@ use proptest::prelude::*;
 use super::{FlowLog, FlowLogOptions};
 use crate::flow::{FlowCounters, FlowMap};
 
-const SYN: u8 = 0x02;
-const SYN_ACK: u8 = 0x12;
-const ACK: u8 = 0x10;
+const SYN_ACK: u8 = SYN | ACK;
 
 fn key(src: u8, src_port: u16, dst: u8, dst_port: u16, ip_protocol: u8) -> EpHashV4 {
     EpHash {

@@ -1,13 +1,15 @@
 //! Fragments: the first one has ports, later ones do not (RFC 791, section 3.2; RFC 8200, section
 //! 4.5).
 
-use probe_common::{parse::ParseError, record::FLAG_SHORT_TRANSPORT};
+use probe_common::{
+    headers::IPV4_FRAGMENT_OFFSET_MASK, parse::ParseError, record::FLAG_SHORT_TRANSPORT,
+};
 
 use super::{
     Case, With, case,
     frame::{
-        DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMP, Ipv4, Ipv6, MORE_FRAGMENTS,
-        SRC_PORT, TCP, UDP, extension, fragment, join, tcp, udp,
+        DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMP, IPV4_MORE_FRAGMENTS, Ipv4,
+        Ipv6, SRC_PORT, TCP, UDP, extension, fragment, join, tcp, udp,
     },
     v4, v6,
 };
@@ -34,12 +36,12 @@ fn ipv4_cases() -> Vec<Case> {
         ),
         case(
             "first fragment",
-            of(MORE_FRAGMENTS, UDP).frame(&udp(24)),
+            of(IPV4_MORE_FRAGMENTS, UDP).frame(&udp(24)),
             v4(UDP, 52, 28).ports(SRC_PORT, DST_PORT).first_fragment(),
         ),
         case(
             "middle fragment",
-            of(MORE_FRAGMENTS | 4, UDP).frame(&[0x55; 24]),
+            of(IPV4_MORE_FRAGMENTS | 4, UDP).frame(&[0x55; 24]),
             v4(UDP, 44, 20).later_fragment(),
         ),
         case(
@@ -49,7 +51,7 @@ fn ipv4_cases() -> Vec<Case> {
         ),
         case(
             "fragment at the largest offset",
-            of(0x1fff, UDP).frame(&[0; 8]),
+            of(IPV4_FRAGMENT_OFFSET_MASK, UDP).frame(&[0; 8]),
             v4(UDP, 28, 20).later_fragment(),
         ),
         case(
@@ -78,7 +80,7 @@ fn ipv4_cases() -> Vec<Case> {
         ),
         case(
             "tiny first fragment of tcp",
-            of(MORE_FRAGMENTS, TCP).frame(&tcp(2)[..8]),
+            of(IPV4_MORE_FRAGMENTS, TCP).frame(&tcp(2)[..8]),
             v4(TCP, 28, 20)
                 .ports(SRC_PORT, DST_PORT)
                 .flags(FLAG_SHORT_TRANSPORT)

@@ -1,40 +1,23 @@
 //! Frames, built header by header. Every builder takes what comes behind its header.
 
+pub(crate) use probe_common::headers::{
+    IPV4_MORE_FRAGMENTS,
+    ether_type::{ARP, C_TAG, IPV4, IPV6, MPLS, MPLS_UPSTREAM, OLD_S_TAG, PPPOE_SESSION, S_TAG},
+    ip_protocol::{
+        AH, DESTINATION_OPTIONS, ESP, FRAGMENT, HOP_BY_HOP, ICMP, ICMPV6, NO_NEXT_HEADER, ROUTING,
+        SCTP, TCP, UDP,
+    },
+};
+
 pub(crate) const SRC_V4: [u8; 4] = [198, 18, 0, 1];
 pub(crate) const DST_V4: [u8; 4] = [198, 18, 0, 2];
 pub(crate) const SRC_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 pub(crate) const DST_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
-pub(crate) const IPV4: u16 = 0x0800;
-pub(crate) const IPV6: u16 = 0x86dd;
-pub(crate) const ARP: u16 = 0x0806;
-pub(crate) const C_TAG: u16 = 0x8100;
-pub(crate) const S_TAG: u16 = 0x88a8;
-pub(crate) const OLD_S_TAG: u16 = 0x9100;
-pub(crate) const MPLS: u16 = 0x8847;
-pub(crate) const MPLS_UPSTREAM: u16 = 0x8848;
-pub(crate) const PPPOE_SESSION: u16 = 0x8864;
-
-pub(crate) const HOP_BY_HOP: u8 = 0;
-pub(crate) const ICMP: u8 = 1;
-pub(crate) const TCP: u8 = 6;
-pub(crate) const UDP: u8 = 17;
-pub(crate) const ROUTING: u8 = 43;
-pub(crate) const FRAGMENT: u8 = 44;
-pub(crate) const ESP: u8 = 50;
-pub(crate) const AH: u8 = 51;
-pub(crate) const ICMPV6: u8 = 58;
-pub(crate) const NO_NEXT_HEADER: u8 = 59;
-pub(crate) const DESTINATION_OPTIONS: u8 = 60;
-pub(crate) const SCTP: u8 = 132;
-
 /// Identification of all IPv4 packets.
 pub(crate) const ID_V4: u16 = 0x1234;
 /// Identification in all IPv6 fragment headers.
 pub(crate) const ID_V6: u32 = 0x8000_0005;
-
-/// More fragments follow (RFC 791, section 3.1).
-pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
 
 pub(crate) const SRC_PORT: u16 = 1111;
 pub(crate) const DST_PORT: u16 = 2222;

@@ -1,6 +1,6 @@
 //! What comes before the IP header.
 
-use probe_common::parse::ParseError;
+use probe_common::{headers::ppp_protocol, parse::ParseError};
 
 use super::{
     Case, With, case, cut,
@@ -239,34 +239,45 @@ fn mpls_cases() -> Vec<Case> {
 
 fn pppoe_cases() -> Vec<Case> {
     const IPCP: u16 = 0x8021;
-    let session =
-        |ppp_protocol, packet: &[u8]| ethernet(PPPOE_SESSION, &pppoe(ppp_protocol, packet));
+    let session = |protocol, packet: &[u8]| ethernet(PPPOE_SESSION, &pppoe(protocol, packet));
     vec![
-        case("pppoe ipv4", session(0x0021, &udp4()), is_udp4()),
-        case("pppoe ipv6", session(0x0057, &udp6()), is_udp6()),
+        case(
+            "pppoe ipv4",
+            session(ppp_protocol::IPV4, &udp4()),
+            is_udp4(),
+        ),
+        case(
+            "pppoe ipv6",
+            session(ppp_protocol::IPV6, &udp6()),
+            is_udp6(),
+        ),
         case("pppoe ipcp", session(IPCP, &[1; 20]), ParseError::NonIp),
         case("pppoe lcp", session(0xc021, &[1; 20]), ParseError::NonIp),
         case(
             "s-tag, c-tag, pppoe",
             ethernet(
                 S_TAG,
-                &vlan(1, C_TAG, &vlan(2, PPPOE_SESSION, &pppoe(0x0021, &udp4()))),
+                &vlan(
+                    1,
+                    C_TAG,
+                    &vlan(2, PPPOE_SESSION, &pppoe(ppp_protocol::IPV4, &udp4())),
+                ),
             ),
             is_udp4(),
         ),
         case(
             "pppoe ipv4 with version 6 inside",
-            session(0x0021, &udp6()),
+            session(ppp_protocol::IPV4, &udp6()),
             ParseError::InvalidIpHeader,
         ),
         case(
             "pppoe header cut",
-            session(0x0021, &[])[..20].to_vec(),
+            session(ppp_protocol::IPV4, &[])[..20].to_vec(),
             ParseError::Truncated,
         ),
         case(
             "pppoe and nothing behind",
-            session(0x0021, &[]),
+            session(ppp_protocol::IPV4, &[]),
             ParseError::Truncated,
         ),
     ]

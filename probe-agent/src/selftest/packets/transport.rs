@@ -1,6 +1,9 @@
 //! Transport headers, and protocols without ports.
 
-use probe_common::record::FLAG_SHORT_TRANSPORT;
+use probe_common::{
+    headers::ip_protocol::{GRE, IPV4_IN_IP},
+    record::FLAG_SHORT_TRANSPORT,
+};
 
 use super::{
     Case, With, case, cut,
@@ -246,7 +249,6 @@ fn icmp_cases() -> Vec<Case> {
 }
 
 fn other_cases() -> Vec<Case> {
-    const GRE: u8 = 47;
     let inner = Ipv4::of(UDP).packet(&udp(4));
     vec![
         case(
@@ -256,8 +258,8 @@ fn other_cases() -> Vec<Case> {
         ),
         case(
             "ipv4 in ipv4: the outer packet",
-            Ipv4::of(4).frame(&inner),
-            v4(4, 52, 20),
+            Ipv4::of(IPV4_IN_IP).frame(&inner),
+            v4(IPV4_IN_IP, 52, 20),
         ),
         case(
             "ipv6 in ipv4: the outer packet",

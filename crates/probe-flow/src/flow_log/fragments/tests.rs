@@ -6,7 +6,7 @@ use std::{
 use probe_common::{
     classify::Evidence,
     ephash::EpHash,
-    ports::{ICMP, ICMPV6, TCP, UDP},
+    headers::ip_protocol::{DESTINATION_OPTIONS, ICMP, ICMPV6, TCP, UDP},
     record::{
         EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, INGRESS, IntoRecord, Record, RecordHead,
         origin_flags,
@@ -19,8 +19,6 @@ use crate::{
     flow::{FlowMap, FlowRow},
     flow_log::{FlowLog, FlowLogOptions},
 };
-
-const DESTINATION_OPTIONS: u8 = 60;
 
 /// A packet that is sent in fragments, from host 1 to host 2.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
