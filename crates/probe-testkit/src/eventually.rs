@@ -10,6 +10,13 @@ use anyhow::{Result, bail};
 /// How long anything may take that should take no time at all. Generous: the machine is shared.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many times longer everything takes on this machine: the variable `PROBE_TEST_SLOWNESS`, for an
+/// emulated one. 1 by default.
+fn slowness() -> u32 {
+    let times = std::env::var("PROBE_TEST_SLOWNESS");
+    times.map_or(1, |times| times.parse().expect("a number of times"))
+}
+
 /// Between two checks of a condition.
 const PERIOD: Duration = Duration::from_millis(5);
 
@@ -35,6 +42,7 @@ pub fn try_within<T>(
     what: &str,
     mut poll: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let patience = patience * slowness();
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = poll()? {

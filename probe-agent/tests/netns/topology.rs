@@ -1,138 +1,109 @@
 //! Links of every kind between the two ends of the testbed.
 
-use std::process::Command;
+mod ends;
+mod kinds;
 
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Stdio},
+};
+
+pub(crate) use self::kinds::*;
+
+use self::{
+    ends::{End, ends, link_words, make_lower},
+    kinds::Recipe,
+};
 use super::{
     eventually,
     netns::Namespace,
     process::Process,
-    testbed::{HOST_MAC, LINK, LinkLayer, PEER_LINK, PEER_MAC, Testbed, wait_until_up},
+    run,
+    testbed::{HOST_MAC, LINK, PEER_LINK, PEER_MAC, PEER_V4, Testbed},
 };
 
-const PUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/tun_pump.py");
+const TUN_PUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/tun_pump.py");
+const PPP_PAIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/ppp_pair.py");
 
 /// The link below [`LINK`], where it is made of another one.
 pub(crate) const LOWER: &str = "lower0";
 /// Its other end.
 pub(crate) const PEER_LOWER: &str = "lower1";
 
-/// How to make a link and what it carries.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kind {
-    /// As `ip link add … type` has it.
-    pub(crate) name: &'static str,
-    pub(crate) layer: LinkLayer,
-    pub(crate) below: Below,
-    /// IP versions that it carries.
-    pub(crate) families: &'static [u8],
-    /// Words behind the type, at the host's end; the peer's end mirrors them.
-    options: &'static str,
-}
-
-/// What the link below sees of the same traffic.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Below {
-    /// There is none.
-    Nothing,
-    /// The same packets.
-    Same,
-    /// Packets of a tunnel that are so many octets longer.
-    Tunnel(u64),
-}
-
-const BOTH: &[u8] = &[4, 6];
-
-impl Kind {
-    const fn new(
-        name: &'static str,
-        layer: LinkLayer,
-        below: Below,
-        options: &'static str,
-    ) -> Self {
-        Self {
-            name,
-            layer,
-            below,
-            families: BOTH,
-            options,
-        }
-    }
-
-    const fn carries(mut self, families: &'static [u8]) -> Self {
-        self.families = families;
-        self
-    }
-}
-
-use self::Below::{Same, Tunnel};
-use super::testbed::LinkLayer::{Ethernet, None as NoHeader};
-
-const V4_ENDS: &str = "local 198.19.0.1 remote 198.19.0.2";
-const V6_ENDS: &str = "local fd00:198:19::1 remote fd00:198:19::2";
-
-pub(crate) const VETH: Kind = Kind::new("veth", Ethernet, Below::Nothing, "");
-pub(crate) const BRIDGE: Kind = Kind::new("bridge", Ethernet, Same, "");
-pub(crate) const BOND: Kind = Kind::new("bond", Ethernet, Same, "mode active-backup");
-pub(crate) const MACVLAN: Kind = Kind::new("macvlan", Ethernet, Same, "mode bridge");
-pub(crate) const VLAN: Kind = Kind::new("vlan", Ethernet, Same, "id 5");
-// What a tunnel adds: its own headers, and the inner Ethernet header where there is one.
-pub(crate) const VXLAN: Kind = Kind::new(
-    "vxlan",
-    Ethernet,
-    Tunnel(20 + 8 + 8 + 14),
-    "id 7 dstport 4789 {v4}",
-);
-pub(crate) const VXLAN6: Kind = Kind::new(
-    "vxlan",
-    Ethernet,
-    Tunnel(40 + 8 + 8 + 14),
-    "id 7 dstport 4789 {v6}",
-);
-pub(crate) const GENEVE: Kind = Kind::new(
-    "geneve",
-    Ethernet,
-    Tunnel(20 + 8 + 8 + 14),
-    "id 7 remote 198.19.0.2",
-);
-pub(crate) const GRETAP: Kind = Kind::new("gretap", Ethernet, Tunnel(20 + 4 + 14), "{v4}");
-pub(crate) const GRE: Kind = Kind::new("gre", NoHeader, Tunnel(20 + 4), "{v4}");
-pub(crate) const GRE_KEY: Kind = Kind::new("gre", NoHeader, Tunnel(20 + 8), "key 7 {v4}");
-pub(crate) const IPIP: Kind = Kind::new("ipip", NoHeader, Tunnel(20), "{v4}").carries(&[4]);
-pub(crate) const SIT: Kind = Kind::new("sit", NoHeader, Tunnel(20), "{v4}").carries(&[6]);
-pub(crate) const IP6TNL: Kind = Kind::new(
-    "ip6tnl",
-    NoHeader,
-    Tunnel(40),
-    "mode any encaplimit none {v6}",
-);
-pub(crate) const IP6GRE: Kind =
-    Kind::new("ip6gre", NoHeader, Tunnel(40 + 4), "encaplimit none {v6}");
-pub(crate) const TAP: Kind = Kind::new("tap", Ethernet, Below::Nothing, "");
-pub(crate) const TUN: Kind = Kind::new("tun", NoHeader, Below::Nothing, "");
+/// What a redirection leads to.
+pub(crate) const IFB: &str = "ifb0";
 
 /// The testbed with such a link, which is up, and what keeps it there.
 pub(crate) struct Connected {
     pub(crate) testbed: Testbed,
-    _pump: Option<Process>,
+    _made: Made,
 }
 
-/// Makes the link; `None` if the kernel knows no such kind.
+/// Makes the link in a testbed of its own; `None` if the kernel knows no such kind.
 #[track_caller]
 pub(crate) fn connect(kind: Kind) -> Option<Connected> {
     let testbed = Testbed::without_links();
-    let pump = match kind.name {
-        "tun" | "tap" => Some(pump(&testbed, kind.name, 0)),
-        name if !is_known(&testbed.host, name) => return None,
-        _ => {
-            make(&testbed, kind);
-            None
-        }
-    };
-    testbed.connect(kind.layer);
+    let made = connect_in(&testbed, kind)?;
     Some(Connected {
         testbed,
-        _pump: pump,
+        _made: made,
     })
+}
+
+/// What keeps a link where a process has made it.
+pub(crate) struct Made {
+    _owner: Option<Process>,
+}
+
+/// Makes the link in this testbed, which has none; `None` if the kernel knows no such kind.
+#[track_caller]
+pub(crate) fn connect_in(testbed: &Testbed, kind: Kind) -> Option<Made> {
+    if !is_known(&testbed.host, kind.name) {
+        return None;
+    }
+    let owner = make(testbed, kind);
+    testbed.connect(kind.layer);
+    if kind.name == "wireguard" {
+        // The ends exchange keys before they pass the first packet.
+        eventually("the ends have exchanged keys", || {
+            let mut ping = testbed.host.command("ping");
+            let answered = ping.args(["-n", "-c", "1", "-W", "1", &PEER_V4.to_string()]);
+            let answered = answered.output().expect("ping runs");
+            answered.status.success().then_some(())
+        });
+    }
+    Some(Made { _owner: owner })
+}
+
+/// Deletes all links that there can be, whose owners are gone, and the addresses of loopback.
+#[track_caller]
+pub(crate) fn disconnect(testbed: &Testbed) {
+    for end in ends(testbed) {
+        end.ip("address flush dev lo");
+        let ip = |words: &[&str]| {
+            let mut ip = Command::new("ip");
+            ip.args(["-netns", end.namespace.name()]).args(words);
+            ip.output().expect("ip runs")
+        };
+        let is_there = |link: &str| counters(end.namespace).contains(&format!("{link}:"));
+        for link in [end.link, end.lower, IFB] {
+            if is_there(link) {
+                ip(&["link", "delete", link]);
+            }
+        }
+        if is_there(end.link) {
+            // Links of L2TP go with their tunnel only.
+            ip(&["l2tp", "del", "tunnel", "tunnel_id", "1"]);
+        }
+        eventually("the link is gone", || (!is_there(end.link)).then_some(()));
+    }
+}
+
+/// The links of a namespace and what each has counted, by the kernel's lines.
+pub(crate) fn counters(namespace: &Namespace) -> String {
+    let read = || fs::read_to_string("/proc/thread-self/net/dev");
+    namespace.enter(read).expect("a table")
 }
 
 /// Makes [`LINK`] and [`PEER_LINK`] as tun devices that pretend to be of another type, or as tap
@@ -140,40 +111,45 @@ pub(crate) fn connect(kind: Kind) -> Option<Connected> {
 #[track_caller]
 pub(crate) fn pump(testbed: &Testbed, mode: &str, arphrd: u16) -> Process {
     let mut command = Command::new("python3");
-    command.args([PUMP, mode, &arphrd.to_string()]);
+    command.args([TUN_PUMP, mode, &arphrd.to_string()]);
     command.args([testbed.host.name(), LINK, testbed.peer.name(), PEER_LINK]);
-    let pump = Process::spawn(&mut command);
-    let ends = [
-        (&testbed.host, LINK, HOST_MAC),
-        (&testbed.peer, PEER_LINK, PEER_MAC),
-    ];
-    for (namespace, link, mac) in ends {
-        eventually(&format!("{link} exists"), || {
-            let mut ip = Command::new("ip");
-            ip.args(["-netns", namespace.name(), "link", "show", link]);
-            let shown = ip.output().expect("ip runs");
-            shown.status.success().then_some(())
-        });
-        if mode == "tap" {
-            namespace.ip(&format!("link set {link} address {mac}\n"));
+    let pump = start(testbed, &mut command);
+    if mode == "tap" {
+        for end in ends(testbed) {
+            end.ip("link set {link} address {mac}");
         }
     }
     pump
 }
 
+/// Starts a process that makes both links, and waits for them.
+#[track_caller]
+fn start(testbed: &Testbed, command: &mut Command) -> Process {
+    let process = Process::spawn(command);
+    for end in ends(testbed) {
+        eventually(&format!("{} exists", end.link), || {
+            let name = format!("{}:", end.link);
+            counters(end.namespace).contains(&name).then_some(())
+        });
+    }
+    process
+}
+
 /// Whether links of this kind can be made.
-fn is_known(namespace: &Namespace, kind: &str) -> bool {
-    let mut ip = Command::new("ip");
-    ip.args([
-        "-netns",
-        namespace.name(),
-        "link",
-        "add",
-        "try0",
-        "type",
-        kind,
-    ]);
-    let output = ip.output().expect("ip runs");
+pub(crate) fn is_known(namespace: &Namespace, kind: &str) -> bool {
+    let ip = |words: &[&str]| {
+        let mut ip = Command::new("ip");
+        ip.args(["-netns", namespace.name()]).args(words);
+        ip.output().expect("ip runs")
+    };
+    match kind {
+        // The tests need the device anyway: it plays other kinds.
+        "tun" | "tap" => return true,
+        // Not made by `ip link`.
+        "l2tp" => return ip(&["l2tp", "show", "tunnel"]).status.success(),
+        _ => {}
+    }
+    let output = ip(&["link", "add", "try0", "type", kind]);
     if output.status.success() {
         namespace.ip("link delete try0\n");
         return true;
@@ -185,89 +161,102 @@ fn is_known(namespace: &Namespace, kind: &str) -> bool {
         .any(|it| told.contains(it))
 }
 
+/// Makes both ends, which are not up yet.
 #[track_caller]
-fn make(testbed: &Testbed, kind: Kind) {
-    let (host, peer) = (&testbed.host, &testbed.peer);
-    let options = kind
-        .options
-        .replace("{v4}", V4_ENDS)
-        .replace("{v6}", V6_ENDS);
-    let name = kind.name;
-    match name {
-        "veth" => host.ip(&format!(
-            "link add {LINK} address {HOST_MAC} type veth \
-             peer name {PEER_LINK} address {PEER_MAC} netns {}\n",
-            peer.name()
-        )),
-        // The peer is on the port's wire.
-        "bridge" | "bond" => host.ip(&format!(
-            "link add {LOWER} type veth peer name {PEER_LINK} address {PEER_MAC} netns {}\n\
-             link add {LINK} address {HOST_MAC} type {name} {options}\n\
-             link set {LOWER} master {LINK}\n\
-             link set {LOWER} up\n",
-            peer.name()
-        )),
-        _ => {
-            make_lower(testbed);
-            let parent = match name {
-                "macvlan" | "vlan" => format!("link {LOWER}"),
-                _ => String::new(),
-            };
-            let mac = |mac: &str| match kind.layer {
-                Ethernet => format!("address {mac}"),
-                NoHeader => String::new(),
-            };
-            // So that nothing below has to be cut into fragments.
-            let mtu = match kind.below {
-                Tunnel(header_octets) => format!("mtu {}", 1500 - header_octets),
-                _ => String::new(),
-            };
-            let host_mac = mac(HOST_MAC);
-            host.ip(&format!(
-                "link add name {LINK} {parent} {host_mac} {mtu} type {name} {options}\n"
-            ));
-            let parent = parent.replace(LOWER, PEER_LOWER);
-            let (peer_mac, options) = (mac(PEER_MAC), mirrored(&options));
-            peer.ip(&format!(
-                "link add name {PEER_LINK} {parent} {peer_mac} {mtu} type {name} {options}\n"
+fn make(testbed: &Testbed, kind: Kind) -> Option<Process> {
+    match kind.recipe {
+        Recipe::Pair => {
+            let peer = testbed.peer.name();
+            testbed.host.ip(&format!(
+                "link add {LINK} address {HOST_MAC} type {} \
+                 peer name {PEER_LINK} address {PEER_MAC} netns {peer}\n",
+                kind.name
             ));
         }
+        Recipe::Master(options) => make_master(testbed, kind.name, options),
+        Recipe::Tunnel(words) => {
+            make_lower(testbed);
+            for end in ends(testbed) {
+                let about = link_words(kind);
+                end.ip(&format!("link add name {{link}} {about} type {words}"));
+            }
+        }
+        Recipe::Lines(lines) => {
+            make_lower(testbed);
+            for end in ends(testbed) {
+                end.ip(lines);
+                if kind.name == "wireguard" {
+                    introduce(&end);
+                }
+            }
+        }
+        Recipe::Process if kind.name == "ppp" => return Some(make_ppp(testbed)),
+        Recipe::Process => return Some(pump(testbed, kind.name, 0)),
     }
+    None
 }
 
-/// A veth pair with addresses, for links that are made of it and tunnels that go through it.
+/// A link with one port, at the host; the peer is on the port's wire.
 #[track_caller]
-fn make_lower(testbed: &Testbed) {
-    testbed.host.ip(&format!(
-        "link add {LOWER} address 02:00:00:00:01:01 type veth \
-         peer name {PEER_LOWER} address 02:00:00:00:01:02 netns {}\n",
-        testbed.peer.name()
+fn make_master(testbed: &Testbed, kind: &str, options: &str) {
+    let (host, peer) = (&testbed.host, testbed.peer.name());
+    host.ip(&format!(
+        "link add {LOWER} type veth peer name {PEER_LINK} address {PEER_MAC} netns {peer}\n\
+         link add {LINK} address {HOST_MAC} type {kind} {options}\n"
     ));
-    for (namespace, link, near, far) in [
-        (&testbed.host, LOWER, 1, 2),
-        (&testbed.peer, PEER_LOWER, 2, 1),
-    ] {
-        namespace.ip(&format!(
-            "link set {link} addrgenmode none\n\
-             address add 198.19.0.{near}/24 dev {link}\n\
-             address add fd00:198:19::{near}/64 dev {link} nodad\n\
-             link set {link} up\n\
-             neighbour replace 198.19.0.{far} lladdr 02:00:00:00:01:0{far} dev {link} nud permanent\n\
-             neighbour replace fd00:198:19::{far} lladdr 02:00:00:00:01:0{far} dev {link} nud permanent\n"
-        ));
+    if kind == "team" {
+        // It passes nothing before it is told how, and cannot be told once it has ports.
+        let mut teamnl = host.command("teamnl");
+        run(teamnl.args([LINK, "setoption", "mode", "roundrobin"]));
     }
-    wait_until_up(&testbed.host, LOWER);
-    wait_until_up(&testbed.peer, PEER_LOWER);
+    host.ip(&format!(
+        "link set {LOWER} master {LINK}\n\
+         link set {LOWER} up\n"
+    ));
 }
 
-/// The same tunnel, seen from the peer.
-fn mirrored(options: &str) -> String {
-    let words = options.split(' ').map(|word| match word {
-        "198.19.0.1" => "198.19.0.2",
-        "198.19.0.2" => "198.19.0.1",
-        "fd00:198:19::1" => "fd00:198:19::2",
-        "fd00:198:19::2" => "fd00:198:19::1",
-        other => other,
-    });
-    words.collect::<Vec<_>>().join(" ")
+/// Keys of the two ends of WireGuard, private and public.
+const KEYS: [[&str; 2]; 2] = [
+    [
+        "EC3cMijepRwBmcu4r6GiHu47DED10OGesZzd7bvio3M=",
+        "iyn/3k1ZgXLokEv2qOB+ippz3KStcWvtODNO8gs8Oik=",
+    ],
+    [
+        "mAtz2yk1ezEm+JTOj62C2Tat+NUnZ2YsomSYsEw9ek0=",
+        "ddLhqaffKuobLFWY1ZD43V9IYqWexgl4D4RvyDYbQkc=",
+    ],
+];
+
+/// Tells one end of WireGuard who it is and who the other end is.
+#[track_caller]
+fn introduce(end: &End<'_>) {
+    let is_host = end.link == LINK;
+    let [own, other] = if is_host { [0, 1] } else { [1, 0] };
+    let config = format!(
+        "[Interface]\nPrivateKey = {}\nListenPort = 51820\n\
+         [Peer]\nPublicKey = {}\nAllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = {{far_v4}}:51820\n",
+        KEYS[own][0], KEYS[other][1]
+    );
+    let mut wg = end.namespace.command("wg");
+    wg.args(["setconf", end.link, "/proc/self/fd/0"]);
+    let mut wg = wg.stdin(Stdio::piped()).spawn().expect("wg runs");
+    let mut stdin = wg.stdin.take().expect("piped");
+    let config = end.fill_in(&config);
+    stdin.write_all(config.as_bytes()).expect("wg reads");
+    drop(stdin);
+    assert!(wg.wait().expect("wg ends").success(), "{config}");
+}
+
+/// PPP over Ethernet, on the lower link.
+#[track_caller]
+fn make_ppp(testbed: &Testbed) -> Process {
+    make_lower(testbed);
+    let mut command = Command::new("python3");
+    command.arg(PPP_PAIR);
+    for end in ends(testbed) {
+        let words = "{link} {lower} {far_lower_mac}";
+        command.arg(end.namespace.name());
+        command.args(end.fill_in(words).split(' '));
+    }
+    start(testbed, &mut command)
 }
