@@ -21,5 +21,7 @@ mod oracle;
 mod packets;
 #[path = "replay/play.rs"]
 mod play;
+#[path = "replay/times.rs"]
+mod times;
 #[path = "replay/write.rs"]
 mod write;

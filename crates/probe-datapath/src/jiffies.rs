@@ -49,11 +49,7 @@ pub fn clock(object: &mut Object) -> Result<TickClock, TestRunError> {
         at = after;
         tick = now(object)?;
     }
-    Ok(TickClock {
-        tick,
-        at: timestamp(at),
-        length,
-    })
+    Ok(TickClock::even(tick, timestamp(at), length))
 }
 
 fn timestamp(time: Timespec) -> Timestamp {

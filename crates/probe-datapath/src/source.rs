@@ -209,7 +209,7 @@ impl RecordSource for EbpfSource {
     }
 
     fn tick_clock(&self) -> TickClock {
-        self.tick_clock
+        self.tick_clock.clone()
     }
 }
 

@@ -22,7 +22,8 @@ pub use self::{
 };
 use crate::{flow::FlowRow, interval::Bounds};
 
-/// A field of a flow. No field is ever null.
+/// A field of a flow. In stored and in live flows no field is ever null. In the replay of a capture
+/// file times are, where its packets have none.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Name of the key, the column and the filter word.

@@ -37,7 +37,7 @@ use probe_capture::{
         SourceStatistics, SupervisedHooks,
     },
 };
-use probe_flow::ticks::TickClock;
+use probe_flow::ticks::{TickClock, TickTable};
 
 /// A capture file, played back once, as fast as its records are taken.
 pub struct PcapSource {
@@ -45,6 +45,7 @@ pub struct PcapSource {
     playback: Playback,
     shared: Arc<Mutex<Shared>>,
     reader: Option<PacketReader>,
+    ticks: Arc<TickTable>,
 }
 
 /// What the control side and the stream share.
@@ -99,6 +100,7 @@ impl PcapSource {
                 slots: vec![Slot::default(); interfaces.len()],
             })),
             reader: Some(opened.reader),
+            ticks: Arc::new(opened.ticks),
         };
         if interfaces.is_empty() {
             source.playback.begin();
@@ -127,7 +129,13 @@ impl RecordSource for PcapSource {
         reader
             .map(|reader| {
                 let shared = Arc::clone(&self.shared);
-                Box::new(PcapStream::new(reader, shared, self.playback.clone())) as _
+                let ticks = Arc::clone(&self.ticks);
+                Box::new(PcapStream::new(
+                    reader,
+                    shared,
+                    ticks,
+                    self.playback.clone(),
+                )) as _
             })
             .into_iter()
             .collect()
@@ -147,8 +155,7 @@ impl RecordSource for PcapSource {
     }
 
     fn tick_clock(&self) -> TickClock {
-        let times = self.playback.time_range();
-        times.map_or_else(TickClock::default, |(_, last)| TickClock::millis(last))
+        TickClock::of_table(Arc::clone(&self.ticks))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use probe_common::control::MAX_INTERFACES;
+use probe_flow::ticks::{TickTable, TickTableBuilder};
 
 use super::{
     error::PcapError,
@@ -26,6 +27,8 @@ pub(super) struct Opened {
     pub(super) names: Vec<Arc<str>>,
     pub(super) file_bytes: u64,
     pub(super) warnings: Vec<String>,
+    /// Ticks of the times of the file.
+    pub(super) ticks: TickTable,
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
@@ -47,23 +50,23 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
         looks_like: looks_like(&head),
     })?;
     let stem = stem(path);
+    // A file that still grows is the same both times.
     let rewound = || {
         let mut again = file.try_clone()?;
         again.rewind()?;
-        Ok(again)
+        Ok(again.take(file_bytes))
     };
     let reader_of = |file| PacketReader::new(file, format, Arc::clone(&stem));
 
     let mut scan = reader_of(rewound().map_err(io_error("read"))?).ok_or_else(bad_header)?;
-    if format == Format::PcapNg {
-        scan_interfaces(&mut scan);
-    }
+    let ticks = scan_packets(&mut scan);
     let interfaces = scan.interfaces().to_vec();
     drop(scan);
     check_interfaces(path, &interfaces)?;
     Ok(Opened {
         reader: reader_of(rewound().map_err(io_error("read"))?).ok_or_else(bad_header)?,
-        warnings: interfaces.iter().filter_map(warning).collect(),
+        warnings: warnings(&interfaces, &ticks),
+        ticks,
         names: interfaces
             .into_iter()
             .map(|interface| interface.name)
@@ -72,14 +75,19 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
     })
 }
 
-/// Interface blocks may stand anywhere in a pcapng file, but interfaces are attached before the
-/// first packet: so the file is read twice. Where it ends early is found again by the replay.
-fn scan_interfaces(reader: &mut PacketReader) {
+/// Reads the file a first time: for its interfaces, which may stand anywhere in a pcapng file but are
+/// attached before the first packet, and for its times, which must be known before the first of them
+/// gets a tick. Where the file ends early is found again by the replay.
+fn scan_packets(reader: &mut PacketReader) -> TickTable {
+    let mut ticks = TickTableBuilder::default();
     while reader.interfaces().len() <= MAX_INTERFACES as usize {
-        if reader.read_packet(&mut |_| {}).is_err() {
+        let read = reader
+            .read_packet(&mut |packet| packet.timestamp.into_iter().for_each(|at| ticks.add(at)));
+        if read.is_err() {
             break;
         }
     }
+    ticks.build()
 }
 
 fn check_interfaces(path: &Path, interfaces: &[FileInterface]) -> Result<(), PcapError> {
@@ -102,7 +110,23 @@ fn check_interfaces(path: &Path, interfaces: &[FileInterface]) -> Result<(), Pca
     }
 }
 
-fn warning(interface: &FileInterface) -> Option<String> {
+fn warnings(interfaces: &[FileInterface], ticks: &TickTable) -> Vec<String> {
+    let of_interfaces = interfaces.iter().filter_map(unsupported_warning);
+    of_interfaces.chain(inexact_warning(ticks)).collect()
+}
+
+fn inexact_warning(ticks: &TickTable) -> Option<String> {
+    let ms = ticks.ms_per_tick();
+    (ms > 1).then(|| {
+        format!(
+            "packets were captured for more than 24 days almost without a pause: the times of flows \
+             are up to {} ms early",
+            ms - 1
+        )
+    })
+}
+
+fn unsupported_warning(interface: &FileInterface) -> Option<String> {
     let number = interface.unsupported?;
     let name = &interface.name;
     Some(format!(
@@ -124,7 +148,9 @@ fn seekable(path: &Path) -> Result<File, PcapError> {
         return spool(&mut io::stdin().lock()).map_err(io_error("copy to a temporary file"));
     }
     let mut file = File::open(path).map_err(io_error("open"))?;
-    if file.metadata().map_err(io_error("read"))?.is_file() {
+    let metadata = file.metadata().map_err(io_error("read"))?;
+    // Files of procfs and the like are empty by their metadata, whatever they hold.
+    if metadata.is_file() && metadata.len() > 0 {
         return Ok(file);
     }
     spool(&mut file).map_err(io_error("read"))

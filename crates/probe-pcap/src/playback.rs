@@ -27,8 +27,30 @@ struct PlaybackState {
 #[derive(Debug, Default)]
 struct PlaybackSummary {
     ending: Option<Ending>,
-    time_range: Option<(Timestamp, Timestamp)>,
+    times: BatchTimes,
     warnings: Vec<String>,
+}
+
+/// What is known of when packets were.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BatchTimes {
+    range: Option<(Timestamp, Timestamp)>,
+    packets_without: u64,
+}
+
+impl BatchTimes {
+    /// Takes in the time of one packet.
+    pub(super) fn add(&mut self, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.add_range(at, at),
+            None => self.packets_without += 1,
+        }
+    }
+
+    fn add_range(&mut self, first: Timestamp, last: Timestamp) {
+        let (start, end) = self.range.unwrap_or((first, last));
+        self.range = Some((start.min(first), end.max(last)));
+    }
 }
 
 impl Playback {
@@ -69,7 +91,12 @@ impl Playback {
 
     /// Earliest and latest packet, by the file's time stamps; `None` while there was none.
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        self.state.summary.lock().time_range
+        self.state.summary.lock().times.range
+    }
+
+    /// Packets of the file that have no time, or one that cannot be.
+    pub fn packets_without_time(&self) -> u64 {
+        self.state.summary.lock().times.packets_without
     }
 
     /// What the user should know about the file, as sentences.
@@ -77,14 +104,13 @@ impl Playback {
         self.state.summary.lock().warnings.clone()
     }
 
-    pub(super) fn on_batch(&self, read_bytes: u64, times: Option<(Timestamp, Timestamp)>) {
+    pub(super) fn on_batch(&self, read_bytes: u64, batch: BatchTimes) {
         self.state.read_bytes.store(read_bytes, Ordering::Relaxed);
-        let Some((first, last)) = times else { return };
-        let range = &mut self.state.summary.lock().time_range;
-        *range = Some(match *range {
-            Some((start, end)) => (start.min(first), end.max(last)),
-            None => (first, last),
-        });
+        let times = &mut self.state.summary.lock().times;
+        times.packets_without += batch.packets_without;
+        if let Some((first, last)) = batch.range {
+            times.add_range(first, last);
+        }
     }
 
     pub(super) fn on_end(&self, ending: Ending) {

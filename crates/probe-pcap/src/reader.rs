@@ -1,6 +1,6 @@
 //! Packets of a capture file, whatever its format, one after the other in bounded memory.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, io::Take, sync::Arc};
 
 use jiff::Timestamp;
 use pcap_parser::{
@@ -74,7 +74,7 @@ enum Step {
 impl PacketReader {
     /// Starts at the beginning of the file. `stem` names interfaces that the file does not name.
     /// `None` if the file header is incomplete or damaged.
-    pub(super) fn new(file: File, format: Format, stem: Arc<str>) -> Option<Self> {
+    pub(super) fn new(file: Take<File>, format: Format, stem: Arc<str>) -> Option<Self> {
         let (parser, context): (Box<dyn PcapReaderIterator + Send>, _) = match format {
             Format::Pcap => (
                 Box::new(LegacyPcapReader::new(BUFFER_BYTES, file).ok()?),

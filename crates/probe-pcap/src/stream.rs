@@ -2,7 +2,6 @@
 
 use std::{mem, sync::Arc};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use probe_common::{
     loss::Loss,
@@ -17,11 +16,11 @@ use super::{
     Shared, Slot,
     error::Ending,
     ifindex,
-    playback::Playback,
+    playback::{BatchTimes, Playback},
     reader::{FilePacket, PacketReader},
 };
 use probe_capture::source::{Drained, RecordStream, SourceError};
-use probe_flow::ticks::millis;
+use probe_flow::ticks::{NO_TIME, TickTable};
 
 /// Packets read per call of `drain`, so that it always returns soon.
 const BATCH_PACKETS: usize = 1024;
@@ -34,16 +33,15 @@ pub(super) struct PcapStream {
     /// Emptied by each call, kept for its room.
     batch: Vec<Parsed>,
     records: Vec<OwnedRecord>,
-    /// Of the last packet that had a time.
-    tick: u32,
+    ticks: Arc<TickTable>,
 }
 
 /// A packet that was read and parsed but not yet counted.
 struct Parsed {
     interface: usize,
     direction: u8,
-    /// Milliseconds; of a packet without time those of the one before it.
-    tick: u32,
+    /// First and last tick: the same one, or [`NO_TIME`].
+    ticks: (u32, u32),
     wire_len: u64,
     is_vlan_tagged: bool,
     outcome: Result<Packet, ParseError>,
@@ -67,6 +65,7 @@ impl PcapStream {
     pub(super) const fn new(
         reader: PacketReader,
         shared: Arc<Mutex<Shared>>,
+        ticks: Arc<TickTable>,
         playback: Playback,
     ) -> Self {
         Self {
@@ -75,23 +74,19 @@ impl PcapStream {
             playback,
             batch: Vec::new(),
             records: Vec::new(),
-            tick: 0,
+            ticks,
         }
     }
 
     /// Fills the batch; says so if the file is over.
     fn read_batch(&mut self) -> Option<Ending> {
-        let mut times: Option<(Timestamp, Timestamp)> = None;
+        let mut times = BatchTimes::default();
         let mut ending = None;
-        let (batch, tick) = (&mut self.batch, &mut self.tick);
+        let (batch, ticks) = (&mut self.batch, &self.ticks);
         while batch.len() < BATCH_PACKETS && ending.is_none() {
             let read = self.reader.read_packet(&mut |packet| {
-                if let Some(at) = packet.timestamp {
-                    let (first, last) = times.unwrap_or((at, at));
-                    times = Some((first.min(at), last.max(at)));
-                    *tick = millis(at);
-                }
-                batch.push(Parsed::new(packet, *tick));
+                times.add(packet.timestamp);
+                batch.push(Parsed::new(packet, ticks));
             });
             ending = read.err();
         }
@@ -141,8 +136,9 @@ impl RecordStream for PcapStream {
 }
 
 impl Parsed {
-    fn new(packet: &FilePacket<'_>, tick: u32) -> Self {
+    fn new(packet: &FilePacket<'_>, ticks: &TickTable) -> Self {
         let frame = &packet.frame;
+        let tick = packet.timestamp.map(|at| ticks.tick_of(at));
         let link_type = packet.link_type;
         Self {
             interface: packet.interface,
@@ -150,7 +146,7 @@ impl Parsed {
                 .direction
                 .or_else(|| link_type?.direction(frame))
                 .unwrap_or(INGRESS),
-            tick,
+            ticks: tick.map_or(NO_TIME, |tick| (tick, tick)),
             wire_len: frame.wire_len as u64,
             is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
             // A link type that is not supported leads to no IP header.
@@ -187,6 +183,7 @@ impl Parsed {
     }
 
     fn record<K: IntoRecord>(&self, observation: Observation<K>, bank: u8) -> K::Record {
+        let (first, last) = self.ticks;
         let is_fragment = observation.flags & (FLAG_FIRST_FRAGMENT | FLAG_LATER_FRAGMENT) != 0;
         observation.key.into_record(RecordHead {
             octets: u64::from(observation.octets),
@@ -195,11 +192,11 @@ impl Parsed {
             tcp_flags: observation.tcp_flags,
             aux: observation.aux,
             flags: observation.flags | origin_flags(self.direction, bank),
-            first: self.tick,
+            first,
             last_or_fragment_id: if is_fragment {
                 observation.fragment_id
             } else {
-                self.tick
+                last
             },
         })
     }

@@ -70,6 +70,8 @@ pub struct Replayed {
     pub ending: Ending,
     /// Earliest and latest packet, by the time stamps of the file.
     pub time_range: Option<(Timestamp, Timestamp)>,
+    /// Packets without a time, or with one that cannot be.
+    pub packets_without_time: u64,
     /// What the user should know, as sentences.
     pub warnings: Vec<String>,
 }
@@ -101,7 +103,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
     let written = write_flows(&mut out, args.format, style, &replayed.interfaces)
-        .and_then(|()| write_time_range(&mut out, args.format, replayed.time_range));
+        .and_then(|()| write_times(&mut out, args.format, &replayed));
     match written {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
@@ -118,17 +120,22 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     Ok(ExitCode::from(EXIT_INCOMPLETE))
 }
 
-/// When the packets were captured: people are told, programs have their own clock.
-fn write_time_range(
-    out: &mut impl Write,
-    format: FlowFormat,
-    range: Option<(Timestamp, Timestamp)>,
-) -> io::Result<()> {
-    match range {
-        Some((first, last)) if format == FlowFormat::Table => {
-            writeln!(out, "captured from {first:.3} to {last:.3}")?;
-        }
-        _ => {}
+/// When the packets were captured: people are told, programs have the times of the flows.
+fn write_times(out: &mut impl Write, format: FlowFormat, replayed: &Replayed) -> io::Result<()> {
+    if format != FlowFormat::Table {
+        return Ok(());
+    }
+    match (replayed.time_range, replayed.packets_without_time) {
+        (Some((first, last)), 0) => writeln!(out, "captured from {first:.3} to {last:.3}")?,
+        (Some((first, last)), without) => writeln!(
+            out,
+            "captured from {first:.3} to {last:.3}; {without} packets have no time"
+        )?,
+        (None, 0) => {}
+        (None, _) => writeln!(
+            out,
+            "no times: the file does not say when its packets were captured"
+        )?,
     }
     out.flush()
 }
@@ -170,6 +177,7 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
         // The stream has ended, so its ending is known.
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
+        packets_without_time: playback.packets_without_time(),
         warnings: playback.warnings(),
     })
 }

@@ -26,7 +26,7 @@ use crate::{
     write::{ETHERNET, Folder, Order, PcapNg},
 };
 
-fn replayed(path: &Path, raw: bool) -> Replayed {
+pub(crate) fn replayed(path: &Path, raw: bool) -> Replayed {
     let args = ReplayArgs {
         file: path.to_owned(),
         format: FlowFormat::Json,
@@ -223,7 +223,7 @@ fn a_wrong_filter_is_a_wrong_command_line() {
     assert!(text.contains("did you mean `https`?"), "{text}");
 }
 
-fn probe_agent(arguments: &[&str], stdin: Stdio) -> Output {
+pub(crate) fn probe_agent(arguments: &[&str], stdin: Stdio) -> Output {
     Command::new(env!("CARGO_BIN_EXE_probe-agent"))
         .arg("replay")
         .args(arguments)

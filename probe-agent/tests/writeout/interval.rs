@@ -66,10 +66,7 @@ pub(crate) fn interval(iface: &str, start: &str, flows: u64, ends: Ends) -> Inte
         start,
         end: start + SignedDuration::from_mins(5),
         flows: map,
-        tick_clock: TickClock {
-            tick: 0,
-            ..TickClock::millis(start)
-        },
+        tick_clock: TickClock::even(0, start, Duration::from_millis(1)),
         totals,
         ledger: ledger(&totals),
         watched: half_blind(),

@@ -40,7 +40,6 @@ pub(super) enum Ending {
 }
 
 /// A bank whose records have all been handed over.
-#[derive(Clone, Copy)]
 struct ClosedBank {
     /// Its number, 0 or 1.
     bank: u8,
@@ -160,6 +159,7 @@ impl Inner {
                 capture.settle(bank, &counters);
                 continue;
             }
+            let tick_clock = tick_clock.clone();
             intervals.push(match kind {
                 Ending::Rotation => capture.settle_and_rotate(bank, &counters, now, tick_clock),
                 Ending::Last => capture.settle_and_end(bank, &counters, now, tick_clock),

@@ -52,7 +52,7 @@ impl<'a> FlowView<'a> {
         Some(match field.read {
             Read::Iface => Value::Text(self.iface),
             Read::Bound(read) => Value::Bound(read(self.bounds.as_ref()?)),
-            Read::Tick(read) => Value::Tick(self.tick_clock.time_of(read(row))),
+            Read::Tick(read) => Value::Tick(self.tick_clock.known_time_of(read(row))),
             Read::Address(read) => Value::Address(read(row)),
             Read::Name(read) => Value::Text(read(row)),
             Read::U8(read) => Value::Number(read(row).into()),
@@ -110,7 +110,7 @@ enum Value<'a> {
     Number(u64),
     Bool(bool),
     Bound(Timestamp),
-    Tick(Timestamp),
+    Tick(Option<Timestamp>),
 }
 
 impl Serialize for Value<'_> {
@@ -121,7 +121,8 @@ impl Serialize for Value<'_> {
             Value::Number(number) => serializer.serialize_u64(*number),
             Value::Bool(bool) => serializer.serialize_bool(*bool),
             Value::Bound(time) => serializer.collect_str(time),
-            Value::Tick(time) => rfc3339_millis(time, serializer),
+            Value::Tick(Some(time)) => rfc3339_millis(time, serializer),
+            Value::Tick(None) => serializer.serialize_none(),
         }
     }
 }
