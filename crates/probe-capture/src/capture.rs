@@ -143,6 +143,11 @@ pub type CaptureGuard = ArcMutexGuard<RawMutex, CaptureState>;
 
 impl CaptureState {
     /// Counts records of one bank, if they belong to the running interval.
+    ///
+    /// # Errors
+    ///
+    /// [`NextInterval`]: the records are of the bank that belongs to the next interval. None of
+    /// them is counted.
     #[inline]
     pub fn handle_records(&mut self, records: &[Record<'_>]) -> Result<(), NextInterval> {
         let is_other = |record: &Record<'_>| record.head().bank() != self.open_bank;

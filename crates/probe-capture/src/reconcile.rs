@@ -76,6 +76,12 @@ impl Reconciler {
     ///
     /// `gone` are the indices of links that are known to have gone; a link that has one of them now
     /// is another one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconcileError::Links`]: the links of the host cannot be listed.
+    /// [`ReconcileError::Manager`]: the source cannot switch banks, as [`Manager::close`] and
+    /// [`Manager::update`] say.
     pub fn reconcile(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
         let links = (self.list_links)()?;
         let asks_again = !self.refused.is_empty() && self.asked_at.elapsed() >= ASK_AGAIN;
@@ -102,6 +108,10 @@ impl Reconciler {
     }
 
     /// What [`Self::change_selector`] would do, and the configured names without a link.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconcileError::Links`]: the links of the host cannot be listed.
     pub fn plan(
         &self,
         selector: &InterfaceSelector,
@@ -112,6 +122,12 @@ impl Reconciler {
 
     /// Captures what another selector selects, from now on. Returns what changed, and how many
     /// interfaces did not.
+    ///
+    /// # Errors
+    ///
+    /// [`ReconcileError::Links`]: the links of the host cannot be listed, and nothing has changed.
+    /// [`ReconcileError::Manager`]: [`Manager::update`] has stopped on the way. The former selector
+    /// stays in force in both cases.
     pub fn change_selector(
         &mut self,
         selector: InterfaceSelector,

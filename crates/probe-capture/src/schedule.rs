@@ -52,6 +52,10 @@ pub struct Schedule {
 impl Schedule {
     /// Rotates at the next multiple of the interval, and at every one after that, and flushes so
     /// often.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread.
     pub fn start(
         manager: Arc<Manager>,
         interval: IntervalSetting,

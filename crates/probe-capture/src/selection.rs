@@ -12,6 +12,11 @@ const MAX_NAME_LEN: usize = 15;
 
 /// Checks a key of `interfaces` or an entry of `autodetection.exclude`: a name that the kernel
 /// would accept, or a `/regex/`. The error is the end of a sentence: "is …".
+///
+/// # Errors
+///
+/// The rule is empty, is longer than 15 bytes, has a character that the kernel refuses, lacks the
+/// final `/`, or is no regular expression.
 pub fn parse_rule(rule: &str) -> Result<Option<Regex>, String> {
     if rule.is_empty() {
         return Err("is empty; give an interface name or a /regex/".to_owned());

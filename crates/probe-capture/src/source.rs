@@ -137,11 +137,6 @@ impl SourceError {
 }
 
 /// The records of a source and the counters that go with them. One source serves many interfaces.
-///
-/// # Errors
-///
-/// All operations fail with [`SourceError::Unusable`] if the source as a whole does not work, or if
-/// it does not know the interface.
 pub trait RecordSource: Send {
     /// Hands out the reading ends, once, before the first [`Hooks::attach`].
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>>;
@@ -150,9 +145,18 @@ pub trait RecordSource: Send {
     /// starts in bank 0. On return no program runs that still uses the closed bank: its counters are
     /// final, and all its records have been submitted to the streams or lie ready for
     /// [`RecordStream::drain_closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`]: the source cannot make the other bank the active one, or cannot
+    /// tell when no program uses the closed one any more.
     fn switch_bank(&mut self) -> Result<u8, SourceError>;
 
     /// Reads the counters of an attached (or detached, not yet released) interface.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`]: the source does not know the interface, or has released it.
     fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError>;
 
     /// When the ticks of this moment's records are ([`probe_common::record::RecordHead::first`]).
@@ -161,14 +165,15 @@ pub trait RecordSource: Send {
 }
 
 /// How the programs of a source get to the interfaces and leave them.
-///
-/// # Errors
-///
-/// [`SourceError::Attach`] if the interface cannot be captured, [`SourceError::Unusable`] if the
-/// source as a whole does not work.
 pub trait Hooks: Send {
     /// Starts capturing an interface. Its counters start at 0, and not before this call may a
     /// record of it appear in a stream.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Attach`]: this interface cannot be captured; others can.
+    /// [`SourceError::Unusable`]: the source as a whole does not work, or does not know the
+    /// interface.
     fn attach(
         &mut self,
         interface: &Interface,
@@ -179,6 +184,11 @@ pub trait Hooks: Send {
     /// program runs for them, their counters stay readable. Records of them may still be kept back,
     /// up to the next [`RecordSource::switch_bank`]. A failure of one does not stop the others; the
     /// first is returned.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`]: the source does not know an interface, or cannot tell when no
+    /// program runs for them any more. All those that it knows are detached.
     fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError>;
 
     /// Frees what `attach` took, after the last [`RecordSource::counters`] call for the interface.
@@ -187,20 +197,29 @@ pub trait Hooks: Send {
 
 /// Whether hooks are still in place and what the links move, for sources whose programs others can
 /// remove.
-///
-/// # Errors
-///
-/// [`SourceError::Attach`] if the hooks of an interface cannot be checked or attached,
-/// [`SourceError::Unusable`] if the host's links cannot be queried at all.
 pub trait SupervisedHooks: Send {
     /// The state of these links by index, of those that are there, and perhaps of others. Changes
     /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Unusable`]: the host's links cannot be queried at all.
     fn links(&self, ifindices: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError>;
 
     /// Whether an attached interface still has its programs. Changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Attach`]: the kernel does not tell which programs are at a hook of the
+    /// interface.
     fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, SourceError>;
 
     /// Attaches what an attached interface has lost. Its counters go on.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Attach`]: the link is gone or is not captured, its hooks cannot be checked,
+    /// or a hook does not take the program.
     fn reattach(
         &mut self,
         interface: &Interface,

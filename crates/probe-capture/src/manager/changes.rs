@@ -118,6 +118,12 @@ impl Manager {
     /// Makes the captured interfaces equal to those wanted. Ones no longer wanted get a final
     /// writeout and are closed; changed ones are closed and started again, and put back as they
     /// were if that fails; new ones are started. A failure of one does not stop the others.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Source`]: the source cannot switch banks, so a capture cannot be ended.
+    /// Changes before that one stay, later ones are not made. An interface that cannot be captured
+    /// is no error here: its [`Change`] has it.
     pub fn update(
         &self,
         wanted: impl IntoIterator<Item = (Interface, InterfaceConfig)>,
@@ -194,6 +200,11 @@ impl Manager {
     }
 
     /// Ends capturing of all interfaces, or of those named, with a final writeout.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Source`]: the source cannot switch banks, and the interfaces stay captured.
+    /// Programs that cannot be detached are logged.
     pub fn close(&self, ifaces: &[&str]) -> Result<(), ManagerError> {
         let _updating = self.updating.lock();
         self.end_captures(&self.captures(ifaces))?;
@@ -207,6 +218,11 @@ impl Manager {
     /// interfaces. The programs stay attached, and count for no capture, until `close` is called or
     /// the manager is dropped: to detach hundreds takes the kernel seconds. Nothing is captured
     /// after it, from every caller.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Source`]: the source cannot switch banks. Nothing is written out then, and
+    /// no new capture can begin.
     pub fn write_out_and_end(&self) -> Result<(), ManagerError> {
         self.is_over.store(true, Ordering::Relaxed);
         let _updating = self.updating.lock();

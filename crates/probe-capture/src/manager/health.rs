@@ -31,6 +31,12 @@ pub enum Unhealthy {
 impl Manager {
     /// Whether the manager and every drain thread answer within this time. Records how long the
     /// slowest of the threads took to hand over what lay in its stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Unhealthy::Manager`]: the manager is locked for all of `patience`. [`Unhealthy::Drain`]: a
+    /// drain thread does not answer in what is left of it. [`Unhealthy::Gone`]: a drain thread has
+    /// ended.
     pub fn check_health(&self, patience: Duration) -> Result<(), Unhealthy> {
         let asked = Instant::now();
         let answers: Vec<_> = {
