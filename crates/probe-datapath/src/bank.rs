@@ -16,6 +16,11 @@ pub struct BankSwitch {
 
 impl BankSwitch {
     /// Takes the maps from the object. Bank 0 is active.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object lacks a map. [`DatapathError::Map`]: a map is of
+    /// another type, or the kernel makes no map for the grace periods.
     pub fn new(object: &mut Object) -> Result<Self, DatapathError> {
         let active_bank = Array::try_from(object.take_map(maps::ACTIVE_BANK)?)
             .map_err(DatapathError::read(maps::ACTIVE_BANK))?;
@@ -35,6 +40,11 @@ impl BankSwitch {
     /// whatever ring. In front of them may be one that a run of the new bank has begun and not
     /// completed (its CPU may have been taken away by the hypervisor), which holds up the reader
     /// of that ring. The second period ends those runs too.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel refuses to update a map. If that is the map for the grace
+    /// periods, the other bank is the active one already.
     pub fn switch(&mut self) -> Result<u8, DatapathError> {
         let closed = self.active;
         let active = 1 - closed;
@@ -48,6 +58,10 @@ impl BankSwitch {
     }
 
     /// Returns when every program run that had begun before the call has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel refuses the update that waits for a grace period.
     pub fn wait(&mut self) -> Result<Duration, DatapathError> {
         self.grace_period.wait()
     }

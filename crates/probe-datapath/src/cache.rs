@@ -32,6 +32,12 @@ pub struct CacheReader {
 
 impl CacheReader {
     /// Takes the maps from the object, which was loaded with these sizes. `None` if there is no cache.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object lacks a map of the cache, or its entries have another
+    /// size. [`DatapathError::Map`]: the kernel does not describe a map, or does not map it into
+    /// memory.
     pub fn new(object: &Object, parts: CacheParts) -> Result<Option<Self>, DatapathError> {
         if parts.l1() == 0 {
             return Ok(None);
@@ -67,6 +73,10 @@ impl CacheReader {
     /// the rest can be flushed another time.
     ///
     /// Order-sensitive records come last, in the order in which they were opened, over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel does not map slots of the cache into memory.
     pub fn drain(
         &mut self,
         bank: u8,

@@ -29,6 +29,12 @@ pub struct KernelCounters {
 
 impl KernelCounters {
     /// Takes the maps from the object, which was loaded for this number of interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object lacks a map of counters, or its entries have another
+    /// size. [`DatapathError::Map`]: the kernel does not describe a map or does not map it into
+    /// memory, or a map is of another type.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "the kernel counts entries in 32 bits"
@@ -79,6 +85,10 @@ impl KernelCounters {
 
     /// Packets that a program saw on an interface that is not captured: one that was moved to another
     /// network namespace and has another index there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel refuses to read the counter.
     pub fn unknown_interface(&self) -> Result<Tally, DatapathError> {
         let per_cpu = self
             .unknown_interface

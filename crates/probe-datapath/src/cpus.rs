@@ -18,12 +18,22 @@ pub struct CpusError {
 }
 
 /// One more than the highest number of a CPU that could ever be plugged in.
+///
+/// # Errors
+///
+/// [`CpusError`]: `/sys/devices/system/cpu/possible` cannot be read, or does not end in the number
+/// of a CPU.
 pub fn possible() -> Result<u32, CpusError> {
     count(POSSIBLE)
 }
 
 /// One more than the highest number of a CPU that is plugged in. Virtual machines may have room
 /// for hundreds more.
+///
+/// # Errors
+///
+/// [`CpusError`]: `/sys/devices/system/cpu/present` cannot be read, or does not end in the number
+/// of a CPU.
 pub fn present() -> Result<u32, CpusError> {
     count(PRESENT)
 }

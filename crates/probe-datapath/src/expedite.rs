@@ -130,6 +130,11 @@ impl Expedite {
 
     /// Hurries on behalf of an agent that may not, which is going to attach or detach so many
     /// interfaces, until [`end`] is called. Whether the setting is ours now.
+    ///
+    /// # Errors
+    ///
+    /// [`Obstacle::Objection`]: the setting is `auto`, and CPUs are isolated or the kernel is a
+    /// real-time one. [`Obstacle::Setting`]: `/sys/kernel/rcu_expedited` cannot be read or written.
     pub fn begin(&self, interfaces: usize) -> Result<bool, Obstacle> {
         self.take(interfaces, setting::OF_SERVICE)
     }

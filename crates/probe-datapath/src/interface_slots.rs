@@ -19,6 +19,11 @@ pub struct InterfaceSlots {
 
 impl InterfaceSlots {
     /// Takes the maps from the object, which was loaded for this number of interfaces.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object lacks a map of interfaces. [`DatapathError::Map`]: a
+    /// map is of another type.
     pub fn new(object: &mut Object, interfaces: u32) -> Result<Self, DatapathError> {
         let by_index = Array::try_from(object.take_map(maps::INTERFACES)?)
             .map_err(DatapathError::read(maps::INTERFACES))?;
@@ -59,6 +64,11 @@ impl InterfaceSlots {
     ///
     /// An entry of the array is never given to another interface while it is in use, nor handed on when
     /// it becomes free: programs that do not find an interface there look it up in the hash map.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel refuses to update a map of interfaces. The slot may be
+    /// taken already, and [`Self::free`] gives it back.
     pub fn publish(&mut self, reserved: u16, slot: InterfaceSlot) -> Result<(), DatapathError> {
         self.all
             .insert(slot.ifindex, slot, 0)
@@ -85,6 +95,11 @@ impl InterfaceSlots {
 
     /// Removes an interface from the programs' maps, when no program runs for it any more. The slot
     /// stays taken, and its counters readable.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the kernel refuses to update a map of interfaces. An interface
+    /// without a slot is no error.
     pub fn withdraw(&mut self, ifindex: u32) -> Result<(), DatapathError> {
         if !self.taken.contains_key(&ifindex) {
             return Ok(());

@@ -72,6 +72,10 @@ pub struct HostInventory {
 impl HostInventory {
     /// Checks the host. Only that there is no list of links is an error; what else cannot be
     /// seen is told.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not list the links.
     pub fn take() -> Result<Self, NetlinkError> {
         let mut hidden = BTreeSet::new();
         let mut links = netlink::links(InventoryLink::from_message)?;

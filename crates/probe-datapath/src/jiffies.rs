@@ -30,11 +30,20 @@ const TICKING: ClockId = ClockId::RealtimeCoarse;
 const MAX_ATTEMPTS: u32 = 8;
 
 /// The tick of this moment.
+///
+/// # Errors
+///
+/// [`TestRunError::Load`]: the program that reads the count cannot be loaded.
+/// [`TestRunError::Frame`]: the kernel refuses to run it.
 pub fn now(object: &mut Object) -> Result<u32, TestRunError> {
     Ok(object.test_run(programs::TICKS, ANY_FRAME, 1)?.action)
 }
 
 /// The tick of this moment with its time.
+///
+/// # Errors
+///
+/// As [`now`].
 pub fn clock(object: &mut Object) -> Result<TickClock, TestRunError> {
     // Its resolution is the length of a tick (`posix_get_coarse_res` in kernel/time/posix-timers.c).
     let length = clock_getres(TICKING);

@@ -42,6 +42,11 @@ pub enum LinkHeader {
 
 impl Link {
     /// Asks the kernel for the link with this index.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`]: no netlink socket can be opened, or there is no link with this index
+    /// (`ENODEV`).
     pub fn by_index(ifindex: u32) -> Result<Self, NetlinkError> {
         LinkQuestions::default().by_index(ifindex)
     }
@@ -116,12 +121,22 @@ pub struct LinkQuestions(Option<netlink::Connection>);
 
 impl LinkQuestions {
     /// Asks the kernel for the link with this index.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`]: no netlink socket can be opened, or there is no link with this index
+    /// (`ENODEV`).
     pub fn by_index(&mut self, ifindex: u32) -> Result<Link, NetlinkError> {
         let message = self.connection()?.link(ifindex)?;
         Ok(Link::from_message(&message))
     }
 
     /// The state of the link with this index, or none if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not describe the link.
+    /// One that is gone is no error.
     pub fn state(&mut self, ifindex: u32) -> Result<Option<LinkState>, NetlinkError> {
         let message = self.connection()?.link_with_counters(ifindex)?;
         Ok(message.as_ref().map(Link::state_from_message))
@@ -141,6 +156,11 @@ const ONE_BY_ONE: usize = 64;
 
 /// The state of these links of the caller's network namespace, by index, and perhaps of others. Those that are
 /// gone have none.
+///
+/// # Errors
+///
+/// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not describe the links.
+/// One that is gone is no error.
 pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
     if of.len() > ONE_BY_ONE {
         let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));

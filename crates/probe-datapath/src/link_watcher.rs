@@ -39,6 +39,11 @@ struct Changed {
 
 impl LinkEvents {
     /// Subscribes in the calling thread's namespace. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system opens no netlink socket, or refuses the size of its queue or the group of link
+    /// events.
     pub fn subscribe() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let inner = socket.socket_mut();
@@ -54,6 +59,10 @@ impl LinkEvents {
     /// Waits until a link has come, gone or changed its name, or until events were lost and anything
     /// may have happened. Returns the indices of links that have gone. May be dropped and called
     /// again.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be read. That the kernel dropped events (`ENOBUFS`) is no error.
     pub async fn changed(&mut self) -> io::Result<Vec<u32>> {
         loop {
             let mut changed = Changed::default();

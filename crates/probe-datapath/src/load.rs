@@ -197,11 +197,22 @@ pub struct Object {
 
 impl Object {
     /// Makes the maps and prepares the programs; each is loaded when it is first wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load_bytes`].
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
         Self::load_bytes(OBJECT, options)
     }
 
     /// The same with another object than the embedded one.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::KernelTooOld`] and [`LoadError::NotPermitted`]: as [`can_load`] says.
+    /// [`LoadError::Forbidden`], [`LoadError::NoMemory`]: the kernel refuses to make a map.
+    /// [`LoadError::Object`] and [`LoadError::Datapath`]: the bytes are no such object.
+    /// [`LoadError::Cpus`]: the CPUs cannot be counted.
     pub fn load_bytes(object: &[u8], options: LoadOptions) -> Result<Self, LoadError> {
         can_load()?;
         raise_memlock_limit();
@@ -275,6 +286,11 @@ impl Object {
     }
 
     /// A program, loaded into the kernel.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::NoProgram`]: the object has no program of this name. [`LoadError::Program`]:
+    /// the verifier refuses it, or it is for neither XDP nor TC.
     pub fn program(&mut self, name: &'static str) -> Result<&mut Program, LoadError> {
         let program = self
             .ebpf

@@ -62,6 +62,11 @@ pub enum MapMemoryError {
 }
 
 /// Memory of the embedded object's maps, loaded with these options.
+///
+/// # Errors
+///
+/// [`MapMemoryError::Cpus`]: the CPUs cannot be counted. [`MapMemoryError::Object`]: the embedded
+/// object cannot be read.
 pub fn of_embedded(options: LoadOptions) -> Result<MapMemory, MapMemoryError> {
     let host = Cpus::of_host()?;
     let cpus = host.possible;

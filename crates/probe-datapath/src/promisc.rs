@@ -22,6 +22,11 @@ pub struct PromiscuousError(#[from] std::io::Error);
 
 impl Promiscuous {
     /// Puts the link into promiscuous mode.
+    ///
+    /// # Errors
+    ///
+    /// [`PromiscuousError`]: `CAP_NET_RAW` is missing (`EPERM`), or there is no link with this
+    /// index (`ENODEV`).
     pub fn enter(ifindex: u32) -> Result<Self, PromiscuousError> {
         Ok(Self {
             _socket: syscall::promiscuous_socket(ifindex)?,

@@ -72,6 +72,12 @@ impl Handed {
 
 impl RingStream {
     /// Takes rings and cache from the object, which was loaded with such a cache.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object lacks a ring or a map of the cache.
+    /// [`DatapathError::Map`]: the kernel does not describe a map, or does not map it into memory.
+    /// [`DatapathError::Wait`]: too many files are open.
     pub fn new(object: &mut Object, cache: CacheParts) -> Result<Self, DatapathError> {
         let name = maps::RECORDS;
         let Map::RingBuf(first) = object.take_map(name)? else {
@@ -112,14 +118,14 @@ impl RingStream {
 }
 
 impl RecordStream for RingStream {
-    /// One pass over all rings, which hands over what they held at the call: see
-    /// [`Readers::pass`].
     fn on_thread_start(&mut self) {
         if let Err(error) = run_in_slices(SLICE) {
             tracing::debug!(%error, "drain threads run in slices of the usual length");
         }
     }
 
+    /// One pass over all rings, which hands over what they held at the call: see
+    /// [`Readers::pass`].
     fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
         let pass = self.readers.pass(handle);
         if pass.undecodable > 0 {

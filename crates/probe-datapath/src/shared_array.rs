@@ -32,6 +32,12 @@ pub struct SharedArray<T> {
 
 impl<T> SharedArray<T> {
     /// Opens a map of the object. Its values must be `T`s.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::NoMap`]: the object has no array of this name whose entries have the size
+    /// of `T`. [`DatapathError::Map`]: the kernel does not describe the map, or too many files are
+    /// open.
     pub fn new(object: &Object, name: &'static str) -> Result<Self, DatapathError> {
         // The kernel keeps the entries at this distance: 8 bytes or a multiple.
         const { assert!(size_of::<T>().is_multiple_of(WORD_BYTES)) };
@@ -65,6 +71,11 @@ impl<T> SharedArray<T> {
     }
 
     /// Maps some of the entries.
+    ///
+    /// # Errors
+    ///
+    /// [`DatapathError::Map`]: the range is empty or reaches behind the last entry, or the kernel
+    /// does not map it into memory.
     pub fn map(&self, entries: Range<usize>) -> Result<Entries<T>, DatapathError> {
         let bytes = entries.start * size_of::<T>()..entries.end * size_of::<T>();
         let is_inside = entries.start < entries.end && entries.end <= self.entries;

@@ -46,6 +46,11 @@ pub enum StaleFilterError {
 /// namespace, and returns how many there were. The qdisc stays: others may use it by now.
 ///
 /// Call it before anything is attached: it cannot tell a dead agent's filters from a live one's.
+///
+/// # Errors
+///
+/// [`StaleFilterError::Netlink`]: the links cannot be listed. [`StaleFilterError::Filter`]: the
+/// kernel refuses to remove a filter. Those of later links are then left as they are.
 pub fn detach_stale_filters() -> Result<usize, StaleFilterError> {
     let mut removed = 0;
     for (_, interface) in netlink::link_names()? {

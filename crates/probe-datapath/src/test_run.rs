@@ -81,6 +81,11 @@ pub struct ProgramFacts {
 
 impl Object {
     /// Loads a program and says what the kernel made of it.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError::NoProgram`]: the object has no program of this name. [`LoadError::Program`]:
+    /// the verifier refuses it, or the kernel does not describe it.
     pub fn program_facts(&mut self, program: &'static str) -> Result<ProgramFacts, LoadError> {
         let info = match self.program(program)? {
             Program::Xdp(xdp) => xdp.info(),
@@ -99,6 +104,11 @@ impl Object {
     }
 
     /// Runs a program so many times over a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`TestRunError::Load`]: the program cannot be loaded. [`TestRunError::Frame`]: the kernel
+    /// refuses to run it, for a reason that [`TestRunError::is_unfit_frame`] tells.
     pub fn test_run(
         &mut self,
         program: &'static str,

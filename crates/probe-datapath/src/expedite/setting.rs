@@ -65,6 +65,11 @@ pub fn put_back_own() {
 }
 
 /// Ends what [`super::Expedite::begin`] began. Whether there was anything to put back.
+///
+/// # Errors
+///
+/// [`ExpediteError`]: 0 cannot be written to `/sys/kernel/rcu_expedited`. A file that cannot be
+/// read counts as nothing to put back.
 pub fn end() -> Result<bool, ExpediteError> {
     end_at(Path::new(SYS))
 }
@@ -105,6 +110,11 @@ impl fmt::Display for StaleSetting {
 }
 
 /// Puts back what an agent that was killed has left.
+///
+/// # Errors
+///
+/// [`ExpediteError`]: 0 cannot be written to `/sys/kernel/rcu_expedited`. A file that cannot be
+/// read counts as nothing to put back.
 pub fn put_back_stale_setting() -> Result<Option<StaleSetting>, ExpediteError> {
     put_back_stale_setting_at(Path::new(SYS))
 }

@@ -23,6 +23,11 @@ const CAPABILITIES: [Capability; 3] = [
 ];
 
 /// Whether kernel and privileges are such that loading can be tried.
+///
+/// # Errors
+///
+/// [`LoadError::KernelTooOld`]: the kernel is older than 5.8. [`LoadError::NotPermitted`]: one of
+/// the [`capabilities`] is missing.
 pub fn can_load() -> Result<(), LoadError> {
     refuse_old_kernel()?;
     refuse_missing_capabilities()
