@@ -147,6 +147,11 @@ impl LocalBuffer {
     }
 
     /// Appends a record to the buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`LocalBufferOverflow`]: the buffer has its largest size, or the pool has too little left
+    /// for it to grow. The record is not kept.
     pub fn add(&mut self, record: Record<'_>) -> Result<(), LocalBufferOverflow> {
         let limit = self.pool.size_limit_bytes;
         match record {

@@ -67,6 +67,12 @@ impl LinkType {
     }
 
     /// Parses a frame of this link type.
+    ///
+    /// # Errors
+    ///
+    /// [`ParseError::NonIp`]: the link header announces no IP packet. [`ParseError::Truncated`]:
+    /// the frame ends inside a header. [`ParseError::InvalidIpHeader`] and
+    /// [`ParseError::TooManyHeaders`]: the IP header or the chain of headers is not valid.
     pub fn parse(self, frame: &CapturedFrame<'_>) -> Result<Packet, ParseError> {
         match self {
             Self::Ethernet => parse_ethernet(frame),
