@@ -106,6 +106,10 @@ pub struct Client {
 
 impl Client {
     /// A client of the agent at this address. `key` is sent with every request.
+    ///
+    /// # Errors
+    ///
+    /// The system makes no event loop, for example because too many files are open.
     pub fn new(endpoint: Endpoint, key: Option<String>) -> io::Result<Self> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -118,6 +122,10 @@ impl Client {
     }
 
     /// Reads the key from a file, or from [`KEY_VARIABLE`] if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::KeyFile`]: the file cannot be read, or is not UTF-8.
     pub fn find_key(file: Option<&Path>) -> Result<Option<String>, ClientError> {
         let Some(path) = file else {
             return Ok(std::env::var(KEY_VARIABLE).ok());
@@ -130,52 +138,101 @@ impl Client {
     }
 
     /// Which agent it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
     pub fn info(&self) -> Result<Info, ClientError> {
         self.get(info::PATH, "")
     }
 
     /// State of the agent and of all interfaces, or of those named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`]; [`ClientError::Problem`] with status 404 where a named interface is
+    /// not captured.
     pub fn status(&self, ifaces: &[String]) -> Result<StatusReport, ClientError> {
         self.get(status::PATH, &named(ifaces))
     }
 
     /// The captured interfaces, all or those named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`]; [`ClientError::Problem`] with status 404 where a named interface is
+    /// not captured.
     pub fn interfaces(&self, ifaces: &[String]) -> Result<Interfaces, ClientError> {
         self.get(interfaces::PATH, &named(ifaces))
     }
 
     /// The ledgers of all interfaces, or of those named.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`]; [`ClientError::Problem`] with status 404 where a named interface is
+    /// not captured.
     pub fn ledger(&self, ifaces: &[String]) -> Result<LedgerReport, ClientError> {
         self.get(ledger::PATH, &named(ifaces))
     }
 
     /// When flows are written.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
     pub fn rotation(&self) -> Result<RotationReport, ClientError> {
         self.get(rotation::PATH, "")
     }
 
     /// Ends the running interval now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`]; [`ClientError::Refused`] where the key may only read,
+    /// [`ClientError::Problem`] where the source cannot switch banks.
     pub fn rotate(&self) -> Result<Rotated, ClientError> {
         self.request(Method::POST, rotation::PATH, "", None)
     }
 
     /// Lets the agent read its configuration file again, or only tell what that would change.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`], after 5 minutes instead of 30 s. [`ClientError::Refused`]: the key may
+    /// only read. [`ClientError::Problem`]: the configuration cannot be read or taken over.
     pub fn reload(&self, dry_run: bool) -> Result<ReloadReport, ClientError> {
         let query = if dry_run { "dry_run=true" } else { "" };
         self.request_within(RELOAD_TIMEOUT, Method::POST, reload::PATH, query, None)
     }
 
     /// Flows of the running interval.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`]; [`ClientError::Problem`] where a parameter of the query is wrong, or a
+    /// named interface is not captured.
     pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, ClientError> {
         self.get(flows::PATH, &query.encode())
     }
 
     /// Asks for one resource.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
     pub fn get<T: DeserializeOwned>(&self, path: &str, query: &str) -> Result<T, ClientError> {
         self.request(Method::GET, path, query, None)
     }
 
     /// Sends a request, with a JSON document if there is one, and reads the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotRunning`] and [`ClientError::Permission`]: there is no connection.
+    /// [`ClientError::Refused`]: status 401 or 403. [`ClientError::Problem`]: another status of
+    /// failure, with its document. [`ClientError::Broken`]: the connection broke, 30 s are over, or
+    /// the answer is not understood.
     pub fn request<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -22,6 +22,11 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Reads `unix:/path` or `IP:port`. The error is the end of a sentence: "must be …".
+    ///
+    /// # Errors
+    ///
+    /// The text is neither `IP:port` nor `localhost:port`, or what follows `unix:` is no absolute
+    /// path of at most 107 bytes.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix:") {
             Some(path) => parse_path(path),

@@ -213,6 +213,13 @@ impl fmt::Debug for BoundApi {
 
 impl Api {
     /// Binds the addresses of the configuration. Needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Address`]: no address, or one that other hosts reach although there are no keys.
+    /// [`ApiError::Secret`]: a key or certificate cannot be used. [`ApiError::InUse`] and
+    /// [`ApiError::Listen`]: the kernel refuses the address. [`ApiError::Directory`] and
+    /// [`ApiError::NotASocket`]: the unix socket cannot be made at its path.
     pub fn bind(config: &ApiConfig) -> Result<BoundApi, ApiError> {
         let mut bound = BoundApi::default();
         match parse(config.metrics_addr.as_deref(), "metrics_addr")? {
@@ -234,6 +241,10 @@ impl Api {
     }
 
     /// A runtime for [`BoundApi::serve`]: one thread, and a few for what blocks.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread, or makes no event loop.
     pub fn runtime() -> io::Result<runtime::Runtime> {
         runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -293,6 +304,10 @@ impl BoundApi {
     }
 
     /// Answers until `shutdown` comes, and then finishes the open requests, if they are quick.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot take over a bound socket. Nothing is served then.
     pub async fn serve(
         self,
         state: ApiState,

@@ -80,6 +80,11 @@ pub struct Secret(String);
 
 impl Secret {
     /// Checks a key. The error is the end of a sentence, and does not show it.
+    ///
+    /// # Errors
+    ///
+    /// The text has fewer than [`MIN_KEY_LENGTH`] or more than 256 characters, or one that is not
+    /// visible ASCII.
     pub fn new(text: &str) -> Result<Self, String> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("must be of visible ASCII characters without spaces".to_owned());

@@ -15,10 +15,21 @@ use probe_capture::{
 /// block, for seconds if hundreds of interfaces are attached.
 pub trait Reload: Send + Sync {
     /// Reads the agent's configuration file again and applies it. A dry run only compares.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError::NoFile`]: the agent was started without a file. [`ReloadError::Read`]: the file
+    /// cannot be read. All others as [`Self::reload_text`], with the file as the document.
     fn reload(&self, dry_run: bool) -> Result<ReloadReport, ReloadError>;
 
     /// Applies a document (YAML) instead of the file, which stays as it is and counts again at the
     /// next [`Self::reload`]. A dry run only compares.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError::Invalid`]: the document is wrong. [`ReloadError::NeedsRestart`]: it changes a
+    /// setting that only a restart takes over, and this is no dry run. [`ReloadError::Reconcile`]:
+    /// the links are not known, or the source cannot switch banks.
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError>;
 
     /// Every setting in force by its path, with its value as a file has it. Keys are not shown.
