@@ -85,6 +85,10 @@ impl Installation {
     }
 
     /// As [`Self::empty`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// The system makes no temporary folder.
     pub fn try_empty() -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("probe-test-").tempdir();
         let folder = folder.context("cannot make a folder for an agent")?;
@@ -195,6 +199,11 @@ impl Agent {
     /// Starts an agent with an installation of its own and waits until it is ready. `command` is the
     /// binary, possibly behind something that runs it. `sections` is the configuration but for `api`
     /// and for `writeout`, which stores JSON. The log goes where that of the caller goes.
+    ///
+    /// # Errors
+    ///
+    /// The configuration cannot be written, the command does not start, or the agent ends or is not
+    /// ready within a minute.
     pub fn try_start(command: &mut Command, sections: &str) -> Result<Self> {
         let installation = Installation::try_empty()?;
         let json = installation.json();
@@ -228,6 +237,10 @@ impl Agent {
     }
 
     /// Asks on the socket; the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// No agent listens on the socket, or it does not answer within a minute.
     pub fn request(&self, path: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
@@ -263,6 +276,10 @@ impl Agent {
     }
 
     /// As [`Self::exposition`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// The agent does not answer, or not with status 200.
     pub fn try_exposition(&self) -> Result<String> {
         let answer = self
             .request("/metrics")
@@ -280,6 +297,10 @@ impl Agent {
     }
 
     /// As [`Self::metrics`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::try_exposition`].
     pub fn try_metrics(&self) -> Result<Metrics> {
         Ok(Metrics::parse(&self.try_exposition()?))
     }
@@ -371,6 +392,10 @@ impl Agent {
     }
 
     /// Asks for the end, and waits for it as long as it takes. An error unless the agent ends well.
+    ///
+    /// # Errors
+    ///
+    /// The exit status of the agent is not 0.
     pub fn try_stop(&mut self) -> Result<()> {
         self.process.signal(Signal::TERM);
         let status = self.process.wait_forever();

@@ -20,6 +20,10 @@ pub fn run(command: &mut Command) -> String {
 
 /// What a command wrote to standard output, trimmed. The error of a command that fails holds what it
 /// wrote to standard error.
+///
+/// # Errors
+///
+/// The command does not start, or its exit status is not 0.
 pub fn output(command: &mut Command) -> Result<String> {
     Ok(stdout(command)?.trim().to_owned())
 }

@@ -37,6 +37,10 @@ pub fn within<T>(patience: Duration, what: &str, mut poll: impl FnMut() -> Optio
 }
 
 /// Asks again and again until there is an answer or an error. An error after `patience`, too.
+///
+/// # Errors
+///
+/// `poll` has returned one, or there is no answer after `patience`: the text ends with `what`.
 pub fn try_within<T>(
     patience: Duration,
     what: &str,

@@ -36,6 +36,10 @@ impl Namespace {
     }
 
     /// As [`Self::new`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// `ip netns add` does not start, or the kernel refuses the namespace.
     pub fn try_new(role: &str) -> Result<Self> {
         static SERIAL: AtomicU32 = AtomicU32::new(0);
         let serial = SERIAL.fetch_add(1, Relaxed);
@@ -68,6 +72,10 @@ impl Namespace {
     }
 
     /// As [`Self::enter`], for a closure that may fail.
+    ///
+    /// # Errors
+    ///
+    /// The namespace cannot be entered, or `body` returns an error.
     pub fn try_enter<T: Send>(&self, body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let inside = || {
             self.move_in()?;
@@ -80,6 +88,10 @@ impl Namespace {
     }
 
     /// Moves the calling thread inside, for good. Threads that it starts are inside, too.
+    ///
+    /// # Errors
+    ///
+    /// The namespace is gone, or `CAP_SYS_ADMIN` is missing.
     pub fn move_in(&self) -> Result<()> {
         let path = format!("/run/netns/{}", self.name);
         let file = File::open(&path).with_context(|| format!("cannot open {path}"))?;
@@ -96,6 +108,10 @@ impl Namespace {
     }
 
     /// As [`Self::ip`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// `ip` does not start, or refuses a line: the text has what it says.
     pub fn try_ip(&self, batch: &str) -> Result<()> {
         let mut command = Command::new("ip");
         command.args(["-netns", &self.name, "-batch", "-"]);
@@ -116,6 +132,10 @@ impl Namespace {
     }
 
     /// Writes a setting below `/proc/sys/net` of this namespace.
+    ///
+    /// # Errors
+    ///
+    /// The namespace cannot be entered, or the kernel refuses setting or value.
     pub fn try_set(&self, path: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys/net").join(path);
         self.try_enter(|| {

@@ -22,6 +22,10 @@ impl Process {
     }
 
     /// As [`Self::spawn`], with an error instead of a panic.
+    ///
+    /// # Errors
+    ///
+    /// The system does not start the command: the text names it.
     pub fn try_spawn(command: &mut Command) -> Result<Self> {
         let child = command.spawn();
         let child = child.with_context(|| format!("`{}` did not start", shown(command)))?;

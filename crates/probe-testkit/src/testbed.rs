@@ -86,6 +86,10 @@ impl Testbed {
     }
 
     /// The two namespaces as the kernel makes them, with loopback devices that are up.
+    ///
+    /// # Errors
+    ///
+    /// A namespace cannot be made, or its loopback device not be brought up.
     pub fn try_bare() -> Result<Self> {
         delete_orphans();
         let testbed = Self {
