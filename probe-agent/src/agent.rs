@@ -131,6 +131,10 @@ pub struct RunSummary {
 }
 
 /// As [`bind_with_file`], for a configuration that came from no file.
+///
+/// # Errors
+///
+/// As [`bind_with_file`].
 pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
     bind_with_file(config, None, source)
 }
@@ -138,6 +142,13 @@ pub fn bind(config: Config, source: SourceInit) -> Result<Bound, AgentErrors> {
 /// Opens sinks, addresses and source, and attaches to the configured interfaces. An interface
 /// that cannot be captured is logged by name; the others go on. The configuration came from `file`,
 /// which is read again at a reload.
+///
+/// # Errors
+///
+/// All of [`AgentError::Selector`], [`AgentError::Writeout`], [`AgentError::Api`] and
+/// [`AgentError::Source`] that apply: a wrong rule, a sink, an address, the source. Without those,
+/// one of [`AgentError::Thread`], [`AgentError::Manager`] and [`AgentError::Reconcile`]: the system
+/// starts no thread, or does not list the links.
 pub fn bind_with_file(
     config: Config,
     file: Option<ConfigFile>,
@@ -290,6 +301,11 @@ impl Bound {
 
     /// Serves, writes on schedule and follows the links, until `shutdown` (made on the agent's
     /// runtime before it is ready) ends or capturing fails. Then drains: final writeout, sinks, endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError::Thread`]: the system starts no thread for rotations. What ends the capture
+    /// later is in [`RunSummary::failure`].
     pub fn run<F>(self, shutdown: impl FnOnce() -> F) -> Result<RunSummary, AgentErrors>
     where
         F: Future<Output = ()>,

@@ -107,6 +107,11 @@ enum Command {
 
 impl Cli {
     /// Runs the chosen command, and gives its exit code.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for people: what kept the command from its work, and the remedy. An agent that
+    /// does not answer is no error here: it has an exit code of its own.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),

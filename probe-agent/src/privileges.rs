@@ -139,6 +139,11 @@ fn needs(config: &Config) -> Vec<Need> {
 impl Privileges {
     /// Compares the calling thread's capabilities with what the configuration needs. All that are
     /// missing are one error.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivilegeError::Missing`]: the thread lacks capabilities.
+    /// [`PrivilegeError::Capabilities`]: the kernel does not tell which it has.
     pub fn compare(config: &Config) -> Result<Self, PrivilegeError> {
         let held = read(CapSet::Permitted)?;
         Self::compare_with(&needs(config), &held)
@@ -176,6 +181,13 @@ impl Privileges {
     /// The effective set goes before the permitted one, which must include it. The bounding set
     /// needs `CAP_SETPCAP`, so it comes first; without that nothing can be dropped from it, but
     /// without new privileges it bounds nothing either.
+    ///
+    /// # Errors
+    ///
+    /// [`PrivilegeError::Threads`]: the process has more than one thread.
+    /// [`PrivilegeError::Capabilities`] and [`PrivilegeError::NoNewPrivileges`]: the kernel refuses
+    /// a change. [`PrivilegeError::Configuration`]: the file cannot be opened without what was
+    /// given back.
     pub fn drop_others(&self, configuration: &Path) -> Result<(), PrivilegeError> {
         let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {

@@ -175,6 +175,11 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Runs all packets through all programs of an object, by default the embedded one. `name` is the
 /// object's name in the report.
+///
+/// # Errors
+///
+/// [`SelftestError::Load`]: the kernel does not take the object. All others as [`Bench::run`].
+/// Wrong answers of programs are no error: they are in the report.
 pub fn run(object: Option<&[u8]>, name: String) -> Result<Report, SelftestError> {
     let began = Instant::now();
     let mut bench = Bench::load(object, false)?;

@@ -38,6 +38,11 @@ pub enum TelemetryError {
 }
 
 /// Sets up logging for the whole process, also for what comes through the crate `log` (aya-log).
+///
+/// # Errors
+///
+/// [`TelemetryError::Filter`]: `RUST_LOG` is no log filter. [`TelemetryError::Installed`]: the
+/// process has a log already.
 pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
     let filter = filter(config.level, env::var(FILTER_VARIABLE).ok().as_deref())?;
     let colour = has_colour(

@@ -94,6 +94,11 @@ pub enum ReplayError {
 }
 
 /// Runs the command: flows to stdout, all else to stderr.
+///
+/// # Errors
+///
+/// As [`replay`]; [`ReplayError::Output`]: standard output cannot be written. A reader that has
+/// gone is no error.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let replayed = replay(args, io::stderr().is_terminal())?;
     for warning in &replayed.warnings {
@@ -146,6 +151,11 @@ fn note(sentence: impl Display) {
 }
 
 /// Plays the file through a [`Manager`] and collects the flows of all its interfaces.
+///
+/// # Errors
+///
+/// [`ReplayError::File`]: the file cannot be read, or is no capture. [`ReplayError::Manager`]: the
+/// system starts no thread. [`ReplayError::Source`]: reading broke off on the way.
 pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, ReplayError> {
     let (source, interfaces) = PcapSource::open(&args.file)?;
     let playback = source.playback();

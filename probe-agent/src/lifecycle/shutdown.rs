@@ -63,6 +63,10 @@ pub struct Signals {
 
 impl Signals {
     /// Takes the signals over. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The system lets the process handle no signals.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,

@@ -46,6 +46,10 @@ pub struct Watchdog {
 
 impl Watchdog {
     /// Starts the checks in a thread of their own.
+    ///
+    /// # Errors
+    ///
+    /// The system starts no thread.
     pub fn start(manager: Arc<Manager>, runtime: Handle) -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let thread = thread::Builder::new()

@@ -18,6 +18,10 @@ const SHOWN: usize = 6;
 const LINES: usize = 20;
 
 /// Writes the plan as text, in sections.
+///
+/// # Errors
+///
+/// `out` cannot be written.
 pub fn write_text(out: &mut impl Write, style: TableStyle, plan: &Plan) -> io::Result<()> {
     let mut page = Page { out, style };
     for link in plan.captured() {

@@ -84,6 +84,10 @@ pub struct Bench {
 /// Loads an object as it runs in production, where the cache has two parts or, on many CPUs, one,
 /// and where there are several rings or, on a single CPU, one. The bench does without cache, since
 /// it compares packet by packet; the verifier has to see all of it all the same.
+///
+/// # Errors
+///
+/// [`SelftestError::Load`]: the kernel does not take the object with one of the caches.
 pub fn load_with_cache(object: Option<&[u8]>) -> Result<[EbpfSource; 2], SelftestError> {
     Ok([
         load(object, CacheParts::new(1024, 1024), ONE_RING)?,
@@ -108,6 +112,12 @@ fn load(object: Option<&[u8]>, cache: CacheParts, rings: u32) -> Result<EbpfSour
 
 impl Bench {
     /// Loads an object, by default the embedded one.
+    ///
+    /// # Errors
+    ///
+    /// [`SelftestError::Load`]: the kernel does not take the object. [`SelftestError::Source`]: the
+    /// interface of the test runs gets no slot. [`SelftestError::NoStream`]: the object has no
+    /// ring.
     pub fn load(object: Option<&[u8]>, ignore_vlans: bool) -> Result<Self, SelftestError> {
         let mut source = load(object, CacheParts::NONE, SEVERAL_RINGS)?;
         let claimed = source.claim(TEST_IFINDEX, ignore_vlans)?;
@@ -121,6 +131,12 @@ impl Bench {
     }
 
     /// Runs a program once. `None` if a test run cannot be made with such a frame.
+    ///
+    /// # Errors
+    ///
+    /// [`SelftestError::Run`]: the program cannot be loaded or run. [`SelftestError::Source`]:
+    /// records or counters cannot be read. [`SelftestError::Records`] and
+    /// [`SelftestError::WrongCounters`]: the program pushed or counted what it must not.
     pub fn run(
         &mut self,
         under_test: UnderTest,

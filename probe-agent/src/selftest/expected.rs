@@ -26,6 +26,10 @@ impl PacketBytes for FromNetworkHeader<'_> {
 }
 
 /// Parses a frame on the host as a program would.
+///
+/// # Errors
+///
+/// The [`ParseError`] as which the programs must count the frame.
 pub fn parse_on_host(under_test: UnderTest, frame: &[u8]) -> Result<Packet, ParseError> {
     if !under_test.is_l3 {
         return link::parse_ethernet(frame);

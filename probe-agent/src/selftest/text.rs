@@ -11,6 +11,10 @@ const WIDTH: usize = 80;
 const INDENT: usize = 2;
 
 /// Writes the report as text, in sections.
+///
+/// # Errors
+///
+/// `out` cannot be written.
 pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Result<()> {
     let Report {
         object,

@@ -53,6 +53,10 @@ impl InterfaceFlows {
 }
 
 /// Writes flows and ledgers in the given format.
+///
+/// # Errors
+///
+/// `out` cannot be written; [`is_closed_by_reader`] tells whether its reader has gone.
 pub fn write_flows(
     out: &mut impl Write,
     format: FlowFormat,
