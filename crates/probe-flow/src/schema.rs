@@ -137,7 +137,7 @@ pub const FIELDS: [Field; 19] = [
         "`high` (`handshake`, `icmp-type`, `multicast`) or `low` (`ports`, `none`)",
         Read::Name(|row| confidence(row.flow.evidence))),
     Field::new("overflow", "",
-        "the flow stands for many flows beyond `capture.max_flows` or `capture.max_flows_total`: \
+        "the flow stands for many flows beyond `capture.max_flows` or `capture.max_flows_total`. \
          `src_addr` and `src_port` are zero, `dst_addr` is a network (/24 or /48), `dst_port` is kept; \
          beyond 4,096 such flows only `ip_protocol` is kept",
         Read::Bool(|row| row.flow.is_overflow)),

@@ -17,7 +17,7 @@ use probe_datapath::{
 ///
 /// For service managers, as root: an agent that is root does it itself. Sets
 /// /sys/kernel/rcu_expedited as capture.expedite_attach says, if 16 or more links are to be
-/// captured, and leaves it so until `--end`. What others have set is left alone.
+/// captured, and leaves it so until `--end`. A value of another program is left alone.
 #[derive(Args, Debug)]
 pub(super) struct ExpediteArgs {
     /// Configuration file to read, in YAML

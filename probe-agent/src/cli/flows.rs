@@ -21,7 +21,7 @@ use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 /// Show the flows of the running interval, those with the most traffic first
 ///
 /// Counts are since the last rotation. In the table `*` marks flows whose direction is certain and
-/// `+` those that stand for many; a port `*` is one that was aggregated away or is not known.
+/// `+` those that stand for many. A port `*` is one that was aggregated away or is not known.
 /// Received and sent are seen from the interface.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {

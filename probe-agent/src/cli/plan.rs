@@ -18,14 +18,14 @@ use probe_datapath::{inventory::HostInventory, map_memory};
 
 /// Tell what would be attached where, how and why; touches nothing
 ///
-/// Checks every link of the host: which rule captures it, which hooks would be tried in which
-/// order and why others are not, which links share its packets, and whose programs are attached to
-/// it now. Changes nothing and needs no privileges, but sees more with those of the agent.
+/// Checks every link of the host: which rule captures it, and which hooks would be tried in which
+/// order and why. Shows which links share its packets, and which programs are attached to it now.
+/// Changes nothing and needs no privileges, but sees more with those of the agent.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit status: 0 when everything that is wanted can be attached, as far as can be \
-                  known without trying, 1 when something cannot (also for lack of privileges of \
-                  this very process), 2 when the configuration is wrong."
+                  known without trying. 1 when something cannot, also because this process lacks \
+                  privileges. 2 when the configuration is wrong."
 )]
 pub(super) struct PlanArgs {
     /// Configuration file to read, in YAML

@@ -23,12 +23,12 @@ const LEAST_WIDTH: usize = 40;
 
 /// Let the running agent read its configuration file again, and show what that changes
 ///
-/// All or nothing where the file is wrong or a setting needs a restart; else interface by interface:
-/// one that fails goes on as it was. Interfaces whose settings are the same lose nothing.
+/// Nothing is applied where the file is wrong or a setting needs a restart. Else interfaces change
+/// one by one: one that fails goes on as it was. Interfaces whose settings are the same lose nothing.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 when all was done, 2 when the configuration was refused and nothing \
-                  applied (with --dry-run: would be), 4 when the agent does not answer, 5 when some \
+    after_help = "Exit status: 0 when all was done. 2 when the configuration was refused and nothing \
+                  applied (with --dry-run: would be). 4 when the agent does not answer. 5 when some \
                   interfaces failed, as told."
 )]
 pub(super) struct ReloadArgs {

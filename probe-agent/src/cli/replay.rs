@@ -32,11 +32,11 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
 ///
 /// Packets count as received unless the file says that they were sent; bytes are IP octets. In the
 /// table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+` those
-/// that stand for many; a port `*` is one that was aggregated away or that a fragment does not have.
+/// that stand for many. A port `*` is one that was aggregated away or that a fragment does not have.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 when every packet of the file was counted, 1 when the file \
-                        cannot be replayed, 3 when it is cut or damaged and only the packets \
+    after_help = "Exit status: 0 when every packet of the file was counted. 1 when the file \
+                        cannot be replayed. 3 when it is cut or damaged and only the packets \
                         before that place were counted."
 )]
 pub struct ReplayArgs {

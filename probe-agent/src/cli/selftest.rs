@@ -23,7 +23,7 @@ use crate::{
 /// byte for byte. An agent that is running is not disturbed.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 when every run agrees, 1 when one differs or the programs cannot \
+    after_help = "Exit status: 0 when every run agrees. 1 when one differs or the programs cannot \
                   be loaded or run."
 )]
 pub(super) struct SelftestArgs {

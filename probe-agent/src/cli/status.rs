@@ -26,7 +26,7 @@ const WINDOW: Duration = Duration::from_millis(500);
 /// Totals are since capturing began; rates are those of half a second. Asking changes nothing.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 when all is well, 4 when the agent does not answer, 5 when it \
+    after_help = "Exit status: 0 when all is well. 4 when the agent does not answer. 5 when it \
                   answers and something is wrong, as told under `trouble`."
 )]
 pub(super) struct StatusArgs {

@@ -138,7 +138,7 @@ pub(super) const CAPTURE_STATE: Definition = Definition::new(
     &["iface", "state"],
     "interfaces",
     "Interfaces by how well they are captured: ok, partial (clearly less seen than the link moves), \
-     blind (the link moves packets and none is seen), idle, detached (our programs were removed).",
+     blind (packets move and none is seen), idle, detached (programs removed).",
 );
 pub(super) const COVERAGE: Definition = Definition::new(
     Gauge,
@@ -161,7 +161,7 @@ pub(super) const REATTACHED: Definition = Definition::new(
     "probe_reattached_total",
     &["iface"],
     "attachments",
-    "Times that programs which somebody had removed were attached again.",
+    "Number of times that programs were attached again after they were removed.",
 );
 pub(super) const DETACHED_SECONDS: Definition = Definition::new(
     Counter,
@@ -266,8 +266,8 @@ pub(super) const RING_FILL: Definition = Definition::new(
     "probe_ring_fill_ratio",
     &[],
     "ratio, 0 to 1",
-    "Largest share of a ring that was found filled in the last 30 to 60 seconds: of the fullest, \
-     where CPUs have rings of their own. Near 1, packets are lost.",
+    "Largest share of a ring that was found filled in the last 30 to 60 seconds. That of the \
+     fullest, where CPUs have rings of their own. Near 1, packets are lost.",
 );
 pub(super) const DRAIN_LAG: Definition = Definition::new(
     Gauge,

@@ -35,7 +35,7 @@ section! {
         disable_iface_metrics,
 
         /// Who may ask over TCP, by `Authorization: Bearer KEY`. Without keys a TCP address of the
-        /// loopback may be read by everybody. The unix socket asks for no key.
+        /// loopback may be read by every user of the host. The unix socket asks for no key.
         #[key("keys", OfItsKeys, Keys)]
         keys,
 

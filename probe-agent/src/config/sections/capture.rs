@@ -16,7 +16,7 @@ section! {
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct CaptureConfig {
         /// Buffers between kernel and agent, for all interfaces. It is divided among as many rings
-        /// as there are CPUs, rounded up to a power of two and at most 32, but none is smaller than
+        /// as there are CPUs, rounded up to a power of two and at most 32. No ring is smaller than
         /// 4 MiB: CPUs have one in common instead. When the ring of a CPU is full, packets are
         /// counted as the loss `ring_full`.
         // Mapped twice (so that records never wrap), which the kernel counts as memory of ours.
@@ -24,7 +24,7 @@ section! {
         pub ring_buffer_bytes: u32 = 16 << 20,
 
         /// Flows that each CPU adds up in the kernel, so that their packets do not cost a record
-        /// each; twice, and for both IP versions: 288 bytes a slot. Fewer than 64 are 64. More than
+        /// each. A slot takes 288 bytes: twice, and for both IP versions. Fewer than 64 are 64. More than
         /// 8192 have an L1 of 8192 besides, and are for IPv4; IPv6 has half of them: 168 bytes a
         /// slot. `auto` takes 1024 to 131072, at most 50 MiB altogether on up to 160 CPUs. 0 makes a
         /// record of each packet.
@@ -38,7 +38,7 @@ section! {
         pub flush_interval: Duration = Duration::from_secs(5),
 
         /// Stores the client's port as 0 for common services (TCP 53, 80, 443, 445, 8080; UDP 53,
-        /// 443), so that all connections of a client to a server are one flow.
+        /// 443). All connections of a client to a server are then one flow.
         #[key("port_aggregation", Restart, Boolean)]
         pub port_aggregation: bool = true,
 
@@ -49,12 +49,12 @@ section! {
 
         /// Flows over all interfaces, folded beyond it likewise. Whichever of the two limits is
         /// reached first holds. An interface may withhold room for up to 255 flows from the others
-        /// until its next rotation; a lowered limit is reached as idle flows are dropped.
+        /// until its next rotation. A lowered limit is reached as idle flows are dropped.
         #[key("max_flows_total", Live, Integer(1..=1_000_000_000))]
         pub max_flows_total: usize = 4_000_000,
 
         /// Sets `/sys/kernel/rcu_expedited` while 16 or more interfaces are attached or detached at
-        /// once, and puts it back: 500 start in 1 s instead of 10 s. It is a setting of the whole
+        /// once, and puts it back. 500 start in 1 s instead of 10 s. It is a setting of the whole
         /// machine: meanwhile the kernel interrupts all CPUs hundreds of times a second. So `auto`
         /// leaves it alone where CPUs are isolated (`isolcpus=`, `nohz_full=`, isolated partitions)
         /// and on real-time kernels. It takes root and a writable `/sys`; the unit of systemd does

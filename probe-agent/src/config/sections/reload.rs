@@ -6,7 +6,7 @@ section! {
     /// When a running agent reads its configuration again, besides being asked to.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct ReloadConfig {
-        /// Reads it when it has changed, and then not for two seconds.
+        /// Reads it after a change, once it has stayed the same for two seconds.
         #[key("watch", Live, Boolean)]
         pub watch: bool = false,
     }
