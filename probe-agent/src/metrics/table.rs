@@ -266,8 +266,8 @@ pub(super) const RING_FILL: Definition = Definition::new(
     "probe_ring_fill_ratio",
     &[],
     "ratio, 0 to 1",
-    "Largest share of a ring that was found filled in the last 30 to 60 seconds. That of the \
-     fullest, where CPUs have rings of their own. Near 1, packets are lost.",
+    "Largest share of a ring that was found filled in the last 30 to 60 seconds. Of several \
+     rings, the fullest counts. Near 1, packets are lost.",
 );
 pub(super) const DRAIN_LAG: Definition = Definition::new(
     Gauge,

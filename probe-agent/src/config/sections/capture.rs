@@ -54,8 +54,8 @@ section! {
         pub max_flows_total: usize = 4_000_000,
 
         /// Sets `/sys/kernel/rcu_expedited` while 16 or more interfaces are attached or detached at
-        /// once, and puts it back. 500 start in 1 s instead of 10 s. It is a setting of the whole
-        /// machine: meanwhile the kernel interrupts all CPUs hundreds of times a second. So `auto`
+        /// once, and puts it back. 500 interfaces then start in 1 s instead of 10 s. It is a setting
+        /// of the whole machine: meanwhile the kernel interrupts all CPUs hundreds of times a second. So `auto`
         /// leaves it alone where CPUs are isolated (`isolcpus=`, `nohz_full=`, isolated partitions)
         /// and on real-time kernels. It takes root and a writable `/sys`; the unit of systemd does
         /// it for its agent (docs/SERVICE.md). Where it cannot be done `auto` goes on slowly and
