@@ -10,7 +10,7 @@
 //! as the trait [`reload::Reload`]. The agent serves it, the command line uses its [`client`].
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 use std::{
     fmt, io,

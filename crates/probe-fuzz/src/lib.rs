@@ -7,6 +7,11 @@
 //! those two callers use it.
 
 #![deny(unsafe_code)]
+#![warn(clippy::missing_errors_doc)]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "each check panics where its text says that something must be"
+)]
 
 pub mod api_query;
 pub mod capture_file;

@@ -10,7 +10,7 @@
 //! it.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod error;
 pub mod link_type;

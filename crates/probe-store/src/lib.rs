@@ -8,7 +8,7 @@
 //! [`probe_flow::interval::Interval`], and hands out counts. The agent calls it.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::missing_errors_doc)]
 
 pub mod file_sink;
 #[cfg(test)]
