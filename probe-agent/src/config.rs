@@ -102,7 +102,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is too large or no text; or everything that is wrong with it.
+    /// [`ConfigError::Read`]: the file cannot be read. [`ConfigError::TooLarge`],
+    /// [`ConfigError::NotUtf8`]: it is too large, or no text. [`ConfigError::Invalid`]: everything that
+    /// is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let read = |source: io::Error| ConfigError::Read {
             path: path.to_owned(),

@@ -40,7 +40,7 @@ pub const FORMAT: u32 = 1;
 /// The plan for a host.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
-    /// [`FORMAT`].
+    /// Version of this plan's shape: [`FORMAT`].
     pub format: u32,
     /// Everything that is wanted can be attached, as far as can be known without trying.
     pub can_attach: bool,
@@ -54,7 +54,7 @@ pub struct Plan {
     pub interfaces: Vec<InterfacePlan>,
     /// Names in the configuration that no link has.
     pub missing: Vec<String>,
-    /// Kernel and privileges.
+    /// Kernel, architecture and privileges of the host.
     pub host: HostPlan,
     /// Kernel memory of the maps.
     pub memory: Memory,
@@ -63,9 +63,9 @@ pub struct Plan {
 /// The plan for a link.
 #[derive(Clone, Debug, Serialize)]
 pub struct InterfacePlan {
-    /// Name.
+    /// Name of the link, at most 15 octets.
     pub name: String,
-    /// Index.
+    /// Index of the link in its network namespace.
     pub ifindex: u32,
     /// It is to be captured.
     pub captured: bool,
@@ -87,7 +87,7 @@ pub struct InterfacePlan {
     pub driver: Option<String>,
     /// Largest packet in octets.
     pub mtu: Option<u32>,
-    /// Administratively up.
+    /// Whether the link is administratively up.
     pub up: bool,
     /// VLAN that it carries.
     pub vlan_id: Option<u16>,

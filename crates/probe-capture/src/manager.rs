@@ -170,7 +170,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// The system starts no thread.
+    /// [`ManagerError::Thread`]: the system starts no thread.
     pub fn new(mut source: Box<dyn Source>, options: ManagerOptions) -> Result<Self, ManagerError> {
         let LocalBuffersConfig {
             num,

@@ -294,7 +294,7 @@ pub trait RecordStream: Send {
     ///
     /// # Errors
     ///
-    /// The stream cannot be read: it will hand over nothing more.
+    /// [`SourceError::Unusable`]: the stream cannot be read, and hands over nothing more.
     fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError>;
 
     /// Called once, on the thread that is going to drain the stream, before the first `drain`.
@@ -320,7 +320,7 @@ pub trait RecordStream: Send {
     ///
     /// # Errors
     ///
-    /// What was kept back cannot be read. The records of the bank are lost.
+    /// [`SourceError::Unusable`]: what was kept back cannot be read. The records of the bank are lost.
     fn drain_closed(
         &mut self,
         _bank: u8,

@@ -262,7 +262,9 @@ const TC_CANDIDATES: [HookCandidate; 2] = [HookCandidate::Tcx, HookCandidate::Cl
 ///
 /// # Errors
 ///
-/// No hook for received or sent packets can be used, or the parser does not know the link's headers.
+/// [`AttachError::UnknownHeader`]: the parser does not know the link's headers.
+/// [`AttachError::NoHook`] and [`AttachError::NoEgressHook`]: no hook for received or for sent
+/// packets can be used.
 pub fn attach(
     object: &mut Object,
     config: &InterfaceConfig,

@@ -8,7 +8,7 @@ use crate::netlink::{self, NetlinkError};
 ///
 /// # Errors
 ///
-/// Netlink refuses the question.
+/// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not list the links.
 pub fn list() -> Result<Vec<Interface>, NetlinkError> {
     let names = netlink::link_names()?.into_iter();
     let mut links: Vec<_> = names

@@ -132,7 +132,7 @@ impl EbpfSource {
     ///
     /// # Errors
     ///
-    /// The kernel refuses to read the counters.
+    /// [`SourceError::Unusable`]: the kernel refuses to read the counter.
     pub fn unknown_interface(&self) -> Result<Tally, SourceError> {
         Ok(self.counters.unknown_interface()?)
     }
@@ -142,7 +142,7 @@ impl EbpfSource {
     ///
     /// # Errors
     ///
-    /// The map of slots cannot be written.
+    /// [`SourceError::Unusable`]: the kernel refuses to update a map of interfaces.
     pub fn claim(&mut self, ifindex: u32, ignore_vlans: bool) -> Result<Option<()>, SourceError> {
         let Some(slot) = self.slots.reserve() else {
             return Ok(None);

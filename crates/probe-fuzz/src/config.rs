@@ -1,4 +1,4 @@
-//! The configuration file.
+//! The configuration file: what is accepted, and what is refused with its place.
 
 mod document;
 

@@ -1,4 +1,4 @@
-//! The filter language.
+//! The filter language: what is accepted reads back from what it is shown as.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

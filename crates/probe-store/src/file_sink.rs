@@ -31,7 +31,8 @@ pub trait FileFormat: Send {
     ///
     /// # Errors
     ///
-    /// The file did not take the bytes, or the format cannot hold the interval.
+    /// [`EncodeError::Io`]: the file did not take the bytes. [`EncodeError::Format`]: the format cannot
+    /// hold the interval.
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError>;
 }
 

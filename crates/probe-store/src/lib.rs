@@ -53,7 +53,7 @@ pub enum WriteoutError {
         operation: &'static str,
         /// On what: a path, an address, the name of a table.
         object: String,
-        /// Why it failed.
+        /// Why the operation failed, as the system tells it.
         source: Cause,
         /// Another try may end well: the disk may get room, the mount or the server come back.
         is_transient: bool,
@@ -71,7 +71,7 @@ pub enum WriteoutError {
     Panic {
         /// Interface of the interval.
         iface: Arc<str>,
-        /// The panic's message.
+        /// Message that the panic came with.
         reason: String,
     },
     /// The directory of a sink cannot be used, found out before anything is captured.
@@ -83,7 +83,7 @@ pub enum WriteoutError {
     NotWritable {
         /// Name of the sink.
         sink: &'static str,
-        /// Its configured directory.
+        /// Directory of the sink, as configured.
         path: PathBuf,
         /// The operation that failed, and why.
         #[source]
@@ -149,7 +149,7 @@ pub trait WriteoutHandler: Send {
 ///
 /// # Errors
 ///
-/// Every sink that cannot be opened, not just the first.
+/// One [`WriteoutError::NotWritable`] for each sink that cannot be opened, not just for the first.
 pub fn open_sinks(
     configs: &[SinkConfig],
 ) -> Result<Vec<Box<dyn WriteoutHandler>>, Vec<WriteoutError>> {

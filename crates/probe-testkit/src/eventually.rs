@@ -1,4 +1,4 @@
-//! Waiting for conditions.
+//! Waiting for conditions, each with a limit of time.
 
 use std::{
     thread,

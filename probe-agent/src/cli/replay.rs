@@ -154,8 +154,9 @@ fn note(sentence: impl Display) {
 ///
 /// # Errors
 ///
-/// [`ReplayError::File`]: the file cannot be read, or is no capture. [`ReplayError::Manager`]: the
-/// system starts no thread. [`ReplayError::Source`]: reading broke off on the way.
+/// [`ReplayError::File`]: the file cannot be opened, or is no capture. [`ReplayError::Manager`]: the
+/// system starts no thread. [`ReplayError::Source`]: the stream of packets failed. A file that is
+/// cut or damaged on the way is no error: [`Replayed::ending`] tells it.
 pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, ReplayError> {
     let (source, interfaces) = PcapSource::open(&args.file)?;
     let playback = source.playback();

@@ -52,7 +52,7 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// The source cannot switch banks. Nothing is lost: the intervals go on.
+    /// [`ManagerError::Source`]: the source cannot switch banks. Nothing is lost: the intervals go on.
     pub fn rotate(&self) -> Result<Rotation, ManagerError> {
         let begin = Instant::now();
         let mut inner = self.inner.lock();
@@ -79,7 +79,8 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// The source cannot switch banks. Nothing is lost: the next flush takes it in.
+    /// [`ManagerError::Source`]: the source cannot switch banks. Nothing is lost: the next flush takes
+    /// it in.
     pub fn flush(&self) -> Result<(), ManagerError> {
         let mut inner = self.inner.lock();
         if !inner.captures.is_empty() {

@@ -39,7 +39,8 @@ impl Attached {
     ///
     /// # Errors
     ///
-    /// The kernel does not tell which programs are at a hook.
+    /// [`CheckError::Netlink`]: the kernel does not list the filters of the link.
+    /// [`CheckError::Tcx`]: it does not tell which programs are at TCX.
     pub fn check(&self, ifindex: u32, link: &LinkState) -> Result<HookState, CheckError> {
         let mut state = HookState::default();
         let hooks = [

@@ -1,4 +1,4 @@
-//! The section `autodetection`.
+//! The section `autodetection`: which links are captured that `interfaces` does not name.
 
 use probe_capture::selection::parse_rule;
 

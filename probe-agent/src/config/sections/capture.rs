@@ -1,4 +1,4 @@
-//! The section `capture`.
+//! The section `capture`: rings, cache and limits of flows.
 
 use std::time::Duration;
 

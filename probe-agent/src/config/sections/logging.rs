@@ -1,4 +1,4 @@
-//! The section `logging`.
+//! The section `logging`: level and format.
 
 use tracing::Level;
 

@@ -1,4 +1,4 @@
-//! The section `reload`.
+//! The section `reload`: when the file is read again.
 
 use super::super::{declare::section, value::Boolean};
 

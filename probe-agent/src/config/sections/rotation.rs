@@ -1,4 +1,4 @@
-//! The section `rotation`.
+//! The section `rotation`: interval and local buffers.
 
 use std::time::Duration;
 
