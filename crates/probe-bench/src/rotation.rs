@@ -26,7 +26,7 @@ use probe_capture::{
     manager::{Manager, ManagerOptions},
     source::{
         Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
-        SourceStatistics, SupervisedHooks,
+        SourceStatistics, SupervisedHooks, Waker,
     },
     status::StatusReader,
 };
@@ -319,6 +319,20 @@ impl RecordStream for Generator {
             thread::park_timeout(Duration::from_micros(200));
         }
         self.busy_until = Instant::now();
+    }
+
+    fn on_thread_start(&mut self) {}
+
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
+
+    fn drain_closed(
+        &mut self,
+        _bank: u8,
+        _handle: &mut dyn FnMut(&[Record<'_>]),
+    ) -> Result<(), SourceError> {
+        Ok(())
     }
 }
 

@@ -244,25 +244,23 @@ mod tests {
     use probe_common::record::Record;
 
     use super::DrainThread;
-    use crate::source::{Drained, RecordStream, SourceError};
+    use crate::source::{Drained, PolledStream, RecordStream};
     use probe_flow::local_buffer::LocalBufferPool;
 
     /// A stream that hangs until it is told to go on.
-    struct Hanging(mpsc::Receiver<()>);
-
-    impl RecordStream for Hanging {
-        fn drain(&mut self, _: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+    fn hanging(until: mpsc::Receiver<()>) -> impl RecordStream {
+        PolledStream::new(move |_: &mut dyn FnMut(&[Record<'_>])| {
             // An error says that the test is over.
-            let _ = self.0.recv();
+            let _ = until.recv();
             Ok(Drained::Idle)
-        }
+        })
     }
 
     #[test]
     fn a_thread_that_hangs_does_not_answer_and_one_that_lives_does() {
         let (go_on, hang) = mpsc::channel();
         let pool = LocalBufferPool::new(1, 4096);
-        let stream = Box::new(Hanging(hang));
+        let stream = Box::new(hanging(hang));
         let drain = DrainThread::spawn("drain-test".to_owned(), stream, pool, drop).unwrap();
         let answer = drain.ping();
         let waited = answer.recv_timeout(Duration::from_millis(20));

@@ -8,7 +8,7 @@
 //! What ties both sides together is the bank number: [`RecordSource::switch_bank`] splits the records
 //! and counters into those before and those after, to the packet.
 
-use std::{collections::HashMap, error::Error, fmt, sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use probe_common::{
     control::{Counters, Tally},
@@ -18,6 +18,10 @@ use probe_common::{
 use probe_flow::{coverage::LostHook, ticks::TickClock};
 
 use crate::interface::{Interface, InterfaceConfig};
+
+mod polled;
+
+pub use self::polled::{PolledStream, park_if_idle};
 
 /// How an interface is being captured, for the log, the status and the metrics.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -261,9 +265,6 @@ pub enum Drained {
     End,
 }
 
-/// The longest sleep of a thread whose stream leaves the waiting to it.
-const PARK_AT_MOST: Duration = Duration::from_millis(5);
-
 /// Wakes the thread that drains a stream.
 #[derive(Clone)]
 pub struct Waker(Arc<dyn Fn() + Send + Sync>);
@@ -287,6 +288,30 @@ impl fmt::Debug for Waker {
 }
 
 /// The data side of a source, owned by one drain thread.
+///
+/// Every method is required: a stream that forgot to hand over what its source has kept back would
+/// lose records without a word. [`PolledStream`] is the base of streams that keep nothing back.
+///
+/// ```compile_fail,E0046
+/// use probe_capture::source::{Drained, RecordStream, SourceError, Waker, park_if_idle};
+/// use probe_common::record::Record;
+///
+/// struct Forgetful;
+///
+/// impl RecordStream for Forgetful {
+///     fn drain(&mut self, _: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+///         Ok(Drained::Idle)
+///     }
+///     fn on_thread_start(&mut self) {}
+///     fn wait(&mut self, records: usize) {
+///         park_if_idle(records);
+///     }
+///     fn waker(&self) -> Option<Waker> {
+///         None
+///     }
+///     // Without `drain_closed`.
+/// }
+/// ```
 pub trait RecordStream: Send {
     /// Hands over all records that were submitted before the call, and perhaps later ones, but
     /// always returns, whatever the traffic. In batches as large as come at no cost: a consumer that takes
@@ -298,34 +323,26 @@ pub trait RecordStream: Send {
     fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError>;
 
     /// Called once, on the thread that is going to drain the stream, before the first `drain`.
-    fn on_thread_start(&mut self) {}
+    fn on_thread_start(&mut self);
 
     /// Sleeps until there may be more worth handing over, or until [`Self::waker`] is called. The
-    /// last `drain` handed over so many records. Together with the waker, a stream may leave it to
-    /// the thread, which then parks for up to 5 ms when nothing came.
-    fn wait(&mut self, records: usize) {
-        if records == 0 {
-            thread::park_timeout(PARK_AT_MOST);
-        }
-    }
+    /// last `drain` handed over so many records. A stream without a waker of its own takes
+    /// [`park_if_idle`].
+    fn wait(&mut self, records: usize);
 
     /// Ends a [`Self::wait`], the next one if none goes on. `None`: unparking the thread does.
-    fn waker(&self) -> Option<Waker> {
-        None
-    }
+    fn waker(&self) -> Option<Waker>;
 
     /// Hands over what the source has kept back of a bank, to make fewer records of it. Called after
     /// the [`RecordSource::switch_bank`] that closed it and a `drain` after that. A source that keeps
-    /// nothing back may leave it out.
+    /// nothing back hands over nothing.
     ///
     /// # Errors
     ///
     /// [`SourceError::Unusable`]: what was kept back cannot be read. The records of the bank are lost.
     fn drain_closed(
         &mut self,
-        _bank: u8,
-        _handle: &mut dyn FnMut(&[Record<'_>]),
-    ) -> Result<(), SourceError> {
-        Ok(())
-    }
+        bank: u8,
+        handle: &mut dyn FnMut(&[Record<'_>]),
+    ) -> Result<(), SourceError>;
 }

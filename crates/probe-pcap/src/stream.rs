@@ -19,7 +19,7 @@ use super::{
     playback::{BatchTimes, Playback},
     reader::{FilePacket, PacketReader},
 };
-use probe_capture::source::{Drained, RecordStream, SourceError};
+use probe_capture::source::{Drained, RecordStream, SourceError, Waker, park_if_idle};
 use probe_flow::ticks::{NO_TIME, TickTable};
 
 /// Packets read per call of `drain`, so that it always returns soon.
@@ -132,6 +132,25 @@ impl RecordStream for PcapStream {
             self.playback.on_end(ending);
         }
         Ok(Drained::Records(count))
+    }
+
+    fn on_thread_start(&mut self) {}
+
+    fn wait(&mut self, records: usize) {
+        park_if_idle(records);
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
+
+    /// Each packet is a record, and no record is kept back.
+    fn drain_closed(
+        &mut self,
+        _bank: u8,
+        _handle: &mut dyn FnMut(&[Record<'_>]),
+    ) -> Result<(), SourceError> {
+        Ok(())
     }
 }
 

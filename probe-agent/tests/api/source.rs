@@ -10,8 +10,8 @@ use probe_capture::{
     interface::{Interface, InterfaceConfig},
     manager::Manager,
     source::{
-        Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
-        SourceStatistics, SupervisedHooks,
+        Attachment, BankCounters, Drained, Hooks, PolledStream, RecordSource, RecordStream, Source,
+        SourceError, SourceStatistics, SupervisedHooks,
     },
 };
 use probe_common::{
@@ -85,7 +85,12 @@ impl Script {
 
 impl RecordSource for Script {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
-        vec![Box::new(self.clone())]
+        let script = self.clone();
+        let stream =
+            PolledStream::new(
+                move |handle: &mut dyn FnMut(&[Record<'_>])| Ok(script.drain(handle)),
+            );
+        vec![Box::new(stream)]
     }
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
@@ -145,8 +150,8 @@ impl Source for Script {
     }
 }
 
-impl RecordStream for Script {
-    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+impl Script {
+    fn drain(&self, handle: &mut dyn FnMut(&[Record<'_>])) -> Drained {
         let there = self.0.records.lock().len();
         for _ in 0..there {
             // Taken out when it is handled: an empty queue means that all are in flows.
@@ -154,10 +159,10 @@ impl RecordStream for Script {
             handle(&[Record::V4(&record)]);
             self.0.records.lock().pop_front();
         }
-        Ok(if there == 0 {
+        if there == 0 {
             Drained::Idle
         } else {
             Drained::Records(there)
-        })
+        }
     }
 }

@@ -22,8 +22,8 @@ use super::{Changes, Manager, ManagerOptions};
 use crate::{
     interface::{Hook, Interface, InterfaceConfig},
     source::{
-        Attachment, BankCounters, Drained, Hooks, RecordSource, RecordStream, Source, SourceError,
-        SourceStatistics, SupervisedHooks,
+        Attachment, BankCounters, Drained, Hooks, PolledStream, RecordSource, RecordStream, Source,
+        SourceError, SourceStatistics, SupervisedHooks,
     },
     status::StatusReader,
 };
@@ -90,7 +90,12 @@ impl Kernel {
 
 impl RecordSource for Kernel {
     fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
-        vec![Box::new(self.clone())]
+        let kernel = self.clone();
+        let stream =
+            PolledStream::new(
+                move |handle: &mut dyn FnMut(&[Record<'_>])| Ok(kernel.drain(handle)),
+            );
+        vec![Box::new(stream)]
     }
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
@@ -149,18 +154,18 @@ impl Source for Kernel {
     }
 }
 
-impl RecordStream for Kernel {
-    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+impl Kernel {
+    fn drain(&self, handle: &mut dyn FnMut(&[Record<'_>])) -> Drained {
         let there = self.0.ring.lock().len();
         for _ in 0..there {
             let record = self.0.ring.lock().pop_front().expect("one reader");
             handle(&[Record::V4(&record)]);
         }
-        Ok(if there == 0 {
+        if there == 0 {
             Drained::Idle
         } else {
             Drained::Records(there)
-        })
+        }
     }
 }
 
