@@ -4,12 +4,12 @@
 //! [`Bound::run`] captures until its shutdown comes, then drains in reverse order of the start.
 
 use std::{
-    fmt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+mod errors;
 mod view;
 mod watch;
 
@@ -20,8 +20,11 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::view::View;
 use self::watch::Watched;
+pub use self::{
+    errors::{AgentError, AgentErrors},
+    view::View,
+};
 use crate::{
     BUILD,
     config::Config,
@@ -33,10 +36,10 @@ use crate::{
     metrics::{Metrics, MetricsOptions, SinkReaders},
     reload::{ConfigFile, LiveSettings, Reloader},
 };
-use probe_api::{Api, ApiError, ApiState, BoundApi};
+use probe_api::{Api, ApiState, BoundApi};
 use probe_capture::{
-    manager::{Manager, ManagerError, ManagerOptions},
-    reconcile::{LinksError, ReconcileError, Reconciler},
+    manager::{Manager, ManagerOptions},
+    reconcile::{LinksError, Reconciler},
     schedule::{IntervalSetting, Schedule},
     source::{Source, SourceError},
 };
@@ -46,60 +49,13 @@ use probe_datapath::{
     links,
 };
 use probe_flow::flow_log::{FlowBudget, FlowLogOptions};
-use probe_store::{
-    QueuePolicy, SinkReport, Writeout, WriteoutError, open_sinks, stats::SinkReader,
-};
+use probe_store::{QueuePolicy, SinkReport, Writeout, open_sinks, stats::SinkReader};
 
 /// How long the drain may take, final writeout included. Below the 90 s after which systemd kills.
 const DRAIN_BUDGET: Duration = Duration::from_secs(30);
 
 /// Makes the source that the agent captures with; tests and embedders bring their own.
 pub type SourceInit = Box<dyn FnOnce(&Config) -> Result<Box<dyn Source>, SourceError>>;
-
-/// One reason why the agent cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum AgentError {
-    /// An address cannot be served.
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    /// The runtime of the endpoints, or a thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-    /// The capture manager cannot begin.
-    #[error(transparent)]
-    Manager(#[from] ManagerError),
-    /// The links of the host cannot be followed.
-    #[error(transparent)]
-    Reconcile(#[from] ReconcileError),
-    /// A rule for interfaces that only a hand-made configuration can have.
-    #[error("{0}")]
-    Selector(String),
-    /// The source cannot be opened, or has failed while running.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// A sink cannot be opened.
-    #[error(transparent)]
-    Writeout(#[from] WriteoutError),
-}
-
-/// Everything that keeps the agent from starting.
-#[derive(Debug)]
-pub struct AgentErrors(pub Vec<AgentError>);
-
-impl std::error::Error for AgentErrors {}
-
-impl fmt::Display for AgentErrors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-impl<E: Into<AgentError>> From<E> for AgentErrors {
-    fn from(error: E) -> Self {
-        Self(vec![error.into()])
-    }
-}
 
 /// An agent that captures and has its addresses, but does not serve or write yet.
 pub struct Bound {

@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod cli;
 pub mod config;
+pub mod error_text;
 pub mod lifecycle;
 pub mod metrics;
 pub mod plan;

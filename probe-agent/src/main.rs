@@ -3,26 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use probe_agent::cli::Cli;
+use probe_agent::{cli::Cli, error_text::with_causes};
 
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", one_line(&error));
+            eprintln!("error: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
-}
-
-/// The whole chain in one line: what was tried, on what, and why it failed. A cause that an error
-/// tells itself is not told again.
-fn one_line(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }

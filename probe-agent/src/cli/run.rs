@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 use super::EXIT_CONFIG;
 use crate::{
     agent::{self, RunSummary},
+    error_text::with_causes,
     lifecycle::shutdown::{Request, Signals},
     privileges::Privileges,
     reload::ConfigFile,
@@ -76,7 +77,10 @@ fn report(outcome: &RunSummary) -> ExitCode {
     }
     let is_complete = outcome.drain.is_clean() && outcome.sinks.iter().all(SinkReport::is_complete);
     match &outcome.failure {
-        Some(error) => tracing::error!(%error, drain = %outcome.drain, "stopped by a failure"),
+        Some(error) => {
+            let error = with_causes(error);
+            tracing::error!(error, drain = %outcome.drain, "stopped by a failure");
+        }
         None if is_complete => tracing::info!(drain = %outcome.drain, "stopped, all flows written"),
         None => tracing::error!(drain = %outcome.drain, "stopped, some flows were lost"),
     }
