@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use probe_flow::{
-    filter::{Filter, FilterError, MAX_LENGTH},
+    filter::{Filter, FilterError},
     flow::{Flow, FlowRow},
 };
 
@@ -19,10 +19,6 @@ pub fn check(input: &[u8]) {
 
 fn check_accepted(text: &str, filter: &Filter) {
     let shown = filter.to_string();
-    // Words such as `high` and `1E` are shown at length, so it may have become too long.
-    if shown.len() > MAX_LENGTH {
-        return;
-    }
     let again: Filter = match shown.parse() {
         Ok(again) => again,
         Err(error) => panic!("{text:?} is shown as {shown:?}, which is refused: {error}"),

@@ -1,9 +1,14 @@
-//! A filter as text that reads back as the same filter.
+//! A filter as text that reads back as the same filter. Fields have their names in the schema,
+//! whatever word was typed.
 
 use std::fmt::{self, Display};
 
-use super::ast::{
-    Comparison, EVIDENCE, Expr, FLAGS, IfacePattern, IpVersion, Net, Side, Test, Traffic, word_of,
+use super::{
+    ast::{
+        Comparison, EVIDENCE, Expr, FLAGS, IfacePattern, IpVersion, Net, Side, Test, Traffic,
+        word_of,
+    },
+    keyword::{Keyword, NET, shown},
 };
 use crate::protocols::protocol_or_number;
 
@@ -56,13 +61,10 @@ fn join(f: &mut fmt::Formatter<'_>, parts: &[Expr], word: &str) -> fmt::Result {
 
 impl Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word();
         match self {
-            Self::Address(side, nets) => {
-                let are_hosts = nets.iter().all(Net::is_host);
-                let kind = if are_hosts { "host " } else { "net " };
-                write!(f, "{side}{kind}{}", list(nets))
-            }
-            Self::Port(side, ranges) => {
+            Self::Address(_, nets) => write!(f, "{word} {}", list(nets)),
+            Self::Port(_, ranges) => {
                 let ranges = ranges.iter().map(|(low, high)| {
                     if low == high {
                         low.to_string()
@@ -70,41 +72,55 @@ impl Display for Test {
                         format!("{low}-{high}")
                     }
                 });
-                write!(f, "{side}port {}", list(ranges))
+                write!(f, "{word} {}", list(ranges))
             }
             Self::Protocol(numbers) => {
                 let names = numbers.iter().map(|number| protocol_or_number(*number));
-                write!(f, "proto {}", list(names))
+                write!(f, "{word} {}", list(names))
             }
-            Self::Version(versions) => match versions[..] {
-                [IpVersion::V4] => f.write_str("ip"),
-                [IpVersion::V6] => f.write_str("ip6"),
-                _ => {
-                    let all = versions.iter();
-                    let words = all.filter_map(|one| word_of(&IpVersion::ALL, one));
-                    write!(f, "ip_version {}", list(words))
-                }
-            },
+            Self::Version(versions) => {
+                let all = versions.iter();
+                let words = all.filter_map(|one| word_of(&IpVersion::ALL, one));
+                write!(f, "{word} {}", list(words))
+            }
             Self::Traffic(ways) => {
                 let words = ways.iter().filter_map(|way| word_of(&Traffic::ALL, way));
-                write!(f, "dir {}", list(words))
+                write!(f, "{word} {}", list(words))
             }
-            Self::Iface(patterns) => write!(f, "iface {}", list(patterns)),
+            Self::Iface(patterns) => write!(f, "{word} {}", list(patterns)),
             Self::Evidence(any) => {
                 let words = any.iter().filter_map(|one| word_of(&EVIDENCE, one));
-                write!(f, "evidence {}", list(words))
+                write!(f, "{word} {}", list(words))
             }
             Self::Flags(masks) => {
-                write!(f, "flags {}", list(masks.iter().map(|mask| flags(*mask))))
+                write!(f, "{word} {}", list(masks.iter().map(|mask| flags(*mask))))
             }
-            Self::Count(measure, comparison, number) => {
-                let measure = measure.name();
+            Self::Count(_, comparison, number) => {
                 let sign = word_of(&Comparison::ALL, comparison).unwrap_or_default();
-                write!(f, "{measure} {sign} {number}")
+                write!(f, "{word} {sign} {number}")
             }
-            Self::Overflow => f.write_str("overflow"),
-            Self::Idle => f.write_str("idle"),
+            Self::Overflow | Self::Idle => f.write_str(word),
         }
+    }
+}
+
+impl Test {
+    /// The word that it is shown with: the field's name in the schema, where it asks for a field.
+    fn word(&self) -> &'static str {
+        shown(match self {
+            Self::Address(Side::Either, nets) if !nets.iter().all(Net::is_host) => return NET,
+            Self::Address(side, _) => Keyword::Address(*side),
+            Self::Port(side, _) => Keyword::Port(*side),
+            Self::Protocol(_) => Keyword::Protocol,
+            Self::Version(_) => Keyword::Version,
+            Self::Traffic(_) => Keyword::Traffic,
+            Self::Iface(_) => Keyword::Iface,
+            Self::Evidence(_) => Keyword::Evidence,
+            Self::Flags(_) => Keyword::Flags,
+            Self::Count(measure, ..) => return measure.name(),
+            Self::Overflow => Keyword::Overflow,
+            Self::Idle => Keyword::Idle,
+        })
     }
 }
 
@@ -120,17 +136,6 @@ fn flags(mask: u8) -> String {
     let set = FLAGS.iter().filter(|(_, bit)| mask & bit != 0);
     let words: Vec<_> = set.map(|(word, _)| *word).collect();
     words.join("+")
-}
-
-impl Display for Side {
-    /// With the space behind it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Either => "",
-            Self::Src => "src ",
-            Self::Dst => "dst ",
-        })
-    }
 }
 
 impl Display for Net {

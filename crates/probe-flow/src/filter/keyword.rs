@@ -34,7 +34,7 @@ pub(super) enum Keyword {
 struct Word {
     /// A field of the schema, or a word of the language.
     name: &'static str,
-    /// The words of tcpdump and goQuery for the same.
+    /// The words of tcpdump and goQuery for the same: read, and never shown.
     aliases: &'static [&'static str],
     keyword: Keyword,
 }
@@ -47,8 +47,11 @@ const fn word(name: &'static str, aliases: &'static [&'static str], keyword: Key
     }
 }
 
+/// The word for networks at either end, as in tcpdump; `host` means the same.
+pub(super) const NET: &str = "net";
+
 /// All words but the counts: those are the fields that [`Measure`] knows.
-const WORDS: [Word; 19] = [
+const WORDS: [Word; 21] = [
     word("iface", &["interface"], Keyword::Iface),
     word("ip_version", &[], Keyword::Version),
     word("ip_protocol", &["proto", "protocol"], Keyword::Protocol),
@@ -61,20 +64,33 @@ const WORDS: [Word; 19] = [
     word("direction_confidence", &[], Keyword::Confidence),
     word("overflow", &[], Keyword::Overflow),
     // Not fields.
-    word("host", &["net"], Keyword::Address(Side::Either)),
+    word("host", &[], Keyword::Address(Side::Either)),
+    word(NET, &[], Keyword::Address(Side::Either)),
     word("src", &[], Keyword::Side(Side::Src)),
     word("dst", &[], Keyword::Side(Side::Dst)),
-    word("port", &["portrange"], Keyword::Port(Side::Either)),
+    word("port", &[], Keyword::Port(Side::Either)),
+    word("portrange", &[], Keyword::Port(Side::Either)),
     word("dir", &["direction"], Keyword::Traffic),
     word("idle", &[], Keyword::Idle),
     word("ip", &["ip4", "ipv4"], Keyword::IsVersion(IpVersion::V4)),
     word("ip6", &["ipv6"], Keyword::IsVersion(IpVersion::V6)),
 ];
 
-fn words() -> impl Iterator<Item = &'static str> {
-    let of_word = |word: &Word| [word.name].into_iter().chain(word.aliases.iter().copied());
-    let counts = Measure::all().map(Measure::name);
+/// Every word with the one that is shown for it.
+fn words() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_word = |word: &Word| {
+        let name = word.name;
+        let spellings = [name].into_iter().chain(word.aliases.iter().copied());
+        spellings.map(move |spelling| (spelling, name))
+    };
+    let counts = Measure::all().map(|measure| (measure.name(), measure.name()));
     WORDS.iter().flat_map(of_word).chain(counts)
+}
+
+/// The word that asks for this, as people are shown it; empty for what has no single word.
+pub(super) fn shown(keyword: Keyword) -> &'static str {
+    let found = WORDS.iter().find(|word| word.keyword == keyword);
+    found.map_or("", |word| word.name)
 }
 
 /// The protocols that read as such without `proto` before them.
@@ -104,8 +120,12 @@ pub(super) fn unknown(word: &str) -> String {
     let shown: String = crate::text::printable(word).chars().take(40).collect();
     let sentence = format!("expected a test such as `host 192.0.2.1` or `tcp`, found `{shown}`");
     let protocols = names::protocols().filter(|name| bare_protocol(name).is_some());
-    let meant = match value::nearest(&name, words().chain(protocols)) {
-        Some(near) => near.to_owned(),
+    let spellings = words().map(|(spelling, _)| spelling);
+    let meant = match value::nearest(&name, spellings.chain(protocols)) {
+        Some(near) => {
+            let word = words().find(|(spelling, _)| *spelling == near);
+            word.map_or(near, |(_, shown)| shown).to_owned()
+        }
         None if value::ports(&name).is_ok() => format!("port {name}"),
         None => return sentence,
     };
@@ -115,7 +135,9 @@ pub(super) fn unknown(word: &str) -> String {
 /// Words of tcpdump for what flows do not have.
 fn foreign(name: &str) -> Option<&'static str> {
     if name.contains('[') {
-        return Some("flows keep no headers to read; TCP flags are asked for as `flags syn+ack`");
+        return Some(
+            "flows keep no headers to read; TCP flags are asked for as `tcp_flags syn+ack`",
+        );
     }
     Some(match name {
         "ether" | "vlan" | "arp" | "rarp" | "llc" | "pppoed" | "pppoes" | "wlan" => {
@@ -127,7 +149,7 @@ fn foreign(name: &str) -> Option<&'static str> {
         "inbound" => "the way of the packets is asked for as `dir rcvd`",
         "outbound" => "the way of the packets is asked for as `dir sent`",
         "broadcast" | "multicast" => {
-            "multicast is asked for as `dst net 224.0.0.0/4` or `dst net ff00::/8`"
+            "multicast is asked for as `dst_addr 224.0.0.0/4` or `dst_addr ff00::/8`"
         }
         "gateway" => "flows keep no addresses of the link layer, and so no gateway",
         _ => return None,
@@ -180,6 +202,17 @@ mod tests {
         for field in FIELDS {
             let is_time = matches!(field.read, Read::Bound(_) | Read::Tick(_));
             assert_eq!(keyword(field.name).is_none(), is_time, "{}", field.name);
+        }
+    }
+
+    /// Words that are read only must not come back in a message or in a filter that is shown.
+    #[test]
+    fn what_is_shown_is_no_alias() {
+        for word in &super::WORDS {
+            let shown = super::shown(word.keyword);
+            assert_eq!(keyword(shown), Some(word.keyword), "{shown}");
+            let is_alias = super::WORDS.iter().any(|it| it.aliases.contains(&shown));
+            assert!(!is_alias, "{shown}");
         }
     }
 

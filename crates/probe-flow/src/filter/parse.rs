@@ -55,7 +55,18 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         Token::End if expr.shown_depth() > MAX_DEPTH => {
             Err(FilterError::new(text, 0..text.len(), too_deep()))
         }
-        Token::End => Ok(Some(expr)),
+        Token::End => {
+            // Names of fields are longer than the words for them, and others read what is shown.
+            let len = expr.to_string().len();
+            if len > MAX_LENGTH {
+                let message = format!(
+                    "a filter has up to {MAX_LENGTH} octets, this has {len} in the form in which \
+                     it is shown"
+                );
+                return Err(FilterError::new(text, 0..text.len(), message));
+            }
+            Ok(Some(expr))
+        }
         _ => Err(parser.no_connection()),
     }
 }

@@ -173,6 +173,11 @@ fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
     "expected a test such as `host 192.0.2.1` or `tcp`, found `hots`; did you mean `host`?"
 )]
 #[case(
+    "prto tcp",
+    1,
+    "expected a test such as `host 192.0.2.1` or `tcp`, found `prto`; did you mean `ip_protocol`?"
+)]
+#[case(
     "tcp 443",
     5,
     "expected `and`, `or` or the end, found `443`; did you mean `and port 443`?"
@@ -247,7 +252,7 @@ fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
 #[case(
     "tcp[13] & 2 != 0",
     1,
-    "flows keep no headers to read; TCP flags are asked for as `flags syn+ack`"
+    "flows keep no headers to read; TCP flags are asked for as `tcp_flags syn+ack`"
 )]
 #[case(
     "überport 1",
@@ -306,6 +311,13 @@ fn depth_and_length_are_bounded() {
         "a filter has up to 4096 octets, this has 8192"
     );
     // Accepted as they stand, these would be refused as they are shown.
+    let many = |count| vec!["tcp"; count].join("|");
+    assert_eq!(filter(&filter(&many(200)).to_string()), filter(&many(200)));
+    let error = many(1000).parse::<Filter>().unwrap_err();
+    assert_eq!(
+        error.message(),
+        "a filter has up to 4096 octets, this has 18996 in the form in which it is shown"
+    );
     let and_in_or = |depth| {
         format!(
             "{}tcp{}",
@@ -342,15 +354,22 @@ fn regexes_are_bounded() {
 #[rstest]
 #[case(
     "sip=10.1.2.3/8 & !(port dhcp)",
-    "src net 10.0.0.0/8 and not port 67,68"
+    "src_addr 10.0.0.0/8 and not port 67,68"
 )]
-#[case("tcp port 443 or udp", "(proto tcp and port 443) or proto udp")]
-#[case("iface eth0 | flags 0x12", "iface \"eth0\" or flags syn+ack")]
+#[case(
+    "tcp port 443 or udp",
+    "(ip_protocol tcp and port 443) or ip_protocol udp"
+)]
+#[case("dip 192.0.2.1 and dport 22", "dst_addr 192.0.2.1 and dst_port 22")]
+#[case("src or dst host 192.0.2.1", "host 192.0.2.1")]
+#[case("host 10/8", "net 10.0.0.0/8")]
+#[case("sport 53", "src_port 53")]
+#[case("iface eth0 | flags 0x12", "iface \"eth0\" or tcp_flags syn+ack")]
 #[case("bytes != 1.5k", "not bytes = 1500")]
-#[case("evidence low", "evidence none,ports")]
-#[case("direction_confidence low", "evidence none,ports")]
+#[case("evidence low", "direction_evidence none,ports")]
+#[case("direction_confidence low", "direction_evidence none,ports")]
 #[case("dir in", "dir rcvd")]
-#[case("ip_version 6", "ip6")]
+#[case("ip6", "ip_version 6")]
 #[case("ip_version 4,6", "ip_version 4,6")]
 fn a_filter_is_shown_in_one_form(#[case] text: &str, #[case] shown: &str) {
     let filter = filter(text);

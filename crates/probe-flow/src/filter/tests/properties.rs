@@ -244,23 +244,33 @@ fn typed(expr: &Expr, habits: &mut u64) -> String {
             format!("{not}({})", typed(part, habits))
         }
         Expr::Test(test) => {
-            let text = test.to_string();
-            let text = match choose(&["", "=", "short", "field"]) {
-                "=" => text
-                    .replacen("port ", "port = ", 1)
-                    .replacen("host ", "host=", 1),
-                "short" => text
-                    .replacen("src net ", "snet ", 1)
-                    .replacen("dst port ", "dport ", 1),
-                "field" => text
-                    .replacen("src port ", "src_port ", 1)
-                    .replacen("dst port ", "dst_port ", 1)
-                    .replacen("src net ", "src_addr ", 1)
-                    .replacen("dst net ", "dst_addr ", 1)
-                    .replacen("flags ", "tcp_flags ", 1)
-                    .replacen("evidence ", "direction_evidence ", 1),
-                _ => text,
+            let words: &[(&str, &str)] = match choose(&["", "=", "goprobe", "tcpdump"]) {
+                "=" => &[
+                    ("port ", "port = "),
+                    ("host ", "host="),
+                    ("addr ", "addr ="),
+                ],
+                "goprobe" => &[
+                    ("src_addr ", "sip "),
+                    ("dst_addr ", "dnet "),
+                    ("src_port ", "sport "),
+                    ("dst_port ", "dport "),
+                    ("ip_protocol ", "proto "),
+                ],
+                "tcpdump" => &[
+                    ("src_addr ", "src net "),
+                    ("dst_addr ", "dst host "),
+                    ("src_port ", "src port "),
+                    ("dst_port ", "dst port "),
+                    ("ip_protocol ", "protocol "),
+                    ("tcp_flags ", "flags "),
+                    ("direction_evidence ", "evidence "),
+                ],
+                _ => &[],
             };
+            let text = words.iter().fold(test.to_string(), |text, (shown, typed)| {
+                text.replacen(shown, typed, 1)
+            });
             format!("{}{text}", choose(&["", " ", "\t"]))
         }
     }

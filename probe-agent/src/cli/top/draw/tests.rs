@@ -150,7 +150,7 @@ fn a_filter_is_typed_and_its_errors_are_shown() {
     press(&mut top, "\x1b");
     assert!(screen(&top, 80, 24)[22].trim().is_empty());
     press(&mut top, "/tcp port https\n");
-    assert_eq!(top.filter().to_string(), "proto tcp and port 443");
+    assert_eq!(top.filter().to_string(), "ip_protocol tcp and port 443");
     assert!(top.takes_refresh());
     press(&mut top, "c");
     assert!(top.filter().is_empty());
