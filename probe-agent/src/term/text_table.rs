@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use probe_flow::schema::Field;
+
 const GAP: usize = 1;
 
 /// Where the text of a cell stands.
@@ -44,6 +46,16 @@ impl Column {
             align: Align::Right,
             ..Self::text(header)
         }
+    }
+
+    /// The column of a field that is shown as text.
+    pub(crate) const fn of_text_field(field: &Field) -> Self {
+        Self::text(field.heading)
+    }
+
+    /// The column of a count, in the group of those with its unit.
+    pub(crate) const fn of_count(field: &Field) -> Self {
+        Self::number(field.heading).in_group(field.unit)
     }
 
     pub(crate) const fn in_group(self, group: &'static str) -> Self {

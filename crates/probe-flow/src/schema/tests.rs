@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use probe_common::classify::Evidence;
 
-use super::{FIELDS, Field, FlowView};
+use super::{FIELDS, Field, FlowView, field};
 use crate::{
     flow::{Flow, FlowCounters, FlowRow},
     interval::Bounds,
@@ -90,11 +90,25 @@ fn cells_are_the_values_of_the_line() {
 }
 
 #[test]
-fn names_are_unique_and_meanings_are_there() {
-    for (position, Field { name, meaning, .. }) in FIELDS.iter().enumerate() {
+fn names_and_headings_are_unique_and_meanings_are_there() {
+    for (position, field) in FIELDS.iter().enumerate() {
+        let Field { name, meaning, .. } = field;
         let is_word = |char: char| char.is_ascii_lowercase() || char == '_';
         assert!(name.chars().all(is_word), "{name}");
         assert!(!meaning.is_empty(), "{name}");
-        assert!(FIELDS[..position].iter().all(|other| other.name != *name));
+        let heading = |field: &Field| (field.unit, field.heading);
+        assert!(!field.heading.is_empty(), "{name}");
+        for other in &FIELDS[..position] {
+            assert_ne!(other.name, *name);
+            assert_ne!(heading(other), heading(field), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_field_is_found_by_its_whole_name() {
+    assert_eq!(field("bytes_sent").name, "bytes_sent");
+    for name in ["bytes", "bytes_sent_", ""] {
+        assert!(std::panic::catch_unwind(|| field(name)).is_err(), "{name}");
     }
 }

@@ -10,14 +10,15 @@ use probe_api::v1::{
     ledger::LedgerCounts,
     status::{InterfaceStatus, StatusReport},
 };
-use probe_flow::ledger::Identity;
+use probe_flow::{ledger::Identity, schema::field};
 
 const COLUMNS: [Column; 9] = [
-    Column::text("iface").shortened_to(6),
+    Column::of_text_field(field("iface")).shortened_to(6),
     Column::text("state"),
     Column::text("hooks in/out").left_out(3),
-    Column::number("rcvd"),
-    Column::number("sent"),
+    // Rates of both.
+    Column::number(field("bytes_rcvd").heading),
+    Column::number(field("bytes_sent").heading),
     Column::number("packets").left_out(4),
     Column::number("flows").left_out(2),
     Column::number("lost").left_out(1),

@@ -19,6 +19,7 @@ use probe_flow::{
     flow::{FlowCounters, FlowRow},
     ledger::Ledger,
     protocols as names,
+    schema::field,
 };
 
 /// Characters that no IPv4 address with its port exceeds.
@@ -116,19 +117,28 @@ impl Detail {
 }
 
 fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
+    const IFACE: Column = Column::of_text_field(field("iface"));
+    const PROTOCOL: Column = Column::of_text_field(field("ip_protocol"));
+    // Addresses with their ports.
+    const SOURCE: Column = Column::of_text_field(field("src_addr"));
+    const DESTINATION: Column = Column::of_text_field(field("dst_addr"));
+    const BYTES_RCVD: Column = Column::of_count(field("bytes_rcvd"));
+    const BYTES_SENT: Column = Column::of_count(field("bytes_sent"));
+    const PACKETS_RCVD: Column = Column::of_count(field("packets_rcvd"));
+    const PACKETS_SENT: Column = Column::of_count(field("packets_sent"));
     let is_narrow = width.is_some_and(|width| width < NARROW);
     let least = if is_narrow { ENDPOINT / 3 } else { ENDPOINT };
-    let iface = with_iface.then_some(Column::text("iface").left_out(4).shortened_to(6));
+    let iface = with_iface.then_some(IFACE.left_out(4).shortened_to(6));
     let others = [
         Column::text("").left_out(3),
-        Column::text("source").shortened_to(least),
+        SOURCE.shortened_to(least),
         Column::text(""),
-        Column::text("destination").shortened_to(least),
-        Column::text("proto").left_out(2),
-        Column::number("rcvd").in_group("bytes"),
-        Column::number("sent").in_group("bytes").left_out(1),
-        Column::number("rcvd").in_group("packets").left_out(5),
-        Column::number("sent").in_group("packets").left_out(6),
+        DESTINATION.shortened_to(least),
+        PROTOCOL.left_out(2),
+        BYTES_RCVD,
+        BYTES_SENT.left_out(1),
+        PACKETS_RCVD.left_out(5),
+        PACKETS_SENT.left_out(6),
     ];
     iface.into_iter().chain(others).collect()
 }
