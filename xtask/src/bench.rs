@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail};
 use crate::{build_ebpf, workspace};
 
 /// What `bench all` runs, by name, with the words for it and those for its short form.
-const BENCHMARKS: [(&str, &str, &str); 7] = [
+const BENCHMARKS: [(&str, &str, &str); 8] = [
     ("kernel", "kernel", "kernel"),
     ("flowlog", "flowlog", "flowlog"),
+    ("sinks", "sinks", "sinks"),
     ("rotation", "rotation", "rotation"),
     ("scale", "scale", "scale"),
     ("impact", "impact", "impact"),
@@ -23,7 +24,8 @@ const BENCHMARKS: [(&str, &str, &str); 7] = [
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// `kernel`, `flowlog`, `rotation`, `e2e`, `impact`, `scale` or `all`, and what that takes: `--help` tells.
+    /// `kernel`, `flowlog`, `sinks`, `rotation`, `e2e`, `impact`, `scale` or `all`, and what that
+    /// takes: `--help` tells.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     words: Vec<String>,
 }

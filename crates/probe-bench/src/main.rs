@@ -17,6 +17,7 @@ mod report;
 mod requirements;
 mod rotation;
 mod scale;
+mod sinks;
 mod stats;
 mod testbed;
 
@@ -72,6 +73,8 @@ enum Benchmark {
     Impact(impact::Args),
     /// CPU time of the agent per record, and memory per flow.
     Flowlog(flowlog::Args),
+    /// CPU time and octets of files of each sink, per flow.
+    Sinks(sinks::Args),
     /// Pause and length of a rotation under load.
     Rotation(rotation::Args),
     /// CPU of the whole machine per packet, beside other probes; or a flood (root).
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Benchmark::Kernel(args) => kernel::run(&args, &common),
         Benchmark::Impact(args) => impact::run(&args, &common),
         Benchmark::Flowlog(args) => flowlog::run(&args, &common),
+        Benchmark::Sinks(args) => sinks::run(&args, &common),
         Benchmark::Rotation(args) => rotation::run(&args, &common),
         Benchmark::E2e(args) => e2e::run(&args, &common),
         Benchmark::Scale(args) => scale::run(&args, &common),

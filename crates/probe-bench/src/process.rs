@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
+use rustix::param::clock_ticks_per_second;
 
 /// How the kernel names a map that a process has mapped.
 const BPF_MAPPING: &str = "anon_inode:bpf-map";
@@ -60,6 +61,23 @@ pub(crate) fn cpu_ns(pid: u32) -> u64 {
     times.sum()
 }
 
+/// User CPU time of the calling thread, in seconds. The kernel tells it in ticks of 10 ms
+/// (proc_pid_stat(5)).
+pub(crate) fn thread_user_seconds() -> Result<f64> {
+    const PATH: &str = "/proc/thread-self/stat";
+    let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
+    let ticks = user_ticks(&text).with_context(|| format!("cannot understand {PATH}"))?;
+    #[expect(clippy::cast_precision_loss, reason = "less than 2^52 ticks")]
+    let seconds = ticks as f64 / clock_ticks_per_second() as f64;
+    Ok(seconds)
+}
+
+fn user_ticks(stat: &str) -> Option<u64> {
+    // The name is in brackets and may hold anything; the third field follows, and this is the 14th.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(11)?.parse().ok()
+}
+
 /// CPU time of all kernel threads, in ns: what the kernel does for others, but not in their time.
 pub(crate) fn kernel_threads_ns() -> u64 {
     const KTHREADD: u32 = 2;
@@ -114,7 +132,7 @@ fn number(text: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cpu_ns, family, mapped_bpf_kib, number, rss_bytes};
+    use super::{cpu_ns, family, mapped_bpf_kib, number, rss_bytes, user_ticks};
 
     #[test]
     fn this_process_has_memory_time_and_itself() {
@@ -142,6 +160,14 @@ Rss:                 100 kB
 ";
         assert_eq!(mapped_bpf_kib(smaps), Some(88));
         assert_eq!(mapped_bpf_kib(""), Some(0));
+    }
+
+    #[test]
+    fn user_time_is_found_behind_any_name() {
+        // In the form of proc_pid_stat(5): utime 712, stime 34.
+        let stat = "42 (a) b (c) R 1 42 42 0 -1 4194304 100 0 0 0 712 34 0 0 20 0 1 0 9 1 1";
+        assert_eq!(user_ticks(stat), Some(712));
+        assert_eq!(user_ticks("42 (a"), None);
     }
 
     #[test]
