@@ -11,6 +11,8 @@ mod corpus;
 mod damage;
 #[path = "replay/differences.rs"]
 mod differences;
+#[path = "replay/directions.rs"]
+mod directions;
 #[path = "replay/formats.rs"]
 mod formats;
 #[path = "replay/fragments.rs"]

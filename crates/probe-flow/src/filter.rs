@@ -69,5 +69,20 @@ impl fmt::Display for Filter {
     }
 }
 
+/// A word that is no network. Ends with what was expected.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("expected {0}")]
+pub struct NetError(String);
+
+impl FromStr for Net {
+    type Err = NetError;
+
+    /// Reads what may stand behind `net` in a filter: `192.0.2.1`, `fd00::1`, `10.0.0.0/8`, and as
+    /// in tcpdump `10/8`.
+    fn from_str(word: &str) -> Result<Self, NetError> {
+        value::net(word).map_err(NetError)
+    }
+}
+
 #[cfg(test)]
 mod tests;

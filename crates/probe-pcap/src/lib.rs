@@ -1,9 +1,10 @@
 //! Capture files as a source: the same parser, records, banks and counters as in the kernel.
 //!
 //! pcap (both byte orders, micro- and nanoseconds) and pcapng (several sections and interfaces)
-//! are read; [`link_type::SUPPORTED`] lists the link types. Packets count as received unless the
-//! file says that they were sent (pcapng packet flags, Linux cooked headers). There are no
-//! super-packets in files: each frame is one packet, as large as it is.
+//! are read; [`link_type::SUPPORTED`] lists the link types. Whether a packet was sent is told, in this
+//! order, by the addresses of [`PcapOptions::local`], the packet flags of pcapng, and the link header
+//! (Linux cooked captures); else it counts as received. There are no super-packets in files: each frame
+//! is one packet, as large as it is.
 //!
 //! The crate is a [`probe_capture::source::Source`] beside that of the kernel. It never attaches
 //! anything and never opens another file than the one that it is given. `replay` and the tests call
@@ -14,6 +15,7 @@
 
 mod error;
 pub mod link_type;
+mod local;
 mod open;
 mod pcapng;
 mod playback;
@@ -27,9 +29,13 @@ use parking_lot::Mutex;
 
 pub use self::{
     error::{Ending, PcapError},
+    local::{Local, LocalError, MacAddress},
     playback::Playback,
 };
-use self::{reader::PacketReader, stream::PcapStream};
+use self::{
+    reader::PacketReader,
+    stream::{Meaning, PcapStream},
+};
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
     source::{
@@ -46,6 +52,15 @@ pub struct PcapSource {
     shared: Arc<Mutex<Shared>>,
     reader: Option<PacketReader>,
     ticks: Arc<TickTable>,
+    options: PcapOptions,
+}
+
+/// How a capture file is read.
+#[derive(Clone, Debug, Default)]
+pub struct PcapOptions {
+    /// Addresses of the capturing host, which tell sent packets from received ones. They come before
+    /// what the file says.
+    pub local: Vec<Local>,
 }
 
 /// What the control side and the stream share.
@@ -82,6 +97,18 @@ impl PcapSource {
     ///
     /// The file cannot be read, or is no capture that can be replayed: see [`PcapError`].
     pub fn open(path: &Path) -> Result<(Self, Vec<Interface>), PcapError> {
+        Self::open_with(path, PcapOptions::default())
+    }
+
+    /// Opens a capture file like [`Self::open`], and reads it as the options say.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn open_with(
+        path: &Path,
+        options: PcapOptions,
+    ) -> Result<(Self, Vec<Interface>), PcapError> {
         let opened = open::open(path)?;
         let interfaces: Vec<_> = opened
             .names
@@ -101,6 +128,7 @@ impl PcapSource {
             })),
             reader: Some(opened.reader),
             ticks: Arc::new(opened.ticks),
+            options,
         };
         if interfaces.is_empty() {
             source.playback.begin();
@@ -128,12 +156,15 @@ impl RecordSource for PcapSource {
         let reader = self.reader.take();
         reader
             .map(|reader| {
+                let meaning = Meaning {
+                    ticks: Arc::clone(&self.ticks),
+                    local: self.options.local.clone(),
+                };
                 let shared = Arc::clone(&self.shared);
-                let ticks = Arc::clone(&self.ticks);
                 Box::new(PcapStream::new(
                     reader,
                     shared,
-                    ticks,
+                    meaning,
                     self.playback.clone(),
                 )) as _
             })

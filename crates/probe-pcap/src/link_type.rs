@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::local::MacPair;
 use probe_common::{
     headers::{ETHER_TYPE_OFFSET, ether_type},
     parse::{
@@ -38,13 +39,19 @@ pub enum LinkType {
 pub const SUPPORTED: &str = "Ethernet (1), raw IP (101, 12, 14, 228, 229), NULL (0), LOOP (108), \
                              Linux cooked SLL (113) and SLL2 (276)";
 
+const ETHERNET_SRC_OFFSET: usize = 6;
+
 const SLL_LEN: usize = 16;
 const SLL_PACKET_TYPE_OFFSET: usize = 0; // two bytes
+const SLL_ADDRESS_LEN_OFFSET: usize = 4; // two bytes
+const SLL_ADDRESS_OFFSET: usize = 6; // of the sender
 const SLL_PROTOCOL_OFFSET: usize = 14;
 
 const SLL2_LEN: usize = 20;
 const SLL2_PROTOCOL_OFFSET: usize = 0;
 const SLL2_PACKET_TYPE_OFFSET: usize = 10; // one byte
+const SLL2_ADDRESS_LEN_OFFSET: usize = 11; // one byte
+const SLL2_ADDRESS_OFFSET: usize = 12; // of the sender
 
 /// Packet type `PACKET_OUTGOING` of linux/if_packet.h.
 const SLL_OUTGOING: u8 = 4;
@@ -109,6 +116,32 @@ impl LinkType {
         } else {
             INGRESS
         })
+    }
+
+    /// The MAC addresses of the frame, as far as its link header has them.
+    pub(super) fn mac_pair(self, frame: &CapturedFrame<'_>) -> MacPair {
+        let address = |offset| frame.load(offset).ok();
+        match self {
+            Self::Ethernet => MacPair {
+                src: address(ETHERNET_SRC_OFFSET),
+                dst: address(0),
+            },
+            Self::LinuxSll => MacPair {
+                src: match frame.load(SLL_ADDRESS_LEN_OFFSET) {
+                    Ok([0, 6]) => address(SLL_ADDRESS_OFFSET),
+                    _ => None,
+                },
+                dst: None,
+            },
+            Self::LinuxSll2 => MacPair {
+                src: match frame.load(SLL2_ADDRESS_LEN_OFFSET) {
+                    Ok([6]) => address(SLL2_ADDRESS_OFFSET),
+                    _ => None,
+                },
+                dst: None,
+            },
+            Self::RawIp | Self::RawIpv4 | Self::RawIpv6 | Self::Loopback => MacPair::default(),
+        }
     }
 
     /// Whether the frame carries a VLAN tag (802.1Q, 802.1ad or the 9100 that preceded it).

@@ -16,6 +16,8 @@ use super::{
 
 /// Option of an enhanced packet block (section 4.3).
 const EPB_FLAGS: u16 = 2;
+/// Option of a packet block (appendix A).
+const PACK_FLAGS: u16 = 2;
 /// Option of an interface description block (section 4.2).
 const IF_TSOFFSET: u16 = 14;
 /// Type of the packet block that the enhanced one replaced (appendix A).
@@ -219,19 +221,27 @@ impl Sections {
         };
         let interface = self.section.get(usize::from(number))?;
         let word = |at| self.word(head, at);
+        let kept = usize::try_from(word(12)?).ok()?;
+        let data = rest.get(..kept)?;
+        let options = rest.get(kept.next_multiple_of(4)..).unwrap_or_default();
         let ticks = u64::from(word(4)?) << 32 | u64::from(word(8)?);
         Some(FilePacket {
             interface: interface.interface,
             link_type: interface.link_type,
-            direction: None,
+            direction: self.direction_of(self.raw_option(options, PACK_FLAGS)),
             timestamp: interface.timestamp(ticks),
-            frame: frame(rest.get(..usize::try_from(word(12)?).ok()?)?, word(16)?),
+            frame: frame(data, word(16)?),
         })
     }
 
     /// Direction from the option `epb_flags` (section 4.3.1).
     fn direction(&self, options: &[PcapNGOption<'_>]) -> Option<u8> {
-        let bytes = option_bytes(options, EPB_FLAGS)?;
+        self.direction_of(option_bytes(options, EPB_FLAGS))
+    }
+
+    /// Direction from the value of `epb_flags`, or of `pack_flags`, which has the same bits.
+    fn direction_of(&self, bytes: Option<[u8; 4]>) -> Option<u8> {
+        let bytes = bytes?;
         let flags = if self.is_big_endian {
             u32::from_be_bytes(bytes)
         } else {
@@ -241,6 +251,29 @@ impl Sections {
             0b01 => Some(INGRESS),
             0b10 => Some(EGRESS),
             _ => None,
+        }
+    }
+}
+
+impl Sections {
+    /// The first 4 bytes of an option, from options as they lie in the file.
+    fn raw_option(&self, mut options: &[u8], code: u16) -> Option<[u8; 4]> {
+        loop {
+            let (head, rest) = options.split_first_chunk::<4>()?;
+            let halves = [[head[0], head[1]], [head[2], head[3]]].map(|half| {
+                if self.is_big_endian {
+                    u16::from_be_bytes(half)
+                } else {
+                    u16::from_le_bytes(half)
+                }
+            });
+            let len = usize::from(halves[1]);
+            let value = rest.get(..len)?;
+            match halves[0] {
+                0 => return None, // the end of options
+                found if found == code => return value.first_chunk().copied(),
+                _ => options = rest.get(len.next_multiple_of(4)..)?,
+            }
         }
     }
 }

@@ -27,23 +27,27 @@ struct PlaybackState {
 #[derive(Debug, Default)]
 struct PlaybackSummary {
     ending: Option<Ending>,
-    times: BatchTimes,
+    facts: Facts,
     warnings: Vec<String>,
 }
 
-/// What is known of when packets were.
+/// What is known of packets together.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BatchTimes {
+pub(super) struct Facts {
+    /// Earliest and latest time, by the time stamps of the file.
     range: Option<(Timestamp, Timestamp)>,
-    packets_without: u64,
+    without_time: u64,
+    /// Packets whose direction the addresses of the host told.
+    of_local: u64,
 }
 
-impl BatchTimes {
-    /// Takes in the time of one packet.
-    pub(super) fn add(&mut self, at: Option<Timestamp>) {
+impl Facts {
+    /// Takes in the time of a packet, and whether the addresses of the host told its direction.
+    pub(super) fn add(&mut self, at: Option<Timestamp>, is_of_local: bool) {
+        self.of_local += u64::from(is_of_local);
         match at {
             Some(at) => self.add_range(at, at),
-            None => self.packets_without += 1,
+            None => self.without_time += 1,
         }
     }
 
@@ -91,12 +95,17 @@ impl Playback {
 
     /// Earliest and latest packet, by the file's time stamps; `None` while there was none.
     pub fn time_range(&self) -> Option<(Timestamp, Timestamp)> {
-        self.state.summary.lock().times.range
+        self.state.summary.lock().facts.range
     }
 
     /// Packets of the file that have no time, or one that cannot be.
     pub fn packets_without_time(&self) -> u64 {
-        self.state.summary.lock().times.packets_without
+        self.state.summary.lock().facts.without_time
+    }
+
+    /// Packets whose direction the addresses of [`super::PcapOptions::local`] told.
+    pub fn packets_of_local(&self) -> u64 {
+        self.state.summary.lock().facts.of_local
     }
 
     /// What the user should know about the file, as sentences.
@@ -104,12 +113,13 @@ impl Playback {
         self.state.summary.lock().warnings.clone()
     }
 
-    pub(super) fn on_batch(&self, read_bytes: u64, batch: BatchTimes) {
+    pub(super) fn on_batch(&self, read_bytes: u64, batch: Facts) {
         self.state.read_bytes.store(read_bytes, Ordering::Relaxed);
-        let times = &mut self.state.summary.lock().times;
-        times.packets_without += batch.packets_without;
+        let facts = &mut self.state.summary.lock().facts;
+        facts.without_time += batch.without_time;
+        facts.of_local += batch.of_local;
         if let Some((first, last)) = batch.range {
-            times.add_range(first, last);
+            facts.add_range(first, last);
         }
     }
 

@@ -16,7 +16,8 @@ use super::{
     Shared, Slot,
     error::Ending,
     ifindex,
-    playback::{BatchTimes, Playback},
+    local::{self, Local},
+    playback::{Facts, Playback},
     reader::{FilePacket, PacketReader},
 };
 use probe_capture::source::{Drained, RecordStream, SourceError, Waker, park_if_idle};
@@ -33,7 +34,13 @@ pub(super) struct PcapStream {
     /// Emptied by each call, kept for its room.
     batch: Vec<Parsed>,
     records: Vec<OwnedRecord>,
-    ticks: Arc<TickTable>,
+    meaning: Meaning,
+}
+
+/// What it takes to tell time and direction of a packet.
+pub(super) struct Meaning {
+    pub(super) ticks: Arc<TickTable>,
+    pub(super) local: Vec<Local>,
 }
 
 /// A packet that was read and parsed but not yet counted.
@@ -65,7 +72,7 @@ impl PcapStream {
     pub(super) const fn new(
         reader: PacketReader,
         shared: Arc<Mutex<Shared>>,
-        ticks: Arc<TickTable>,
+        meaning: Meaning,
         playback: Playback,
     ) -> Self {
         Self {
@@ -74,23 +81,24 @@ impl PcapStream {
             playback,
             batch: Vec::new(),
             records: Vec::new(),
-            ticks,
+            meaning,
         }
     }
 
     /// Fills the batch; says so if the file is over.
     fn read_batch(&mut self) -> Option<Ending> {
-        let mut times = BatchTimes::default();
+        let mut facts = Facts::default();
         let mut ending = None;
-        let (batch, ticks) = (&mut self.batch, &self.ticks);
+        let (batch, meaning) = (&mut self.batch, &self.meaning);
         while batch.len() < BATCH_PACKETS && ending.is_none() {
             let read = self.reader.read_packet(&mut |packet| {
-                times.add(packet.timestamp);
-                batch.push(Parsed::new(packet, ticks));
+                let (parsed, is_of_local) = Parsed::new(packet, meaning);
+                facts.add(packet.timestamp, is_of_local);
+                batch.push(parsed);
             });
             ending = read.err();
         }
-        self.playback.on_batch(self.reader.offset(), times);
+        self.playback.on_batch(self.reader.offset(), facts);
         ending
     }
 
@@ -155,22 +163,31 @@ impl RecordStream for PcapStream {
 }
 
 impl Parsed {
-    fn new(packet: &FilePacket<'_>, ticks: &TickTable) -> Self {
+    /// And whether the addresses of the host told its direction.
+    fn new(packet: &FilePacket<'_>, meaning: &Meaning) -> (Self, bool) {
         let frame = &packet.frame;
-        let tick = packet.timestamp.map(|at| ticks.tick_of(at));
+        let tick = packet.timestamp.map(|at| meaning.ticks.tick_of(at));
         let link_type = packet.link_type;
-        Self {
+        // A link type that is not supported leads to no IP header.
+        let outcome = link_type.map_or(Err(ParseError::NonIp), |link_type| link_type.parse(frame));
+        let by_local = if meaning.local.is_empty() {
+            None
+        } else {
+            let mac_pair = link_type.map(|link_type| link_type.mac_pair(frame));
+            local::direction(&meaning.local, mac_pair.unwrap_or_default(), &outcome)
+        };
+        let parsed = Self {
             interface: packet.interface,
-            direction: packet
-                .direction
+            direction: by_local
+                .or(packet.direction)
                 .or_else(|| link_type?.direction(frame))
                 .unwrap_or(INGRESS),
             ticks: tick.map_or(NO_TIME, |tick| (tick, tick)),
             wire_len: frame.wire_len as u64,
             is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
-            // A link type that is not supported leads to no IP header.
-            outcome: link_type.map_or(Err(ParseError::NonIp), |link_type| link_type.parse(frame)),
-        }
+            outcome,
+        };
+        (parsed, by_local.is_some())
     }
 
     /// Does what the programs do: counts the packet and returns its record, if it makes one.

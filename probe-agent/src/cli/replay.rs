@@ -23,16 +23,20 @@ use probe_capture::{
     source::SourceError,
 };
 use probe_flow::{filter::Filter, flow_log::FlowLogOptions, interval::Interval};
-use probe_pcap::{Ending, PcapError, PcapSource};
+use probe_pcap::{Ending, Local, PcapError, PcapOptions, PcapSource, Playback};
 
 /// Exit status when the file is cut or damaged and what was readable has been shown.
 pub(super) const EXIT_INCOMPLETE: u8 = 3;
 
 /// Show the flows of a capture file (pcap, pcapng), through the same pipeline without a kernel
 ///
-/// Packets count as received unless the file says that they were sent; bytes are IP octets. In the
-/// table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+` those
-/// that stand for many. A port `*` is one that was aggregated away or that a fragment does not have.
+/// The addresses of --local tell which packets were sent. Else the file does, where it says so: by
+/// the packet flags of pcapng, or by the header of a capture of the `any` device. All other packets
+/// count as received. Bytes are IP octets. Times are those of the file, to the millisecond.
+///
+/// In the table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+`
+/// those that stand for many. A port `*` is one that was aggregated away or that a fragment does not
+/// have.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 when every packet of the file was counted. 1 when the file \
@@ -48,6 +52,10 @@ pub struct ReplayArgs {
     /// Keep each direction and each client port apart: unidirectional flows by their five fields
     #[arg(long)]
     pub raw: bool,
+    /// Address of the host that captured: an IP address, a network or a MAC address. Packets from it
+    /// count as sent, packets for it as received. It can be given several times
+    #[arg(long, value_name = "ADDR")]
+    pub local: Vec<Local>,
     /// Flows kept apart; further ones are folded into overflow flows
     #[arg(long, value_name = "N", default_value_t = FlowLogOptions::default().max_flows)]
     pub max_flows: usize,
@@ -158,7 +166,10 @@ fn note(sentence: impl Display) {
 /// system starts no thread. [`ReplayError::Source`]: the stream of packets failed. A file that is
 /// cut or damaged on the way is no error: [`Replayed::ending`] tells it.
 pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, ReplayError> {
-    let (source, interfaces) = PcapSource::open(&args.file)?;
+    let options = PcapOptions {
+        local: args.local.clone(),
+    };
+    let (source, interfaces) = PcapSource::open_with(&args.file, options)?;
     let playback = source.playback();
     let intervals: Arc<Mutex<Vec<Interval>>> = Arc::default();
     let sink = Arc::clone(&intervals);
@@ -189,8 +200,21 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
         packets_without_time: playback.packets_without_time(),
-        warnings: playback.warnings(),
+        warnings: warnings(args, &playback),
     })
+}
+
+fn warnings(args: &ReplayArgs, playback: &Playback) -> Vec<String> {
+    let mut warnings = playback.warnings();
+    if !args.local.is_empty() && playback.packets_of_local() == 0 {
+        let named: Vec<_> = args.local.iter().map(Local::to_string).collect();
+        warnings.push(format!(
+            "no packet goes from or to {}, which --local names, with its other end elsewhere; \
+             directions are as without it",
+            named.join(", ")
+        ));
+    }
+    warnings
 }
 
 fn in_file_order(

@@ -31,6 +31,7 @@ pub(crate) fn replayed(path: &Path, raw: bool) -> Replayed {
         file: path.to_owned(),
         format: FlowFormat::Json,
         raw,
+        local: Vec::new(),
         max_flows: FlowLogOptions::default().max_flows,
         filter: Filter::default(),
     };
@@ -175,6 +176,7 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         file: conversation(&folder),
         format: FlowFormat::Json,
         raw: true,
+        local: Vec::new(),
         max_flows: 1,
         filter: Filter::default(),
     };

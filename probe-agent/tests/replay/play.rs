@@ -8,7 +8,7 @@ use probe_capture::{
 };
 use probe_common::record::{EGRESS, FLAG_LATER_FRAGMENT, Record};
 use probe_flow::ledger::{Ledger, Loss};
-use probe_pcap::{Ending, PcapSource, Playback};
+use probe_pcap::{Ending, PcapError, PcapOptions, PcapSource, Playback};
 
 /// A unidirectional flow key.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -65,7 +65,19 @@ pub(crate) fn play(path: &Path) -> Played {
 }
 
 pub(crate) fn play_with(path: &Path, config: &InterfaceConfig) -> Played {
-    let (mut source, interfaces) = PcapSource::open(path).unwrap_or_else(|error| panic!("{error}"));
+    play_source(PcapSource::open(path), config)
+}
+
+pub(crate) fn play_as(path: &Path, options: PcapOptions) -> Played {
+    let opened = PcapSource::open_with(path, options);
+    play_source(opened, &InterfaceConfig::default())
+}
+
+fn play_source(
+    opened: Result<(PcapSource, Vec<Interface>), PcapError>,
+    config: &InterfaceConfig,
+) -> Played {
+    let (mut source, interfaces) = opened.unwrap_or_else(|error| panic!("{error}"));
     let playback = source.playback();
     let mut stream = source.take_streams().pop().expect("a stream");
     for interface in &interfaces {

@@ -211,6 +211,16 @@ impl PcapNg {
 
     /// The packet block that the enhanced one replaced.
     pub(crate) fn obsolete(self, interface: u16, frame: &[u8]) -> Self {
+        self.obsolete_with(interface, frame, &[])
+    }
+
+    /// The same with its flags: 1 for received, 2 for sent.
+    pub(crate) fn obsolete_directed(self, interface: u16, direction: u32, frame: &[u8]) -> Self {
+        let flags = self.order.u32(direction);
+        self.obsolete_with(interface, frame, &[(EPB_FLAGS, &flags)])
+    }
+
+    fn obsolete_with(self, interface: u16, frame: &[u8], options: &[(u16, &[u8])]) -> Self {
         let mut body = Vec::new();
         body.extend(self.order.u16(interface));
         body.extend(self.order.u16(0xffff));
@@ -219,6 +229,8 @@ impl PcapNg {
             body.extend(self.order.u32(number));
         }
         body.extend(frame);
+        body.resize(body.len().next_multiple_of(4), 0);
+        self.extend_options(&mut body, options);
         self.block(2, &body)
     }
 
