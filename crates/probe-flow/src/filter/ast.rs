@@ -40,7 +40,7 @@ pub enum Test {
     Iface(Vec<IfacePattern>),
     /// What the flow's direction rests on.
     Evidence(Vec<Evidence>),
-    /// All flags of the mask were seen; for the mask 0: none were.
+    /// TCP, and all flags of the mask were seen; for the mask 0: none were.
     Flags(Vec<u8>),
     /// A count, compared with a number.
     Count(Measure, Comparison, u64),

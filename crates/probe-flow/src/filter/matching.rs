@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use probe_common::headers::ip_protocol::TCP;
+
 use super::ast::{Comparison, Expr, IfacePattern, IpVersion, Side, Test, Traffic};
 use crate::{
     flow::{FlowCounters, FlowRow},
@@ -46,10 +48,13 @@ impl Test {
             Self::Traffic(ways) => ways.iter().any(|way| way.matches(&flow.counters)),
             Self::Iface(patterns) => patterns.iter().any(|pattern| pattern.matches(iface)),
             Self::Evidence(any) => any.contains(&flow.evidence),
-            Self::Flags(masks) => masks.iter().any(|mask| match mask {
-                0 => flow.tcp_flags == 0,
-                mask => flow.tcp_flags & mask == *mask,
-            }),
+            Self::Flags(masks) => {
+                row.ip_protocol == TCP
+                    && masks.iter().any(|mask| match mask {
+                        0 => flow.tcp_flags == 0,
+                        mask => flow.tcp_flags & mask == *mask,
+                    })
+            }
             Self::Count(measure, comparison, number) => {
                 comparison.holds(measure.value(row), *number)
             }

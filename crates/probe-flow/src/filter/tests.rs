@@ -155,9 +155,33 @@ fn these_do_not(#[case] text: &str) {
 #[case("port < 100", false)]
 #[case("net 0.0.0.0/0", false)]
 #[case("net ::/0", true)]
-#[case("flags none and dir uni", true)]
+#[case("flags none", false)]
+#[case("flags syn,none", false)]
+#[case("not flags none and dir uni", true)]
 fn the_ping_has_no_ports(#[case] text: &str, #[case] expected: bool) {
     assert_eq!(filter(text).matches("eth0", &ping()), expected, "{text}");
+}
+
+#[test]
+fn flags_are_asked_of_tcp_alone() {
+    let with = |ip_protocol, tcp_flags| FlowRow {
+        ip_protocol,
+        flow: Flow {
+            tcp_flags,
+            ..https().flow
+        },
+        ..https()
+    };
+    let takes = |text: &str, row: &FlowRow| filter(text).matches("eth0", row);
+    let null_scan = with(6, 0);
+    assert!(takes("flags none", &null_scan) && takes("flags rst,none", &null_scan));
+    assert!(!takes("flags syn", &null_scan));
+    assert!(!takes("flags none", &with(6, 0x02)));
+    for ip_protocol in [0, 1, 17, 58, 132] {
+        let row = with(ip_protocol, 0);
+        assert!(!takes("flags none", &row), "protocol {ip_protocol}");
+        assert!(takes("not flags none", &row), "protocol {ip_protocol}");
+    }
 }
 
 /// The text, the column, and the sentence.

@@ -190,7 +190,7 @@ fn model_of_test(test: &Test, iface: &str, row: &FlowRow) -> bool {
             let wanted = format!("{mask:08b}");
             let seen = format!("{:08b}", row.flow.tcp_flags);
             let has_all = wanted.chars().zip(seen.chars()).all(|it| it != ('1', '0'));
-            has_all && (*mask != 0 || row.flow.tcp_flags == 0)
+            row.ip_protocol == 6 && has_all && (*mask != 0 || row.flow.tcp_flags == 0)
         }),
         Test::Count(measure, comparison, number) => {
             let count = match measure.name() {
