@@ -23,6 +23,8 @@ mod oracle;
 mod packets;
 #[path = "replay/play.rs"]
 mod play;
+#[path = "replay/sources.rs"]
+mod sources;
 #[path = "replay/times.rs"]
 mod times;
 #[path = "replay/write.rs"]

@@ -1,26 +1,28 @@
 //! Which end of a flow is the client, decided from one packet when the flow is new.
 
+use core::cmp::Ordering;
+
 use crate::{
     ephash::EpHash,
     headers::{
-        ip_protocol::{ICMP, ICMPV6, TCP, UDP},
+        ip_protocol::{ICMP, ICMPV6, TCP},
         tcp_flags::{ACK, SYN},
     },
-    ports::is_ephemeral,
+    ports::PortRange,
 };
 
 /// How the orientation of a flow was decided. The numbers are stored with flows: never reuse one.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum Evidence {
-    /// Nothing to go by: the flow is kept as the first packet had it.
+    /// Nothing to go by but the order of packets: the source is the end that sent first.
     #[default]
     None = 0,
-    /// Ephemeral against non-ephemeral port, or the smaller port.
+    /// One port is more of a server's than the other: [`PortRange`].
     Ports = 1,
-    /// The destination is a multicast or broadcast address.
+    /// One end is a multicast or broadcast address, which is never a source.
     Multicast = 2,
-    /// ICMP or ICMPv6 request or reply type.
+    /// ICMP or ICMPv6 type of a request, a reply or an error.
     IcmpType = 3,
     /// TCP SYN or SYN+ACK.
     Handshake = 4,
@@ -71,20 +73,21 @@ impl Direction {
 
 /// Addresses whose kind decides a direction.
 trait Address {
-    fn is_multicast_or_broadcast(&self) -> bool;
+    /// Whether it stands for several hosts, and so is never a source (RFC 1122, section 3.2.1.3).
+    fn is_group(&self) -> bool;
 }
 
 impl Address for [u8; 4] {
-    // 255.255.255.255 and the local network control and internetwork control blocks
-    // (RFC 5771, sections 4 and 5).
-    fn is_multicast_or_broadcast(&self) -> bool {
-        matches!(self, [255, 255, 255, 255] | [224, 0, 0 | 1, _])
+    /// Multicast is 224.0.0.0/4 (RFC 1112, section 4), limited broadcast 255.255.255.255 (RFC 919,
+    /// section 7). A directed broadcast is known only with the prefix: [`Broadcasts`].
+    fn is_group(&self) -> bool {
+        matches!(self, [224..=239, ..] | [255, 255, 255, 255])
     }
 }
 
 impl Address for [u8; 16] {
-    // ff00::/8 (RFC 4291, section 2.7).
-    fn is_multicast_or_broadcast(&self) -> bool {
+    /// ff00::/8 (RFC 4291, section 2.7). IPv6 has no broadcast.
+    fn is_group(&self) -> bool {
         self[0] == 0xff
     }
 }
@@ -112,178 +115,60 @@ fn classify<const N: usize>(key: &EpHash<N>, aux: u8) -> Direction
 where
     [u8; N]: Address,
 {
+    if let Some(direction) = by_groups(key.src_addr.is_group(), key.dst_addr.is_group()) {
+        return direction;
+    }
     match key.ip_protocol {
         TCP => classify_handshake(aux).unwrap_or_else(|| by_ports(key)),
-        UDP | ICMPV6 if key.dst_addr.is_multicast_or_broadcast() => {
-            Direction::keep(Evidence::Multicast)
-        }
         ICMP => by_icmp_type(aux),
         ICMPV6 => by_icmpv6_type(aux),
         _ => by_ports(key),
     }
 }
 
-/// ICMP types (RFC 792, RFC 950): replies and errors travel from the queried host.
+/// The verdict of the addresses, whatever the protocol: a multicast or broadcast address is never a
+/// source. `None` if neither end is one. A packet from one to another should not be, and tells nothing.
+pub const fn by_groups(src_is_group: bool, dst_is_group: bool) -> Option<Direction> {
+    match (src_is_group, dst_is_group) {
+        (false, true) => Some(Direction::keep(Evidence::Multicast)),
+        (true, false) => Some(Direction::reverse(Evidence::Multicast)),
+        _ => None,
+    }
+}
+
+/// ICMP types. Errors (RFC 792: destination unreachable 3, source quench 4, redirect 5, time exceeded 11,
+/// parameter problem 12) and replies go to the host that asked. Requests and their replies: echo 8 and 0,
+/// timestamp 13 and 14, information 15 and 16 (RFC 792), address mask 17 and 18 (RFC 950, appendix I),
+/// extended echo 42 and 43 (RFC 8335, sections 2 and 3).
 const fn by_icmp_type(icmp_type: u8) -> Direction {
     match icmp_type {
-        0 | 3 | 11 | 12 | 14 => Direction::reverse(Evidence::IcmpType),
-        8 | 13 => Direction::keep(Evidence::IcmpType),
+        0 | 3..=5 | 11 | 12 | 14 | 16 | 18 | 43 => Direction::reverse(Evidence::IcmpType),
+        8 | 13 | 15 | 17 | 42 => Direction::keep(Evidence::IcmpType),
         _ => Direction::keep(Evidence::None),
     }
 }
 
-/// ICMPv6 types (RFC 4443).
+/// ICMPv6 types. Errors are all below 128 (RFC 4443, section 2.1; section 3 has 1 to 4, and 0 is
+/// reserved). Requests and their replies: echo 128 and 129 (section 4), node information 139 and 140
+/// (RFC 4620, section 4), extended echo 160 and 161 (RFC 8335, sections 2 and 3).
 const fn by_icmpv6_type(icmp_type: u8) -> Direction {
     match icmp_type {
-        1 | 3 | 4 | 129 => Direction::reverse(Evidence::IcmpType),
-        128 => Direction::keep(Evidence::IcmpType),
+        1..=127 | 129 | 140 | 161 => Direction::reverse(Evidence::IcmpType),
+        128 | 139 | 160 => Direction::keep(Evidence::IcmpType),
         _ => Direction::keep(Evidence::None),
     }
 }
 
+/// The end whose port is of the lower range is the server. Two ports of one range tell nothing: which of
+/// two services or of two clients has the smaller number is chance.
 fn by_ports<const N: usize>(key: &EpHash<N>) -> Direction {
-    let (src, dst) = (key.src_port(), key.dst_port());
-    if src == dst {
-        // Equal ports, or none at all: nothing to go by.
-        let evidence = if src == 0 {
-            Evidence::None
-        } else {
-            Evidence::Ports
-        };
-        return Direction::keep(evidence);
-    }
-    let reverse = match (is_ephemeral(src), is_ephemeral(dst)) {
-        (true, false) => false,
-        (false, true) => true,
-        (true, true) | (false, false) => src < dst,
-    };
-    Direction {
-        reverse,
-        evidence: Evidence::Ports,
+    let [src, dst] = [key.src_port(), key.dst_port()].map(PortRange::from_port);
+    match src.cmp(&dst) {
+        Ordering::Less => Direction::reverse(Evidence::Ports),
+        Ordering::Greater => Direction::keep(Evidence::Ports),
+        Ordering::Equal => Direction::keep(Evidence::None),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Direction, Evidence, classify_v4, classify_v6};
-    use crate::{
-        ephash::EpHash,
-        headers::ip_protocol::{ICMPV6, UDP},
-    };
-
-    fn v4(ip_protocol: u8, src_port: u16, dst_port: u16) -> EpHash<4> {
-        EpHash {
-            src_addr: [198, 18, 0, 1],
-            src_port: src_port.to_be_bytes(),
-            dst_addr: [198, 18, 0, 2],
-            dst_port: dst_port.to_be_bytes(),
-            ip_protocol,
-        }
-    }
-
-    fn keep(evidence: Evidence) -> Direction {
-        Direction {
-            reverse: false,
-            evidence,
-        }
-    }
-
-    fn reverse(evidence: Evidence) -> Direction {
-        Direction {
-            reverse: true,
-            evidence,
-        }
-    }
-
-    #[test]
-    fn tcp_handshakes_beat_ports() {
-        for (flags, verdict) in [
-            (0x02, keep(Evidence::Handshake)),
-            (0xc2, keep(Evidence::Handshake)), // SYN with ECE and CWR, RFC 3168
-            (0x12, reverse(Evidence::Handshake)),
-            (0x10, reverse(Evidence::Ports)),
-        ] {
-            assert_eq!(
-                classify_v4(&v4(6, 22, 40000), flags),
-                verdict,
-                "flags {flags:#x}"
-            );
-        }
-    }
-
-    #[test]
-    fn ports_find_the_server() {
-        for (src, dst, verdict) in [
-            (40000, 22, keep(Evidence::Ports)),
-            (22, 40000, reverse(Evidence::Ports)),
-            (0, 443, keep(Evidence::Ports)),
-            (443, 0, reverse(Evidence::Ports)),
-            (1000, 2000, reverse(Evidence::Ports)),
-            (50000, 40000, keep(Evidence::Ports)),
-            (123, 123, keep(Evidence::Ports)),
-            (0, 0, keep(Evidence::None)),
-        ] {
-            assert_eq!(
-                classify_v4(&v4(UDP, src, dst), 0),
-                verdict,
-                "{src} -> {dst}"
-            );
-        }
-    }
-
-    #[test]
-    fn udp_to_multicast_and_broadcast_is_kept() {
-        for dst_addr in [[255, 255, 255, 255], [224, 0, 0, 251], [224, 0, 1, 1]] {
-            let key = EpHash {
-                dst_addr,
-                ..v4(UDP, 53, 40000)
-            };
-            assert_eq!(
-                classify_v4(&key, 0),
-                keep(Evidence::Multicast),
-                "{dst_addr:?}"
-            );
-        }
-        let key = EpHash {
-            dst_addr: [224, 0, 2, 1],
-            ..v4(UDP, 53, 40000)
-        };
-        assert_eq!(classify_v4(&key, 0), reverse(Evidence::Ports));
-    }
-
-    #[test]
-    fn icmp_types_decide() {
-        for icmp_type in [0, 3, 11, 12, 14] {
-            assert_eq!(
-                classify_v4(&v4(1, 0, 0), icmp_type),
-                reverse(Evidence::IcmpType)
-            );
-        }
-        for icmp_type in [8, 13] {
-            assert_eq!(
-                classify_v4(&v4(1, 0, 0), icmp_type),
-                keep(Evidence::IcmpType)
-            );
-        }
-        assert_eq!(classify_v4(&v4(1, 0, 0), 5), keep(Evidence::None));
-    }
-
-    #[test]
-    fn icmpv6_multicast_comes_before_the_type() {
-        let unicast = EpHash {
-            src_addr: [0xfd; 16],
-            src_port: [0; 2],
-            dst_addr: [0xfd; 16],
-            dst_port: [0; 2],
-            ip_protocol: ICMPV6,
-        };
-        let multicast = EpHash {
-            dst_addr: [0xff; 16],
-            ..unicast
-        };
-        assert_eq!(classify_v6(&unicast, 129), reverse(Evidence::IcmpType));
-        assert_eq!(classify_v6(&unicast, 128), keep(Evidence::IcmpType));
-        assert_eq!(classify_v6(&unicast, 135), keep(Evidence::None));
-        assert_eq!(classify_v6(&multicast, 129), keep(Evidence::Multicast));
-    }
-}
+mod tests;

@@ -80,13 +80,16 @@ impl<const N: usize> EpHash<N> {
     }
 
     /// The key with the port of the client side set to 0 where the server side's port is common
-    /// (see [`crate::ports::is_common`]).
+    /// (see [`crate::ports::is_common`]), unless that of the client side may be a service's, too
+    /// (see [`crate::ports::is_kept`]). Both directions of a conversation give the same.
     #[must_use]
     #[inline]
     pub const fn aggregate_ports(mut self) -> Self {
-        if crate::ports::is_common(self.ip_protocol, self.dst_port()) {
+        use crate::ports::{is_common, is_kept};
+        let (src, dst) = (self.src_port(), self.dst_port());
+        if is_common(self.ip_protocol, dst) && !is_kept(self.ip_protocol, src) {
             self.src_port = [0, 0];
-        } else if crate::ports::is_common(self.ip_protocol, self.src_port()) {
+        } else if is_common(self.ip_protocol, src) && !is_kept(self.ip_protocol, dst) {
             self.dst_port = [0, 0];
         }
         self
@@ -98,7 +101,7 @@ mod tests {
     use zerocopy::IntoBytes;
 
     use super::{EpHash, EpHashV4};
-    use crate::headers::ip_protocol::TCP;
+    use crate::headers::ip_protocol::{TCP, UDP};
 
     const KEY: EpHashV4 = EpHash {
         src_addr: [198, 18, 0, 1],
@@ -134,5 +137,45 @@ mod tests {
             KEY.reverse().aggregate_ports(),
             KEY.aggregate_ports().reverse()
         );
+    }
+    #[test]
+    fn aggregation_keeps_both_ports_where_either_may_be_the_service() {
+        for (src, dst, ip_protocol) in [
+            (53, 53, UDP),
+            (443, 443, UDP),
+            (53, 443, UDP),
+            (80, 80, TCP),
+            (445, 445, TCP),
+            (80, 443, TCP),
+            (8080, 80, TCP),
+            (53, 22, TCP),
+            (443, 123, UDP),
+        ] {
+            let key = EpHashV4 {
+                src_port: u16::to_be_bytes(src),
+                dst_port: u16::to_be_bytes(dst),
+                ip_protocol,
+                ..KEY
+            };
+            assert_eq!(key.aggregate_ports(), key, "{src} -> {dst}");
+            let back = key.reverse();
+            assert_eq!(back.aggregate_ports(), back, "{dst} -> {src}");
+        }
+    }
+
+    #[test]
+    fn aggregation_finds_the_service_among_user_ports() {
+        for (client, service, ip_protocol) in [(1024, 443, TCP), (5353, 53, UDP), (5432, 8080, TCP)]
+        {
+            let key = EpHashV4 {
+                src_port: u16::to_be_bytes(client),
+                dst_port: u16::to_be_bytes(service),
+                ip_protocol,
+                ..KEY
+            };
+            let aggregated = key.aggregate_ports();
+            assert_eq!((aggregated.src_port(), aggregated.dst_port()), (0, service));
+            assert_eq!(key.reverse().aggregate_ports(), aggregated.reverse());
+        }
     }
 }

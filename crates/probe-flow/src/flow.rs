@@ -93,22 +93,32 @@ impl Flow {
     /// Adds the counts of one record to the flow.
     #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
-        self.on_ticks(head.first, head.last());
+        self.count(head);
+    }
+
+    /// The same. Returns whether the record began before others since the last rotation, which came earlier.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, head: &RecordHead) -> bool {
+        let overtakes = self.on_ticks(head.first, head.last());
         self.counters.on_record(head);
         self.tcp_flags |= head.tcp_flags;
+        overtakes
     }
 
     /// Takes in when packets were, before they are counted: by its counts a flow is idle, and those
-    /// are its first. Records may come out of order, since each CPU hands over its own.
-    #[inline]
-    const fn on_ticks(&mut self, first: u32, last: u32) {
+    /// are its first. Records may come out of order, since each CPU hands over its own. Returns whether
+    /// these packets began before others that came earlier.
+    #[inline(always)]
+    const fn on_ticks(&mut self, first: u32, last: u32) -> bool {
         let is_idle = self.is_idle();
-        if is_idle || tick_after(self.first, first) {
+        let is_before = tick_after(self.first, first);
+        if is_idle || is_before {
             self.first = first;
         }
         if is_idle || tick_after(last, self.last) {
             self.last = last;
         }
+        is_before && !is_idle
     }
 
     /// Forgets what belongs to the interval that has ended; what is known of the direction stays.

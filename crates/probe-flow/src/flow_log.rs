@@ -14,6 +14,7 @@ mod overflow;
 mod prefetch;
 mod record;
 mod table;
+mod table_flow;
 mod yielding;
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Which ports are common ([`is_common`]), without branches: which end of a record has the common port
-//! cannot be predicted.
+//! Which ports are common ([`is_common`]) or kept ([`is_kept`](probe_common::ports::is_kept)), without
+//! branches: which end of a record has the common port cannot be predicted.
 
 use probe_common::{
     headers::ip_protocol::{TCP, UDP},
@@ -47,26 +47,46 @@ const fn places() -> [u32; PLACES] {
     places
 }
 
-/// Whether flows to a port, in the order of the network and with its protocol above it, are kept
-/// without the client's.
-#[inline(always)]
-pub(super) fn is_common_service(service: u32) -> bool {
-    COMMON[place(service)] == service
+/// What a port says about its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct PortRole {
+    /// Clients of the service are aggregated: [`is_common`].
+    pub(super) is_common: bool,
+    /// It is not aggregated away: [`is_kept`](probe_common::ports::is_kept).
+    pub(super) is_kept: bool,
+}
+
+impl PortRole {
+    /// Of a port in the order of the network, with its protocol above it.
+    #[inline(always)]
+    pub(super) fn of_service(service: u32) -> Self {
+        /// The system ports, below 1024, have this high octet at most, which is the first on the network.
+        const SYSTEM: u32 = 3;
+        let is_common = COMMON[place(service)] == service;
+        Self {
+            is_common,
+            is_kept: is_common || service & 0xff <= SYSTEM,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use probe_common::ports::is_common;
+    use probe_common::ports::{is_common, is_kept};
 
-    use super::{is_common_service, service};
+    use super::{PortRole, service};
 
     #[test]
-    fn the_same_ports_are_common() {
+    fn ports_have_the_same_roles() {
         for ip_protocol in 0..=u8::MAX {
             for port in 0..=u16::MAX {
+                let expected = PortRole {
+                    is_common: is_common(ip_protocol, port),
+                    is_kept: is_kept(ip_protocol, port),
+                };
                 assert_eq!(
-                    is_common_service(service(port.swap_bytes(), ip_protocol)),
-                    is_common(ip_protocol, port),
+                    PortRole::of_service(service(port.swap_bytes(), ip_protocol)),
+                    expected,
                     "protocol {ip_protocol}, port {port}"
                 );
             }

@@ -11,8 +11,8 @@
 use super::{
     hash::KeyHasher,
     key::{Hashed, PackedKey},
+    table_flow::TableFlow,
 };
-use crate::flow::Flow;
 
 /// The number of buckets is a multiple of this.
 const GROUP: usize = 8;
@@ -33,7 +33,7 @@ const ROOMY: usize = 3;
 /// A flow and its key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<K> {
-    pub(super) flow: Flow,
+    pub(super) flow: TableFlow,
     pub(super) key: K,
 }
 
@@ -246,13 +246,13 @@ impl<K: PackedKey> Buckets<K> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use probe_common::ephash::EpHash;
+    use probe_common::{classify::Evidence, ephash::EpHash, record::RecordHead};
     use proptest::prelude::*;
 
     use super::{Bucket, Buckets, Entry, GROUP, SPARSE};
-    use crate::{
-        flow::{Flow, FlowCounters},
-        flow_log::key::{Hashed, PackedKey as _, PackedV4, PackedV6},
+    use crate::flow_log::{
+        key::{Hashed, PackedKey as _, PackedV4, PackedV6},
+        table_flow::TableFlow,
     };
 
     fn key(number: u8) -> PackedV4 {
@@ -266,26 +266,25 @@ mod tests {
         PackedV4::pack(&key, false)
     }
 
-    fn flow(packets: u64) -> Flow {
-        Flow {
-            counters: FlowCounters {
-                packets_rcvd: packets,
-                ..FlowCounters::default()
-            },
-            ..Flow::default()
-        }
+    fn flow(packets: u32) -> TableFlow {
+        let mut flow = TableFlow::new(Evidence::None);
+        flow.on_record(&RecordHead {
+            packets,
+            ..RecordHead::default()
+        });
+        flow
     }
 
     #[derive(Clone, Debug)]
     enum Step {
-        Put(u8, u64),
-        KeepMultiplesOf(u64),
+        Put(u8, u32),
+        KeepMultiplesOf(u32),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            12 => (any::<u8>(), 1..1000_u64).prop_map(|(number, packets)| Step::Put(number, packets)),
-            1 => (1..5_u64).prop_map(Step::KeepMultiplesOf),
+            12 => (any::<u8>(), 1..1000_u32).prop_map(|(number, packets)| Step::Put(number, packets)),
+            1 => (1..5_u32).prop_map(Step::KeepMultiplesOf),
         ]
     }
 
@@ -309,9 +308,9 @@ mod tests {
                         model.insert(number, packets);
                     }
                     Step::KeepMultiplesOf(of) => {
-                        let is_kept = |packets: u64| packets.is_multiple_of(of);
-                        buckets.retain(|entry| is_kept(entry.flow.counters.packets_rcvd));
-                        model.retain(|_, packets| is_kept(*packets));
+                        let is_kept = |packets: u64| packets.is_multiple_of(of.into());
+                        buckets.retain(|entry| is_kept(entry.flow.flow().counters.packets_rcvd));
+                        model.retain(|_, packets| is_kept(u64::from(*packets)));
                     }
                 }
             }
@@ -319,8 +318,8 @@ mod tests {
             prop_assert_eq!(buckets.len(), model.len());
             prop_assert_eq!(buckets.iter().count(), model.len());
             for number in 0..=u8::MAX {
-                let found = buckets.get(key(number), false).map(|it| it.flow.counters.packets_rcvd);
-                prop_assert_eq!(found, model.get(&number).copied());
+                let found = buckets.get(key(number), false).map(|it| it.flow.flow().counters.packets_rcvd);
+                prop_assert_eq!(found, model.get(&number).copied().map(u64::from));
                 prop_assert!(buckets.get(key(number).reverse(), false).is_none());
             }
         }

@@ -9,7 +9,7 @@ use std::{fmt::Debug, hint::select_unpredictable};
 use probe_common::ephash::EpHash;
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::{aggregation::is_common_service, hash::KeyHasher};
+use super::{aggregation::PortRole, hash::KeyHasher};
 
 /// A key that has a packed form: that of IPv4 and that of IPv6.
 pub(super) trait FlowKey: Copy + Debug {
@@ -88,12 +88,13 @@ impl PackedV4 {
     #[inline]
     fn aggregate_ports(self) -> Self {
         const PORT: u64 = 0xffff << V4_PORT_SHIFT;
-        let is_common = |end: u64| is_common_service((end >> V4_PORT_SHIFT) as u32);
-        let (src, dst) = (is_common(self.src), is_common(self.dst));
-        let dst_if_src = select_unpredictable(src, self.dst & !PORT, self.dst);
+        let role = |end: u64| PortRole::of_service((end >> V4_PORT_SHIFT) as u32);
+        let (src, dst) = (role(self.src), role(self.dst));
+        let (clears_src, clears_dst) =
+            (dst.is_common && !src.is_kept, src.is_common && !dst.is_kept);
         Self {
-            src: select_unpredictable(dst, self.src & !PORT, self.src),
-            dst: select_unpredictable(dst, self.dst, dst_if_src),
+            src: select_unpredictable(clears_src, self.src & !PORT, self.src),
+            dst: select_unpredictable(clears_dst, self.dst & !PORT, self.dst),
         }
     }
 
@@ -203,12 +204,11 @@ impl PackedV6 {
 /// The ports of source and destination, in network order, as [`EpHash::aggregate_ports`] leaves them.
 #[inline]
 fn aggregated((src, dst): (u16, u16), ip_protocol: u8) -> (u16, u16) {
-    let is_common = |port| is_common_service(u32::from(port) | u32::from(ip_protocol) << 16);
-    let (src_is_common, dst_is_common) = (is_common(src), is_common(dst));
-    let dst_if_src = select_unpredictable(src_is_common, 0, dst);
+    let role = |port| PortRole::of_service(u32::from(port) | u32::from(ip_protocol) << 16);
+    let (src_role, dst_role) = (role(src), role(dst));
     (
-        select_unpredictable(dst_is_common, 0, src),
-        select_unpredictable(dst_is_common, dst, dst_if_src),
+        select_unpredictable(dst_role.is_common && !src_role.is_kept, 0, src),
+        select_unpredictable(src_role.is_common && !dst_role.is_kept, 0, dst),
     )
 }
 
@@ -310,7 +310,7 @@ mod tests {
     use super::{FlowKey, PackedKey};
 
     fn key<const N: usize>() -> impl Strategy<Value = EpHash<N>> {
-        let port = || prop_oneof![any::<u16>(), Just(53), Just(443), Just(0)];
+        let port = || prop_oneof![any::<u16>(), Just(53), Just(443), Just(8080), 0..2048_u16];
         let protocol = prop_oneof![any::<u8>(), Just(6), Just(17)];
         (any::<[[u8; N]; 2]>(), port(), port(), protocol).prop_map(|(addrs, src, dst, protocol)| {
             EpHash {
@@ -333,6 +333,8 @@ mod tests {
         assert_eq!(pack(key).reverse(), pack(key.reverse()));
         let aggregated = <EpHash<N> as FlowKey>::Packed::pack(&key, true);
         assert_eq!(aggregated, pack(key.aggregate_ports()));
+        let back = <EpHash<N> as FlowKey>::Packed::pack(&key.reverse(), true);
+        assert!(aggregated.is(back, true), "one conversation is one flow");
     }
 
     fn compares_the_same<const N: usize>(key: EpHash<N>, other: EpHash<N>)

@@ -12,6 +12,7 @@ use super::{
     first_tcp_flags,
     key::{FlowKey, Hashed, PackedKey as _},
     record::FlowRecord,
+    table_flow::TableFlow,
     yielding::Yielding,
 };
 use crate::flow::Flow;
@@ -82,9 +83,9 @@ where
             return false;
         };
         let head = record.head();
-        entry.flow.on_record(&head);
-        if may_tell_direction(of.key.ip_protocol(), &head) && bidirectional {
-            correct_direction(entry, of.key, &record.head(), self.classify);
+        let is_overtaking = entry.flow.on_record(&head);
+        if (is_overtaking | may_tell_direction(of.key.ip_protocol(), &head)) && bidirectional {
+            correct_direction(entry, of.key, &record.head(), is_overtaking, self.classify);
         }
         true
     }
@@ -104,10 +105,7 @@ where
     /// Adds a flow, which is not there yet, with its first record.
     pub(super) fn add(&mut self, key: Packed<N>, head: &RecordHead, bidirectional: bool) {
         let (key, evidence) = self.orient(key, head, bidirectional);
-        let mut flow = Flow {
-            evidence,
-            ..Flow::default()
-        };
+        let mut flow = TableFlow::new(evidence);
         flow.on_record(head);
         self.flows.insert(self.flows.hash(key), Entry { flow, key });
     }
@@ -120,7 +118,7 @@ where
             if flow.is_idle() {
                 return false;
             }
-            out.push((key.unpack(), *flow));
+            out.push((key.unpack(), flow.flow()));
             flow.begin_interval();
             true
         });
@@ -134,13 +132,13 @@ where
             .iter()
             .inspect(|_| yielding.flow())
             .filter(|entry| !entry.flow.is_idle() && except.flows.get(entry.key, false).is_none());
-        out.extend(active.map(|entry| (entry.key.unpack(), entry.flow)));
+        out.extend(active.map(|entry| (entry.key.unpack(), entry.flow.flow())));
     }
 
     pub(super) fn to_vec(&self) -> Vec<(EpHash<N>, Flow)> {
         let entries = self.flows.iter();
         entries
-            .map(|entry| (entry.key.unpack(), entry.flow))
+            .map(|entry| (entry.key.unpack(), entry.flow.flow()))
             .collect()
     }
 }
@@ -157,16 +155,21 @@ const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
 /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
 /// wrong. (Before a first ping over IPv6 the neighbours find each other, and the answer to that says
 /// nothing about which side is the client.)
+///
+/// Where nothing else tells the direction, the source is the end that sent first, by the ticks: records may
+/// come in another order than their packets. In one tick, the record that came first counts.
 #[cold]
 fn correct_direction<const N: usize>(
     entry: &mut Entry<Packed<N>>,
     key: Packed<N>,
     head: &RecordHead,
+    is_overtaking: bool,
     classify: fn(&EpHash<N>, u8) -> Direction,
 ) where
     EpHash<N>: FlowKey,
 {
-    if entry.flow.evidence.is_high_confidence() {
+    let evidence = entry.flow.evidence();
+    if evidence.is_high_confidence() {
         return;
     }
     let verdict = match key.ip_protocol() {
@@ -178,8 +181,10 @@ fn correct_direction<const N: usize>(
         _ => None,
     };
     if let Some(verdict) = verdict.filter(|it| it.evidence.is_high_confidence()) {
-        entry.flow.evidence = verdict.evidence;
+        entry.flow.set_evidence(verdict.evidence);
         // It stays where it is: a key and its reverse have one hash.
         entry.key = if verdict.reverse { key.reverse() } else { key };
+    } else if is_overtaking && evidence == Evidence::None && !entry.flow.is_of_earlier_interval() {
+        entry.key = key;
     }
 }

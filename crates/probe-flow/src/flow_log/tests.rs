@@ -1,4 +1,5 @@
 mod batches;
+mod direction;
 
 use std::collections::BTreeMap;
 
@@ -76,16 +77,16 @@ fn a_reply_seen_first_is_stored_in_the_direction_of_the_client() {
 #[test]
 fn a_handshake_corrects_a_guess() {
     let mut log = FlowLog::new(FlowLogOptions::default());
-    // By ports, 198.18.0.2:5000 is taken for the server; the handshake says otherwise.
+    // The server is the first that is seen to send; the handshake says who the client is.
     let client = key(2, 5000, 1, 6000, 6);
-    count(&mut log, client, head(INGRESS, 40, ACK));
+    count(&mut log, client.reverse(), head(EGRESS, 40, ACK));
     assert_eq!(log.aggregate().0.v4[0].0, client.reverse());
     count(&mut log, client, head(INGRESS, 60, SYN));
     let (flows, totals) = log.rotate();
     assert_eq!(flows.v4.len(), 1);
     assert_eq!(flows.v4[0].0, client);
     assert_eq!(flows.v4[0].1.evidence, Evidence::Handshake);
-    assert_eq!(totals.packets_rcvd, 2);
+    assert_eq!(totals.packets(), 2);
 }
 
 #[test]

@@ -38,7 +38,8 @@ section! {
         pub flush_interval: Duration = Duration::from_secs(5),
 
         /// Stores the client's port as 0 for common services (TCP 53, 80, 443, 445, 8080; UDP 53,
-        /// 443). All connections of a client to a server are then one flow.
+        /// 443). All connections of a client to a server are then one flow. A client's port that is common
+        /// itself, or below 1024, is kept: either end may be the server then.
         #[key("port_aggregation", Restart, Boolean)]
         pub port_aggregation: bool = true,
 
