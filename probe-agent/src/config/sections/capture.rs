@@ -15,7 +15,7 @@ section! {
     /// How packets become flows, on all interfaces.
     #[derive(Clone, Debug, Eq, PartialEq)]
     pub struct CaptureConfig {
-        /// Buffers between kernel and agent, for all interfaces. It is divided among as many rings
+        /// Size of the buffer between kernel and agent, for all interfaces. It is divided among as many rings
         /// as there are CPUs, rounded up to a power of two and at most 32. No ring is smaller than
         /// 4 MiB: CPUs have one in common instead. When the ring of a CPU is full, packets are
         /// counted as the loss `ring_full`.
@@ -32,7 +32,7 @@ section! {
         pub cache_slots: CacheSlots = CacheSlots::Auto,
 
         /// How often what was added up is handed to the flows while no query asks for them. Live queries,
-        /// status and metrics see to it themselves, so what they show is always fresh; longer
+        /// status and metrics flush by themselves, so what they show is always fresh. Longer
         /// intervals make fewer records of the same packets.
         #[key("flush_interval", Restart, WholeSeconds(Duration::from_secs(1)..=Duration::from_mins(1)))]
         pub flush_interval: Duration = Duration::from_secs(5),
@@ -48,9 +48,9 @@ section! {
         #[key("max_flows", Restart, Integer(1..=100_000_000))]
         pub max_flows: usize = 1_000_000,
 
-        /// Flows over all interfaces, folded beyond it likewise. Whichever of the two limits is
-        /// reached first holds. An interface may withhold room for up to 255 flows from the others
-        /// until its next rotation. A lowered limit is reached as idle flows are dropped.
+        /// Flows over all interfaces. More are folded in the same way. Whichever of the two limits is
+        /// reached first holds. An interface may withhold room for up to 255 flows from the other
+        /// interfaces until its next rotation. A lowered limit is reached as idle flows are dropped.
         #[key("max_flows_total", Live, Integer(1..=1_000_000_000))]
         pub max_flows_total: usize = 4_000_000,
 
