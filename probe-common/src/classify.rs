@@ -79,7 +79,7 @@ trait Address {
 
 impl Address for [u8; 4] {
     /// Multicast is 224.0.0.0/4 (RFC 1112, section 4), limited broadcast 255.255.255.255 (RFC 919,
-    /// section 7). A directed broadcast is known only with the prefix: [`Broadcasts`].
+    /// section 7). A directed broadcast is known only with the prefix, which no packet carries.
     fn is_group(&self) -> bool {
         matches!(self, [224..=239, ..] | [255, 255, 255, 255])
     }
