@@ -1,9 +1,10 @@
 //! Intervals for the tests of this module.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use probe_common::{classify::Evidence, control::Tally, ephash::EpHash};
+use proptest::{array::uniform4, prelude::*};
 
 use probe_flow::interval::{Interval, Watched};
 use probe_flow::{
@@ -68,4 +69,56 @@ pub(super) fn interval(iface: &str, start: &str, flows: u32) -> Interval {
         ledger,
         watched: Watched::default(),
     }
+}
+
+/// Flows of any keys, counts and evidence, so many of each IP version.
+pub(super) fn flows(number: Range<usize>) -> impl Strategy<Value = FlowMap> {
+    let v4 = prop::collection::vec((key::<4>(), flow()), number.clone());
+    let v6 = prop::collection::vec((key::<16>(), flow()), number);
+    (v4, v6).prop_map(|(v4, v6)| FlowMap { v4, v6 })
+}
+
+fn flow() -> impl Strategy<Value = Flow> {
+    let evidence = prop::sample::select(vec![
+        Evidence::None,
+        Evidence::Ports,
+        Evidence::Multicast,
+        Evidence::IcmpType,
+        Evidence::Handshake,
+    ]);
+    let others = (any::<[u32; 2]>(), any::<u8>(), evidence, any::<bool>());
+    (uniform4(any::<u64>()), others).prop_map(
+        |(
+            [bytes_rcvd, bytes_sent, packets_rcvd, packets_sent],
+            ([first, last], tcp_flags, evidence, is_overflow),
+        )| {
+            let counters = FlowCounters {
+                bytes_rcvd,
+                bytes_sent,
+                packets_rcvd,
+                packets_sent,
+            };
+            Flow {
+                counters,
+                first,
+                last,
+                tcp_flags,
+                evidence,
+                is_overflow,
+            }
+        },
+    )
+}
+
+fn key<const N: usize>() -> impl Strategy<Value = EpHash<N>> {
+    let ports = (any::<[u8; 2]>(), any::<[u8; 2]>());
+    (any::<[u8; N]>(), any::<[u8; N]>(), ports, any::<u8>()).prop_map(
+        |(src_addr, dst_addr, (src_port, dst_port), ip_protocol)| EpHash {
+            src_addr,
+            src_port,
+            dst_addr,
+            dst_port,
+            ip_protocol,
+        },
+    )
 }

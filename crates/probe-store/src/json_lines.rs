@@ -1,19 +1,28 @@
 //! The JSON lines sink: one object per flow, and the ledger as the last line.
 
+mod line;
+
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{self, Write},
 };
 
+use self::line::LineWriter;
 use crate::options::SinkFormat;
 
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
 };
-use probe_flow::{flow_json::LedgerLine, schema::FlowView};
+use probe_flow::flow_json::LedgerLine;
 
-/// Files of [flow lines](FlowView::line) and one [`LedgerLine`].
+/// Octets that are gathered for one write to the file.
+const WRITE_SIZE: usize = 64 << 10;
+
+/// Room for one more line behind them: names of interfaces are short.
+const LINE_ROOM: usize = 2 << 10;
+
+/// Files of [flow lines](probe_flow::schema::FlowView::line) and one [`LedgerLine`].
 #[derive(Clone, Copy, Debug)]
 pub struct JsonLines;
 
@@ -22,19 +31,20 @@ impl FileFormat for JsonLines {
     const EXTENSION: &'static str = "jsonl";
 
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {
-        let mut out = BufWriter::with_capacity(64 << 10, file);
+        let mut lines = LineWriter::new(interval)?;
+        let mut text = Vec::with_capacity(WRITE_SIZE + LINE_ROOM);
         for row in interval.flows.rows() {
-            write_line(&mut out, &FlowView::stored(interval, &row).line())?;
+            lines.push(&mut text, &row)?;
+            if text.len() >= WRITE_SIZE {
+                file.write_all(&text)?;
+                text.clear();
+            }
         }
         let bounds = Some(interval.bounds());
         let ledger =
             LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
-        write_line(&mut out, &ledger)?;
-        Ok(out.flush()?)
+        serde_json::to_writer(&mut text, &ledger).map_err(io::Error::from)?;
+        text.push(b'\n');
+        Ok(file.write_all(&text)?)
     }
-}
-
-fn write_line(out: &mut impl Write, line: &impl serde::Serialize) -> Result<(), EncodeError> {
-    serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
-    Ok(out.write_all(b"\n")?)
 }

@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
+mod address_text;
 pub mod file_sink;
 #[cfg(test)]
 mod fixture;

@@ -11,13 +11,13 @@ use ::parquet::{
     record::{Field, Row},
     schema::printer::print_schema,
 };
-use probe_common::{classify::Evidence, ephash::EpHash};
-use proptest::{array::uniform4, prelude::*};
+use probe_common::ephash::EpHash;
+use proptest::prelude::*;
 
 use super::{Parquet, ROWS_PER_GROUP};
 use crate::{file_sink::FileFormat, fixture};
 use probe_flow::{
-    flow::{Flow, FlowCounters, FlowMap, FlowRow},
+    flow::{Flow, FlowRow},
     interval::Interval,
     schema::FIELDS,
 };
@@ -98,60 +98,13 @@ fn fields(row: Row) -> Vec<Field> {
         .collect()
 }
 
-fn flow() -> impl Strategy<Value = Flow> {
-    let evidence = prop::sample::select(vec![
-        Evidence::None,
-        Evidence::Ports,
-        Evidence::Multicast,
-        Evidence::IcmpType,
-        Evidence::Handshake,
-    ]);
-    let others = (any::<[u32; 2]>(), any::<u8>(), evidence, any::<bool>());
-    (uniform4(any::<u64>()), others).prop_map(
-        |(
-            [bytes_rcvd, bytes_sent, packets_rcvd, packets_sent],
-            ([first, last], tcp_flags, evidence, is_overflow),
-        )| {
-            let counters = FlowCounters {
-                bytes_rcvd,
-                bytes_sent,
-                packets_rcvd,
-                packets_sent,
-            };
-            Flow {
-                counters,
-                first,
-                last,
-                tcp_flags,
-                evidence,
-                is_overflow,
-            }
-        },
-    )
-}
-
-fn key<const N: usize>() -> impl Strategy<Value = EpHash<N>> {
-    let ports = (any::<[u8; 2]>(), any::<[u8; 2]>());
-    (any::<[u8; N]>(), any::<[u8; N]>(), ports, any::<u8>()).prop_map(
-        |(src_addr, dst_addr, (src_port, dst_port), ip_protocol)| EpHash {
-            src_addr,
-            src_port,
-            dst_addr,
-            dst_port,
-            ip_protocol,
-        },
-    )
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn what_is_written_is_read_back(
-        v4 in prop::collection::vec((key::<4>(), flow()), 0..80),
-        v6 in prop::collection::vec((key::<16>(), flow()), 0..80),
+        flows in fixture::flows(0..80),
     ) {
-        let flows = FlowMap { v4, v6 };
         let interval = Interval {
             flows,
             ..fixture::interval("eth0", "2026-03-01T00:00:00.000001Z", 0)
