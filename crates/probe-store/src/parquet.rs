@@ -7,7 +7,7 @@ mod schema;
 
 use std::{fs::File, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parquet::{
     basic::{Compression, ZstdLevel},
     data_type::{BoolType, ByteArray, ByteArrayType, Int32Type, Int64Type},
@@ -20,7 +20,7 @@ use parquet::{
 };
 
 use self::schema::columns;
-use crate::options::SinkFormat;
+use crate::{address_text::push_address, options::SinkFormat};
 
 use super::{
     Interval,
@@ -224,18 +224,15 @@ fn write_batch(
 
 /// Formats all addresses into one buffer and shares it out.
 fn addresses(rows: &[FlowRow], value: fn(&FlowRow) -> std::net::IpAddr) -> Vec<ByteArray> {
-    use std::fmt::Write;
-
-    let mut text = BytesMut::with_capacity(rows.len() * "198.18.100.200".len());
+    let mut text = Vec::with_capacity(rows.len() * "198.18.100.200".len());
     let ends: Vec<_> = rows
         .iter()
         .map(|row| {
-            // BytesMut grows: this cannot fail.
-            let _infallible = write!(text, "{}", value(row));
+            push_address(&mut text, value(row));
             text.len()
         })
         .collect();
-    let text = text.freeze();
+    let text = Bytes::from(text);
     let mut start = 0;
     let slice = |end| {
         let address = text.slice(start..end);
