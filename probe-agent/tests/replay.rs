@@ -3,6 +3,8 @@
 
 #[path = "replay/banks.rs"]
 mod banks;
+#[path = "replay/blocks.rs"]
+mod blocks;
 #[path = "replay/command.rs"]
 mod command;
 #[path = "replay/corpus.rs"]
@@ -27,5 +29,7 @@ mod play;
 mod sources;
 #[path = "replay/times.rs"]
 mod times;
+#[path = "replay/versions.rs"]
+mod versions;
 #[path = "replay/write.rs"]
 mod write;

@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use super::link_type::SUPPORTED;
+use super::{link_type::SUPPORTED, reader::MAX_PACKET_BYTES};
 
 /// A capture file that cannot be replayed at all.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,24 @@ pub enum PcapError {
     BadHeader {
         /// Path of the capture file.
         path: PathBuf,
+    },
+    /// Its format has a version that is not known.
+    #[error(
+        "cannot replay {path}: it is of version {major}.{minor} of {format}, which is not known \
+         ({known} are); convert it with the program that wrote it",
+        path = path.display()
+    )]
+    UnsupportedVersion {
+        /// Path of the capture file.
+        path: PathBuf,
+        /// `pcap` or `pcapng`, as the file's magic number says.
+        format: &'static str,
+        /// The versions that are known.
+        known: &'static str,
+        /// First part of the version in the file header.
+        major: u16,
+        /// Second part of the version in the file header.
+        minor: u16,
     },
     /// None of its packets could be parsed.
     #[error(
@@ -76,6 +94,22 @@ pub enum Ending {
         /// Position in the file.
         offset: u64,
     },
+    /// The packet that starts at byte `offset` claims to be longer than any.
+    TooLarge {
+        /// Position in the file.
+        offset: u64,
+        /// Length that it claims, with its header in the file.
+        bytes: u64,
+    },
+    /// The section that starts at byte `offset` has a version that is not known.
+    Unsupported {
+        /// Position in the file.
+        offset: u64,
+        /// First part of the version.
+        major: u16,
+        /// Second part of the version.
+        minor: u16,
+    },
     /// The file could not be read any further, beginning at byte `offset`.
     Unreadable {
         /// Position in the file.
@@ -97,8 +131,23 @@ impl fmt::Display for Ending {
             Self::Complete => f.write_str("the file was replayed to its end"),
             Self::Cut { offset } => write!(
                 f,
-                "the file is cut in the middle of the packet at byte {offset}; all packets before \
-                 it are counted"
+                "the file is cut in the middle of the packet or block at byte {offset}; all packets \
+                 before it are counted"
+            ),
+            Self::TooLarge { offset, bytes } => write!(
+                f,
+                "the packet at byte {offset} claims {bytes} bytes, more than the {} MiB that a packet \
+                 may have; all packets before it are counted, none behind it",
+                MAX_PACKET_BYTES >> 20
+            ),
+            Self::Unsupported {
+                offset,
+                major,
+                minor,
+            } => write!(
+                f,
+                "the section at byte {offset} is of version {major}.{minor} of pcapng, which is not \
+                 known (1.0 and 1.2 are); all packets before it are counted, none behind it"
             ),
             Self::Damaged { offset } => write!(
                 f,

@@ -17,11 +17,13 @@ mod error;
 pub mod link_type;
 mod local;
 mod open;
+mod pcap;
 mod pcapng;
 mod playback;
 mod reader;
 mod sniff;
 mod stream;
+mod window;
 
 use std::{path::Path, sync::Arc};
 

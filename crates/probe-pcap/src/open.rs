@@ -13,8 +13,9 @@ use probe_flow::ticks::{TickTable, TickTableBuilder};
 use super::{
     error::PcapError,
     link_type::SUPPORTED,
+    pcap::HeaderError,
     pcapng::printable,
-    reader::{FileInterface, PacketReader},
+    reader::{FileInterface, PacketReader, Unreadable},
     sniff::{Format, SNIFF_LEN, looks_like},
 };
 
@@ -39,9 +40,6 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
             source,
         }
     };
-    let bad_header = || PcapError::BadHeader {
-        path: path.to_owned(),
-    };
     let mut file = seekable(path)?;
     let file_bytes = file.metadata().map_err(io_error("read"))?.len();
     let head = read_head(&mut file).map_err(io_error("read"))?;
@@ -50,21 +48,24 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
         looks_like: looks_like(&head),
     })?;
     let stem = stem(path);
-    // A file that still grows is the same both times.
-    let rewound = || {
-        let mut again = file.try_clone()?;
-        again.rewind()?;
-        Ok(again.take(file_bytes))
+    // A file that still grows has the same length both times.
+    let read_again = || {
+        let file = file.try_clone().map_err(io_error("read"))?;
+        PacketReader::new(file, file_bytes, format, Arc::clone(&stem)).map_err(
+            |error| match error {
+                Unreadable::Io(source) => io_error("read")(source),
+                Unreadable::Header(error) => header_error(path, format, error),
+            },
+        )
     };
-    let reader_of = |file| PacketReader::new(file, format, Arc::clone(&stem));
 
-    let mut scan = reader_of(rewound().map_err(io_error("read"))?).ok_or_else(bad_header)?;
+    let mut scan = read_again()?;
     let ticks = scan_packets(&mut scan);
     let interfaces = scan.interfaces().to_vec();
     drop(scan);
     check_interfaces(path, &interfaces)?;
     Ok(Opened {
-        reader: reader_of(rewound().map_err(io_error("read"))?).ok_or_else(bad_header)?,
+        reader: read_again()?,
         warnings: warnings(&interfaces, &ticks),
         ticks,
         names: interfaces
@@ -73,6 +74,20 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
             .collect(),
         file_bytes,
     })
+}
+
+fn header_error(path: &Path, format: Format, error: HeaderError) -> PcapError {
+    let path = path.to_owned();
+    match error {
+        HeaderError::Bad => PcapError::BadHeader { path },
+        HeaderError::Version { major, minor } => PcapError::UnsupportedVersion {
+            path,
+            format: format.name(),
+            known: format.known_versions(),
+            major,
+            minor,
+        },
+    }
 }
 
 /// Reads the file a first time: for its interfaces, which may stand anywhere in a pcapng file but are

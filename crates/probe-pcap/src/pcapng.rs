@@ -5,12 +5,13 @@ use std::{collections::HashMap, sync::Arc};
 use jiff::Timestamp;
 use pcap_parser::{
     Block, EnhancedPacketBlock, InterfaceDescriptionBlock, PcapNGOption, SimplePacketBlock,
-    UnknownBlock, traits::PcapNGPacketBlock,
+    parse_block_be, parse_block_le, traits::PcapNGPacketBlock,
 };
 use probe_common::record::{EGRESS, INGRESS};
 
 use super::{
     link_type::LinkType,
+    pcap::{HeaderError, Order},
     reader::{FileInterface, FilePacket, frame},
 };
 
@@ -20,12 +21,18 @@ const EPB_FLAGS: u16 = 2;
 const PACK_FLAGS: u16 = 2;
 /// Option of an interface description block (section 4.2).
 const IF_TSOFFSET: u16 = 14;
-/// Type of the packet block that the enhanced one replaced (appendix A).
-const OBSOLETE_PACKET_BLOCK: u32 = 2;
-/// Section header, interface description, packet, simple packet, enhanced packet.
-const INDISPENSABLE_BLOCKS: [u32; 5] = [0x0a0d_0d0a, 1, OBSOLETE_PACKET_BLOCK, 3, 6];
+/// Types of blocks: section 4, and appendix A for the packet block that the enhanced one replaced.
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const OBSOLETE_PACKET: u32 = 2;
+const SIMPLE_PACKET: u32 = 3;
+const ENHANCED_PACKET: u32 = 6;
+/// What a section header says of the byte order, behind its type and length.
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+/// Where the body of a block begins.
+const BLOCK_BODY: usize = 8;
 /// Type, length, length again.
-const MIN_BLOCK_LEN: usize = 12;
+const MIN_BLOCK_LEN: u64 = 12;
 /// Interfaces in one section at most: the obsolete packet block has 16 bits for the number.
 const MAX_SECTION_INTERFACES: usize = 1 << 16;
 /// Longest name of an interface that is kept; Linux has 15.
@@ -42,7 +49,62 @@ pub(super) struct Sections {
     by_name: HashMap<Arc<str>, usize>,
     /// By the number that packets of this section use.
     section: Vec<SectionInterface>,
-    is_big_endian: bool,
+    order: Order,
+}
+
+/// What is to be done with a block.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// Its content is needed.
+    Read,
+    /// It begins a section; the rest of it is comments.
+    BeginSection,
+    /// Names, statistics, secrets, comments and what may come: nothing depends on it.
+    PassOver,
+}
+
+/// The beginning of a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockHead {
+    block_type: u32,
+    /// Length of the whole block in bytes.
+    pub(super) len: u64,
+    /// Byte order of its section.
+    pub(super) order: Order,
+    pub(super) step: Step,
+}
+
+impl BlockHead {
+    /// Bytes that it takes: no block is shorter.
+    pub(super) const LEN: usize = 12;
+    /// Bytes of a section header without options.
+    pub(super) const SECTION_LEN: usize = 28;
+
+    /// Reads the first [`Self::LEN`] bytes of a block. `None` if there cannot be such a block.
+    pub(super) fn read(bytes: &[u8], sections: &Sections) -> Option<Self> {
+        // The type of a section header is the same in both byte orders.
+        let order = if Order::Little.u32(bytes, 0)? == SECTION_HEADER {
+            let mut orders = [Order::Little, Order::Big].into_iter();
+            orders.find(|order| order.u32(bytes, BLOCK_BODY) == Some(BYTE_ORDER_MAGIC))?
+        } else {
+            sections.order
+        };
+        let block_type = order.u32(bytes, 0)?;
+        let (step, least) = match block_type {
+            SECTION_HEADER => (Step::BeginSection, Self::SECTION_LEN as u64),
+            INTERFACE_DESCRIPTION | OBSOLETE_PACKET | SIMPLE_PACKET | ENHANCED_PACKET => {
+                (Step::Read, MIN_BLOCK_LEN)
+            }
+            _ => (Step::PassOver, MIN_BLOCK_LEN),
+        };
+        let len = u64::from(order.u32(bytes, 4)?);
+        (len >= least).then_some(Self {
+            block_type,
+            len,
+            order,
+            step,
+        })
+    }
 }
 
 struct SectionInterface {
@@ -63,7 +125,7 @@ impl Sections {
             interfaces: Vec::new(),
             by_name: HashMap::new(),
             section: Vec::new(),
-            is_big_endian: false,
+            order: Order::Little,
         }
     }
 
@@ -71,63 +133,50 @@ impl Sections {
         &self.interfaces
     }
 
-    /// Length of the block that starts with `bytes`, as it says.
-    pub(super) fn block_len(&self, bytes: &[u8]) -> Option<usize> {
-        usize::try_from(self.word(bytes, 4)?).ok()
+    /// Begins a section with the first bytes of its header: its interfaces are none yet.
+    pub(super) fn begin(&mut self, head: BlockHead, bytes: &[u8]) -> Result<(), HeaderError> {
+        let half = |at| head.order.u16(bytes, at).ok_or(HeaderError::Bad);
+        // 1.2 is what some writers called 1.0 (section 4.1).
+        match (half(12)?, half(14)?) {
+            (1, 0 | 2) => {}
+            (major, minor) => return Err(HeaderError::Version { major, minor }),
+        }
+        self.section.clear();
+        self.order = head.order;
+        Ok(())
     }
 
-    /// Whether the block that starts with `bytes` says that it is shorter than [`MIN_BLOCK_LEN`].
-    pub(super) fn has_impossible_block(&self, bytes: &[u8]) -> bool {
-        self.block_len(bytes).is_some_and(|len| len < MIN_BLOCK_LEN)
-    }
-
-    /// Length of a block that is there as a whole and neither packet, interface nor section.
-    pub(super) fn passable_block_len(&self, bytes: &[u8]) -> Option<usize> {
-        let len = self.block_len(bytes).filter(|&len| len >= MIN_BLOCK_LEN)?;
-        let is_whole = self.word(bytes, len - 4) == self.word(bytes, 4);
-        let is_passable = !INDISPENSABLE_BLOCKS.contains(&self.word(bytes, 0)?);
-        (is_whole && is_passable).then_some(len)
-    }
-
-    fn word(&self, bytes: &[u8], at: usize) -> Option<u32> {
-        let word = *bytes.get(at..)?.first_chunk::<4>()?;
-        Some(if self.is_big_endian {
-            u32::from_be_bytes(word)
-        } else {
-            u32::from_le_bytes(word)
-        })
-    }
-
-    /// Takes notice of a block; says whether it was a packet. `None` if it makes no sense here.
+    /// Takes notice of a whole block that is needed; says whether it was a packet. `None` if it makes no
+    /// sense here.
     pub(super) fn on_block(
         &mut self,
-        block: &Block<'_>,
+        head: BlockHead,
+        bytes: &[u8],
         visit: &mut dyn FnMut(&FilePacket<'_>),
     ) -> Option<bool> {
-        match block {
-            Block::SectionHeader(block) => {
-                self.section.clear();
-                self.is_big_endian = block.big_endian();
-                Some(false)
-            }
+        if head.block_type == OBSOLETE_PACKET {
+            let body = bytes.get(BLOCK_BODY..bytes.len() - 4)?;
+            visit(&self.obsolete_packet(body)?);
+            return Some(true);
+        }
+        let parse = match self.order {
+            Order::Little => parse_block_le,
+            Order::Big => parse_block_be,
+        };
+        match parse(bytes).ok()?.1 {
             Block::InterfaceDescription(block) => {
-                self.on_interface(block)?;
+                self.on_interface(&block)?;
                 Some(false)
             }
             Block::EnhancedPacket(block) => {
-                visit(&self.enhanced_packet(block)?);
+                visit(&self.enhanced_packet(&block)?);
                 Some(true)
             }
             Block::SimplePacket(block) => {
-                visit(&self.simple_packet(block)?);
+                visit(&self.simple_packet(&block)?);
                 Some(true)
             }
-            Block::Unknown(block) if self.is_obsolete_packet(block) => {
-                visit(&self.obsolete_packet(block.data)?);
-                Some(true)
-            }
-            // Names, statistics, secrets, comments and what may come.
-            _ => Some(false),
+            _ => None,
         }
     }
 
@@ -155,13 +204,11 @@ impl Sections {
             Some(_) => entry.is_supported = true,
             None => entry.unsupported = Some(number),
         }
-        let offset_seconds = option_bytes(&block.options, IF_TSOFFSET).map_or(0, |bytes| {
-            if self.is_big_endian {
-                i64::from_be_bytes(bytes)
-            } else {
-                i64::from_le_bytes(bytes)
-            }
-        });
+        let offset_seconds =
+            option_bytes(&block.options, IF_TSOFFSET).map_or(0, |bytes| match self.order {
+                Order::Little => i64::from_le_bytes(bytes),
+                Order::Big => i64::from_be_bytes(bytes),
+            });
         self.section.push(SectionInterface {
             interface,
             link_type,
@@ -201,26 +248,12 @@ impl Sections {
         })
     }
 
-    fn is_obsolete_packet(&self, block: &UnknownBlock<'_>) -> bool {
-        // The parser leaves the type as a little-endian number.
-        let block_type = if self.is_big_endian {
-            block.block_type.swap_bytes()
-        } else {
-            block.block_type
-        };
-        block_type == OBSOLETE_PACKET_BLOCK
-    }
-
     /// Interface and drop count in 16 bits each, then as in an enhanced packet block.
     fn obsolete_packet<'a>(&self, body: &'a [u8]) -> Option<FilePacket<'a>> {
         let (head, rest) = body.split_first_chunk::<20>()?;
-        let number = if self.is_big_endian {
-            u16::from_be_bytes([head[0], head[1]])
-        } else {
-            u16::from_le_bytes([head[0], head[1]])
-        };
+        let number = self.order.u16(head, 0)?;
         let interface = self.section.get(usize::from(number))?;
-        let word = |at| self.word(head, at);
+        let word = |at| self.order.u32(head, at);
         let kept = usize::try_from(word(12)?).ok()?;
         let data = rest.get(..kept)?;
         let options = rest.get(kept.next_multiple_of(4)..).unwrap_or_default();
@@ -242,11 +275,7 @@ impl Sections {
     /// Direction from the value of `epb_flags`, or of `pack_flags`, which has the same bits.
     fn direction_of(&self, bytes: Option<[u8; 4]>) -> Option<u8> {
         let bytes = bytes?;
-        let flags = if self.is_big_endian {
-            u32::from_be_bytes(bytes)
-        } else {
-            u32::from_le_bytes(bytes)
-        };
+        let flags = self.order.u32(&bytes, 0)?;
         match flags & 0b11 {
             0b01 => Some(INGRESS),
             0b10 => Some(EGRESS),
@@ -260,16 +289,9 @@ impl Sections {
     fn raw_option(&self, mut options: &[u8], code: u16) -> Option<[u8; 4]> {
         loop {
             let (head, rest) = options.split_first_chunk::<4>()?;
-            let halves = [[head[0], head[1]], [head[2], head[3]]].map(|half| {
-                if self.is_big_endian {
-                    u16::from_be_bytes(half)
-                } else {
-                    u16::from_le_bytes(half)
-                }
-            });
-            let len = usize::from(halves[1]);
+            let len = usize::from(self.order.u16(head, 2)?);
             let value = rest.get(..len)?;
-            match halves[0] {
+            match self.order.u16(head, 0)? {
                 0 => return None, // the end of options
                 found if found == code => return value.first_chunk().copied(),
                 _ => options = rest.get(len.next_multiple_of(4)..)?,
@@ -317,22 +339,19 @@ pub(super) fn printable(name: &str) -> Arc<str> {
 
 #[cfg(test)]
 mod tests {
-    use super::Sections;
+    use super::{BlockHead, Sections};
 
     #[test]
     fn a_block_shorter_than_any_is_impossible_whatever_its_type() {
         let sections = Sections::new("x".into());
         for block_type in [6_u32, 0x0a0d_0d0a, 0x8000_0001] {
             let says = |len: u32| {
-                let words = [block_type.to_le_bytes(), len.to_le_bytes()].concat();
-                sections.has_impossible_block(&words)
+                let words = [block_type, len, 0x1a2b_3c4d].map(u32::to_le_bytes);
+                BlockHead::read(&words.concat(), &sections).is_some()
             };
-            assert!(says(0) && says(8) && says(11), "{block_type:#x}");
-            assert!(!says(12) && !says(u32::MAX), "{block_type:#x}");
+            assert!(!says(0) && !says(8) && !says(11), "{block_type:#x}");
+            assert!(says(28) && says(u32::MAX), "{block_type:#x}");
         }
-        assert!(
-            !sections.has_impossible_block(&[6, 0, 0, 0]),
-            "not known yet"
-        );
+        assert!(BlockHead::read(&[6, 0, 0, 0], &sections).is_none());
     }
 }

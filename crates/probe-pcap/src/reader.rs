@@ -1,22 +1,22 @@
 //! Packets of a capture file, whatever its format, one after the other in bounded memory.
 
-use std::{fs::File, io::Take, sync::Arc};
+use std::{fs::File, io, sync::Arc};
 
 use jiff::Timestamp;
-use pcap_parser::{
-    LegacyPcapReader, PcapBlockOwned, PcapError as ParserError, PcapNGReader,
-    traits::PcapReaderIterator,
-};
 use probe_common::parse::CapturedFrame;
 
-use super::{error::Ending, link_type::LinkType, pcapng::Sections, sniff::Format};
+use super::{
+    error::Ending,
+    link_type::LinkType,
+    pcap::{FILE_HEADER_LEN, FileHeader, HeaderError},
+    pcapng::{BlockHead, Sections, Step},
+    sniff::Format,
+    window::Window,
+};
 
-/// Buffer at the start. A pcapng section header must fit.
-const BUFFER_BYTES: usize = 256 << 10;
-
-/// Buffer at most: no packet or block may be larger. libpcap takes no packets above 256 KiB; the
-/// rest is room for name resolution and secrets blocks. It bounds what a hostile length can cost.
-const MAX_BUFFER_BYTES: usize = 4 << 20;
+/// The longest packet with its header, and the longest block with anything that is needed. libpcap
+/// takes no packets above 256 KiB. It bounds what a hostile length can cost.
+pub(super) const MAX_PACKET_BYTES: u64 = 4 << 20;
 
 /// An interface that the file names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,67 +42,55 @@ pub(super) struct FilePacket<'a> {
 
 /// Reads packets; keeps what the file says about interfaces.
 pub(super) struct PacketReader {
-    parser: Box<dyn PcapReaderIterator + Send>,
-    buffer_bytes: usize,
-    /// Position of the next packet or block.
-    offset: u64,
+    window: Window,
     context: Context,
 }
 
 /// What it takes to understand a packet.
 enum Context {
-    /// Before the file header.
-    Unknown {
-        stem: Arc<str>,
-    },
     Pcap {
+        header: FileHeader,
         interface: FileInterface,
         link_type: Option<LinkType>,
-        nanoseconds: bool,
     },
     PcapNg(Sections),
 }
 
-/// What came of one read of the file.
-enum Step {
-    Consumed { len: usize, was_packet: bool },
-    NeedsMore,
-    NeedsRoom,
-    Ended(Ending),
+/// Why no packet can be read, not even the first.
+pub(super) enum Unreadable {
+    /// The system cannot read the file.
+    Io(io::Error),
+    /// The file header is not understood.
+    Header(HeaderError),
 }
 
 impl PacketReader {
-    /// Starts at the beginning of the file. `stem` names interfaces that the file does not name.
-    /// `None` if the file header is incomplete or damaged.
-    pub(super) fn new(file: Take<File>, format: Format, stem: Arc<str>) -> Option<Self> {
-        let (parser, context): (Box<dyn PcapReaderIterator + Send>, _) = match format {
-            Format::Pcap => (
-                Box::new(LegacyPcapReader::new(BUFFER_BYTES, file).ok()?),
-                Context::Unknown { stem },
-            ),
-            Format::PcapNg => (
-                Box::new(PcapNGReader::new(BUFFER_BYTES, file).ok()?),
-                Context::PcapNg(Sections::new(stem)),
-            ),
+    /// Starts at the beginning of a file of so many bytes. `stem` names interfaces that the file does
+    /// not name.
+    pub(super) fn new(
+        file: File,
+        file_bytes: u64,
+        format: Format,
+        stem: Arc<str>,
+    ) -> Result<Self, Unreadable> {
+        let mut window = Window::new(file, file_bytes).map_err(Unreadable::Io)?;
+        let context = match format {
+            Format::Pcap => {
+                let bytes = window.peek(FILE_HEADER_LEN).map_err(Unreadable::Io)?;
+                let header = FileHeader::read(bytes).map_err(Unreadable::Header)?;
+                window
+                    .skip(FILE_HEADER_LEN as u64)
+                    .map_err(Unreadable::Io)?;
+                Context::of_pcap(header, stem)
+            }
+            Format::PcapNg => Context::PcapNg(first_section(&mut window, stem)?),
         };
-        let mut reader = Self {
-            parser,
-            buffer_bytes: BUFFER_BYTES,
-            offset: 0,
-            context,
-        };
-        // Reads the file header, which is never a packet.
-        match reader.step(&mut |_| {}) {
-            Step::Consumed { len, .. } => reader.consume(len),
-            _ => return None,
-        }
-        Some(reader)
+        Ok(Self { window, context })
     }
 
     /// The interfaces met so far, in order of appearance.
     pub(super) fn interfaces(&self) -> &[FileInterface] {
         match &self.context {
-            Context::Unknown { .. } => &[],
             Context::Pcap { interface, .. } => std::slice::from_ref(interface),
             Context::PcapNg(sections) => sections.interfaces(),
         }
@@ -110,7 +98,7 @@ impl PacketReader {
 
     /// Position of the next packet or block in the file.
     pub(super) const fn offset(&self) -> u64 {
-        self.offset
+        self.window.offset()
     }
 
     /// Reads up to the next packet and shows it to `visit`; an error is the end.
@@ -118,146 +106,167 @@ impl PacketReader {
         &mut self,
         visit: &mut dyn FnMut(&FilePacket<'_>),
     ) -> Result<(), Ending> {
-        loop {
-            match self.step(visit) {
-                Step::Consumed { len, was_packet } => {
-                    self.consume(len);
-                    if was_packet {
-                        return Ok(());
-                    }
+        let Self { window, context } = self;
+        match context {
+            Context::Pcap {
+                header, link_type, ..
+            } => read_record(window, *header, *link_type, visit),
+            Context::PcapNg(sections) => loop {
+                if read_block(window, sections, visit)? {
+                    return Ok(());
                 }
-                Step::NeedsMore => self.refill()?,
-                Step::NeedsRoom => self.make_room()?,
-                Step::Ended(ending) => {
-                    let len = self.passable_block_len().ok_or(ending)?;
-                    self.consume(len);
-                }
-            }
-        }
-    }
-
-    /// Length of a block that the parser refused although nothing depends on what it says.
-    fn passable_block_len(&self) -> Option<usize> {
-        match &self.context {
-            Context::PcapNg(sections) => sections.passable_block_len(self.parser.data()),
-            Context::Unknown { .. } | Context::Pcap { .. } => None,
-        }
-    }
-
-    fn step(&mut self, visit: &mut dyn FnMut(&FilePacket<'_>)) -> Step {
-        let offset = self.offset;
-        if self.starts_with_impossible_block() {
-            return Step::Ended(Ending::Damaged { offset });
-        }
-        match self.parser.next() {
-            Ok((len, block)) => match self.context.on_block(&block, visit) {
-                Some(was_packet) => Step::Consumed { len, was_packet },
-                None => Step::Ended(Ending::Damaged { offset }),
             },
-            Err(ParserError::Incomplete(_)) => Step::NeedsMore,
-            Err(ParserError::BufferTooSmall) => Step::NeedsRoom,
-            Err(ParserError::Eof) => Step::Ended(Ending::Complete),
-            Err(ParserError::UnexpectedEof) => Step::Ended(self.incomplete(offset)),
-            Err(ParserError::ReadError) => Step::Ended(Ending::Unreadable { offset }),
-            Err(_) => Step::Ended(Ending::Damaged { offset }),
         }
-    }
-
-    /// A block that says it is shorter than what every block has. Found out here: the parser takes
-    /// that part off the length of some kinds of blocks before it reads the rest.
-    fn starts_with_impossible_block(&self) -> bool {
-        match &self.context {
-            Context::PcapNg(sections) => sections.has_impossible_block(self.parser.data()),
-            Context::Unknown { .. } | Context::Pcap { .. } => false,
-        }
-    }
-
-    /// The parser wants more than the file has: because the block reaches beyond its end, or because
-    /// something inside the block claims to reach beyond the block.
-    fn incomplete(&self, offset: u64) -> Ending {
-        if self.parser.data().is_empty() {
-            return Ending::Complete;
-        }
-        let block_len = match &self.context {
-            Context::PcapNg(sections) => sections.block_len(self.parser.data()),
-            Context::Unknown { .. } | Context::Pcap { .. } => None,
-        };
-        match block_len {
-            Some(len) if len <= self.parser.data().len() => Ending::Damaged { offset },
-            _ => Ending::Cut { offset },
-        }
-    }
-
-    fn consume(&mut self, len: usize) {
-        self.parser.consume(len);
-        self.offset += len as u64;
-    }
-
-    fn refill(&mut self) -> Result<(), Ending> {
-        self.parser.refill().map_err(|_| Ending::Unreadable {
-            offset: self.offset,
-        })
-    }
-
-    fn make_room(&mut self) -> Result<(), Ending> {
-        if self.buffer_bytes >= MAX_BUFFER_BYTES {
-            return Err(Ending::Damaged {
-                offset: self.offset,
-            });
-        }
-        self.buffer_bytes *= 2;
-        self.parser.grow(self.buffer_bytes);
-        self.refill()
     }
 }
 
 impl Context {
-    /// Takes notice of a block; says whether it was a packet. `None` if it makes no sense here.
-    fn on_block(
-        &mut self,
-        block: &PcapBlockOwned<'_>,
-        visit: &mut dyn FnMut(&FilePacket<'_>),
-    ) -> Option<bool> {
-        match (&mut *self, block) {
-            (Self::Unknown { stem }, PcapBlockOwned::LegacyHeader(header)) => {
-                // The upper half of the field says how long the frame check sequence is.
-                let number = u16::try_from(header.network.0 & 0xffff).ok()?;
-                let link_type = LinkType::from_number(number);
-                *self = Self::Pcap {
-                    interface: FileInterface {
-                        name: Arc::clone(stem),
-                        unsupported: link_type.is_none().then_some(number),
-                        is_supported: link_type.is_some(),
-                    },
-                    link_type,
-                    nanoseconds: header.is_nanosecond_precision(),
-                };
-                Some(false)
-            }
-            (
-                Self::Pcap {
-                    link_type,
-                    nanoseconds,
-                    ..
-                },
-                PcapBlockOwned::Legacy(packet),
-            ) => {
-                let unit_ns = if *nanoseconds { 1 } else { 1000 };
-                let timestamp_ns = i128::from(packet.ts_sec) * 1_000_000_000
-                    + i128::from(packet.ts_usec) * unit_ns;
-                visit(&FilePacket {
-                    interface: 0,
-                    link_type: *link_type,
-                    direction: None,
-                    timestamp: Timestamp::from_nanosecond(timestamp_ns).ok(),
-                    frame: frame(packet.data, packet.origlen),
-                });
-                Some(true)
-            }
-            (Self::PcapNg(sections), PcapBlockOwned::NG(block)) => sections.on_block(block, visit),
-            _ => None,
+    fn of_pcap(header: FileHeader, stem: Arc<str>) -> Self {
+        let number = header.link_type;
+        let link_type = LinkType::from_number(number);
+        Self::Pcap {
+            header,
+            interface: FileInterface {
+                name: stem,
+                unsupported: link_type.is_none().then_some(number),
+                is_supported: link_type.is_some(),
+            },
+            link_type,
         }
     }
+}
+
+fn read_record(
+    window: &mut Window,
+    header: FileHeader,
+    link_type: Option<LinkType>,
+    visit: &mut dyn FnMut(&FilePacket<'_>),
+) -> Result<(), Ending> {
+    let offset = window.offset();
+    let header_len = header.record_header_len();
+    let bytes = peek(window, header_len)?;
+    if bytes.is_empty() {
+        return Err(Ending::Complete);
+    }
+    let record = Some(bytes).filter(|bytes| bytes.len() == header_len);
+    let record = record
+        .and_then(|bytes| header.record(bytes))
+        .ok_or(Ending::Cut { offset })?;
+    let bytes = peek_whole(window, header_len as u64 + u64::from(record.kept))?;
+    let len = bytes.len() as u64;
+    visit(&FilePacket {
+        interface: 0,
+        link_type,
+        direction: None,
+        timestamp: record.timestamp,
+        frame: frame(&bytes[header_len..], record.wire_len),
+    });
+    skip(window, len)
+}
+
+/// The section header that a pcapng file begins with.
+fn first_section(window: &mut Window, stem: Arc<str>) -> Result<Sections, Unreadable> {
+    let mut sections = Sections::new(stem);
+    let bytes = window.peek(BlockHead::LEN).map_err(Unreadable::Io)?;
+    let head = BlockHead::read(bytes, &sections);
+    let Some(head) = head.filter(|head| head.len <= window.remaining()) else {
+        return Err(Unreadable::Header(HeaderError::Bad));
+    };
+    match read_step(window, &mut sections, head, &mut |_| {}) {
+        Ok(_) => Ok(sections),
+        Err(Ending::Unsupported { major, minor, .. }) => {
+            Err(Unreadable::Header(HeaderError::Version { major, minor }))
+        }
+        Err(_) => Err(Unreadable::Header(HeaderError::Bad)),
+    }
+}
+
+/// Reads a block; says whether it was a packet.
+fn read_block(
+    window: &mut Window,
+    sections: &mut Sections,
+    visit: &mut dyn FnMut(&FilePacket<'_>),
+) -> Result<bool, Ending> {
+    let offset = window.offset();
+    let bytes = peek(window, BlockHead::LEN)?;
+    match bytes.len() {
+        0 => return Err(Ending::Complete),
+        len if len < BlockHead::LEN => return Err(Ending::Cut { offset }),
+        _ => {}
+    }
+    let head = BlockHead::read(bytes, sections).ok_or(Ending::Damaged { offset })?;
+    read_step(window, sections, head, visit)
+}
+
+fn read_step(
+    window: &mut Window,
+    sections: &mut Sections,
+    head: BlockHead,
+    visit: &mut dyn FnMut(&FilePacket<'_>),
+) -> Result<bool, Ending> {
+    let offset = window.offset();
+    if head.len > window.remaining() {
+        return Err(Ending::Cut { offset });
+    }
+    match head.step {
+        Step::Read => {
+            let block = peek_whole(window, head.len)?;
+            let was_packet = sections
+                .on_block(head, block, visit)
+                .ok_or(Ending::Damaged { offset })?;
+            skip(window, head.len)?;
+            Ok(was_packet)
+        }
+        Step::BeginSection => {
+            let bytes = peek(window, BlockHead::SECTION_LEN)?;
+            sections.begin(head, bytes).map_err(|error| match error {
+                HeaderError::Bad => Ending::Damaged { offset },
+                HeaderError::Version { major, minor } => Ending::Unsupported {
+                    offset,
+                    major,
+                    minor,
+                },
+            })?;
+            pass_over(window, head).map(|()| false)
+        }
+        Step::PassOver => pass_over(window, head).map(|()| false),
+    }
+}
+
+/// Leaves out a block, however long it is. It ends with its length, as it begins.
+fn pass_over(window: &mut Window, head: BlockHead) -> Result<(), Ending> {
+    const LENGTH_LEN: usize = 4;
+    let offset = window.offset();
+    skip(window, head.len - LENGTH_LEN as u64)?;
+    let repeated = head.order.u32(peek(window, LENGTH_LEN)?, 0);
+    if repeated.map(u64::from) != Some(head.len) {
+        return Err(Ending::Damaged { offset });
+    }
+    skip(window, LENGTH_LEN as u64)
+}
+
+/// All of a packet or block of so many bytes.
+fn peek_whole(window: &mut Window, len: u64) -> Result<&[u8], Ending> {
+    let offset = window.offset();
+    if len > MAX_PACKET_BYTES {
+        return Err(Ending::TooLarge { offset, bytes: len });
+    }
+    let wanted = usize::try_from(len).unwrap_or_default();
+    let bytes = peek(window, wanted)?;
+    if bytes.len() < wanted {
+        return Err(Ending::Cut { offset });
+    }
+    Ok(bytes)
+}
+
+fn peek(window: &mut Window, len: usize) -> Result<&[u8], Ending> {
+    let offset = window.offset();
+    window.peek(len).map_err(|_| Ending::Unreadable { offset })
+}
+
+fn skip(window: &mut Window, len: u64) -> Result<(), Ending> {
+    let offset = window.offset();
+    window.skip(len).map_err(|_| Ending::Unreadable { offset })
 }
 
 /// A frame of `wire_len` bytes of which `bytes` were kept. Files that claim to have kept more than

@@ -1,5 +1,7 @@
 //! What a file is, by its first bytes.
 
+use super::pcap;
+
 /// Bytes that [`looks_like`] and [`Format::from_head`] want to see.
 pub(super) const SNIFF_LEN: usize = 64;
 
@@ -15,17 +17,27 @@ pub(super) enum Format {
 impl Format {
     /// The format, if it is one that can be read. Magic numbers: draft-ietf-opsawg-pcap, section 4;
     /// draft-ietf-opsawg-pcapng, section 4.1.
-    pub(super) const fn from_head(head: &[u8]) -> Option<Self> {
+    pub(super) fn from_head(head: &[u8]) -> Option<Self> {
         match head {
-            // Micro- and nanoseconds, each in both byte orders; Kuznetzov's variant, which has
-            // longer packet headers.
-            [0xa1, 0xb2, 0xc3, 0xd4, ..]
-            | [0xd4, 0xc3, 0xb2, 0xa1, ..]
-            | [0xa1, 0xb2, 0x3c, 0x4d, ..]
-            | [0x4d, 0x3c, 0xb2, 0xa1, ..]
-            | [0x34, 0xcd, 0xb2, 0xa1, ..] => Some(Self::Pcap),
             [0x0a, 0x0d, 0x0d, 0x0a, ..] => Some(Self::PcapNg),
+            _ if pcap::magic(head).is_some() => Some(Self::Pcap),
             _ => None,
+        }
+    }
+
+    /// What people call the format.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Pcap => "pcap",
+            Self::PcapNg => "pcapng",
+        }
+    }
+
+    /// Versions that can be read.
+    pub(super) const fn known_versions(self) -> &'static str {
+        match self {
+            Self::Pcap => "2.0 to 2.4, and 543.0 of DG/UX,",
+            Self::PcapNg => "1.0 and 1.2",
         }
     }
 }
@@ -54,8 +66,17 @@ pub(super) fn looks_like(head: &[u8]) -> &'static str {
         [b'G', b'M', b'B', b'U', ..] | [b'R', b'T', b'S', b'S', ..] => {
             "is a Microsoft Network Monitor capture; convert it first: editcap -F pcapng FILE FILE.pcapng"
         }
-        [0xa1, 0xb2, 0xcd, 0x34, ..] => {
-            "is a big-endian capture of a modified libpcap; convert it first: editcap -F pcapng FILE FILE.pcapng"
+        [0xa1, 0xb2, 0x34, 0xcd, ..] | [0xcd, 0x34, 0xb2, 0xa1, ..] => {
+            "is a capture in Francisco Mesquita's format; convert it with the program that wrote it"
+        }
+        [0xa1, 0x2b, 0x3c, 0x4d, ..] | [0x4d, 0x3c, 0x2b, 0xa1, ..] => {
+            "is a capture in Navtel's format; convert it with the program that wrote it"
+        }
+        [0x1c, 0, 1, 0xab | 0xac, ..] | [0xab | 0xac, 1, 0, 0x1c, ..] => {
+            "is a capture in IXIA's format; convert it first: editcap -F pcapng FILE FILE.pcapng"
+        }
+        [0xa1, 0xb2, 0xc3, 0xcb, ..] | [0xcb, 0xc3, 0xb2, 0xa1, ..] => {
+            "is a compiled filter of libpcap (cbpf-savefile), without packets"
         }
         [b'P', b'A', b'R', b'1', ..] => "looks like a Parquet file",
         [0x7f, b'E', b'L', b'F', ..] => "is an ELF object",
@@ -79,6 +100,8 @@ mod tests {
     #[rstest]
     #[case(&[0xd4, 0xc3, 0xb2, 0xa1], Some(Format::Pcap))]
     #[case(&[0xa1, 0xb2, 0x3c, 0x4d], Some(Format::Pcap))]
+    #[case(&[0xa1, 0xb2, 0xcd, 0x34], Some(Format::Pcap))]
+    #[case(&[0x34, 0xcd, 0xb2, 0xa1], Some(Format::Pcap))]
     #[case(&[0x0a, 0x0d, 0x0d, 0x0a], Some(Format::PcapNg))]
     #[case(&[0xd4, 0xc3, 0xb2], None)]
     #[case(b"GIF8", None)]
@@ -91,6 +114,8 @@ mod tests {
     #[case(&[0x1f, 0x8b, 8, 0], "gzip -dc")]
     #[case(&[0x28, 0xb5, 0x2f, 0xfd], "zstd -dc")]
     #[case(b"snoop\0\0\0\0\0\0\x02", "editcap")]
+    #[case(&[0x4d, 0x3c, 0x2b, 0xa1], "Navtel")]
+    #[case(&[0x1c, 0, 1, 0xac], "IXIA")]
     #[case(b"interfaces:\n  eth0: {}\n", "looks like text")]
     #[case(&[0, 1], "too short")]
     #[case(&[0, 1, 2, 3], "unknown bytes")]

@@ -248,7 +248,7 @@ fn exit_codes_tell_whole_cut_and_foreign_files_apart() {
             &cut,
             3,
             "seen 4 = flows 4 (residue 0)",
-            "cut in the middle of the packet at byte",
+            "cut in the middle of the packet or block at byte",
         ),
         (&foreign, 1, "", "looks like text"),
     ] {

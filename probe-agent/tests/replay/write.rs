@@ -62,16 +62,26 @@ pub(crate) struct Pcap {
     pub(crate) bytes: Vec<u8>,
     order: Order,
     is_modified: bool,
+    is_kept_last: bool,
 }
 
 impl Pcap {
     /// With the magic number of microseconds (`0xa1b2c3d4`), nanoseconds (`0xa1b23c4d`) or the
     /// modified format (`0xa1b2cd34`).
     pub(crate) fn new(order: Order, magic: u32, link_type: u16) -> Self {
+        Self::of_version(order, magic, (2, 4), link_type)
+    }
+
+    pub(crate) fn of_version(
+        order: Order,
+        magic: u32,
+        (major, minor): (u16, u16),
+        link_type: u16,
+    ) -> Self {
         let mut bytes = Vec::new();
         bytes.extend(order.u32(magic));
-        bytes.extend(order.u16(2));
-        bytes.extend(order.u16(4));
+        bytes.extend(order.u16(major));
+        bytes.extend(order.u16(minor));
         bytes.extend([0; 8]);
         // Less than some packets are long, as it is in files whose packets were cut.
         bytes.extend(order.u32(96));
@@ -80,7 +90,14 @@ impl Pcap {
             bytes,
             order,
             is_modified: magic == 0xa1b2_cd34,
+            is_kept_last: false,
         }
+    }
+
+    /// From here on the length on the wire comes before that of the kept bytes.
+    pub(crate) fn kept_last(mut self) -> Self {
+        self.is_kept_last = true;
+        self
     }
 
     pub(crate) fn ethernet() -> Self {
@@ -90,7 +107,12 @@ impl Pcap {
     pub(crate) fn packet(mut self, seconds: u32, fraction: u32, frame: &[u8], len: usize) -> Self {
         let kept = u32::try_from(frame.len()).expect("a short frame");
         let len = u32::try_from(len).expect("a short frame");
-        for number in [seconds, fraction, kept, len] {
+        let lengths = if self.is_kept_last {
+            [len, kept]
+        } else {
+            [kept, len]
+        };
+        for number in [seconds, fraction].into_iter().chain(lengths) {
             self.bytes.extend(self.order.u32(number));
         }
         if self.is_modified {
@@ -125,13 +147,23 @@ impl PcapNg {
         .section(order)
     }
 
-    pub(crate) fn section(mut self, order: Order) -> Self {
+    pub(crate) fn section(self, order: Order) -> Self {
+        self.section_of_version(order, (1, 0), &[])
+    }
+
+    pub(crate) fn section_of_version(
+        mut self,
+        order: Order,
+        (major, minor): (u16, u16),
+        options: &[u8],
+    ) -> Self {
         self.order = order;
         let mut body = Vec::new();
         body.extend(order.u32(0x1a2b_3c4d));
-        body.extend(order.u16(1));
-        body.extend(order.u16(0));
+        body.extend(order.u16(major));
+        body.extend(order.u16(minor));
         body.extend([0xff; 8]);
+        body.extend(options);
         self.block(0x0a0d_0d0a, &body)
     }
 
