@@ -114,9 +114,9 @@ struct Days([Day; 2]);
 /// A day and its date: a quote and all up to the `T`.
 #[derive(Default)]
 struct Day {
-    /// Empty as long as there is no day.
+    /// Counted from 1970-01-01, which is 0.
     number: i64,
-    /// Empty: no day yet.
+    /// Empty as long as there is no day.
     date: Vec<u8>,
 }
 
