@@ -20,6 +20,7 @@ use probe_common::{
 pub use self::watch::{LinkCheck, Notice};
 use self::watch::{Watch, WatchHistory};
 use crate::{
+    clock::Reading,
     interface::{Interface, InterfaceConfig},
     source::{Attachment, BankCounters},
     status::InterfaceStatus,
@@ -27,7 +28,7 @@ use crate::{
 use probe_flow::{
     flow::{FlowCounters, FlowMap},
     flow_log::FlowLog,
-    interval::Interval,
+    interval::{Interval, Watched},
     ledger::{Ledger, Loss},
     ticks::TickClock,
 };
@@ -123,7 +124,7 @@ struct Accounts {
     source: BankCounters,
     buffer_full: [Tally; BANKS as usize],
     /// Start of the running interval.
-    interval_start: Timestamp,
+    interval_start: Reading,
     /// The running interval, as far as its banks are closed.
     interval: Ledger,
     /// Sum of all earlier intervals.
@@ -199,10 +200,10 @@ impl Capture {
         flow_log: FlowLog,
         open_bank: u8,
         history: Option<History>,
-        now: Timestamp,
+        now: Reading,
     ) -> Self {
         let history = history.unwrap_or(History {
-            started_at: now,
+            started_at: now.moment.wall,
             ledger: Ledger::default(),
             totals: FlowCounters::default(),
             watch: WatchHistory::default(),
@@ -310,7 +311,7 @@ impl Capture {
         &self,
         closed_bank: u8,
         counters: &BankCounters,
-        now: Timestamp,
+        now: Reading,
         tick_clock: TickClock,
     ) -> Interval {
         self.end_interval(closed_bank, counters, now, tick_clock, 1 - closed_bank)
@@ -321,7 +322,7 @@ impl Capture {
         &self,
         closed_bank: u8,
         counters: &BankCounters,
-        now: Timestamp,
+        now: Reading,
         tick_clock: TickClock,
     ) -> Interval {
         self.end_interval(closed_bank, counters, now, tick_clock, OVER)
@@ -331,7 +332,7 @@ impl Capture {
         &self,
         closed_bank: u8,
         counters: &BankCounters,
-        now: Timestamp,
+        now: Reading,
         tick_clock: TickClock,
         open_bank: u8,
     ) -> Interval {
@@ -352,15 +353,20 @@ impl Capture {
         drop(state);
         let watch = self.watch.get();
         let watched = watch.map(|watch| watch.lock().end_interval(Instant::now()));
+        let (begin, end) = now.bounds_from(&start);
         Interval {
             iface: self.interface.name.clone(),
-            start,
-            end: now,
+            start: begin,
+            end,
             flows,
             tick_clock,
             totals,
             ledger,
-            watched: watched.unwrap_or_default(),
+            watched: Watched {
+                clock_steps: now.steps.count() - start.steps.count(),
+                clock_stepped: now.steps.by.saturating_sub(start.steps.by),
+                ..watched.unwrap_or_default()
+            },
         }
     }
 
@@ -382,7 +388,10 @@ impl Capture {
     /// Like [`Self::flows`], with the start of the running interval, since which they are counted.
     pub fn live_flows(&self) -> (Timestamp, FlowMap) {
         let state = self.state.lock();
-        (state.accounts.interval_start, state.flow_log.aggregate().0)
+        (
+            state.accounts.interval_start.moment.wall,
+            state.flow_log.aggregate().0,
+        )
     }
 
     /// What a later capture of the interface goes on from. Complete once the last interval ended.

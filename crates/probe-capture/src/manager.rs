@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::{
     capture::{Capture, History},
+    clock::{self, ClockWatch, Reading},
     drain::DrainThread,
     interface::{Interface, InterfaceConfig},
     source::{Costs, Source, SourceError, SourceStatistics, Unattributed},
@@ -27,6 +28,7 @@ use probe_flow::{
     interval::Interval,
     ledger::Identity,
     local_buffer::{LocalBufferPool, LocalBuffersConfig},
+    moment::Moment,
     ticks::TickClock,
 };
 
@@ -56,8 +58,8 @@ pub struct ManagerOptions {
     pub on_rotation: Box<dyn Fn(Duration) + Send + Sync>,
     /// Told when interfaces are going to be attached or detached.
     pub batches: Box<dyn BatchObserver>,
-    /// Gives the wall-clock time, for interval bounds.
-    pub clock: fn() -> Timestamp,
+    /// Reads the clocks, for interval bounds.
+    pub clock: Box<dyn Fn() -> Moment + Send + Sync>,
 }
 
 /// Learns that interfaces are going to be attached or detached, so that it can prepare the host.
@@ -88,7 +90,7 @@ impl Default for ManagerOptions {
             writeout: Box::new(drop),
             on_rotation: Box::new(|_| {}),
             batches: Box::new(()),
-            clock: Timestamp::now,
+            clock: Box::new(clock::now),
         }
     }
 }
@@ -113,6 +115,7 @@ pub struct Manager {
     is_over: AtomicBool,
     options: ManagerOptions,
     pool: Arc<LocalBufferPool>,
+    clock: Mutex<ClockWatch>,
     started_at: Timestamp,
     last_rotation: Mutex<Timestamp>,
     streams: Arc<Streams>,
@@ -204,12 +207,29 @@ impl Manager {
             is_over: AtomicBool::new(false),
             options,
             pool,
-            started_at: now,
-            last_rotation: Mutex::new(now),
+            clock: Mutex::new(ClockWatch::new(now)),
+            started_at: now.wall,
+            last_rotation: Mutex::new(now.wall),
             streams,
             drain_lag: Mutex::default(),
             told: Default::default(),
         })
+    }
+
+    /// Reads the clocks, and tells if the wall clock was set since the last time. Called about once a
+    /// second, so that each step is seen by itself.
+    pub fn read_clock(&self) -> Reading {
+        let mut watch = self.clock.lock();
+        let (reading, step) = watch.read((self.options.clock)());
+        drop(watch);
+        if let Some(step) = step {
+            tracing::warn!(
+                now = %reading.moment.wall,
+                by = %step,
+                "the clock was set; the running interval gets times of the new one"
+            );
+        }
+        reading
     }
 
     /// When the manager was made.
@@ -359,6 +379,7 @@ impl StatusReader for Manager {
                 ..costs.unwrap_or_default()
             },
             closed: inner.closed(),
+            clock_steps: self.clock.lock().steps(),
             ..Status::default()
         };
         for (name, capture) in &inner.captures {

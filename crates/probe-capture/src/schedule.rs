@@ -93,7 +93,7 @@ fn run(
     let mut interval = setting.interval();
     let mut due = next_multiple(Timestamp::now(), interval);
     loop {
-        let now = Timestamp::now();
+        let now = manager.read_clock().moment.wall;
         if interval != setting.interval() {
             interval = setting.interval();
             due = next_multiple(now, interval);

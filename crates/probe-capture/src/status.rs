@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
-use crate::source::{Attachment, Costs, Unattributed};
+use crate::{
+    clock::ClockSteps,
+    source::{Attachment, Costs, Unattributed},
+};
 use probe_flow::{
     coverage::{Compared, CoverageState, LostHook},
     flow::FlowCounters,
@@ -159,6 +162,8 @@ pub struct Status {
     pub unattributed: Unattributed,
     /// What the capture itself takes.
     pub costs: Costs,
+    /// How often the wall clock was set while capturing.
+    pub clock_steps: ClockSteps,
 }
 
 /// Where the metrics and the API get their numbers from, at the moment they are asked.

@@ -81,13 +81,15 @@ impl LedgerCounts {
     }
 }
 
-/// Hooks and coverage of an interval.
+/// Hooks, coverage and clock of an interval.
 #[derive(Clone, Debug, Serialize)]
 struct WatchedLine {
     hooks: Hooks,
     reattached: u64,
     detached_ms: u128,
     coverage: CoverageByDirection,
+    clock_steps: u64,
+    clock_stepped_ms: i128,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -127,6 +129,8 @@ impl WatchedLine {
             reattached: watched.reattached,
             detached_ms: watched.detached.as_millis(),
             coverage: CoverageByDirection { rcvd, sent },
+            clock_steps: watched.clock_steps,
+            clock_stepped_ms: watched.clock_stepped.as_millis(),
         }
     }
 }
@@ -156,7 +160,9 @@ mod tests {
             egress: "tcx",
             reattached: 1,
             detached: Duration::from_millis(1500),
-            coverage: Default::default(),
+            clock_steps: 1,
+            clock_stepped: jiff::SignedDuration::from_secs(-3600),
+            ..Watched::default()
         };
         watched.coverage[0] = Compared {
             link: 100,
@@ -170,6 +176,10 @@ mod tests {
         assert_eq!(
             (&line["reattached"], &line["detached_ms"]),
             (&1.into(), &1500.into())
+        );
+        assert_eq!(
+            (&line["clock_steps"], &line["clock_stepped_ms"]),
+            (&1.into(), &(-3_600_000).into())
         );
         let rcvd = &line["coverage"]["rcvd"];
         assert_eq!((&rcvd["link"], &rcvd["ratio"]), (&100.into(), &0.9.into()));

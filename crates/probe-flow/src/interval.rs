@@ -2,7 +2,7 @@
 
 use std::{mem::size_of_val, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -17,9 +17,10 @@ use crate::{
 pub struct Interval {
     /// Name of the interface.
     pub iface: Arc<str>,
-    /// Start of the interval (the previous rotation, or when capturing began).
+    /// Start of the interval (the previous rotation, or when capturing began). If the clock was set
+    /// since, by the new clock.
     pub start: Timestamp,
-    /// End of the interval (the rotation).
+    /// End of the interval (the rotation); never before its start.
     pub end: Timestamp,
     /// Flows that had traffic.
     pub flows: FlowMap,
@@ -56,6 +57,10 @@ pub struct Watched {
     /// Link and programs, received and sent, from the last check before the interval to the last in
     /// it.
     pub coverage: [Compared; 2],
+    /// How often the wall clock was set in the interval.
+    pub clock_steps: u64,
+    /// By how much altogether; negative if it was set back.
+    pub clock_stepped: SignedDuration,
 }
 
 impl Interval {

@@ -18,6 +18,7 @@ pub mod flow_log;
 pub mod interval;
 pub mod ledger;
 pub mod local_buffer;
+pub mod moment;
 pub mod protocols;
 pub mod schema;
 pub mod supervise;

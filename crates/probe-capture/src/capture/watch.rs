@@ -162,6 +162,7 @@ impl Watch {
             reattached: self.interval.reattached - start.reattached,
             detached: self.interval.detached.saturating_sub(start.detached),
             coverage: [0, 1].map(|direction: usize| self.coverage[direction].end_interval()),
+            ..Watched::default()
         }
     }
 

@@ -236,7 +236,7 @@ impl Manager {
         }
         let mut inner = self.inner.lock();
         inner.compare_with_links(Instant::now());
-        let intervals = inner.end_intervals(ending, Ending::Last, &self.options)?;
+        let intervals = inner.end_intervals(ending, Ending::Last, self.read_clock())?;
         for capture in ending {
             let ifindex = capture.interface.ifindex;
             inner.drains.iter().for_each(|drain| drain.remove(ifindex));
@@ -314,7 +314,7 @@ impl Manager {
         let mut inner = self.inner.lock();
         inner.compare_with_links(Instant::now());
         let old: Vec<_> = renames.iter().map(|update| update.old.clone()).collect();
-        let intervals = inner.end_intervals(&old, Ending::Rotation, &self.options)?;
+        let intervals = inner.end_intervals(&old, Ending::Rotation, self.read_clock())?;
         for old in &old {
             inner.captures.remove(&old.interface.name);
         }
@@ -357,7 +357,7 @@ impl Manager {
         let result = if self.is_over.load(Ordering::Relaxed) {
             Err(SourceError::unusable("the agent is stopping"))
         } else if inner.captures.len() < MAX_INTERFACES {
-            let now = (self.options.clock)();
+            let now = self.read_clock();
             let (budget, bank) = (self.options.flow_budget.clone(), inner.open_bank);
             let log = FlowLog::with_budget(self.options.flow_log, budget);
             let history = inner.history.remove(&interface.name);

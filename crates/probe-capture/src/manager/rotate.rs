@@ -15,6 +15,7 @@ use parking_lot::MutexGuard;
 use super::{Inner, Manager, ManagerError};
 use crate::{
     capture::Capture,
+    clock::Reading,
     source::{BankCounters, SourceError},
 };
 use probe_flow::{interval::Interval, ledger::Identity, ticks::TickClock};
@@ -58,7 +59,10 @@ impl Manager {
         let mut inner = self.inner.lock();
         inner.compare_with_links(begin);
         let all: Vec<_> = inner.captures.values().cloned().collect();
-        let intervals = inner.end_intervals(&all, Ending::Rotation, &self.options)?;
+        // Before the switch and not after the drains, which take a while: from the switch on packets
+        // belong to the next interval, and none may be older than its start.
+        let now = self.read_clock();
+        let intervals = inner.end_intervals(&all, Ending::Rotation, now)?;
         drop(inner);
         let duration = begin.elapsed();
         let flows = intervals.iter().map(|interval| interval.flows.len()).sum();
@@ -68,7 +72,7 @@ impl Manager {
             duration,
         };
         self.emit(intervals);
-        *self.last_rotation.lock() = (self.options.clock)();
+        *self.last_rotation.lock() = self.read_clock().moment.wall;
         (self.options.on_rotation)(duration);
         Ok(rotation)
     }
@@ -142,16 +146,13 @@ impl Inner {
         Ok(())
     }
 
-    /// Ends the intervals of these captures and flushes all others.
+    /// Ends the intervals of these captures and flushes all others. `now` was read just before.
     pub(super) fn end_intervals(
         &mut self,
         ending: &[Arc<Capture>],
         kind: Ending,
-        options: &super::ManagerOptions,
+        now: Reading,
     ) -> Result<Vec<Interval>, SourceError> {
-        // Before the switch and not after the drains, which take a while: from the switch on packets
-        // belong to the next interval, and none may be older than its start.
-        let now = (options.clock)();
         let ClosedBank { bank, tick_clock } = self.close_bank()?;
         let mut intervals = Vec::with_capacity(ending.len());
         for capture in self.captures.values() {

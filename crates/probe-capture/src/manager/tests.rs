@@ -7,8 +7,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
+use jiff::SignedDuration;
 use parking_lot::{Mutex, RwLock};
 use probe_common::{
     control::{Counters, Tally},
@@ -32,6 +34,7 @@ use probe_flow::{
     interval::Interval,
     ledger::{Identity, Loss},
     local_buffer::LocalBuffersConfig,
+    moment::Moment,
     ticks::TickClock,
 };
 
@@ -314,6 +317,54 @@ fn an_interface_that_starts_again_counts_on() {
     assert_eq!(status.totals.packets_rcvd, 255);
     assert_eq!(status.ledger.residue(), 0);
     assert_eq!(status.started_at, started_at);
+}
+
+#[test]
+fn no_interval_ends_before_its_start_and_each_tells_of_its_steps() {
+    let begin = Moment {
+        wall: "2026-03-01T12:00:00Z".parse().unwrap(),
+        since_boot: Duration::from_hours(1),
+    };
+    let clock = Arc::new(Mutex::new(begin));
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let (read, output) = (clock.clone(), written.clone());
+    let options = ManagerOptions {
+        clock: Box::new(move || *read.lock()),
+        writeout: Box::new(move |interval| output.lock().push(interval)),
+        ..ManagerOptions::default()
+    };
+    let manager = Manager::new(Box::new(Kernel::default()), options).unwrap();
+    let eth1 = Interface {
+        name: "eth1".into(),
+        ifindex: 1,
+    };
+    manager
+        .update([(eth1, InterfaceConfig::default())])
+        .unwrap();
+    // Five minutes each, in which the clock is set by so many hours.
+    for hours in [0, -8760, 8760, 2] {
+        let mut now = clock.lock();
+        now.since_boot += Duration::from_mins(5);
+        now.wall += SignedDuration::from_mins(5) + SignedDuration::from_hours(hours);
+        drop(now);
+        manager.rotate().unwrap();
+    }
+    let written = written.lock();
+    let told = written.iter().map(|interval: &Interval| {
+        let lasted = interval.end.duration_since(interval.start);
+        let watched = interval.watched;
+        (
+            lasted.as_mins(),
+            watched.clock_steps,
+            watched.clock_stepped.as_hours(),
+        )
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [(5, 0, 0), (5, 1, -8760), (5, 1, 8760), (5, 1, 2)]
+    );
+    let steps = manager.flush_and_read().clock_steps;
+    assert_eq!((steps.forward, steps.backward), (2, 1));
 }
 
 #[test]
