@@ -258,7 +258,7 @@ fn child_that_prunes_a_tree_with_a_read_only_day() {
     let Some(root) = child_root() else { return };
     let retention = Retention {
         max_age: Some(Duration::from_hours(1)),
-        max_size_bytes: None,
+        ..Retention::default()
     };
     for start in ["2026-02-01T00:00:00Z", "2026-02-02T00:00:00Z"] {
         let old = interval("eth0", start, 1, Ends::Few);

@@ -10,15 +10,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use probe_flow::moment::Moment;
 use tracing::{debug, info};
 
 use super::{
     Cause, Interval, WriteoutError, WriteoutHandler,
     layout::{FileName, is_iface_dir, parse_date_dir},
-    partition::Directory,
-    retention::Pruner,
+    partition::{Directory, FileSize},
+    retention::{Pruner, Tree},
 };
-use crate::options::{Retention, SinkFormat};
+use crate::{
+    options::{Retention, SinkFormat},
+    report::StoreReport,
+};
 
 /// What is in the files.
 pub trait FileFormat: Send {
@@ -49,10 +53,15 @@ pub enum EncodeError {
 
 /// Writes intervals as files below a directory.
 pub struct FileSink<F> {
+    files: Files<F>,
+    pruner: Pruner<Tree>,
+    stored_bytes: u64,
+}
+
+/// How files are written, apart from what keeps them.
+struct Files<F> {
     format: F,
     root: PathBuf,
-    pruner: Pruner,
-    stored_bytes: u64,
 }
 
 impl<F: FileFormat> FileSink<F> {
@@ -70,16 +79,20 @@ impl<F: FileFormat> FileSink<F> {
                 path: root.clone(),
                 source: Box::new(error),
             })?;
-        let pruner = Pruner::new(root.clone(), F::EXTENSION, retention);
+        let tree = Tree::new(root.clone(), F::EXTENSION);
+        // Empty where there is none: then every start counts as one after a boot.
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let boot_id = boot_id.unwrap_or_default().trim_end().to_owned();
         Ok(Self {
-            format,
-            root,
-            pruner,
+            files: Files { format, root },
+            pruner: Pruner::new(tree, retention, boot_id),
             stored_bytes: 0,
         })
     }
+}
 
-    fn write_file(&self, interval: &Interval) -> Result<u64, WriteoutError> {
+impl<F: FileFormat> Files<F> {
+    fn write(&self, interval: &Interval) -> Result<FileSize, WriteoutError> {
         let name = FileName {
             end: interval.end,
             start: interval.start,
@@ -107,23 +120,50 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
-        let bytes = self.write_file(interval)?;
-        debug!(
-            sink = F::FORMAT.name(),
-            iface = &*interval.iface,
-            start = %interval.start,
-            flows = interval.flows.len(),
-            bytes,
-            "interval written"
-        );
-        self.stored_bytes += bytes;
-        self.pruner.on_written(bytes);
-        self.pruner.prune_if_due(interval.end);
-        Ok(())
+        let Self {
+            files,
+            pruner,
+            stored_bytes,
+        } = self;
+        let (start, end) = (interval.start, interval.end);
+        pruner.write_with_room(start, end, now(), |_| {
+            let size = files.write(interval)?;
+            debug!(
+                sink = F::FORMAT.name(),
+                iface = &*interval.iface,
+                %start,
+                flows = interval.flows.len(),
+                bytes = size.length,
+                "interval written"
+            );
+            *stored_bytes += size.length;
+            Ok(size.allocated)
+        })
+    }
+
+    fn maintain(&mut self) {
+        self.pruner.prune_if_due(now());
+    }
+
+    fn confirm_clock(&mut self) {
+        self.pruner.confirm_clock(now());
+    }
+
+    fn report(&self) -> Option<StoreReport> {
+        self.pruner.report().cloned()
     }
 
     fn stored_bytes(&self) -> u64 {
         self.stored_bytes
+    }
+}
+
+/// Reads the wall clock and the time since the boot.
+fn now() -> Moment {
+    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Moment {
+        wall: jiff::Timestamp::now(),
+        since_boot: since_boot.try_into().unwrap_or_default(),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod options;
 pub mod parquet;
 mod partition;
 pub mod queue;
+pub mod report;
 mod retention;
 pub mod stats;
 
@@ -32,7 +33,7 @@ use std::{
 
 use probe_flow::interval::Interval;
 
-use self::{file_sink::FileSink, json_lines::JsonLines, parquet::Parquet};
+use self::{file_sink::FileSink, json_lines::JsonLines, parquet::Parquet, report::StoreReport};
 pub use self::{
     queue::{QueuePolicy, SinkReport, Writeout},
     stats::SinkStats,
@@ -114,6 +115,37 @@ impl WriteoutError {
         }
     }
 
+    /// Whether the disk, or what the agent may use of it, is full.
+    pub fn is_no_space(&self) -> bool {
+        let Self::Store { source, .. } = self else {
+            return false;
+        };
+        source.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        })
+    }
+
+    /// What helps, as an imperative.
+    pub fn remedy(&self) -> &'static str {
+        let Self::Store { source, .. } = self else {
+            return "report it, with the agent's log (`journalctl -u probe-agent`)";
+        };
+        if self.is_no_space() {
+            return "free space (or inodes: `df -i`) on its file system, or lower its \
+                    retention.max_size";
+        }
+        match source.downcast_ref::<io::Error>().map(io::Error::kind) {
+            Some(io::ErrorKind::PermissionDenied) => "let the agent's user write there",
+            Some(io::ErrorKind::ReadOnlyFilesystem) => {
+                "mount its file system for writing; after a disk error it may be read-only (`dmesg`)"
+            }
+            _ => "see whether its disk or mount is well (`dmesg`)",
+        }
+    }
+
     /// Whether the same interval may be written by trying again.
     pub const fn is_transient(&self) -> bool {
         matches!(
@@ -142,6 +174,18 @@ pub trait WriteoutHandler: Send {
     /// Bytes stored since the start; 0 where the sink does not know.
     fn stored_bytes(&self) -> u64 {
         0
+    }
+
+    /// Deletes what is to be kept no longer. Called at the start, and about once a minute while there
+    /// is nothing to write.
+    fn maintain(&mut self) {}
+
+    /// A person says that the clock is right, whatever it said before.
+    fn confirm_clock(&mut self) {}
+
+    /// What is stored and what will be deleted when; `None` where the sink does not know.
+    fn report(&self) -> Option<StoreReport> {
+        None
     }
 }
 

@@ -38,8 +38,29 @@ impl SinkFormat {
 pub struct Retention {
     /// Age at which an interval is deleted; `None`: never.
     pub max_age: Option<Duration>,
-    /// Most bytes kept, oldest intervals going first.
+    /// Most bytes kept on disk, oldest intervals going first.
     pub max_size_bytes: Option<u64>,
+    /// Least space left free, oldest intervals going first.
+    pub min_free: Option<MinFree>,
+}
+
+/// Space that is to be left free on the file system of a store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MinFree {
+    /// Number of bytes, whatever the size.
+    Bytes(u64),
+    /// Share of the file system's size, 0 to 100.
+    Percent(u8),
+}
+
+impl MinFree {
+    /// In bytes, on a file system of `total_bytes`.
+    pub const fn of(self, total_bytes: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => (total_bytes / 100).saturating_mul(percent as u64),
+        }
+    }
 }
 
 impl Retention {
@@ -47,5 +68,6 @@ impl Retention {
     pub const STANDARD: Self = Self {
         max_age: Some(Duration::from_hours(90 * 24)),
         max_size_bytes: Some(20 << 30),
+        min_free: None,
     };
 }

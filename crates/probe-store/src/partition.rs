@@ -5,8 +5,8 @@
 
 use std::{
     fs::File,
-    io,
-    os::fd::OwnedFd,
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -25,6 +25,34 @@ const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// Who talked to whom is nobody else's business: owner and group only.
 const DIR_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
+
+/// Times of directories are as fine as the kernel's ticks at worst; far more is on the safe side.
+const RACY_SECONDS: i64 = 2;
+
+/// Far more than any note has.
+const MAX_NOTE_BYTES: u64 = 64 << 10;
+
+/// State of a directory: the same means that no entry has come or gone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Stamp {
+    inode: u64,
+    modified: (i64, u64),
+    changed: (i64, u64),
+}
+
+/// Size of a file, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct FileSize {
+    /// Length of what is in it.
+    pub(super) length: u64,
+    /// What it takes on disk, whole blocks.
+    pub(super) allocated: u64,
+}
+
+/// The kernel counts blocks of 512 bytes, whatever the file system has (stat(2)).
+const fn allocated(blocks: u64) -> u64 {
+    blocks * 512
+}
 
 /// An open directory of the tree, with its path for messages.
 pub(super) struct Directory {
@@ -96,11 +124,56 @@ impl Directory {
         Ok(names)
     }
 
-    /// Size in bytes of a regular file; `None` if it is none, or gone.
-    pub(super) fn file_size(&self, name: &str) -> Option<u64> {
+    /// Bytes that a regular file takes on disk, whole blocks; `None` if it is none, or gone.
+    pub(super) fn allocated_bytes(&self, name: &str) -> Option<u64> {
         let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
-        is_file.then(|| u64::try_from(stat.st_size).unwrap_or(0))
+        is_file.then(|| allocated(u64::try_from(stat.st_blocks).unwrap_or(0)))
+    }
+
+    /// What changes whenever an entry comes or goes; `None` if it changed just now, so that another
+    /// change might leave it as it is.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let stat = rustix::fs::fstat(&self.fd).ok()?;
+        let age = jiff::Timestamp::now().as_second() - stat.st_ctime;
+        (age.abs() > RACY_SECONDS).then_some(Stamp {
+            inode: stat.st_ino,
+            modified: (stat.st_mtime, stat.st_mtime_nsec),
+            changed: (stat.st_ctime, stat.st_ctime_nsec),
+        })
+    }
+
+    /// Reads a small file of the agent's own; `None` if there is none.
+    pub(super) fn read_note(&self, name: &str) -> Result<Option<Vec<u8>>, WriteoutError> {
+        // Whatever bears the name: a pipe must not make us wait, nor a large file fill memory.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let path = self.path.join(name);
+        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(file_error("open", &path, errno)),
+        };
+        let mut bytes = Vec::new();
+        let read = File::from(fd).take(MAX_NOTE_BYTES).read_to_end(&mut bytes);
+        read.map_err(|source| WriteoutError::file("read", &path, source))?;
+        Ok(Some(bytes))
+    }
+
+    /// Writes such a file, whole or not at all. It is not synced: after a power cut the older one
+    /// may be there.
+    pub(super) fn replace_note(&self, name: &str, bytes: &[u8]) -> Result<(), WriteoutError> {
+        let temporary = format!("{name}.tmp");
+        let path = self.path.join(&temporary);
+        self.remove_file(&temporary)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, &temporary, flags, FILE_MODE)
+            .map_err(|errno| file_error("create", &path, errno))?;
+        File::from(fd)
+            .write_all(bytes)
+            .map_err(|source| WriteoutError::file("write", &path, source))?;
+        rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)
+            .map_err(|errno| file_error("publish", &path, errno))
     }
 
     /// Deletes a file; that it is gone already is fine.
@@ -205,11 +278,15 @@ impl PendingFile<'_> {
     }
 
     /// Makes the file durable, and visible under `name` or, where a file of that name exists (the
-    /// clock was set back), under the next free serial. Returns its size in bytes.
-    pub(super) fn publish(mut self, name: &FileName<'_>) -> Result<u64, WriteoutError> {
+    /// clock was set back), under the next free serial. Returns its size.
+    pub(super) fn publish(mut self, name: &FileName<'_>) -> Result<FileSize, WriteoutError> {
         let sync_error = |source| WriteoutError::file("sync", &self.path(), source);
         self.file.sync_all().map_err(sync_error)?;
-        let bytes = self.file.metadata().map_err(sync_error)?.len();
+        let metadata = self.file.metadata().map_err(sync_error)?;
+        let size = FileSize {
+            length: metadata.len(),
+            allocated: allocated(metadata.blocks()),
+        };
         let mut name = name.clone();
         while let Some(temporary) = &self.temporary {
             let published = name.to_string();
@@ -229,7 +306,7 @@ impl PendingFile<'_> {
                 }
             }
         }
-        Ok(bytes)
+        Ok(size)
     }
 }
 

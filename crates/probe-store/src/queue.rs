@@ -16,7 +16,7 @@ use std::{
 use parking_lot::Mutex;
 
 use self::{lane::Lane, worker::Worker};
-use super::{Interval, SinkStats, WriteoutError, WriteoutHandler};
+use super::{Interval, SinkStats, WriteoutError, WriteoutHandler, stats::SinkReader};
 
 /// Bounds and patience of each sink.
 ///
@@ -134,6 +134,18 @@ impl Writeout {
             Sink::Inline { stats, .. } => stats,
         });
         stats.map(Arc::clone).collect()
+    }
+
+    /// What each sink does now, in the order of the sinks, by name.
+    pub fn readers(&self) -> Vec<(String, Arc<dyn SinkReader>)> {
+        let readers = self.sinks.iter().map(|sink| {
+            let (stats, reader): (_, Arc<dyn SinkReader>) = match sink {
+                Sink::Threaded(lane) => (lane.stats(), Arc::clone(lane) as _),
+                Sink::Inline { stats, .. } => (stats, Arc::clone(stats) as _),
+            };
+            (stats.sink().to_owned(), reader)
+        });
+        readers.collect()
     }
 
     /// Writes what is queued and ends the threads. An interval that waits for its next attempt gets

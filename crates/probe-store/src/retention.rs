@@ -1,43 +1,67 @@
-//! Deletes the oldest intervals of a tree, by age and by size.
+//! Deletes the oldest intervals of a tree, by age, by size and by the space that is left.
 //!
-//! A tree may hold millions of files, so nothing here reads all of them but the count of the
-//! size, at most once an hour: days are gone through oldest first, and only as far as needed.
+//! A tree may hold millions of files, so nothing here reads all of them but the count of the size,
+//! which lists only directories that have changed: days are gone through oldest first, and only as
+//! far as needed. Room is made before a write and not after it, or a full disk would stay full.
 //! Errors are logged and never fail a write.
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use tracing::{info, warn};
+use jiff::{Timestamp, civil::Date};
+use probe_flow::moment::Moment;
+use tracing::{error, info, warn};
 
-use super::{
-    WriteoutError,
-    layout::{FileName, is_iface_dir, parse_date_dir},
-    partition::Directory,
+use crate::{WriteoutError, options::Retention, report::StoreReport};
+
+mod forecast;
+mod order;
+mod tree;
+mod trust;
+
+pub(super) use self::tree::Tree;
+use self::{
+    order::{Day, by_trusted_time, date_of},
+    tree::{Days, Disk, StoredFile},
+    trust::{Trust, allowance},
 };
-use crate::options::Retention;
 
-/// Files are deleted at most this often.
+/// Files are deleted at most this often, unless a disk is full.
 const PRUNE_PAUSE: Duration = Duration::from_mins(1);
-/// The size that is kept in mind is checked against the disk at most this often.
+/// The size that is kept in mind is checked against the disk at least this often.
 const COUNT_PAUSE: Duration = Duration::from_hours(1);
 
 /// Keeps a tree inside its [`Retention`].
-pub(super) struct Pruner {
-    root: PathBuf,
-    extension: &'static str,
+pub(super) struct Pruner<D> {
+    disk: D,
     retention: Retention,
-    pruned_at: Option<Instant>,
-    stored: Option<StoredSize>,
+    boot_id: String,
+    /// From the first pass on.
+    trust: Option<Trust>,
+    /// Whether it was told that the clock is not believed.
+    is_hold_told: bool,
+    /// Whether the trusted time could not be saved the last time.
+    is_save_failing: bool,
+    /// Time since the boot of the last pass.
+    pruned_at: Option<Duration>,
+    stored: Option<Stored>,
+    report: Option<StoreReport>,
 }
 
-#[derive(Clone, Copy)]
-struct StoredSize {
-    bytes: u64,
+/// What is in the tree, as last counted, with what was written since.
+struct Stored {
+    by_day: BTreeMap<Date, u64>,
     counted_at: Instant,
+    /// End of the oldest interval.
+    oldest: Option<Timestamp>,
+}
+
+impl Stored {
+    fn bytes(&self) -> u64 {
+        self.by_day.values().sum()
+    }
 }
 
 /// What has been deleted.
@@ -54,192 +78,270 @@ impl Pruned {
     }
 }
 
-/// A file of the tree, ordered by the end of its interval.
-#[derive(Eq, Ord, PartialEq, PartialOrd)]
-struct StoredFile {
-    end: Timestamp,
-    iface: String,
-    name: String,
-    bytes: u64,
+/// What is to be deleted.
+#[derive(Clone, Copy, Debug)]
+struct Task {
+    /// Intervals that ended before are too old.
+    oldest_kept: Option<Timestamp>,
+    /// So many bytes are too many.
+    excess_bytes: u64,
 }
 
-impl Pruner {
-    pub(super) fn new(root: PathBuf, extension: &'static str, retention: Retention) -> Self {
+impl<D: Disk> Pruner<D> {
+    pub(super) fn new(disk: D, retention: Retention, boot_id: String) -> Self {
         Self {
-            root,
-            extension,
+            disk,
             retention,
+            boot_id,
+            trust: None,
+            is_hold_told: false,
+            is_save_failing: false,
             pruned_at: None,
             stored: None,
+            report: None,
         }
     }
 
-    /// A file was added.
-    pub(super) fn on_written(&mut self, bytes: u64) {
-        if let Some(stored) = &mut self.stored {
-            stored.bytes += bytes;
+    /// Makes room, writes, and where the disk is full makes room and writes again. `write` returns
+    /// the bytes on disk.
+    pub(super) fn write_with_room(
+        &mut self,
+        start: Timestamp,
+        end: Timestamp,
+        now: Moment,
+        mut write: impl FnMut(&mut D) -> Result<u64, WriteoutError>,
+    ) -> Result<(), WriteoutError> {
+        self.prune_if_due(now);
+        let mut result = write(&mut self.disk);
+        if result.as_ref().is_err_and(WriteoutError::is_no_space)
+            && self.prune_and_tell(now).files > 0
+        {
+            result = write(&mut self.disk);
         }
+        self.on_written(start, end, result?, now);
+        Ok(())
     }
 
-    /// Deletes what is too old at `now` or too much, at most once a minute.
-    pub(super) fn prune_if_due(&mut self, now: Timestamp) {
-        let is_unbounded = self.retention == Retention::default();
+    /// What is stored, and what will be deleted when; `None` before the first pass.
+    pub(super) const fn report(&self) -> Option<&StoreReport> {
+        self.report.as_ref()
+    }
+
+    /// A person says that the clock is right.
+    pub(super) fn confirm_clock(&mut self, now: Moment) {
+        let allowance = allowance(self.retention.max_age);
+        self.trust(now).confirm(now, allowance);
+        info!(clock = %now.wall, "the clock was confirmed; retention goes by it");
+        self.prune_and_tell(now);
+    }
+
+    /// Deletes what is too old or too much, at most once a minute.
+    pub(super) fn prune_if_due(&mut self, now: Moment) {
         let is_early = self
             .pruned_at
-            .is_some_and(|pruned_at| pruned_at.elapsed() < PRUNE_PAUSE);
-        if is_unbounded || is_early {
-            return;
+            .is_some_and(|pruned_at| now.since_boot.saturating_sub(pruned_at) < PRUNE_PAUSE);
+        if !is_early {
+            self.prune_and_tell(now);
         }
-        self.pruned_at = Some(Instant::now());
-        let (Pruned { files, bytes }, result) = self.prune(now);
+    }
+
+    fn prune_and_tell(&mut self, now: Moment) -> Pruned {
+        self.pruned_at = Some(now.since_boot);
+        let (pruned, result) = self.prune(now);
+        let Pruned { files, bytes } = pruned;
         if files > 0 {
-            info!(root = %self.root.display(), files, bytes, "deleted the oldest intervals");
+            info!(files, bytes, "deleted the oldest intervals");
         }
         if let Err(error) = result {
             warn!(%error, "retention could not delete everything it should");
         }
+        self.tell_hold(now);
+        pruned
     }
 
-    /// Deletes what is too old at `now` or too much. Goes on after an error, so that one file that
-    /// cannot be deleted does not keep all others, and returns the first.
-    pub(super) fn prune(&mut self, now: Timestamp) -> (Pruned, Result<(), WriteoutError>) {
+    /// Deletes what is too old or too much. Goes on after an error, so that one file that cannot be
+    /// deleted does not keep all others, and returns the first.
+    fn prune(&mut self, now: Moment) -> (Pruned, Result<(), WriteoutError>) {
         let mut pruned = Pruned::default();
-        let result = self.prune_days(now, &mut pruned);
-        if let Some(stored) = &mut self.stored {
-            stored.bytes = stored.bytes.saturating_sub(pruned.bytes);
+        let mut result = self.try_prune(now, &mut pruned);
+        if pruned.files > 0 || self.stored.is_none() {
+            let counted = self.disk.days().map(|days| self.count(&days));
+            result = result.and(counted);
         }
+        self.report = self.forecast(now).map(|report| StoreReport {
+            error: result.as_ref().err().map(|error| error.to_string().into()),
+            ..report
+        });
+        self.save_trust(now);
         (pruned, result)
     }
 
-    fn prune_days(&mut self, now: Timestamp, pruned: &mut Pruned) -> Result<(), WriteoutError> {
-        let root = Directory::open_root(&self.root)?;
-        let oldest_kept = self
-            .retention
-            .max_age
-            .map(|max_age| now.saturating_sub(max_age).unwrap_or(Timestamp::MIN));
-        let excess = self.excess(&root)?;
+    fn save_trust(&mut self, now: Moment) {
+        let trust = self.trust(now).clone();
+        let result = self.disk.save_trust(&trust);
+        if let Err(error) = &result
+            && !self.is_save_failing
+        {
+            warn!(%error, "cannot save the time that retention trusts; the last saved one counts");
+        }
+        self.is_save_failing = result.is_err();
+    }
+
+    fn try_prune(&mut self, now: Moment, pruned: &mut Pruned) -> Result<(), WriteoutError> {
+        let allowance = allowance(self.retention.max_age);
+        let trust = self.trust(now);
+        trust.observe(now, allowance);
+        let reference = trust.reference(now);
+        let days = self.disk.days()?;
+        let task = Task {
+            oldest_kept: self
+                .retention
+                .max_age
+                .map(|max_age| reference.saturating_sub(max_age).unwrap_or(Timestamp::MIN)),
+            excess_bytes: self.excess(&days),
+        };
         let mut result = Ok(());
-        for (date, ifaces) in days(&root)? {
-            let is_old_day =
-                oldest_kept.is_some_and(|oldest| date <= oldest.to_zoned(TimeZone::UTC).date());
-            if !is_old_day && pruned.bytes >= excess {
+        let trust = self.trust(now).clone();
+        for (date, day) in by_trusted_time(&self.disk, &days, &trust) {
+            let is_old_day = task
+                .oldest_kept
+                .is_some_and(|oldest| date <= date_of(oldest));
+            if !is_old_day && pruned.bytes >= task.excess_bytes {
                 break;
             }
-            for file in files(&root, date, &ifaces, self.extension) {
-                let is_old = oldest_kept.is_some_and(|oldest| file.end < oldest);
-                if !is_old && pruned.bytes >= excess {
-                    continue;
-                }
-                let deleted = day_dir(&root, &file.iface, date)
-                    .and_then(|day| day.remove_file(&file.name))
-                    .map(|()| pruned.on_deleted(file.bytes));
-                result = result.and(deleted);
-            }
-            result = result.and(remove_empty(&root, date, &ifaces, self.extension));
+            result = result.and(self.prune_day(date, day, task, pruned));
         }
         result
     }
 
-    /// Bytes above the limit. What is kept in mind errs when somebody else deletes files, so before
-    /// anything is deleted the disk has its say.
-    fn excess(&mut self, root: &Directory) -> Result<u64, WriteoutError> {
-        let Some(max_size_bytes) = self.retention.max_size_bytes else {
-            return Ok(0);
-        };
-        let stored = match self.stored {
-            Some(stored)
-                if stored.bytes <= max_size_bytes || stored.counted_at.elapsed() < COUNT_PAUSE =>
-            {
-                stored
-            }
-            _ => StoredSize {
-                bytes: count_bytes(root, self.extension)?,
-                counted_at: Instant::now(),
-            },
-        };
-        self.stored = Some(stored);
-        Ok(stored.bytes.saturating_sub(max_size_bytes))
-    }
-}
-
-/// All days, oldest first, with the directories of the interfaces that have them.
-fn days(root: &Directory) -> Result<BTreeMap<Date, Vec<String>>, WriteoutError> {
-    let mut days = BTreeMap::<_, Vec<_>>::new();
-    for iface in root.names(is_iface_dir)? {
-        // Not a directory, or a link to one: not ours.
-        let Ok(dir) = root.open_dir(&iface) else {
-            continue;
-        };
-        for date in dir.names(|name| parse_date_dir(name).is_some())? {
-            if let Some(date) = parse_date_dir(&date) {
-                days.entry(date).or_default().push(iface.clone());
-            }
-        }
-    }
-    Ok(days)
-}
-
-/// All files of a day, by the end of their intervals. What cannot be listed is not ours to delete.
-fn files(root: &Directory, date: Date, ifaces: &[String], extension: &str) -> Vec<StoredFile> {
-    let mut files = Vec::new();
-    for iface in ifaces {
-        let Ok(dir) = day_dir(root, iface, date) else {
-            continue;
-        };
-        for name in dir.names(|_| true).unwrap_or_default() {
-            let Some(parsed) = FileName::parse(&name).filter(|name| name.extension == extension)
-            else {
+    fn prune_day(
+        &mut self,
+        date: Date,
+        day: Day,
+        task: Task,
+        pruned: &mut Pruned,
+    ) -> Result<(), WriteoutError> {
+        let files = self.disk.files(date, &day.ifaces).into_iter();
+        let mut files: Vec<_> = files
+            .filter(|file| !day.has_moved || self.moved(file).is_none())
+            .map(|file| (date, file))
+            .collect();
+        files.extend(day.moved);
+        files.sort_by_cached_key(|(_, file)| self.moved(file).unwrap_or(file.end));
+        let mut result = Ok(());
+        let mut touched = BTreeMap::from([(date, day.ifaces)]);
+        for (date, file) in files {
+            // A wrong clock may have been early or late: the later of both times counts.
+            let end = self
+                .moved(&file)
+                .map_or(file.end, |moved| moved.max(file.end));
+            let is_old = task.oldest_kept.is_some_and(|oldest| end < oldest);
+            if !is_old && pruned.bytes >= task.excess_bytes {
                 continue;
-            };
-            if let Some(bytes) = dir.file_size(&name) {
-                files.push(StoredFile {
-                    end: parsed.end,
-                    iface: iface.clone(),
-                    name,
-                    bytes,
-                });
+            }
+            let deleted = self.disk.remove(date, &file);
+            result = result.and(deleted.map(|()| pruned.on_deleted(file.bytes)));
+            touched.entry(date).or_insert_with(|| vec![file.iface]);
+        }
+        for (date, ifaces) in touched {
+            result = result.and(self.disk.remove_empty(date, &ifaces));
+        }
+        result
+    }
+
+    fn moved(&self, file: &StoredFile) -> Option<Timestamp> {
+        self.trust.as_ref()?.moved(file.end)
+    }
+
+    /// Bytes that are too many. Others delete files too, so before anything is deleted the disk has
+    /// its say.
+    fn excess(&mut self, days: &Days) -> u64 {
+        let max = self.retention.max_size_bytes.unwrap_or(u64::MAX);
+        let is_fresh = self
+            .stored
+            .as_ref()
+            .is_some_and(|it| it.bytes() <= max && it.counted_at.elapsed() < COUNT_PAUSE);
+        if !is_fresh {
+            self.count(days);
+        }
+        let stored = self.stored.as_ref().map_or(0, Stored::bytes);
+        let missing = self.disk.space().map_or(0, |space| {
+            let wanted = self.retention.min_free.map_or(0, |it| it.of(space.total));
+            wanted.saturating_sub(space.free)
+        });
+        stored.saturating_sub(max).max(missing)
+    }
+
+    fn count(&mut self, days: &Days) {
+        let by_day = self.disk.sizes(days);
+        let mut oldest = None;
+        for (date, ifaces) in days {
+            let files = self.disk.files(*date, ifaces);
+            oldest = files.first().map(|file| file.end);
+            if oldest.is_some() {
+                break;
             }
         }
+        self.stored = Some(Stored {
+            by_day,
+            counted_at: Instant::now(),
+            oldest,
+        });
     }
-    files.sort_unstable();
-    files
-}
 
-fn count_bytes(root: &Directory, extension: &str) -> Result<u64, WriteoutError> {
-    let mut bytes = 0;
-    for (date, ifaces) in days(root)? {
-        let files = files(root, date, &ifaces, extension);
-        bytes += files.iter().map(|file| file.bytes).sum::<u64>();
-    }
-    Ok(bytes)
-}
-
-fn remove_empty(
-    root: &Directory,
-    date: Date,
-    ifaces: &[String],
-    extension: &str,
-) -> Result<(), WriteoutError> {
-    let mut result = Ok(());
-    for iface in ifaces {
-        let Ok(dir) = root.open_dir(iface) else {
-            continue;
-        };
-        let date = format!("date={date}");
-        if let Ok(day) = dir.open_dir(&date) {
-            result = result.and(day.remove_abandoned_files(extension).map(drop));
+    fn on_written(&mut self, start: Timestamp, end: Timestamp, bytes: u64, now: Moment) {
+        if self.trust(now).on_written(end, now) {
+            self.save_trust(now);
         }
-        let removed = dir
-            .remove_dir_if_empty(&date)
-            .and_then(|()| root.remove_dir_if_empty(iface));
-        result = result.and(removed);
+        if let Some(stored) = &mut self.stored {
+            *stored.by_day.entry(date_of(start)).or_default() += bytes;
+            stored.oldest.get_or_insert(end);
+        }
     }
-    result
+
+    fn trust(&mut self, now: Moment) -> &mut Trust {
+        let Self {
+            disk,
+            trust,
+            boot_id,
+            retention,
+            ..
+        } = self;
+        trust.get_or_insert_with(|| {
+            let allowance = allowance(retention.max_age);
+            let saved = disk.load_trust();
+            Trust::begin(saved, || newest(disk), boot_id, now, allowance)
+        })
+    }
+
+    /// Says once that the clock is not believed, and once that it is again.
+    fn tell_hold(&mut self, now: Moment) {
+        let held = self.report.as_ref().and_then(|report| report.held);
+        match (&held, self.is_hold_told) {
+            (Some(hold), false) => error!(
+                clock = %now.wall,
+                ahead = %hold.ahead,
+                goes_by = %hold.reference,
+                "the clock differs from the time that surely has passed; retention deletes nothing \
+                 on its word. Set the clock right, or confirm it: `probe-agent retention confirm`"
+            ),
+            (None, true) => info!(clock = %now.wall, "the clock is believed again"),
+            _ => {}
+        }
+        self.is_hold_told = held.is_some();
+    }
 }
 
-fn day_dir(root: &Directory, iface: &str, date: Date) -> Result<Directory, WriteoutError> {
-    root.open_dir(iface)?.open_dir(&format!("date={date}"))
+/// End of the newest stored interval.
+fn newest(disk: &mut impl Disk) -> Option<Timestamp> {
+    let days = disk.days().ok()?;
+    let mut newest = days.iter().rev();
+    newest.find_map(|(date, ifaces)| disk.files(*date, ifaces).last().map(|file| file.end))
 }
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,19 @@
 //! What a sink has done, for metrics and status: counters that only grow, and the queue's length.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
+
+use crate::{WriteoutError, report::StoreReport};
+
+/// A write that takes longer hangs, as far as one can tell from outside.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// What a sink did since the agent started, and what waits for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -20,10 +28,65 @@ pub struct SinkCounts {
     pub queue_length: u64,
 }
 
+/// How a sink is now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SinkState {
+    /// What is wrong now; `None` again as soon as it is over.
+    pub trouble: Option<SinkTrouble>,
+    /// What it keeps; `None` where it does not know, or not yet.
+    pub store: Option<StoreReport>,
+}
+
+/// What keeps a sink from storing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SinkTrouble {
+    /// Whether it fails, hangs or is too slow.
+    pub kind: TroubleKind,
+    /// How long that has been so.
+    pub lasts: Duration,
+    /// Sentence with the last error; empty where there was none.
+    pub error: Arc<str>,
+    /// What helps, as an imperative.
+    pub remedy: &'static str,
+}
+
+/// In which way a sink does not store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TroubleKind {
+    /// Its last attempt failed.
+    Failing,
+    /// An attempt takes longer than ten seconds.
+    Stuck,
+    /// Intervals found the queue full, and it has not been empty since.
+    Overrun,
+}
+
+impl TroubleKind {
+    /// Every kind, in the order of the manual.
+    pub const ALL: [Self; 3] = [Self::Failing, Self::Stuck, Self::Overrun];
+
+    /// Name in metrics and in the API: one word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Failing => "failing",
+            Self::Stuck => "stuck",
+            Self::Overrun => "overrun",
+        }
+    }
+}
+
 /// Where the numbers of a sink come from.
 pub trait SinkReader: Send + Sync {
     /// Reads the numbers now. Changes nothing; only `queue_length` ever shrinks.
     fn counts(&self) -> SinkCounts;
+
+    /// Reads how the sink is now.
+    fn state(&self) -> SinkState {
+        SinkState::default()
+    }
+
+    /// Passes on that a person has confirmed the clock. Does not wait for the sink.
+    fn confirm_clock(&self) {}
 }
 
 /// Counters of one sink. Reading changes nothing; each value is exact, but two values read one
@@ -39,6 +102,41 @@ pub struct SinkStats {
     queue_length: AtomicU64,
     queue_bytes: AtomicU64,
     last_error: Mutex<Option<Arc<str>>>,
+    now: Mutex<Now>,
+}
+
+/// What is so at the moment.
+#[derive(Debug, Default)]
+struct Now {
+    /// Since when attempts fail, with the last error and what helps.
+    failing: Option<(Instant, Arc<str>, &'static str)>,
+    /// When the running attempt began.
+    attempt: Option<Instant>,
+    /// Since when the queue runs over.
+    overrun: Option<Instant>,
+    store: Option<StoreReport>,
+}
+
+impl Now {
+    fn trouble(&self) -> Option<SinkTrouble> {
+        let stuck = self.attempt.filter(|begin| begin.elapsed() >= STUCK_AFTER);
+        let none = || "".into();
+        let (kind, since, error, remedy) = if let Some(since) = stuck {
+            let remedy = "see whether its disk or mount answers (`dmesg`, `ls` in its directory)";
+            (TroubleKind::Stuck, since, none(), remedy)
+        } else if let Some((since, error, remedy)) = &self.failing {
+            (TroubleKind::Failing, *since, Arc::clone(error), *remedy)
+        } else {
+            let remedy = "give it a faster disk, or raise rotation.interval";
+            (TroubleKind::Overrun, self.overrun?, none(), remedy)
+        };
+        Some(SinkTrouble {
+            kind,
+            lasts: since.elapsed(),
+            error,
+            remedy,
+        })
+    }
 }
 
 impl SinkStats {
@@ -53,6 +151,7 @@ impl SinkStats {
             queue_length: AtomicU64::new(0),
             queue_bytes: AtomicU64::new(0),
             last_error: Mutex::new(None),
+            now: Mutex::default(),
         }
     }
 
@@ -119,13 +218,37 @@ impl SinkStats {
         self.dropped.fetch_add(intervals, Relaxed);
     }
 
-    pub(super) fn on_error(&self, error: &str) {
-        *self.last_error.lock() = Some(error.into());
+    /// An interval found the queue full.
+    pub(super) fn on_overrun(&self) {
+        self.now.lock().overrun.get_or_insert_with(Instant::now);
+    }
+
+    pub(super) fn on_attempt(&self) {
+        self.now.lock().attempt = Some(Instant::now());
+    }
+
+    pub(super) fn on_attempt_end(&self, error: Option<&WriteoutError>) {
+        let failure = error.map(|error| (Arc::from(error.to_string()), error.remedy()));
+        if let Some((text, _)) = &failure {
+            *self.last_error.lock() = Some(Arc::clone(text));
+        }
+        let mut now = self.now.lock();
+        now.attempt = None;
+        let since = now.failing.take().map(|(since, ..)| since);
+        now.failing =
+            failure.map(|(text, remedy)| (since.unwrap_or_else(Instant::now), text, remedy));
+    }
+
+    pub(super) fn set_report(&self, report: Option<StoreReport>) {
+        self.now.lock().store = report;
     }
 
     pub(super) fn set_queue(&self, length: usize, bytes: usize) {
         self.queue_length.store(length as u64, Relaxed);
         self.queue_bytes.store(bytes as u64, Relaxed);
+        if length == 0 {
+            self.now.lock().overrun = None;
+        }
     }
 }
 
@@ -136,6 +259,14 @@ impl SinkReader for SinkStats {
             failed: self.failed(),
             dropped: self.dropped(),
             queue_length: self.queue_length(),
+        }
+    }
+
+    fn state(&self) -> SinkState {
+        let now = self.now.lock();
+        SinkState {
+            trouble: now.trouble(),
+            store: now.store.clone(),
         }
     }
 }

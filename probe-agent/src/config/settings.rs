@@ -112,6 +112,7 @@ mod tests {
                 "writeout[0].path /a - restart",
                 "writeout[0].retention.max_age 90d - restart",
                 "writeout[0].retention.max_size 20GiB - restart",
+                "writeout[0].retention.min_free none - restart",
                 "writeout[0].type json - restart",
             ]
         );

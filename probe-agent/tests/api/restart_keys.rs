@@ -34,6 +34,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("writeout[].path", "FOLDER/flows", "FOLDER/other"),
     ("writeout[].retention.max_age", "1d", "2d"),
     ("writeout[].retention.max_size", "1GiB", "2GiB"),
+    (
+        "writeout[].retention.min_free",
+        "min_free: 5%",
+        "min_free: 6%",
+    ),
     ("api.addr", "addr: none", "addr: 'localhost:1'"),
     (
         "api.metrics_addr",
@@ -67,7 +72,7 @@ capture:
   max_flows: 5
   expedite_attach: false
 rotation: { local_buffers: { num: 1, size_limit: 64KiB } }
-writeout: [{ type: json, path: FOLDER/flows, retention: { max_age: 1d, max_size: 1GiB } }]
+writeout: [{ type: json, path: FOLDER/flows, retention: { max_age: 1d, max_size: 1GiB, min_free: 5% } }]
 api:
   addr: none
   metrics_addr: none

@@ -6,7 +6,7 @@ use probe_agent::config::{Config, LogFormat};
 use probe_api::options::{ApiKey, KeySource, Role};
 use probe_capture::interface::{Hook, InterfaceConfig};
 use probe_datapath::options::{CacheSlots, ExpediteAttach};
-use probe_store::options::{Retention, SinkConfig, SinkFormat};
+use probe_store::options::{MinFree, Retention, SinkConfig, SinkFormat};
 
 use super::GOOD;
 
@@ -20,7 +20,7 @@ capture: { ring_buffer: 1MiB, port_aggregation: false, max_flows: 5, max_flows_t
 rotation: { interval: 90s, local_buffers: { num: 2, size_limit: 8KiB } }
 writeout:
   - { type: parquet, path: /a/ }
-  - { type: json, path: /b, retention: { max_age: none, max_size: 1GiB } }
+  - { type: json, path: /b, retention: { max_age: none, max_size: 1GiB, min_free: 5% } }
 api: { addr: none, metrics_addr: "[::]:1", disable_iface_metrics: true, keys: [] }
 logging: { level: trace, format: json }
 "#;
@@ -44,6 +44,7 @@ logging: { level: trace, format: json }
     let json = Retention {
         max_age: None,
         max_size_bytes: Some(1 << 30),
+        min_free: Some(MinFree::Percent(5)),
     };
     let sinks = [
         SinkConfig {

@@ -149,6 +149,10 @@ use super::{GOOD, problems};
     "writeout: { type: json }\n",
     "writeout: must be a list, found a mapping"
 )]
+#[case::free_share(
+    "writeout: [{ type: json, path: /x, retention: { min_free: 95% } }]\n",
+    "writeout[0].retention.min_free: must be whole percent from 1% to 90%, found `95%`"
+)]
 #[case::retention_zero(
     "writeout: [{ type: json, path: /x, retention: { max_age: 0s } }]\n",
     "writeout[0].retention.max_age: must be whole seconds from 1m to 36500d"

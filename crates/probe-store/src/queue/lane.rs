@@ -10,11 +10,29 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::error;
 
 use super::{Baseline, QueuePolicy};
-use crate::SinkStats;
+use crate::{
+    SinkStats,
+    stats::{SinkCounts, SinkReader, SinkState},
+};
 use probe_flow::interval::Interval;
 
 /// A full queue says so at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
+
+/// A sink without work looks after what it keeps this often.
+const MAINTAIN_PAUSE: Duration = Duration::from_mins(1);
+
+/// What a sink's thread is to do.
+pub(super) enum Work {
+    /// Write an interval, then call [`Lane::on_done`].
+    Write(Arc<Interval>),
+    /// Nothing came for a while.
+    Maintain,
+    /// A person has confirmed the clock.
+    ConfirmClock,
+    /// The lane is closed and empty.
+    End,
+}
 
 /// Between the submitting threads and the sink's thread.
 pub(super) struct Lane {
@@ -34,6 +52,8 @@ struct LaneState {
     in_flight: Option<usize>,
     /// Memory of `waiting` and `in_flight`.
     held_bytes: usize,
+    /// A person has confirmed the clock, and the sink does not know yet.
+    is_clock_confirmed: bool,
     is_closing: bool,
     has_ended: bool,
     last_log: Option<Instant>,
@@ -66,6 +86,9 @@ impl Lane {
         let is_full = state.waiting.len() >= self.policy.max_intervals
             || (state.held_bytes > 0 && state.held_bytes + bytes > self.policy.max_bytes);
         if state.is_closing || is_full {
+            if is_full {
+                self.stats.on_overrun();
+            }
             self.drop_interval(state, &interval);
             return;
         }
@@ -104,19 +127,30 @@ impl Lane {
         );
     }
 
-    /// Waits for the next interval; `None` when the lane is closed and empty.
-    pub(super) fn next(&self) -> Option<Arc<Interval>> {
+    /// Waits for what is to be done next.
+    pub(super) fn next(&self) -> Work {
+        let maintain_at = Instant::now() + MAINTAIN_PAUSE;
         let mut state = self.state.lock();
         loop {
+            if std::mem::take(&mut state.is_clock_confirmed) {
+                return Work::ConfirmClock;
+            }
             if let Some(interval) = state.waiting.pop_front() {
                 state.in_flight = Some(interval.approximate_bytes());
-                return Some(interval);
+                return Work::Write(interval);
             }
             if state.is_closing {
-                return None;
+                return Work::End;
             }
-            self.work.wait(&mut state);
+            if self.work.wait_until(&mut state, maintain_at).timed_out() {
+                return Work::Maintain;
+            }
         }
+    }
+
+    /// Whether a person has confirmed the clock since the last call.
+    pub(super) fn take_confirmation(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_clock_confirmed)
     }
 
     /// Accounts for the end of the interval that `next` gave out: `on_end` counts its outcome, in one step
@@ -130,14 +164,18 @@ impl Lane {
     }
 
     /// Waits before another attempt. `false` if there shall be none: closing had begun before. If
-    /// it begins meanwhile, the wait ends, for one last attempt.
+    /// it begins meanwhile, the wait ends, for one last attempt; so it does where the clock is
+    /// confirmed, which may make room.
     pub(super) fn pause(&self, backoff: Duration) -> bool {
         let until = Instant::now() + backoff;
         let mut state = self.state.lock();
         if state.is_closing {
             return false;
         }
-        while !state.is_closing && !self.work.wait_until(&mut state, until).timed_out() {}
+        while !state.is_closing
+            && !state.is_clock_confirmed
+            && !self.work.wait_until(&mut state, until).timed_out()
+        {}
         true
     }
 
@@ -170,5 +208,20 @@ impl Lane {
     fn publish(&self, state: &LaneState) {
         let length = state.waiting.len() + usize::from(state.in_flight.is_some());
         self.stats.set_queue(length, state.held_bytes);
+    }
+}
+
+impl SinkReader for Lane {
+    fn counts(&self) -> SinkCounts {
+        self.stats.counts()
+    }
+
+    fn state(&self) -> SinkState {
+        self.stats.state()
+    }
+
+    fn confirm_clock(&self) {
+        self.state.lock().is_clock_confirmed = true;
+        self.work.notify_one();
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use tracing::{error, warn};
 
-use super::lane::Lane;
+use super::lane::{Lane, Work};
 use crate::{SinkStats, WriteoutError, WriteoutHandler};
 use probe_flow::interval::Interval;
 
@@ -24,18 +24,41 @@ impl Worker {
 
     /// The life of a sink's thread.
     pub(super) fn run(&mut self, lane: &Lane) {
-        while let Some(interval) = lane.next() {
-            let is_written = self.write_with_retries(lane, &interval);
-            let stored_bytes = self.handler.stored_bytes();
-            lane.on_done(|stats| {
-                if is_written {
-                    stats.on_written(stored_bytes);
-                } else {
-                    stats.on_failed();
-                }
-            });
+        self.look_after(|handler| handler.maintain());
+        loop {
+            match lane.next() {
+                Work::Write(interval) => self.write_from(lane, &interval),
+                Work::Maintain => self.look_after(|handler| handler.maintain()),
+                Work::ConfirmClock => self.look_after(|handler| handler.confirm_clock()),
+                Work::End => break,
+            }
         }
         lane.on_end();
+    }
+
+    fn write_from(&mut self, lane: &Lane, interval: &Interval) {
+        let is_written = self.write_with_retries(lane, interval);
+        let stored_bytes = self.handler.stored_bytes();
+        lane.on_done(|stats| {
+            if is_written {
+                stats.on_written(stored_bytes);
+            } else {
+                stats.on_failed();
+            }
+        });
+    }
+
+    /// Lets the handler do something beside its writes, and takes note of what it then keeps. A
+    /// panic must not cost the sink.
+    fn look_after(&mut self, task: impl FnOnce(&mut dyn WriteoutHandler)) {
+        let done = catch_unwind(AssertUnwindSafe(|| task(&mut *self.handler)));
+        if done.is_err() {
+            error!(
+                sink = self.stats.sink(),
+                "the sink panicked beside its writes"
+            );
+        }
+        self.stats.set_report(self.handler.report());
     }
 
     /// Tries once to write an interval, and counts the result.
@@ -72,6 +95,9 @@ impl Worker {
                 self.log_given_up(interval, attempt, &error);
                 return false;
             }
+            if lane.take_confirmation() {
+                self.look_after(|handler| handler.confirm_clock());
+            }
             self.stats.on_retry();
             backoff = (backoff * 2).min(policy.max_backoff);
         }
@@ -81,6 +107,7 @@ impl Worker {
     /// A panic of the handler costs the interval, not the sink: handlers keep no state between
     /// intervals that a panic could leave half-changed, other than their counters.
     fn attempt(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
+        self.stats.on_attempt();
         let result = catch_unwind(AssertUnwindSafe(|| self.handler.write(interval)));
         let result = result.unwrap_or_else(|payload| {
             let message = payload
@@ -92,7 +119,9 @@ impl Worker {
                 reason: message.unwrap_or_else(|| "no message".to_owned()),
             })
         });
-        result.inspect_err(|error| self.stats.on_error(&error.to_string()))
+        self.stats.on_attempt_end(result.as_ref().err());
+        self.stats.set_report(self.handler.report());
+        result
     }
 
     fn log_given_up(&self, interval: &Interval, attempts: u32, error: &WriteoutError) {

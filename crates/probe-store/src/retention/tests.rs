@@ -1,15 +1,19 @@
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use jiff::Timestamp;
+use probe_flow::moment::Moment;
 
-use super::{Pruned, Pruner};
-use crate::options::Retention;
+use super::{
+    Pruned, Pruner, Tree,
+    model::{FILE, Host},
+};
+use crate::options::{MinFree, Retention};
 
-/// Ten minutes of `eth0` before and after midnight and a file of `eth1`, 100 bytes each.
+/// Ten minutes of `eth0` before and after midnight and a file of `eth1`, of one block each.
 const FILES: [&str; 4] = [
     "iface=eth0/date=2026-02-28/20260228T235000.000Z-20260228T235500.000Z.parquet",
     "iface=eth1/date=2026-02-28/20260228T235100.000Z-20260228T235600.000Z.parquet",
@@ -22,7 +26,7 @@ fn tree(root: &Path, files: &[&str]) {
     for file in files {
         let path = root.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, [0; 100]).unwrap();
+        fs::write(path, [1; 100]).unwrap();
     }
 }
 
@@ -49,20 +53,46 @@ fn listing(dir: &Path) -> Vec<String> {
     paths
 }
 
+/// The same without the note of the trusted time.
+fn flows(root: &Path) -> Vec<String> {
+    let mut paths = listing(root);
+    paths.retain(|path| path != ".retention-parquet.json");
+    paths
+}
+
 fn sorted(files: &[&str]) -> Vec<String> {
     let mut files: Vec<_> = files.iter().map(|&file| file.to_owned()).collect();
     files.sort();
     files
 }
 
-fn prune(root: &Path, retention: Retention) -> Pruned {
-    let now: Timestamp = NOW.parse().unwrap();
-    let mut pruner = Pruner::new(root.to_owned(), "parquet", retention);
-    prune_with(&mut pruner, now)
+/// What a file of [`tree`] takes on disk.
+fn block(root: &Path) -> u64 {
+    let probe = root.join("probe");
+    fs::write(&probe, [1; 100]).unwrap();
+    let bytes = fs::metadata(&probe).unwrap().blocks() * 512;
+    fs::remove_file(probe).unwrap();
+    bytes
 }
 
-fn prune_with(pruner: &mut Pruner, now: Timestamp) -> Pruned {
-    let (pruned, result) = pruner.prune(now);
+fn now() -> Moment {
+    Moment {
+        wall: NOW.parse().unwrap(),
+        since_boot: Duration::from_hours(1),
+    }
+}
+
+fn pruner(root: &Path, retention: Retention) -> Pruner<Tree> {
+    let tree = Tree::new(root.to_owned(), "parquet");
+    Pruner::new(tree, retention, "boot".to_owned())
+}
+
+fn prune(root: &Path, retention: Retention) -> Pruned {
+    prune_with(&mut pruner(root, retention))
+}
+
+fn prune_with(pruner: &mut Pruner<Tree>) -> Pruned {
+    let (pruned, result) = pruner.prune(now());
     result.unwrap();
     pruned
 }
@@ -70,14 +100,14 @@ fn prune_with(pruner: &mut Pruner, now: Timestamp) -> Pruned {
 fn by_age(minutes: u64) -> Retention {
     Retention {
         max_age: Some(Duration::from_mins(minutes)),
-        max_size_bytes: None,
+        ..Retention::default()
     }
 }
 
 fn by_size(bytes: u64) -> Retention {
     Retention {
-        max_age: None,
         max_size_bytes: Some(bytes),
+        ..Retention::default()
     }
 }
 
@@ -92,39 +122,132 @@ fn age_counts_from_the_end_of_an_interval() {
         let root = tempfile::tempdir().unwrap();
         tree(root.path(), &FILES);
         let pruned = prune(root.path(), by_age(minutes));
-        assert_eq!(listing(root.path()), sorted(kept), "{minutes} min");
+        assert_eq!(flows(root.path()), sorted(kept), "{minutes} min");
         assert_eq!(pruned.files, (FILES.len() - kept.len()) as u64);
     }
 }
 
 #[test]
 fn size_takes_the_oldest_first_across_interfaces() {
+    let block = block(tempfile::tempdir().unwrap().path());
     for (bytes, kept) in [
-        (400, &FILES[..]),
-        (399, &FILES[1..]),
-        (200, &FILES[2..]),
-        (199, &FILES[3..]),
+        (4 * block, &FILES[..]),
+        (4 * block - 1, &FILES[1..]),
+        (2 * block, &FILES[2..]),
+        (2 * block - 1, &FILES[3..]),
     ] {
         let root = tempfile::tempdir().unwrap();
         tree(root.path(), &FILES);
         let pruned = prune(root.path(), by_size(bytes));
-        assert_eq!(listing(root.path()), sorted(kept), "{bytes} bytes");
-        assert_eq!(pruned.bytes, 100 * (FILES.len() - kept.len()) as u64);
+        assert_eq!(flows(root.path()), sorted(kept), "{bytes} bytes");
+        assert_eq!(pruned.bytes, block * (FILES.len() - kept.len()) as u64);
     }
 }
 
 #[test]
-fn the_size_is_kept_in_mind_between_counts() {
+fn what_somebody_deletes_is_not_deleted_twice() {
     let root = tempfile::tempdir().unwrap();
-    tree(root.path(), &FILES[..3]);
-    let now: Timestamp = NOW.parse().unwrap();
-    let mut pruner = Pruner::new(root.path().to_owned(), "parquet", by_size(300));
-    assert_eq!(prune_with(&mut pruner, now), Pruned::default());
-    tree(root.path(), &FILES[3..]);
-    pruner.on_written(100);
-    assert_eq!(prune_with(&mut pruner, now).files, 1);
-    assert_eq!(prune_with(&mut pruner, now).files, 0);
-    assert_eq!(listing(root.path()), sorted(&FILES[1..]));
+    let block = block(root.path());
+    tree(root.path(), &FILES[1..]);
+    let mut pruner = pruner(root.path(), by_size(3 * block));
+    assert_eq!(prune_with(&mut pruner), Pruned::default());
+    // One file more than allowed, by what is kept in mind; on disk there are fewer than before.
+    let written = "2026-03-01T00:10:00Z".parse().unwrap();
+    pruner.on_written(written, written, block, now());
+    fs::remove_file(root.path().join(FILES[1])).unwrap();
+    assert_eq!(prune_with(&mut pruner).files, 0);
+    let left = [FILES[2], FILES[3], "iface=eth1/date=2026-02-28"];
+    assert_eq!(flows(root.path()), sorted(&left));
+}
+
+#[test]
+fn room_is_made_before_a_write_and_again_on_a_full_disk() {
+    // Four intervals a day for three days, and the one that is just old enough to stay.
+    let mut host = Host::new(by_age(3 * 24 * 60), 13 * FILE);
+    for _ in 0..40 {
+        assert!(host.write(), "what has expired makes room");
+        assert!(host.disk.0.borrow().kept.len() <= 13);
+    }
+    assert_eq!(host.disk.0.borrow().free(), 0);
+    // Less than a minute after the last pass, when one more has expired.
+    assert!(host.write_after(30));
+    // None of these has, and the rule allows nothing.
+    assert!(!host.write_after(3600));
+    assert_eq!(host.disk.0.borrow().kept.len(), 13);
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_deletes_nothing_until_it_is_confirmed() {
+    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
+    for _ in 0..124 {
+        host.write();
+    }
+    host.error = 365 * 24 * 3600;
+    host.write();
+    assert_eq!(host.disk.0.borrow().kept.len(), 125);
+    let held = host.pruner.report().and_then(|report| report.held).unwrap();
+    assert_eq!(held.ahead.as_hours(), 365 * 24);
+    assert_eq!(held.held_bytes, 124 * FILE);
+    // Neither after a restart of the agent, nor after one of the host.
+    host.restart();
+    host.write();
+    host.reboot(60, host.error);
+    host.write();
+    assert_eq!(host.disk.0.borrow().kept.len(), 127);
+    let now = host.now();
+    host.pruner.confirm_clock(now);
+    assert_eq!(host.disk.0.borrow().kept.len(), 3);
+    assert_eq!(host.pruner.report().unwrap().held, None);
+}
+
+#[test]
+fn a_store_without_a_trusted_time_goes_by_its_newest_interval() {
+    let root = tempfile::tempdir().unwrap();
+    tree(root.path(), &FILES);
+    let mut pruner = pruner(root.path(), by_age(24 * 60));
+    let year_later = Moment {
+        wall: "2027-03-01T00:05:00Z".parse().unwrap(),
+        since_boot: Duration::from_hours(1),
+    };
+    let (pruned, result) = pruner.prune(year_later);
+    result.unwrap();
+    assert_eq!(pruned, Pruned::default());
+    let held = pruner.report().and_then(|report| report.held).unwrap();
+    assert_eq!(held.reference.to_string(), NOW);
+    pruner.confirm_clock(year_later);
+    assert_eq!(listing(root.path()), [".retention-parquet.json"]);
+}
+
+#[test]
+fn free_space_is_kept_by_deleting_the_oldest() {
+    for (min_free, kept) in [
+        (MinFree::Bytes(0), 10),
+        (MinFree::Bytes(10 * FILE), 10),
+        (MinFree::Bytes(12 * FILE), 8),
+        (MinFree::Percent(65), 7),
+        (MinFree::Percent(100), 0),
+    ] {
+        let retention = Retention {
+            min_free: Some(min_free),
+            ..Retention::default()
+        };
+        let mut host = Host::new(Retention::default(), 20 * FILE);
+        for _ in 0..10 {
+            host.write();
+        }
+        let mut pruner = Pruner::new(host.disk.clone(), retention, "boot".to_owned());
+        pruner.prune(host.now()).1.unwrap();
+        assert_eq!(host.disk.0.borrow().kept.len(), kept, "{min_free:?}");
+        let newest = host
+            .disk
+            .0
+            .borrow()
+            .kept
+            .values()
+            .map(|it| it.written)
+            .max();
+        assert!(kept == 0 || newest == Some(host.time), "the newest stay");
+    }
 }
 
 #[test]
@@ -156,7 +279,7 @@ fn foreign_files_and_what_links_lead_to_are_left_alone() {
     let before = listing(root.path());
     for retention in [by_age(0), by_size(0)] {
         assert_eq!(prune(root.path(), retention), Pruned::default());
-        assert_eq!(listing(root.path()), before);
+        assert_eq!(flows(root.path()), before);
         assert_eq!(listing(outside.path()), sorted(&FILES));
     }
 }

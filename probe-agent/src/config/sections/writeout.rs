@@ -1,8 +1,8 @@
 //! The section `writeout`: a list of sinks.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
-use probe_store::options::{Retention, SinkConfig, SinkFormat};
+use probe_store::options::{MinFree, Retention, SinkConfig, SinkFormat};
 
 use super::super::{
     declare::{Section, section},
@@ -42,44 +42,64 @@ section! {
         #[key("max_age", Restart, OrNone(WholeSeconds(Duration::from_mins(1)..=CENTURY)))]
         pub max_age: Option<Duration> = Retention::STANDARD.max_age,
 
-        /// Beyond this the oldest intervals are deleted.
+        /// If the intervals take more on disk, the oldest are deleted.
         #[key("max_size", Restart, OrNone(Size(MIB..=1024 * TIB)))]
         pub max_size_bytes: Option<u64> = Retention::STANDARD.max_size_bytes,
+
+        /// If less than this is free on the file system, the oldest intervals are deleted, even
+        /// if other files use the rest.
+        #[key("min_free", Restart, OrNone(FreeSpace))]
+        pub min_free: Option<MinFree> = Retention::STANDARD.min_free,
+    }
+}
+
+impl From<Retention> for StandardRetention {
+    fn from(retention: Retention) -> Self {
+        let Retention {
+            max_age,
+            max_size_bytes,
+            min_free,
+        } = retention;
+        Self {
+            max_age,
+            max_size_bytes,
+            min_free,
+        }
+    }
+}
+
+impl From<StandardRetention> for Retention {
+    fn from(retention: StandardRetention) -> Self {
+        let StandardRetention {
+            max_age,
+            max_size_bytes,
+            min_free,
+        } = retention;
+        Self {
+            max_age,
+            max_size_bytes,
+            min_free,
+        }
     }
 }
 
 impl Sink {
     fn into_config(self) -> Option<SinkConfig> {
         let path = self.path?;
-        let StandardRetention {
-            max_age,
-            max_size_bytes,
-        } = self.retention;
-        let retention = Retention {
-            max_age,
-            max_size_bytes,
-        };
         Some(SinkConfig {
             format: self.format?,
             path,
-            retention,
+            retention: self.retention.into(),
         })
     }
 }
 
 impl From<&SinkConfig> for Sink {
     fn from(config: &SinkConfig) -> Self {
-        let Retention {
-            max_age,
-            max_size_bytes,
-        } = config.retention;
         Self {
             format: Some(config.format),
             path: Some(config.path.clone()),
-            retention: StandardRetention {
-                max_age,
-                max_size_bytes,
-            },
+            retention: config.retention.into(),
         }
     }
 }
@@ -142,6 +162,44 @@ impl Kind<Vec<SinkConfig>> for Sinks {
 
     fn refer(&self, path: &str, rows: &mut Vec<Row>) {
         Sink::refer(&format!("{path}[]"), rows);
+    }
+}
+
+/// Space to be left free: a size, or a share of the file system.
+struct FreeSpace;
+
+const FREE_BYTES: Size = Size(MIB..=1024 * TIB);
+const FREE_PERCENT: RangeInclusive<u8> = 1..=90;
+
+impl Scalar for FreeSpace {
+    type Value = MinFree;
+
+    fn parse(&self, value: &Value) -> Result<MinFree, String> {
+        let percent = match value {
+            Value::Text(text) => text.strip_suffix('%'),
+            _ => None,
+        };
+        let Some(percent) = percent else {
+            return FREE_BYTES.parse(value).map(MinFree::Bytes);
+        };
+        let percent = percent.trim_end().parse().ok();
+        let percent = percent.filter(|percent| FREE_PERCENT.contains(percent));
+        percent.map(MinFree::Percent).ok_or_else(|| {
+            let (least, most) = (FREE_PERCENT.start(), FREE_PERCENT.end());
+            format!("must be whole percent from {least}% to {most}%, found {value}")
+        })
+    }
+
+    fn text(&self, value: &MinFree) -> String {
+        match value {
+            MinFree::Bytes(bytes) => FREE_BYTES.text(bytes),
+            MinFree::Percent(percent) => format!("{percent}%"),
+        }
+    }
+
+    fn range(&self) -> String {
+        let (least, most) = (FREE_PERCENT.start(), FREE_PERCENT.end());
+        format!("{}, or {least}% to {most}%", FREE_BYTES.range())
     }
 }
 

@@ -1,0 +1,83 @@
+//! What will be deleted when.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use probe_flow::moment::Moment;
+
+use super::{Pruner, Stored, order::date_of, tree::Disk};
+use crate::report::{Hold, StoreReport};
+
+/// A rate needs some time to be one.
+const LEAST_WINDOW: Duration = Duration::from_hours(1);
+const DAY_SECONDS: u128 = 86_400;
+
+impl<D: Disk> Pruner<D> {
+    /// State of the store; `None` before it was counted.
+    pub(super) fn forecast(&mut self, now: Moment) -> Option<StoreReport> {
+        let trust = self.trust(now).clone();
+        let reference = trust.reference(now);
+        let stored = self.stored.as_ref()?;
+        let retention = self.retention;
+        let space = self.disk.space();
+        let bytes = stored.bytes();
+        let bytes_per_day = stored.bytes_per_day(reference);
+        let min_free_bytes = retention.min_free.zip(space);
+        let min_free_bytes = min_free_bytes.map(|(min, space)| min.of(space.total));
+        // Without an age nothing waits for the clock.
+        let held = retention.max_age.and_then(|max_age| {
+            let oldest_kept = now.wall.saturating_sub(max_age).unwrap_or(Timestamp::MIN);
+            let days = stored.by_day.range(..date_of(oldest_kept));
+            Some(Hold {
+                reference,
+                ahead: trust.doubt(now)?,
+                held_bytes: days.map(|(_, bytes)| bytes).sum(),
+            })
+        });
+        let when = |left: u64| reach(reference, left, bytes_per_day?);
+        let size_left = retention
+            .max_size_bytes
+            .map(|max| max.saturating_sub(bytes));
+        let free_left = min_free_bytes.zip(space);
+        let free_left = free_left.map(|(min, space)| space.free.saturating_sub(min));
+        Some(StoreReport {
+            bytes,
+            free_bytes: space.map(|space| space.free),
+            oldest: stored.oldest,
+            bytes_per_day,
+            max_age: retention.max_age,
+            max_size_bytes: retention.max_size_bytes,
+            min_free_bytes,
+            age_deletes_at: stored
+                .oldest
+                .zip(retention.max_age)
+                .and_then(|(oldest, max_age)| oldest.checked_add(max_age).ok()),
+            size_deletes_at: size_left.and_then(when),
+            free_deletes_at: free_left.and_then(when),
+            held,
+            error: None,
+        })
+    }
+}
+
+impl Stored {
+    fn bytes_per_day(&self, reference: Timestamp) -> Option<u64> {
+        let oldest = self.oldest?;
+        let yesterday = date_of(reference).yesterday().ok()?;
+        let whole_day = (date_of(oldest) < yesterday).then(|| self.by_day.get(&yesterday));
+        if let Some(Some(bytes)) = whole_day {
+            return Some(*bytes);
+        }
+        let elapsed = Duration::try_from(reference.duration_since(oldest)).ok()?;
+        let seconds = u128::from(elapsed.max(LEAST_WINDOW).as_secs());
+        u64::try_from(u128::from(self.bytes()) * DAY_SECONDS / seconds).ok()
+    }
+}
+
+/// When so many bytes are written. `None` if never, or beyond the calendar.
+fn reach(from: Timestamp, bytes: u64, bytes_per_day: u64) -> Option<Timestamp> {
+    let seconds = (u128::from(bytes) * DAY_SECONDS).checked_div(u128::from(bytes_per_day))?;
+    let seconds = i64::try_from(seconds).ok()?;
+    from.checked_add(SignedDuration::from_secs(seconds)).ok()
+}

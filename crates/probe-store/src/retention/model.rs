@@ -1,0 +1,220 @@
+//! A host in which time passes, clocks are set and disks fill up, for the tests.
+
+use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp, civil::Date};
+
+use probe_flow::moment::Moment;
+
+use super::{
+    Pruner,
+    order::date_of,
+    tree::{Days, Disk, Space, StoredFile},
+    trust::Trust,
+};
+use crate::{WriteoutError, layout::FileName, options::Retention};
+
+/// Size of every file.
+pub(super) const FILE: u64 = 4096;
+/// From one interval to the next, in seconds of true time.
+pub(super) const INTERVAL: i64 = 6 * 3600;
+/// When the host begins, in seconds of the epoch.
+const BEGIN: i64 = 1_772_323_200;
+
+/// A file with the true time at which it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) file: StoredFile,
+    pub(super) written: i64,
+}
+
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) kept: BTreeMap<(Date, String), Kept>,
+    /// Deleted by retention since this was last taken.
+    pub(super) deleted: Vec<Kept>,
+    /// Bytes of the file system, and what others use of it.
+    pub(super) total: u64,
+    pub(super) foreign: u64,
+    trust: Option<Trust>,
+}
+
+impl Contents {
+    pub(super) fn stored(&self) -> u64 {
+        self.kept.len() as u64 * FILE
+    }
+
+    pub(super) fn free(&self) -> u64 {
+        self.total.saturating_sub(self.foreign + self.stored())
+    }
+}
+
+/// The disk as the pruner sees it.
+#[derive(Clone, Default)]
+pub(super) struct Model(pub(super) Rc<RefCell<Contents>>);
+
+impl Disk for Model {
+    fn days(&mut self) -> Result<Days, WriteoutError> {
+        let mut days = Days::new();
+        for (date, _) in self.0.borrow().kept.keys() {
+            days.insert(*date, vec!["iface=eth0".to_owned()]);
+        }
+        Ok(days)
+    }
+
+    fn sizes(&mut self, _: &Days) -> BTreeMap<Date, u64> {
+        let mut sizes = BTreeMap::new();
+        for (date, _) in self.0.borrow().kept.keys() {
+            *sizes.entry(*date).or_default() += FILE;
+        }
+        sizes
+    }
+
+    fn files(&self, date: Date, ifaces: &[String]) -> Vec<StoredFile> {
+        let contents = self.0.borrow();
+        let kept = contents
+            .kept
+            .iter()
+            .filter(|((day, _), _)| *day == date && !ifaces.is_empty());
+        let mut files: Vec<_> = kept.map(|(_, kept)| kept.file.clone()).collect();
+        files.sort_unstable();
+        files
+    }
+
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<(), WriteoutError> {
+        let mut contents = self.0.borrow_mut();
+        let kept = contents
+            .kept
+            .remove(&(date, file.name.clone()))
+            .expect("it is there");
+        contents.deleted.push(kept);
+        Ok(())
+    }
+
+    fn remove_empty(&mut self, _: Date, _: &[String]) -> Result<(), WriteoutError> {
+        Ok(())
+    }
+
+    fn space(&self) -> Option<Space> {
+        let contents = self.0.borrow();
+        Some(Space {
+            free: contents.free(),
+            total: contents.total,
+        })
+    }
+
+    fn load_trust(&self) -> Option<Trust> {
+        self.0.borrow().trust.clone()
+    }
+
+    fn save_trust(&mut self, trust: &Trust) -> Result<(), WriteoutError> {
+        // It goes through the same text as on a real disk.
+        let text = serde_json::to_string(trust).expect("encoded");
+        self.0.borrow_mut().trust = Some(serde_json::from_str(&text).expect("the same"));
+        Ok(())
+    }
+}
+
+/// A host with one sink.
+pub(super) struct Host {
+    pub(super) disk: Model,
+    pub(super) pruner: Pruner<Model>,
+    retention: Retention,
+    /// Seconds of true time since the host began.
+    pub(super) time: i64,
+    /// Seconds by which the clock is ahead.
+    pub(super) error: i64,
+    booted: i64,
+    pub(super) boots: i64,
+}
+
+impl Host {
+    pub(super) fn new(retention: Retention, total: u64) -> Self {
+        let disk = Model::default();
+        disk.0.borrow_mut().total = total;
+        let pruner = Pruner::new(disk.clone(), retention, "boot-1".to_owned());
+        Self {
+            disk,
+            pruner,
+            retention,
+            time: 0,
+            error: 0,
+            booted: -3600,
+            boots: 1,
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment {
+            wall: Timestamp::from_second(BEGIN + self.time + self.error).expect("in range"),
+            since_boot: Duration::from_secs((self.time - self.booted).unsigned_abs()),
+        }
+    }
+
+    /// The agent starts again.
+    pub(super) fn restart(&mut self) {
+        let boot = format!("boot-{}", self.boots);
+        self.pruner = Pruner::new(self.disk.clone(), self.retention, boot);
+    }
+
+    /// The host is off for a while, and starts with a clock that is ahead by `error`.
+    pub(super) fn reboot(&mut self, down: i64, error: i64) {
+        self.time += down;
+        self.booted = self.time - 30;
+        self.boots += 1;
+        self.error = error;
+        self.restart();
+    }
+
+    /// An interval goes by and is written. Returns whether it could be.
+    pub(super) fn write(&mut self) -> bool {
+        self.write_after(INTERVAL)
+    }
+
+    /// An interval of so many seconds goes by and is written. Returns whether it could be.
+    pub(super) fn write_after(&mut self, seconds: i64) -> bool {
+        self.time += seconds;
+        let now = self.now();
+        let end = now.wall;
+        let start = end - SignedDuration::from_secs(seconds);
+        let (disk, written) = (self.disk.clone(), self.time);
+        let result = self.pruner.write_with_room(start, end, now, |_| {
+            let mut contents = disk.0.borrow_mut();
+            if contents.free() < FILE {
+                let full = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(WriteoutError::file("write", "/flows".as_ref(), full));
+            }
+            let mut name = FileName {
+                end,
+                start,
+                serial: 0,
+                extension: "parquet",
+            };
+            while contents
+                .kept
+                .contains_key(&(date_of(start), name.to_string()))
+            {
+                name.serial += 1;
+            }
+            let file = StoredFile {
+                end,
+                iface: "iface=eth0".to_owned(),
+                name: name.to_string(),
+                bytes: FILE,
+            };
+            let key = (date_of(start), file.name.clone());
+            contents.kept.insert(key, Kept { file, written });
+            Ok(FILE)
+        });
+        result.is_ok()
+    }
+
+    /// A person deletes every so many-th file.
+    pub(super) fn remove_by_hand(&mut self, every: usize) {
+        let mut index = 0;
+        self.disk.0.borrow_mut().kept.retain(|_, _| {
+            index += 1;
+            index % every != 0
+        });
+    }
+}
