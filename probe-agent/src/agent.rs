@@ -33,7 +33,7 @@ use crate::{
         shutdown::{Drain, DrainOutcome, Signals, exit_while_starting},
         watchdog::Watchdog,
     },
-    metrics::{Metrics, MetricsOptions, SinkReaders},
+    metrics::{Metrics, MetricsOptions},
     reload::{ConfigFile, LiveSettings, Reloader},
 };
 use probe_api::{Api, ApiState, BoundApi};
@@ -49,7 +49,7 @@ use probe_datapath::{
     links,
 };
 use probe_flow::flow_log::{FlowBudget, FlowLogOptions};
-use probe_store::{QueuePolicy, SinkReport, Writeout, open_sinks, stats::SinkReader};
+use probe_store::{QueuePolicy, SinkReport, Writeout, open_sinks};
 
 /// How long the drain may take, final writeout included. Below the 90 s after which systemd kills.
 const DRAIN_BUDGET: Duration = Duration::from_secs(30);
@@ -162,7 +162,7 @@ pub fn bind_with_file(
     let view = View {
         metrics: metrics.clone(),
         manager: manager.clone(),
-        sinks: sink_readers(&writeout),
+        sinks: writeout.readers().into(),
         readiness: readiness.clone(),
         interval: interval.clone(),
     };
@@ -216,13 +216,6 @@ fn manager_options(
         batches: Box::new(expedite),
         ..ManagerOptions::default()
     }
-}
-
-fn sink_readers(writeout: &Writeout) -> SinkReaders {
-    let stats = writeout.stats().into_iter();
-    stats
-        .map(|stats| (stats.sink().to_owned(), stats as Arc<dyn SinkReader>))
-        .collect()
 }
 
 impl Bound {

@@ -19,6 +19,7 @@ pub mod reference;
 mod reload;
 pub mod replay;
 mod resolve;
+mod retention;
 mod run;
 mod selftest;
 mod status;
@@ -33,6 +34,7 @@ use man::ManArgs;
 use plan::PlanArgs;
 use reload::ReloadArgs;
 use replay::ReplayArgs;
+use retention::RetentionArgs;
 use run::RunArgs;
 use selftest::SelftestArgs;
 use status::StatusArgs;
@@ -61,7 +63,7 @@ pub(crate) const EXIT_CODES: [(u8, &str); 6] = [
     ),
     (
         EXIT_UNREACHABLE,
-        "`status`, `flows`, `top`, `reload`: no agent answers, or it refuses",
+        "`status`, `flows`, `top`, `reload`, `retention`: no agent answers, or it refuses",
     ),
     (
         EXIT_TROUBLE,
@@ -97,6 +99,7 @@ enum Command {
     Plan(PlanArgs),
     Reload(ReloadArgs),
     Replay(ReplayArgs),
+    Retention(RetentionArgs),
     Run(RunArgs),
     Selftest(SelftestArgs),
     Status(StatusArgs),
@@ -123,6 +126,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args),
             Command::Reload(args) => connect::outcome(reload::run(&args)),
             Command::Replay(args) => Ok(replay::run(&args)?),
+            Command::Retention(args) => connect::outcome(retention::run(&args)),
             Command::Run(args) => run::run(&args),
             Command::Selftest(args) => selftest::run(&args),
             Command::Status(args) => connect::outcome(status::run(&args)),

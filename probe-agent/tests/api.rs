@@ -18,6 +18,8 @@ mod reloads;
 mod restart_keys;
 #[path = "api/server.rs"]
 mod server;
+#[path = "api/sinks.rs"]
+mod sinks;
 #[path = "api/source.rs"]
 mod source;
 

@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use probe_agent::metrics::{Direction, Metrics, MetricsOptions};
 use probe_capture::{
+    clock::ClockSteps,
     source::{Attachment, Costs, ProgramCost, Records, Unattributed},
     status::{CoverageStatus, InterfaceStatus, Issue, Status, StatusReader, WatchStatus},
 };
@@ -22,7 +23,10 @@ use probe_flow::{
     flow::FlowCounters,
     ledger::{Ledger, Loss},
 };
-use probe_store::stats::{SinkCounts, SinkReader};
+use probe_store::{
+    report::{Hold, StoreReport},
+    stats::{SinkCounts, SinkReader, SinkState, SinkTrouble, TroubleKind},
+};
 
 /// A status that the test sets.
 #[derive(Default)]
@@ -415,6 +419,65 @@ struct Fixed(SinkCounts);
 impl SinkReader for Fixed {
     fn counts(&self) -> SinkCounts {
         self.0
+    }
+
+    /// Failing, and held by a clock that is ahead.
+    fn state(&self) -> SinkState {
+        SinkState {
+            trouble: Some(SinkTrouble {
+                kind: TroubleKind::Failing,
+                lasts: Duration::from_secs(7),
+                error: "cannot write /flows: no space left".into(),
+                remedy: "free space",
+            }),
+            store: Some(StoreReport {
+                bytes: 8192,
+                free_bytes: Some(4096),
+                oldest: Some(Timestamp::UNIX_EPOCH),
+                held: Some(Hold {
+                    reference: Timestamp::UNIX_EPOCH,
+                    ahead: SignedDuration::from_hours(24),
+                    held_bytes: 4096,
+                }),
+                ..StoreReport::default()
+            }),
+        }
+    }
+}
+
+#[test]
+fn a_sink_in_trouble_and_what_it_keeps_are_told() {
+    let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());
+    status.0.lock().expect("no panic").clock_steps = ClockSteps {
+        forward: 2,
+        backward: 1,
+        ..ClockSteps::default()
+    };
+    let sink: Arc<dyn SinkReader> = Arc::new(Fixed(SinkCounts::default()));
+    let text = metrics.scrape(&status, &[("parquet".to_owned(), sink)]);
+    let text = text.expect("encoded");
+    for (series, expected) in [
+        (
+            "probe_writeout_trouble{kind=\"failing\",sink=\"parquet\"}",
+            1.0,
+        ),
+        (
+            "probe_writeout_trouble{kind=\"stuck\",sink=\"parquet\"}",
+            0.0,
+        ),
+        ("probe_store_bytes{sink=\"parquet\"}", 8192.0),
+        ("probe_store_free_bytes{sink=\"parquet\"}", 4096.0),
+        (
+            "probe_store_oldest_timestamp_seconds{sink=\"parquet\"}",
+            0.0,
+        ),
+        ("probe_retention_held{sink=\"parquet\"}", 1.0),
+        ("probe_retention_failing{sink=\"parquet\"}", 0.0),
+        ("probe_clock_steps_total{direction=\"forward\"}", 2.0),
+        ("probe_clock_steps_total{direction=\"backward\"}", 1.0),
+    ] {
+        let value = value(&text, series);
+        assert!((value - expected).abs() < 1e-9, "{series}: {value}");
     }
 }
 

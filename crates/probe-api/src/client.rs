@@ -29,6 +29,7 @@ use crate::{
         interfaces::{self, Interfaces},
         ledger::{self, LedgerReport},
         reload,
+        retention::{self, Confirmed},
         rotation::{self, Rotated, RotationReport},
         status::{self, StatusReport},
     },
@@ -193,6 +194,15 @@ impl Client {
     /// [`ClientError::Problem`] where the source cannot switch banks.
     pub fn rotate(&self) -> Result<Rotated, ClientError> {
         self.request(Method::POST, rotation::PATH, "", None)
+    }
+
+    /// Confirms the clock, where retention does not believe it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::request`]; [`ClientError::Refused`] also if the key may only read.
+    pub fn confirm_clock(&self) -> Result<Confirmed, ClientError> {
+        self.request(Method::POST, retention::PATH, "", None)
     }
 
     /// Lets the agent read its configuration file again, or only tell what that would change.

@@ -13,6 +13,7 @@
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     net::{SocketAddr, TcpListener},
     os::unix::net::UnixListener,
@@ -145,7 +146,7 @@ pub struct Build {
     pub object: &'static str,
 }
 
-/// What the endpoints ask the agent for, besides its manager. No call changes anything.
+/// What the endpoints ask the agent for, besides its manager.
 pub trait AgentView: Send + Sync {
     /// All metrics in Prometheus' text format, made anew at each call. May block.
     ///
@@ -157,8 +158,11 @@ pub trait AgentView: Send + Sync {
     /// The tasks that the agent waits for, in the order in which they began; none if it is ready.
     fn waiting_for(&self) -> Vec<&'static str>;
 
-    /// What each sink did; those of one name are several entries.
-    fn sinks(&self) -> Vec<(String, SinkStatus)>;
+    /// What each sink did and how it is, by name.
+    fn sinks(&self) -> BTreeMap<String, SinkStatus>;
+
+    /// Passes on to every sink that a person has confirmed the clock. Does not wait for them.
+    fn confirm_clock(&self);
 
     /// How long rotations took since the agent started.
     fn rotation_durations(&self) -> DurationHistogram;

@@ -30,7 +30,7 @@ fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
 }
 
 /// Paths and handlers of everything below `/api`.
-fn resources() -> [(&'static str, MethodRouter<Server>); 10] {
+fn resources() -> [(&'static str, MethodRouter<Server>); 11] {
     [
         (openapi::PATH, get(openapi::openapi)),
         (v1::info::PATH, get(v1::info::info)),
@@ -44,6 +44,7 @@ fn resources() -> [(&'static str, MethodRouter<Server>); 10] {
         (v1::flows::PATH, get(v1::flows::flows)),
         (v1::flows::stream::PATH, get(v1::flows::stream::stream)),
         (v1::ledger::PATH, get(v1::ledger::ledger)),
+        (v1::retention::PATH, post(v1::retention::confirm)),
         (
             v1::rotation::PATH,
             get(v1::rotation::rotation).post(v1::rotation::rotate),
@@ -100,14 +101,18 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether the agent captures
+/// Whether the agent captures and every sink stores
 #[utoipa::path(get, path = "/readyz", tag = "agent", responses(
-    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    (status = 200, description = "So it is", body = String, content_type = "text/plain"),
     (status = 503, description = "Not yet, or not any more: what it waits for",
         body = String, content_type = "text/plain"),
 ))]
 pub(super) async fn readyz(State(server): State<Server>) -> Response {
-    let pending = server.agent.waiting_for();
+    let waiting = server.agent.waiting_for().into_iter();
+    let mut pending: Vec<_> = waiting.map(str::to_owned).collect();
+    for (name, sink) in server.agent.sinks() {
+        pending.extend(sink.trouble.map(|it| format!("sink {name} ({})", it.kind)));
+    }
     if pending.is_empty() {
         return "ready\n".into_response();
     }

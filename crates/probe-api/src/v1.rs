@@ -12,6 +12,7 @@ pub mod info;
 pub mod interfaces;
 pub mod ledger;
 pub mod reload;
+pub mod retention;
 pub mod rotation;
 pub mod status;
 

@@ -1,16 +1,16 @@
 //! What the endpoints see of the agent.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use probe_api::{
     AgentView,
     v1::{
         rotation::{DurationBucket, DurationHistogram},
-        status::SinkStatus,
+        status::{RetentionHold, SinkStatus, SinkTrouble, StoreStatus},
     },
 };
 use probe_capture::{manager::Manager, schedule::IntervalSetting};
-use probe_store::stats::SinkReader;
+use probe_store::{report::StoreReport, stats::SinkReader};
 use prometheus::core::Metric as _;
 
 use crate::{
@@ -42,18 +42,15 @@ impl AgentView for View {
         self.readiness.pending()
     }
 
-    fn sinks(&self) -> Vec<(String, SinkStatus)> {
-        let status = |(name, sink): &(String, Arc<dyn SinkReader>)| {
-            let counts = sink.counts();
-            let status = SinkStatus {
-                written: counts.written,
-                failed: counts.failed,
-                dropped: counts.dropped,
-                queue_length: counts.queue_length,
-            };
-            (name.clone(), status)
-        };
-        self.sinks.iter().map(status).collect()
+    fn sinks(&self) -> BTreeMap<String, SinkStatus> {
+        let sinks = self.sinks.iter();
+        sinks
+            .map(|(name, sink)| (name.clone(), sink_status(&**sink)))
+            .collect()
+    }
+
+    fn confirm_clock(&self) {
+        self.sinks.iter().for_each(|(_, sink)| sink.confirm_clock());
     }
 
     fn rotation_durations(&self) -> DurationHistogram {
@@ -72,5 +69,43 @@ impl AgentView for View {
 
     fn rotation_interval(&self) -> Duration {
         self.interval.interval()
+    }
+}
+
+fn sink_status(sink: &dyn SinkReader) -> SinkStatus {
+    let (counts, state) = (sink.counts(), sink.state());
+    SinkStatus {
+        written: counts.written,
+        failed: counts.failed,
+        dropped: counts.dropped,
+        queue_length: counts.queue_length,
+        trouble: state.trouble.map(|trouble| SinkTrouble {
+            kind: trouble.kind.name().to_owned(),
+            seconds: trouble.lasts.as_secs(),
+            error: trouble.error.to_string(),
+            remedy: trouble.remedy.to_owned(),
+        }),
+        store: state.store.as_ref().map(store_status),
+    }
+}
+
+fn store_status(store: &StoreReport) -> StoreStatus {
+    StoreStatus {
+        bytes: store.bytes,
+        free_bytes: store.free_bytes,
+        oldest: store.oldest,
+        bytes_per_day: store.bytes_per_day,
+        max_age_seconds: store.max_age.map(|age| age.as_secs()),
+        max_size_bytes: store.max_size_bytes,
+        min_free_bytes: store.min_free_bytes,
+        age_deletes_at: store.age_deletes_at,
+        size_deletes_at: store.size_deletes_at,
+        free_deletes_at: store.free_deletes_at,
+        held: store.held.map(|held| RetentionHold {
+            reference: held.reference,
+            ahead_seconds: held.ahead.as_secs(),
+            held_bytes: held.held_bytes,
+        }),
+        error: store.error.as_deref().map(str::to_owned),
     }
 }

@@ -13,6 +13,7 @@ use super::{EXIT_TROUBLE, connect::ConnectArgs, print};
 use crate::term::page::TableStyle;
 
 pub(super) mod findings;
+mod stores;
 pub(super) mod table;
 mod text;
 

@@ -7,7 +7,10 @@ use probe_capture::{
     status::{Issue, Status, WatchStatus},
 };
 use probe_flow::ledger::Loss;
-use probe_store::stats::{SinkCounts, SinkReader};
+use probe_store::{
+    report::StoreReport,
+    stats::{SinkCounts, SinkReader, TroubleKind},
+};
 use prometheus::{
     Histogram, TextEncoder,
     core::Metric as _,
@@ -38,18 +41,28 @@ pub(super) struct Scrape<'a> {
 
 /// Counts of the sinks by name: those of the same name are added up.
 #[derive(Debug, Default)]
-pub(super) struct SinkSums(BTreeMap<String, SinkCounts>);
+pub(super) struct SinkSums(BTreeMap<String, SinkSum>);
+
+/// Counts and state of the sinks of one name.
+#[derive(Debug, Default)]
+struct SinkSum {
+    counts: SinkCounts,
+    troubles: Vec<TroubleKind>,
+    store: Option<StoreReport>,
+}
 
 impl SinkSums {
     pub(super) fn from_readers(sinks: &[(String, Arc<dyn SinkReader>)]) -> Self {
-        let mut sums = BTreeMap::<String, SinkCounts>::new();
+        let mut sums = BTreeMap::<String, SinkSum>::new();
         for (name, sink) in sinks {
-            let counts = sink.counts();
+            let (counts, state) = (sink.counts(), sink.state());
             let sum = sums.entry(name.clone()).or_default();
-            sum.written += counts.written;
-            sum.failed += counts.failed;
-            sum.dropped += counts.dropped;
-            sum.queue_length += counts.queue_length;
+            sum.counts.written += counts.written;
+            sum.counts.failed += counts.failed;
+            sum.counts.dropped += counts.dropped;
+            sum.counts.queue_length += counts.queue_length;
+            sum.troubles.extend(state.trouble.map(|it| it.kind));
+            sum.store = sum.store.take().or(state.store);
         }
         Self(sums)
     }
@@ -90,6 +103,7 @@ const FAMILIES: &[(Definition, Family)] = &[
         Values(|it| it.counts(Issue::ALL.map(Count::Issue))),
     ),
     (table::CAPTURE_STATE, Values(|it| it.capture_state())),
+    (table::CLOCK_STEPS, Values(|it| it.clock_steps())),
     (table::COVERAGE, Values(|it| it.coverage())),
     (
         table::DETACHED_SECONDS,
@@ -153,12 +167,32 @@ const FAMILIES: &[(Definition, Family)] = &[
     ),
     (table::RECORDS, Values(|it| it.records())),
     (
+        table::RETENTION_FAILING,
+        Values(|it| it.stores(|store| Some(flag(store.error.is_some())))),
+    ),
+    (
+        table::RETENTION_HELD,
+        Values(|it| it.stores(|store| Some(flag(store.held.is_some())))),
+    ),
+    (
         table::RING_FILL,
         Values(|it| single(it.status.costs.ring_fill.unwrap_or_default())),
     ),
     (
         table::ROTATION_DURATION,
         Observed(|it| it.rotation_duration),
+    ),
+    (
+        table::STORE_BYTES,
+        Values(|it| it.stores(|store| Some(float(store.bytes)))),
+    ),
+    (
+        table::STORE_FREE,
+        Values(|it| it.stores(|store| store.free_bytes.map(float))),
+    ),
+    (
+        table::STORE_OLDEST,
+        Values(|it| it.stores(|store| Some(signed_float(store.oldest?.as_second())))),
     ),
     (
         table::UNKNOWN_INTERFACE_PACKETS,
@@ -173,6 +207,7 @@ const FAMILIES: &[(Definition, Family)] = &[
         Values(|it| it.writeout_intervals()),
     ),
     (table::WRITEOUT_QUEUE, Values(|it| it.writeout_queue())),
+    (table::WRITEOUT_TROUBLE, Values(|it| it.writeout_trouble())),
     (
         table::PROCESS_CPU,
         Values(|it| it.of_process(|it| it.cpu_seconds)),
@@ -339,7 +374,7 @@ impl Scrape<'_> {
     fn writeout_intervals(&self) -> Samples<'_> {
         let sinks = self.sinks.0.iter();
         sinks
-            .flat_map(|(sink, counts)| {
+            .flat_map(|(sink, SinkSum { counts, .. })| {
                 let results = [
                     ("written", counts.written),
                     ("failed", counts.failed),
@@ -353,8 +388,36 @@ impl Scrape<'_> {
     fn writeout_queue(&self) -> Samples<'_> {
         let sinks = self.sinks.0.iter();
         sinks
-            .map(|(sink, counts)| (vec![&**sink], float(counts.queue_length)))
+            .map(|(sink, sum)| (vec![&**sink], float(sum.counts.queue_length)))
             .collect()
+    }
+
+    /// All kinds have a series, so that one which is over shows 0.
+    fn writeout_trouble(&self) -> Samples<'_> {
+        let sinks = self.sinks.0.iter();
+        sinks
+            .flat_map(|(sink, sum)| {
+                TroubleKind::ALL.map(|kind| {
+                    let is_so = sum.troubles.contains(&kind);
+                    (vec![&**sink, kind.name()], flag(is_so))
+                })
+            })
+            .collect()
+    }
+
+    fn stores(&self, value: fn(&StoreReport) -> Option<f64>) -> Samples<'_> {
+        let sinks = self.sinks.0.iter();
+        sinks
+            .filter_map(|(sink, sum)| Some((vec![&**sink], value(sum.store.as_ref()?)?)))
+            .collect()
+    }
+
+    fn clock_steps(&self) -> Samples<'_> {
+        let steps = self.status.clock_steps;
+        vec![
+            (vec!["forward"], float(steps.forward)),
+            (vec!["backward"], float(steps.backward)),
+        ]
     }
 
     fn programs(&self, value: fn(&ProgramCost) -> f64) -> Samples<'_> {
@@ -396,6 +459,11 @@ impl Scrape<'_> {
 )]
 const fn float(number: u64) -> f64 {
     number as f64
+}
+
+/// A state that is so or not.
+fn flag(is_so: bool) -> f64 {
+    f64::from(u8::from(is_so))
 }
 
 /// The same for a number below 0.

@@ -214,6 +214,58 @@ pub(super) const WRITEOUT_QUEUE: Definition = Definition::new(
     "intervals",
     "Intervals that wait for a sink.",
 );
+pub(super) const WRITEOUT_TROUBLE: Definition = Definition::new(
+    Gauge,
+    "probe_writeout_trouble",
+    &["sink", "kind"],
+    "1 or 0",
+    "Whether a sink does not store now: failing (its last attempt failed), stuck (an attempt takes \
+     longer than ten seconds), overrun (intervals found its queue full, which has not been empty \
+     since).",
+);
+pub(super) const STORE_BYTES: Definition = Definition::new(
+    Gauge,
+    "probe_store_bytes",
+    &["sink"],
+    "bytes",
+    "What the intervals of a sink take on disk, whole blocks.",
+);
+pub(super) const STORE_FREE: Definition = Definition::new(
+    Gauge,
+    "probe_store_free_bytes",
+    &["sink"],
+    "bytes",
+    "Space of a sink's file system that the agent may still use.",
+);
+pub(super) const STORE_OLDEST: Definition = Definition::new(
+    Gauge,
+    "probe_store_oldest_timestamp_seconds",
+    &["sink"],
+    "seconds since 1970",
+    "End of the oldest interval that a sink keeps.",
+);
+pub(super) const RETENTION_HELD: Definition = Definition::new(
+    Gauge,
+    "probe_retention_held",
+    &["sink"],
+    "1 or 0",
+    "Whether retention does not believe the clock, and goes by the time that surely has passed.",
+);
+pub(super) const RETENTION_FAILING: Definition = Definition::new(
+    Gauge,
+    "probe_retention_failing",
+    &["sink"],
+    "1 or 0",
+    "Whether the last pass of retention could not delete or count everything.",
+);
+pub(super) const CLOCK_STEPS: Definition = Definition::new(
+    Counter,
+    "probe_clock_steps_total",
+    &["direction"],
+    "steps",
+    "How often the wall clock was set by half a second or more while the agent ran, forward or \
+     backward.",
+);
 pub(super) const ATTACH_REASON: Definition = Definition::new(
     Gauge,
     "probe_attach_reason_info",
@@ -344,6 +396,13 @@ pub const ALL: &[Definition] = &[
     UNDECODABLE_RECORDS,
     WRITEOUT_INTERVALS,
     WRITEOUT_QUEUE,
+    WRITEOUT_TROUBLE,
+    STORE_BYTES,
+    STORE_FREE,
+    STORE_OLDEST,
+    RETENTION_HELD,
+    RETENTION_FAILING,
+    CLOCK_STEPS,
     PROGRAM_RUNS,
     PROGRAM_SECONDS,
     MAP_MEMORY,

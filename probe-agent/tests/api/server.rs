@@ -12,7 +12,7 @@ use probe_agent::{
     BUILD,
     agent::View,
     lifecycle::readiness::Readiness,
-    metrics::{Metrics, MetricsOptions},
+    metrics::{Metrics, MetricsOptions, SinkReaders},
 };
 use probe_api::{Api, ApiState, BoundApi, options::ApiConfig};
 use probe_capture::{
@@ -35,6 +35,10 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(api: BoundApi) -> Self {
+        Self::with_sinks(api, Arc::new([]))
+    }
+
+    pub(crate) fn with_sinks(api: BoundApi, sinks: SinkReaders) -> Self {
         let readiness = Readiness::new();
         let script = Script::default();
         let metrics = Arc::new(Metrics::new(MetricsOptions::default()));
@@ -49,7 +53,7 @@ impl Running {
         let view = View {
             metrics,
             manager: manager.clone(),
-            sinks: Arc::new([]),
+            sinks,
             readiness: readiness.clone(),
             interval: IntervalSetting::new(Duration::from_mins(5)),
         };

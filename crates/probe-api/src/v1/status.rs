@@ -41,6 +41,9 @@ pub struct StatusReport {
     pub undecodable_records: u64,
     /// What waits for the sinks and what became of it, by name of the sink.
     pub sinks: BTreeMap<String, SinkStatus>,
+    /// How often the wall clock was set since the agent started.
+    #[serde(default)]
+    pub clock_steps: ClockSteps,
     /// Memory of the agent.
     pub memory: Memory,
 }
@@ -136,8 +139,8 @@ pub struct DirectionCoverage {
     pub cause: Option<String>,
 }
 
-/// What a sink did since the agent started, and what waits for it.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+/// What a sink did since the agent started, what waits for it, and how it is now.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct SinkStatus {
     /// Intervals that the sink has stored.
     pub written: u64,
@@ -147,6 +150,77 @@ pub struct SinkStatus {
     pub dropped: u64,
     /// Intervals in the queue.
     pub queue_length: u64,
+    /// What keeps it from storing now; null again when that is over.
+    #[serde(default)]
+    pub trouble: Option<SinkTrouble>,
+    /// What it keeps; null where it does not know, or not yet.
+    #[serde(default)]
+    pub store: Option<StoreStatus>,
+}
+
+/// What keeps a sink from storing.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct SinkTrouble {
+    /// In a word: `failing` (the last attempt failed), `stuck` (an attempt takes longer than ten
+    /// seconds) or `overrun` (intervals found the queue full, which has not been empty since).
+    pub kind: String,
+    /// For how many seconds.
+    pub seconds: u64,
+    /// The last error, a sentence; empty where there was none.
+    pub error: String,
+    /// What helps, as an imperative.
+    pub remedy: String,
+}
+
+/// What a sink keeps, and what its retention will delete when. Estimates go by `bytes_per_day`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct StoreStatus {
+    /// Bytes that the intervals take on disk.
+    pub bytes: u64,
+    /// Bytes of the file system that the agent may still use; null if it does not tell.
+    pub free_bytes: Option<u64>,
+    /// End of the oldest interval; null in an empty store.
+    pub oldest: Option<Timestamp>,
+    /// Bytes that a day adds: those of yesterday, or of the time since the store was begun.
+    pub bytes_per_day: Option<u64>,
+    /// Age in seconds at which intervals are deleted; null: never.
+    pub max_age_seconds: Option<u64>,
+    /// Size in bytes beyond which the oldest are deleted; null: none.
+    pub max_size_bytes: Option<u64>,
+    /// Free space in bytes below which the oldest are deleted; null: none.
+    pub min_free_bytes: Option<u64>,
+    /// When the oldest interval becomes too old.
+    pub age_deletes_at: Option<Timestamp>,
+    /// When the store will be too large, by estimate.
+    pub size_deletes_at: Option<Timestamp>,
+    /// When too little space will be free, by estimate, if only the store grows.
+    pub free_deletes_at: Option<Timestamp>,
+    /// Why retention does not believe the clock; null if it does.
+    pub held: Option<RetentionHold>,
+    /// Why retention could not delete or count everything, a sentence.
+    pub error: Option<String>,
+}
+
+/// The clock differs from the time that surely has passed, and retention does not believe it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct RetentionHold {
+    /// The time that retention goes by.
+    pub reference: Timestamp,
+    /// How many seconds the clock is ahead; behind, if negative.
+    pub ahead_seconds: i64,
+    /// Bytes of whole days that are deleted if the clock is confirmed.
+    pub held_bytes: u64,
+}
+
+/// How often the wall clock was set since the agent started.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct ClockSteps {
+    /// Number of steps ahead.
+    pub forward: u64,
+    /// Number of steps back.
+    pub backward: u64,
+    /// Sum of all steps in milliseconds; negative if it was set back by more.
+    pub by_ms: i64,
 }
 
 /// Memory of the agent, in bytes.
@@ -253,14 +327,6 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
     let interfaces = interfaces
         .filter(|(name, _)| is_wanted(wanted, name))
         .map(|(name, it): (&Arc<str>, _)| (name.to_string(), InterfaceStatus::from(it)));
-    let mut sinks: BTreeMap<String, SinkStatus> = BTreeMap::new();
-    for (name, counts) in state.agent.sinks() {
-        let sum = sinks.entry(name).or_default();
-        sum.written += counts.written;
-        sum.failed += counts.failed;
-        sum.dropped += counts.dropped;
-        sum.queue_length += counts.queue_length;
-    }
     let waiting = state.agent.waiting_for().into_iter();
     StatusReport {
         at: Timestamp::now(),
@@ -270,7 +336,17 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
         interfaces: interfaces.collect(),
         unknown_interface_packets: status.unattributed.unknown_interface.packets,
         undecodable_records: status.unattributed.undecodable,
-        sinks,
+        sinks: state.agent.sinks(),
+        clock_steps: ClockSteps {
+            forward: status.clock_steps.forward,
+            backward: status.clock_steps.backward,
+            by_ms: status
+                .clock_steps
+                .by
+                .as_millis()
+                .try_into()
+                .unwrap_or(i64::MAX),
+        },
         memory: Memory {
             resident_bytes: resident_bytes(),
             maps_bytes: state.maps_bytes,

@@ -4,6 +4,8 @@ use crate::term::human::{count, percent};
 use probe_api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport};
 use probe_flow::ledger::Loss;
 
+mod sinks;
+
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::cli) struct Finding {
@@ -52,21 +54,9 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
         )));
     }
     for (sink, it) in &now.sinks {
-        if it.failed > 0 {
-            findings.push(trouble(format!(
-                "sink {sink} could not store {} intervals; the agent's log has the reason \
-                 (`journalctl -u probe-agent`)",
-                it.failed
-            )));
-        }
-        if it.dropped > 0 {
-            findings.push(trouble(format!(
-                "sink {sink} is too slow: {} intervals found its queue full and are lost; give it \
-                 a faster disk, or raise rotation.interval",
-                it.dropped
-            )));
-        }
+        sinks::compare(&mut findings, sink, it);
     }
+    sinks::clock(&mut findings, now);
     findings
 }
 
@@ -166,7 +156,7 @@ fn residue(
 mod tests {
     use super::{Finding, compare};
     use crate::cli::status::table::tests::report;
-    use probe_api::v1::status::{InterfaceStatus, LostHook, SinkStatus, StatusReport};
+    use probe_api::v1::status::{InterfaceStatus, LostHook, StatusReport};
 
     fn texts(findings: &[Finding]) -> String {
         let lines = findings
@@ -230,14 +220,8 @@ mod tests {
         now.interfaces.clear();
         now.waiting_for = vec!["the sinks".to_owned()];
         now.undecodable_records = 1;
-        let failed = SinkStatus {
-            failed: 2,
-            dropped: 3,
-            ..SinkStatus::default()
-        };
-        now.sinks.insert("parquet".to_owned(), failed);
         let findings = compare(&now, None);
-        assert_eq!(findings.len(), 5, "{}", texts(&findings));
+        assert_eq!(findings.len(), 3, "{}", texts(&findings));
         assert!(findings.iter().all(|it| it.is_trouble));
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     findings::Finding,
+    stores,
     table::{ledger_line, lines},
 };
 use crate::term::{
@@ -46,6 +47,13 @@ pub(super) fn write(
         for (iface, it) in &now.interfaces {
             details(out, style, width, iface, it)?;
         }
+    }
+    let stores = stores::lines(now);
+    if !stores.is_empty() {
+        writeln!(out, "\n{}", paint(style, Colour::Bold, "stored"))?;
+    }
+    for (sink, text) in stores {
+        entry(out, width, sink, LABEL, &text)?;
     }
     for (title, is_trouble, colour) in [
         ("notes", false, Colour::Yellow),

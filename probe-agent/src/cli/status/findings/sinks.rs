@@ -1,0 +1,156 @@
+//! What is wrong with a sink, its retention or the clock.
+
+use std::time::Duration;
+
+use super::{Finding, note, trouble};
+use crate::term::human;
+use probe_api::v1::status::{RetentionHold, SinkStatus, SinkTrouble, StatusReport, StoreStatus};
+
+/// What is wrong with a sink now, and what was.
+pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus) {
+    if let Some(now) = &it.trouble {
+        findings.push(trouble(not_storing(sink, it, now)));
+    }
+    if it.failed > 0 {
+        findings.push(note(format!(
+            "sink {sink} could not store {} intervals since the start; the agent's log has the \
+             reason (`journalctl -u probe-agent`)",
+            it.failed
+        )));
+    }
+    if it.dropped > 0 {
+        findings.push(note(format!(
+            "sink {sink} was too slow: {} intervals found its queue full and are lost; give it \
+             a faster disk, or raise rotation.interval",
+            it.dropped
+        )));
+    }
+    if let Some(store) = &it.store {
+        retention(findings, sink, store);
+    }
+}
+
+fn not_storing(sink: &str, it: &SinkStatus, now: &SinkTrouble) -> String {
+    let lasts = human::duration(Duration::from_secs(now.seconds));
+    let what = match now.kind.as_str() {
+        "stuck" => format!("sink {sink} hangs: it has written one interval for {lasts}"),
+        "overrun" => format!("sink {sink} is too slow: its queue has run over for {lasts}"),
+        _ => format!("sink {sink} does not store, for {lasts}: {}", now.error),
+    };
+    format!(
+        "{what}; {} intervals wait. Remedy: {}",
+        it.queue_length, now.remedy
+    )
+}
+
+fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
+    if let Some(held) = &store.held {
+        findings.push(trouble(doubt(sink, held)));
+    }
+    if let Some(error) = &store.error {
+        findings.push(trouble(format!(
+            "sink {sink}: retention could not delete everything it should: {error}. Remedy: let \
+             the agent's user delete there"
+        )));
+    }
+}
+
+fn doubt(sink: &str, held: &RetentionHold) -> String {
+    let by = human::duration(Duration::from_secs(held.ahead_seconds.unsigned_abs()));
+    let (way, effect) = if held.ahead_seconds < 0 {
+        (
+            "behind",
+            "what is written now is kept for longer".to_owned(),
+        )
+    } else {
+        let bytes = human::bytes(held.held_bytes);
+        (
+            "ahead of",
+            format!(
+                "max_age is applied as of {}, {bytes} are held",
+                held.reference
+            ),
+        )
+    };
+    format!(
+        "sink {sink}: the clock is {by} {way} the time that surely has passed, and retention does \
+         not believe it; {effect}. Remedy: set the clock right, or if it is right, `probe-agent \
+         retention confirm`"
+    )
+}
+
+/// Steps of the clock are worth knowing when times are compared.
+pub(super) fn clock(findings: &mut Vec<Finding>, now: &StatusReport) {
+    let steps = &now.clock_steps;
+    if steps.forward + steps.backward > 0 {
+        findings.push(note(format!(
+            "the clock was set {} times ahead and {} times back since the start; the ledgers of \
+             these intervals tell by how much",
+            steps.forward, steps.backward
+        )));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Finding, compare};
+    use probe_api::v1::status::{RetentionHold, SinkStatus, SinkTrouble, StoreStatus};
+
+    fn findings(sink: &SinkStatus) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        compare(&mut findings, "parquet", sink);
+        findings
+    }
+
+    #[test]
+    fn a_sink_that_does_not_store_is_trouble_until_it_does() {
+        let mut sink = SinkStatus {
+            failed: 2,
+            dropped: 3,
+            queue_length: 12,
+            ..SinkStatus::default()
+        };
+        for kind in ["failing", "stuck", "overrun"] {
+            sink.trouble = Some(SinkTrouble {
+                kind: kind.to_owned(),
+                seconds: 40,
+                error: "cannot write /flows/x: no storage space".to_owned(),
+                remedy: "free space".to_owned(),
+            });
+            let found = findings(&sink);
+            assert!(found[0].is_trouble, "{kind}");
+            for part in ["sink parquet", "12 intervals wait", "Remedy: free space"] {
+                assert!(found[0].text.contains(part), "{part}: {}", found[0].text);
+            }
+        }
+        sink.trouble = None;
+        let found = findings(&sink);
+        assert_eq!(found.len(), 2);
+        assert!(
+            found.iter().all(|it| !it.is_trouble),
+            "what is over is a note"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_not_believed_is_trouble_with_a_remedy() {
+        for (ahead_seconds, part) in [(86_400, "ahead of"), (-86_400, "behind")] {
+            let held = RetentionHold {
+                reference: "2026-03-01T00:00:00Z".parse().expect("a time"),
+                ahead_seconds,
+                held_bytes: 1 << 30,
+            };
+            let store = StoreStatus {
+                held: Some(held),
+                ..StoreStatus::default()
+            };
+            let sink = SinkStatus {
+                store: Some(store),
+                ..SinkStatus::default()
+            };
+            let found = findings(&sink);
+            assert!(found[0].is_trouble && found[0].text.contains(part));
+            assert!(found[0].text.contains("`probe-agent retention confirm`"));
+        }
+    }
+}
