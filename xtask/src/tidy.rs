@@ -93,10 +93,14 @@ pub(crate) fn run() -> Result<()> {
 }
 
 impl Source {
-    /// Lines with their numbers, up to the file's own tests.
+    /// Lines with their numbers, up to the file's own tests. A module of tests that lies in a file
+    /// of its own is declared anywhere, and ends nothing.
     fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let code = self.text.lines().take_while(|line| *line != "#[cfg(test)]");
-        code.enumerate().map(|(index, line)| (index + 1, line))
+        let next = self.text.lines().skip(1).chain([""]);
+        let code = self.text.lines().zip(next);
+        code.take_while(|(line, next)| *line != "#[cfg(test)]" || next.ends_with(';'))
+            .enumerate()
+            .map(|(index, (line, _))| (index + 1, line))
     }
 
     fn error(&self, line: usize, message: impl Into<String>) -> Finding {

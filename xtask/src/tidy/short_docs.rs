@@ -60,6 +60,15 @@ mod tests {
     }
 
     #[test]
+    fn tests_in_a_file_of_their_own_end_no_code() {
+        let text = "#[cfg(test)]\nmod tests;\n\n/// Name.\npub name: String,\n";
+        let expected = "error: a.rs:4: a doc of 1 words: say type, unit, range or errors";
+        assert_eq!(findings(check, &[("a.rs", text)]), [expected]);
+        let own = "#[cfg(test)]\nmod tests {\n    /// Name.\n    struct Name;\n}\n";
+        assert!(findings(check, &[("a.rs", own)]).is_empty());
+    }
+
+    #[test]
     fn tests_may_be_short() {
         assert!(findings(check, &[("a/tests/b.rs", "/// A link.\nstruct Link;\n")]).is_empty());
     }
