@@ -11,6 +11,33 @@ pub struct Interface {
     pub ifindex: u32,
 }
 
+/// The links of a host, each in one of the lists.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LinkList {
+    /// Links that can be captured, by index.
+    pub links: Vec<Interface>,
+    /// Links that cannot, since the agent does not know under which name.
+    pub unreadable: Vec<UnreadableLink>,
+}
+
+/// A link of which the agent knows too little.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnreadableLink {
+    /// Index of the link.
+    pub ifindex: u32,
+    /// What is wrong with it, and the remedy: the end of a sentence.
+    pub reason: String,
+}
+
+impl From<Vec<Interface>> for LinkList {
+    fn from(links: Vec<Interface>) -> Self {
+        Self {
+            links,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
 /// Settings of one interface (or of all that a regex matches).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterfaceConfig {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    interface::{Interface, InterfaceConfig},
+    interface::{Interface, InterfaceConfig, LinkList, UnreadableLink},
     manager::{Changes, Manager, ManagerError, UpdatePlan},
     selection::{self, InterfaceSelector, Selection},
 };
@@ -16,7 +16,7 @@ use crate::{
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
 /// Lists all links of the host, by ifindex.
-pub type ListLinks = Box<dyn Fn() -> Result<Vec<Interface>, LinksError> + Send>;
+pub type ListLinks = Box<dyn Fn() -> Result<LinkList, LinksError> + Send>;
 
 /// The links of the host are not known.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,8 @@ pub struct Reconciler {
     links: Vec<Interface>,
     /// Configured names without a link that have been logged.
     missing: Vec<String>,
+    /// Links that cannot be read and have been logged.
+    unreadable: Vec<UnreadableLink>,
     /// What was wanted and refused.
     refused: BTreeMap<Arc<str>, (Interface, InterfaceConfig)>,
     asked_at: Instant,
@@ -66,6 +68,7 @@ impl Reconciler {
             list_links,
             links: Vec::new(),
             missing: Vec::new(),
+            unreadable: Vec::new(),
             refused: BTreeMap::new(),
             asked_at: Instant::now(),
         }
@@ -83,7 +86,7 @@ impl Reconciler {
     /// [`ReconcileError::Manager`]: the source cannot switch banks, as [`Manager::close`] and
     /// [`Manager::update`] say.
     pub fn reconcile(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
-        let links = (self.list_links)()?;
+        let links = self.list()?;
         let asks_again = !self.refused.is_empty() && self.asked_at.elapsed() >= ASK_AGAIN;
         let is_reused = |link: &&Interface| gone.contains(&link.ifindex);
         let captured = self.manager.interfaces(&[]);
@@ -116,7 +119,8 @@ impl Reconciler {
         &self,
         selector: &InterfaceSelector,
     ) -> Result<(UpdatePlan, Vec<String>), ReconcileError> {
-        let Selection { wanted, missing } = selection::select(selector, &(self.list_links)()?);
+        let Selection { wanted, missing } =
+            selection::select(selector, &(self.list_links)()?.links);
         Ok((self.manager.plan(wanted), missing))
     }
 
@@ -132,7 +136,7 @@ impl Reconciler {
         &mut self,
         selector: InterfaceSelector,
     ) -> Result<(Changes, usize), ReconcileError> {
-        let links = (self.list_links)()?;
+        let links = self.list()?;
         let selection = selection::select(&selector, &links);
         let untouched = self.manager.plan(selection.wanted.clone()).untouched;
         self.refused.clear();
@@ -146,6 +150,17 @@ impl Reconciler {
     /// Configured names without a link.
     pub fn missing(&self) -> &[String] {
         &self.missing
+    }
+
+    /// The links that can be captured. Logs those that cannot be read, each once.
+    fn list(&mut self) -> Result<Vec<Interface>, LinksError> {
+        let LinkList { links, unreadable } = (self.list_links)()?;
+        for link in unreadable.iter().filter(|it| !self.unreadable.contains(it)) {
+            let UnreadableLink { ifindex, reason } = link;
+            tracing::warn!(ifindex, "the link cannot be captured: {reason}");
+        }
+        self.unreadable = unreadable;
+        Ok(links)
     }
 
     fn update(&mut self, wanted: Wanted) -> Result<Changes, ReconcileError> {

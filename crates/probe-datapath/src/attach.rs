@@ -170,6 +170,11 @@ pub enum Refusal {
         /// Name of the link.
         interface: String,
     },
+    /// Filters are put on a link by its name.
+    #[error(
+        "its name is no UTF-8, and filters need one: give the link another name (`ip link set`)"
+    )]
+    OddName,
     /// The kernel was built without clsact.
     #[error("the kernel has no clsact qdisc (CONFIG_NET_CLS_ACT, CONFIG_NET_SCH_INGRESS)")]
     NoClsact,
@@ -464,6 +469,7 @@ mod tests {
         Link {
             ifindex: 2,
             name: "eth0".to_owned(),
+            odd_name: None,
             header: LinkHeader::Ethernet,
             kind: None,
             is_loopback: false,

@@ -7,9 +7,7 @@ mod programs;
 
 use std::collections::BTreeSet;
 
-use rtnetlink::packet_route::link::{
-    InfoData, InfoVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
+use rtnetlink::packet_route::link::{LinkFlags, LinkLayerType};
 
 pub use self::{
     holders::Holder,
@@ -18,7 +16,7 @@ pub use self::{
 };
 use super::{
     link::Link,
-    netlink::{self, NetlinkError},
+    netlink::{self, LinkRecord, NetlinkError},
     syscall,
 };
 
@@ -78,7 +76,10 @@ impl HostInventory {
     /// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not list the links.
     pub fn take() -> Result<Self, NetlinkError> {
         let mut hidden = BTreeSet::new();
-        let mut links = netlink::links(InventoryLink::from_message)?;
+        let mut links: Vec<_> = netlink::links()?
+            .iter()
+            .map(InventoryLink::from_record)
+            .collect();
         programs::add_filters(&mut links, &mut hidden);
         links.sort_by_key(|link| link.link.ifindex);
         let has_tcx = programs::add_tcx(&mut links, &mut hidden);
@@ -92,69 +93,33 @@ impl HostInventory {
 }
 
 impl InventoryLink {
-    fn from_message(message: &LinkMessage) -> Self {
-        let link = Link::from_message(message);
-        let mut listed = Self {
-            arphrd: message.header.link_layer_type.into(),
-            arphrd_name: message.header.link_layer_type.to_string(),
-            mtu: None,
-            is_up: message.header.flags.contains(LinkFlags::Up),
-            // A link without a driver that answers has none worth telling.
-            driver: syscall::driver(&link.name).ok(),
-            vlan_id: None,
-            master: None,
-            lower: None,
-            clsact: None,
-            programs: programs::xdp(message),
-            link,
-        };
-        let mut lower = None;
-        let mut is_elsewhere = false;
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::Mtu(mtu) => listed.mtu = Some(*mtu),
-                LinkAttribute::Controller(master) => listed.master = Some(*master),
-                LinkAttribute::Link(ifindex) if *ifindex != 0 => lower = Some(*ifindex),
-                LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
-                LinkAttribute::LinkInfo(infos) => {
-                    listed.vlan_id = vlan_id(infos);
-                    lower = lower.or_else(|| vxlan_lower(infos));
-                }
-                _ => {}
-            }
-        }
+    fn from_record(record: &LinkRecord) -> Self {
+        let link = Link::from_record(record);
         // Tunnels without a device below name themselves or 0.
-        listed.lower = lower
-            .filter(|lower| *lower != listed.link.ifindex || is_elsewhere)
-            .map(|ifindex| LowerLink {
+        let is_elsewhere = record.is_lower_elsewhere;
+        let lower = record.lower;
+        let lower = lower.filter(|lower| *lower != record.ifindex || is_elsewhere);
+        Self {
+            arphrd: record.arphrd,
+            arphrd_name: LinkLayerType::from(record.arphrd).to_string(),
+            mtu: record.mtu,
+            is_up: record.flags.contains(LinkFlags::Up),
+            // A link without a driver that answers has none worth telling.
+            driver: record
+                .name
+                .as_deref()
+                .and_then(|name| syscall::driver(name).ok()),
+            vlan_id: record.vlan_id,
+            master: record.master,
+            lower: lower.map(|ifindex| LowerLink {
                 ifindex,
                 is_elsewhere,
-            });
-        listed
+            }),
+            clsact: None,
+            programs: programs::xdp(record),
+            link,
+        }
     }
-}
-
-fn vlan_id(infos: &[LinkInfo]) -> Option<u16> {
-    let vlan = infos.iter().find_map(|info| match info {
-        LinkInfo::Data(InfoData::Vlan(vlan)) => Some(vlan),
-        _ => None,
-    })?;
-    vlan.iter().find_map(|info| match info {
-        InfoVlan::Id(id) => Some(*id),
-        _ => None,
-    })
-}
-
-/// A vxlan names the device below it in its own attributes only.
-fn vxlan_lower(infos: &[LinkInfo]) -> Option<u32> {
-    let vxlan = infos.iter().find_map(|info| match info {
-        LinkInfo::Data(InfoData::Vxlan(vxlan)) => Some(vxlan),
-        _ => None,
-    })?;
-    vxlan.iter().find_map(|info| match info {
-        InfoVxlan::Link(ifindex) if *ifindex != 0 => Some(*ifindex),
-        _ => None,
-    })
 }
 
 #[cfg(test)]

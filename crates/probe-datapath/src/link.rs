@@ -1,12 +1,10 @@
 //! What decides how a link is captured: its header, its kind, what is attached to it already.
 
-use rtnetlink::packet_route::link::{
-    LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
-};
-
 use std::collections::HashMap;
 
-use super::netlink::{self, NetlinkError};
+use rtnetlink::packet_route::link::{LinkFlags, LinkLayerType};
+
+use super::netlink::{self, LinkRecord, NetlinkError};
 use probe_capture::source::LinkState;
 use probe_common::record::INGRESS;
 
@@ -15,8 +13,10 @@ use probe_common::record::INGRESS;
 pub struct Link {
     /// Index of the link in its namespace.
     pub ifindex: u32,
-    /// Name of the link, 15 octets at most.
+    /// Name of the link. Octets that are no UTF-8 are shown as `\xfc`.
     pub name: String,
+    /// The name in the kernel, where it is not the text of [`Self::name`].
+    pub odd_name: Option<Vec<u8>>,
     /// What its frames start with.
     pub header: LinkHeader,
     /// `veth`, `bridge`, `wireguard` …; none for physical devices and loopback.
@@ -57,60 +57,34 @@ impl Link {
     }
 
     /// What a check reads of a link.
-    fn state_from_message(message: &LinkMessage) -> LinkState {
-        let mut state = LinkState {
-            name: netlink::link_name(message).unwrap_or_default(),
-            ..LinkState::default()
-        };
-        let mut is_ifb = false;
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::Stats64(stats) => {
-                    state.packets = Some([stats.rx_packets, stats.tx_packets]);
-                }
-                LinkAttribute::Xdp(xdp) => {
-                    state.xdp_programs = xdp.iter().filter_map(xdp_program).collect();
-                }
-                LinkAttribute::LinkInfo(infos) => is_ifb |= infos.iter().any(is_ifb_kind),
-                _ => {}
-            }
-        }
+    fn state_from_record(record: &LinkRecord) -> LinkState {
+        let mut programs: Vec<_> = record.xdp_program.into_iter().collect();
+        programs.extend(record.xdp_programs.iter().map(|(_, program)| *program));
+        let mut packets = record.packets;
         // What is redirected to an ifb counts as received and then as sent, and is only ever sent:
         // drivers/net/ifb.c.
-        if let (true, Some(packets)) = (is_ifb, &mut state.packets) {
+        if let (Some("ifb"), Some(packets)) = (record.kind.as_deref(), &mut packets) {
             packets[usize::from(INGRESS)] = 0;
         }
-        state
+        LinkState {
+            name: record.shown_name().unwrap_or_default().0,
+            packets,
+            xdp_programs: programs,
+        }
     }
 
-    pub(super) fn from_message(message: &LinkMessage) -> Self {
-        let mut link = Self {
-            ifindex: message.header.index,
-            name: netlink::link_name(message).unwrap_or_default(),
-            header: LinkHeader::from_layer(message.header.link_layer_type),
-            kind: None,
-            is_loopback: message.header.flags.contains(LinkFlags::Loopback),
-            is_virtio: false,
-            has_xdp: false,
-        };
-        for attribute in &message.attributes {
-            match attribute {
-                LinkAttribute::LinkInfo(infos) => {
-                    link.kind = infos.iter().find_map(|info| match info {
-                        LinkInfo::Kind(kind) => Some(kind.to_string()),
-                        _ => None,
-                    });
-                }
-                LinkAttribute::ParentDevBusName(bus) => link.is_virtio = bus == "virtio",
-                LinkAttribute::Xdp(xdp) => {
-                    link.has_xdp = xdp.iter().any(
-                        |xdp| matches!(xdp, LinkXdp::Attached(mode) if *mode != XdpAttached::None),
-                    );
-                }
-                _ => {}
-            }
+    pub(super) fn from_record(record: &LinkRecord) -> Self {
+        let (name, is_exact) = record.shown_name().unwrap_or_default();
+        Self {
+            ifindex: record.ifindex,
+            name,
+            odd_name: record.name.clone().filter(|_| !is_exact),
+            header: LinkHeader::from_layer(record.arphrd.into()),
+            kind: record.kind.clone(),
+            is_loopback: record.flags.contains(LinkFlags::Loopback),
+            is_virtio: record.bus.as_deref() == Some("virtio"),
+            has_xdp: record.has_xdp,
         }
-        link
     }
 }
 
@@ -127,8 +101,8 @@ impl LinkQuestions {
     /// [`NetlinkError`]: no netlink socket can be opened, or there is no link with this index
     /// (`ENODEV`).
     pub fn by_index(&mut self, ifindex: u32) -> Result<Link, NetlinkError> {
-        let message = self.connection()?.link(ifindex)?;
-        Ok(Link::from_message(&message))
+        let record = self.connection()?.link(ifindex)?;
+        Ok(Link::from_record(&record))
     }
 
     /// The state of the link with this index, or none if it is gone.
@@ -138,8 +112,8 @@ impl LinkQuestions {
     /// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not describe the link.
     /// One that is gone is no error.
     pub fn state(&mut self, ifindex: u32) -> Result<Option<LinkState>, NetlinkError> {
-        let message = self.connection()?.link_with_counters(ifindex)?;
-        Ok(message.as_ref().map(Link::state_from_message))
+        let record = self.connection()?.link_with_counters(ifindex)?;
+        Ok(record.as_ref().map(Link::state_from_record))
     }
 
     fn connection(&mut self) -> Result<&netlink::Connection, NetlinkError> {
@@ -163,8 +137,10 @@ const ONE_BY_ONE: usize = 64;
 /// One that is gone is no error.
 pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
     if of.len() > ONE_BY_ONE {
-        let state = |link: &LinkMessage| (link.header.index, Link::state_from_message(link));
-        return Ok(netlink::links_with_counters(state)?.into_iter().collect());
+        let links = netlink::links_with_counters()?.into_iter();
+        return Ok(links
+            .map(|link| (link.ifindex, Link::state_from_record(&link)))
+            .collect());
     }
     let mut questions = LinkQuestions::default();
     let mut states = HashMap::new();
@@ -172,21 +148,6 @@ pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
         states.extend(questions.state(*ifindex)?.map(|state| (*ifindex, state)));
     }
     Ok(states)
-}
-
-fn is_ifb_kind(info: &LinkInfo) -> bool {
-    matches!(info, LinkInfo::Kind(kind) if kind.to_string() == "ifb")
-}
-
-/// A link can have programs in several modes; then there is no plain `ProgId`.
-const fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
-    match attribute {
-        LinkXdp::ProgId(id)
-        | LinkXdp::DrvProgId(id)
-        | LinkXdp::SkbProgId(id)
-        | LinkXdp::HwProgId(id) => Some(*id),
-        _ => None,
-    }
 }
 
 impl LinkHeader {

@@ -2,14 +2,9 @@
 
 use std::{collections::HashMap, future::poll_fn, io};
 
-use rtnetlink::{
-    packet_core::{NetlinkMessage, NetlinkPayload},
-    packet_route::{
-        AddressFamily, RouteNetlinkMessage,
-        link::{LinkAttribute, LinkMessage},
-    },
-    sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE},
-};
+use rtnetlink::sys::{AsyncSocket as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE};
+
+use crate::netlink::{LinkRecord, message::messages};
 
 /// Multicast group `RTNLGRP_LINK` of linux/rtnetlink.h.
 const LINK_GROUP: u32 = 1;
@@ -26,7 +21,7 @@ pub struct LinkEvents {
 
 /// Names of the links by index, as far as events told them.
 #[derive(Debug, Default)]
-struct KnownLinks(HashMap<u32, String>);
+struct KnownLinks(HashMap<u32, Vec<u8>>);
 
 /// What a batch of events came to.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -85,64 +80,49 @@ impl LinkEvents {
 
 impl KnownLinks {
     fn on_datagram(&mut self, datagram: &[u8], changed: &mut Changed) {
-        let mut rest = datagram;
-        while !rest.is_empty() {
-            let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) else {
+        for message in messages(datagram) {
+            let link = message.ok().map(|message| (message.kind, message.payload));
+            let link = link.map(|(kind, payload)| (kind, LinkRecord::parse(payload)));
+            match link {
+                // A bridge tells with the same messages, of a family of its own, which ports it has.
+                Some((_, Ok(link))) if !link.is_about_the_link => {}
+                Some((libc::RTM_NEWLINK, Ok(link))) => self.on_link(link, changed),
+                Some((libc::RTM_DELLINK, Ok(link))) => {
+                    self.0.remove(&link.ifindex);
+                    changed.any = true;
+                    changed.gone.push(link.ifindex);
+                }
+                Some((kind, _)) if kind != libc::RTM_NEWLINK && kind != libc::RTM_DELLINK => {}
                 // Not understood is not "nothing": the list of links will tell.
-                changed.any = true;
-                return;
-            };
-            let len = usize::try_from(message.header.length).unwrap_or(usize::MAX);
-            match &message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    self.on_link(link, changed);
-                }
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
-                    self.on_gone(link, changed);
-                }
-                _ => {}
+                _ => changed.any = true,
             }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGNTO); a length of 0 would not advance.
-            rest = rest.get(len.next_multiple_of(4).max(4)..).unwrap_or(&[]);
         }
     }
 
     /// Most events are about something else, such as a link that goes up or down.
-    fn on_link(&mut self, link: &LinkMessage, changed: &mut Changed) {
-        let mut attributes = link.attributes.iter();
-        let name = attributes.find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name),
-            _ => None,
-        });
-        let Some(name) = name.filter(|_| is_about_the_link(link)) else {
+    fn on_link(&mut self, link: LinkRecord, changed: &mut Changed) {
+        let Some(name) = link.name else {
             return;
         };
-        let index = link.header.index;
-        if self.0.get(&index) != Some(name) {
-            self.0.insert(index, name.clone());
+        if self.0.get(&link.ifindex) != Some(&name) {
+            self.0.insert(link.ifindex, name);
             changed.any = true;
         }
     }
-
-    fn on_gone(&mut self, link: &LinkMessage, changed: &mut Changed) {
-        if is_about_the_link(link) {
-            self.0.remove(&link.header.index);
-            changed.any = true;
-            changed.gone.push(link.header.index);
-        }
-    }
-}
-
-/// A bridge tells with the same messages, of a family of its own, which ports it has.
-fn is_about_the_link(link: &LinkMessage) -> bool {
-    link.header.interface_family == AddressFamily::Unspec
 }
 
 #[cfg(test)]
 mod tests {
-    use rtnetlink::packet_core::NetlinkHeader;
+    use rtnetlink::{
+        packet_core::{NetlinkHeader, NetlinkMessage, NetlinkPayload},
+        packet_route::{
+            AddressFamily, RouteNetlinkMessage,
+            link::{LinkAttribute, LinkMessage},
+        },
+    };
 
     use super::*;
+    use crate::netlink::message::{attribute, message};
 
     fn event(
         make: fn(LinkMessage) -> RouteNetlinkMessage,
@@ -187,5 +167,27 @@ mod tests {
         assert_eq!(told(&went), (true, vec![7]));
         assert_eq!(told(&[came, went].concat()), (true, vec![7]));
         assert_eq!(told(b"no message"), (true, vec![]));
+    }
+
+    #[test]
+    fn odd_texts_hide_no_event() {
+        let mut header = vec![0; 16];
+        header[4] = 7;
+        let texts = [
+            attribute(libc::IFLA_IFNAME, b"B\xfcro\0"),
+            attribute(libc::IFLA_IFALIAS, b"\xff\0"),
+        ];
+        let payload = [header.clone(), texts.concat()].concat();
+        let came = message(libc::RTM_NEWLINK, 0, 0, &payload);
+        let went = message(libc::RTM_DELLINK, 0, 0, &payload);
+        let mut links = KnownLinks::default();
+        let mut told = |bytes: &[u8]| {
+            let mut changed = Changed::default();
+            links.on_datagram(bytes, &mut changed);
+            (changed.any, changed.gone)
+        };
+        assert_eq!(told(&came), (true, vec![]));
+        assert_eq!(told(&came), (false, vec![]), "its alias has changed");
+        assert_eq!(told(&[came, went].concat()), (true, vec![7]));
     }
 }

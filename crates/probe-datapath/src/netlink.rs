@@ -1,9 +1,18 @@
 //! Questions to the kernel over route netlink: short, blocking, in the caller's network namespace.
+//!
+//! Answers are read attribute by attribute ([`message`] tells why), and are whole or an error: a dump
+//! that was interrupted is asked for again, since a link that is missing in it would count as gone.
+
+mod link_record;
+pub(crate) mod message;
+mod tc_records;
 
 use std::{
     collections::HashMap,
     io,
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
 };
 
 use rtnetlink::{
@@ -13,10 +22,20 @@ use rtnetlink::{
     packet_route::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkExtentMask, LinkMessage},
-        tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+        tc::{TcHandle, TcMessage},
     },
     sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
+
+use self::message::{Message, messages};
+pub(crate) use self::{
+    link_record::{LinkRecord, XdpMode},
+    tc_records::TcRecord,
+};
+
+/// An answer that was interrupted is asked for again so often, after a wait that doubles from 1 ms:
+/// altogether a quarter of a second.
+const ATTEMPTS: u32 = 9;
 
 /// Handle of the one ingress or clsact qdisc that a link can have: `ffff:`.
 const CLSACT_HANDLE: TcHandle = TcHandle {
@@ -58,7 +77,7 @@ impl Connection {
     }
 
     /// The link with this index, as the kernel describes it.
-    pub(super) fn link(&self, ifindex: u32) -> Result<LinkMessage, NetlinkError> {
+    pub(super) fn link(&self, ifindex: u32) -> Result<LinkRecord, NetlinkError> {
         self.ask_link(ifindex, link_question())
     }
 
@@ -66,7 +85,7 @@ impl Connection {
     pub(super) fn link_with_counters(
         &self,
         ifindex: u32,
-    ) -> Result<Option<LinkMessage>, NetlinkError> {
+    ) -> Result<Option<LinkRecord>, NetlinkError> {
         match self.ask_link(ifindex, LinkMessage::default()) {
             Ok(link) => Ok(Some(link)),
             Err(error) if error.source.raw_os_error() == Some(libc::ENODEV) => Ok(None),
@@ -78,11 +97,11 @@ impl Connection {
         &self,
         ifindex: u32,
         mut question: LinkMessage,
-    ) -> Result<LinkMessage, NetlinkError> {
+    ) -> Result<LinkRecord, NetlinkError> {
         question.header.index = ifindex;
         let question = RouteNetlinkMessage::GetLink(question);
         let flags = NLM_F_REQUEST | NLM_F_ACK;
-        let mut links = self.ask("a link", question, flags, new_link)?;
+        let mut links = self.ask("a link", &question, flags, new_link)?;
         links.pop().ok_or_else(|| NetlinkError {
             object: "a link",
             source: io::ErrorKind::NotFound.into(),
@@ -94,58 +113,62 @@ impl Connection {
     fn ask<T>(
         &self,
         object: &'static str,
-        question: RouteNetlinkMessage,
+        question: &RouteNetlinkMessage,
         flags: u16,
-        keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+        mut keep: impl FnMut(&Message<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError> {
-        exchange(&self.socket, question, flags, keep)
-            .map_err(|source| NetlinkError { object, source })
+        let mut wait = Duration::from_millis(1);
+        for _ in 1..ATTEMPTS {
+            let answer = exchange(&self.socket, question.clone(), flags, &mut keep);
+            match answer.map_err(|source| NetlinkError { object, source })? {
+                Answer::Whole(answers) => return Ok(answers),
+                Answer::Interrupted => thread::sleep(wait),
+            }
+            wait *= 2;
+        }
+        match exchange(&self.socket, question.clone(), flags, &mut keep) {
+            Ok(Answer::Whole(answers)) => Ok(answers),
+            Ok(Answer::Interrupted) => Err(NetlinkError {
+                object,
+                source: io::Error::new(
+                    io::ErrorKind::Interrupted,
+                    "they change faster than the kernel can list them; the next check asks again",
+                ),
+            }),
+            Err(source) => Err(NetlinkError { object, source }),
+        }
     }
 }
 
-fn new_link(answer: RouteNetlinkMessage) -> Option<LinkMessage> {
-    match answer {
-        RouteNetlinkMessage::NewLink(link) => Some(link),
-        _ => None,
-    }
+/// A link, unless the message is not of one. What has no header is no link.
+fn new_link(answer: &Message<'_>) -> Option<LinkRecord> {
+    (answer.kind == libc::RTM_NEWLINK)
+        .then(|| LinkRecord::parse(answer.payload).ok())
+        .flatten()
 }
 
-/// What `keep` makes of each link.
-pub(super) fn links<T>(keep: impl FnMut(&LinkMessage) -> T) -> Result<Vec<T>, NetlinkError> {
-    dump_links(link_question(), keep)
+/// All links, in the kernel's order.
+pub(super) fn links() -> Result<Vec<LinkRecord>, NetlinkError> {
+    dump_links(link_question())
 }
 
-/// The same, and the links come with their counters.
-pub(super) fn links_with_counters<T>(
-    keep: impl FnMut(&LinkMessage) -> T,
-) -> Result<Vec<T>, NetlinkError> {
-    dump_links(LinkMessage::default(), keep)
+/// The same with their counters.
+pub(super) fn links_with_counters() -> Result<Vec<LinkRecord>, NetlinkError> {
+    dump_links(LinkMessage::default())
 }
 
-/// A link takes some 17 KiB as a message, with all that the kernel tells of it. So each is checked
-/// and dropped before the next one: a thousand together would be memory of the process for good,
-/// since what the allocator has once taken for a thread it rarely gives back.
-fn dump_links<T>(
-    question: LinkMessage,
-    mut keep: impl FnMut(&LinkMessage) -> T,
-) -> Result<Vec<T>, NetlinkError> {
+fn dump_links(question: LinkMessage) -> Result<Vec<LinkRecord>, NetlinkError> {
     ask(
         "the links",
-        RouteNetlinkMessage::GetLink(question),
+        &RouteNetlinkMessage::GetLink(question),
         NLM_F_REQUEST | NLM_F_DUMP,
-        |answer| new_link(answer).map(|link| keep(&link)),
+        new_link,
     )
-}
-
-/// Indices and names of all links.
-pub(crate) fn link_names() -> Result<Vec<(u32, String)>, NetlinkError> {
-    let names = links(|link| Some((link.header.index, link_name(link)?)))?;
-    Ok(names.into_iter().flatten().collect())
 }
 
 /// The filters of a link on one side of its clsact (or ingress) qdisc; none if it has no such qdisc.
 /// `minor` is [`TcHandle::MIN_INGRESS`] or [`TcHandle::MIN_EGRESS`].
-pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, NetlinkError> {
+pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcRecord>, NetlinkError> {
     let mut question = TcMessage::with_index(ifindex.cast_signed());
     question.header.parent = TcHandle {
         major: TcHandle::CLSACT.major,
@@ -153,30 +176,17 @@ pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcMessage>, Netlin
     };
     ask(
         "the filters",
-        RouteNetlinkMessage::GetTrafficFilter(question),
+        &RouteNetlinkMessage::GetTrafficFilter(question),
         NLM_F_REQUEST | NLM_F_DUMP,
-        |answer| match answer {
-            RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
-            _ => None,
-        },
+        |answer| new_tc(answer, libc::RTM_NEWTFILTER),
     )
 }
 
 /// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
 /// `minor` as for [`filters`].
 pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
-    let attributes = filters(ifindex, minor)?.into_iter();
-    let options = attributes
-        .flat_map(|filter| filter.attributes)
-        .flat_map(|it| match it {
-            TcAttribute::Options(options) => options,
-            _ => Vec::new(),
-        });
-    let programs = options.filter_map(|option| match option {
-        TcOption::Bpf(TcFilterBpfOption::ProgId(program)) => Some(program),
-        _ => None,
-    });
-    Ok(programs.collect())
+    let filters = filters(ifindex, minor)?.into_iter();
+    Ok(filters.filter_map(|filter| filter.program).collect())
 }
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.
@@ -186,36 +196,22 @@ pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> 
 
 /// The same of all links that have one. The kernel always lists the qdiscs of all links.
 pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
-    let keep = |answer| match answer {
-        RouteNetlinkMessage::NewQueueDiscipline(qdisc) if qdisc.header.handle == CLSACT_HANDLE => {
-            let ifindex = qdisc.header.index.cast_unsigned();
-            let kind = qdisc
-                .attributes
-                .into_iter()
-                .find_map(|attribute| match attribute {
-                    TcAttribute::Kind(kind) => Some(kind),
-                    _ => None,
-                })?;
-            Some((ifindex, kind))
-        }
-        _ => None,
-    };
     let kinds = ask(
         "the qdiscs",
-        RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
+        &RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
         NLM_F_REQUEST | NLM_F_DUMP,
-        keep,
+        |answer| {
+            let qdisc = new_tc(answer, libc::RTM_NEWQDISC)?;
+            (qdisc.handle == CLSACT_HANDLE).then_some((qdisc.ifindex, qdisc.kind))
+        },
     )?;
     Ok(kinds.into_iter().collect())
 }
 
-pub(super) fn link_name(link: &LinkMessage) -> Option<String> {
-    link.attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            LinkAttribute::IfName(name) => Some(name.clone()),
-            _ => None,
-        })
+fn new_tc(answer: &Message<'_>, kind: u16) -> Option<TcRecord> {
+    (answer.kind == kind)
+        .then(|| TcRecord::parse(answer.payload).ok())
+        .flatten()
 }
 
 /// A question about links, without the statistics, which are the bulk of the answer.
@@ -230,19 +226,28 @@ fn link_question() -> LinkMessage {
 /// One question over a socket of its own.
 fn ask<T>(
     object: &'static str,
-    question: RouteNetlinkMessage,
+    question: &RouteNetlinkMessage,
     flags: u16,
-    keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+    keep: impl FnMut(&Message<'_>) -> Option<T>,
 ) -> Result<Vec<T>, NetlinkError> {
     Connection::open()?.ask(object, question, flags, keep)
+}
+
+/// What a question came to.
+#[derive(Debug, Eq, PartialEq)]
+enum Answer<T> {
+    /// Everything that was kept.
+    Whole(Vec<T>),
+    /// Something may be missing, because it changed while the kernel listed it.
+    Interrupted,
 }
 
 fn exchange<T>(
     socket: &Socket,
     question: RouteNetlinkMessage,
     flags: u16,
-    mut keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
-) -> io::Result<Vec<T>> {
+    keep: impl FnMut(&Message<'_>) -> Option<T>,
+) -> io::Result<Answer<T>> {
     static SEQUENCE: AtomicU32 = AtomicU32::new(1);
     let mut header = NetlinkHeader::default();
     header.flags = flags;
@@ -254,25 +259,66 @@ fn exchange<T>(
     message.serialize(&mut bytes);
 
     socket.send(&bytes, 0)?;
-    let mut answers = Vec::new();
-    loop {
-        let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-            let len = usize::try_from(answer.header.length).unwrap_or(usize::MAX);
-            if answer.header.sequence_number == sequence {
-                match answer.payload {
-                    NetlinkPayload::Done(_) => return Ok(answers),
-                    NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
-                    NetlinkPayload::Error(error) => return Err(error.to_io()),
-                    NetlinkPayload::InnerMessage(inner) => answers.extend(keep(inner)),
-                    _ => {}
-                }
+    collect(sequence, keep, || {
+        loop {
+            match socket.recv_from_full() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => return received.map(|(datagram, _)| datagram),
             }
-            // Messages are aligned to 4 bytes (NLMSG_ALIGNTO); a length of 0 would not advance.
-            rest = rest.get(len.next_multiple_of(4).max(4)..).unwrap_or(&[]);
         }
+    })
+}
+
+/// Reads the answer to one question from as many datagrams as it takes.
+fn collect<T>(
+    sequence: u32,
+    mut keep: impl FnMut(&Message<'_>) -> Option<T>,
+    mut receive: impl FnMut() -> io::Result<Vec<u8>>,
+) -> io::Result<Answer<T>> {
+    let mut answers = Vec::new();
+    let mut is_interrupted = false;
+    loop {
+        for message in messages(&receive()?) {
+            let message = message
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+            if message.sequence != sequence {
+                continue;
+            }
+            is_interrupted |= message.is_interrupted();
+            match message.end() {
+                None => answers.extend(keep(&message)),
+                Some(0) if is_interrupted => return Ok(Answer::Interrupted),
+                Some(0) => return Ok(Answer::Whole(answers)),
+                Some(error) => return Err(io::Error::from_raw_os_error(-error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE};
+
+    use super::{Answer, collect, message::message};
+
+    fn read(datagrams: &[Vec<u8>]) -> std::io::Result<Answer<Vec<u8>>> {
+        let mut datagrams = datagrams.iter().cloned();
+        let keep = |message: &super::Message<'_>| Some(message.payload.to_vec());
+        collect(7, keep, || Ok(datagrams.next().unwrap()))
+    }
+
+    #[test]
+    fn an_answer_is_whole_or_it_is_told() {
+        let part = |flags, payload| message(16, flags, 7, payload);
+        let done = |code: i32| message(NLMSG_DONE, 0, 7, &code.to_ne_bytes());
+        let stale = message(16, 0, 6, b"of an earlier question");
+        let first = [stale, part(0, b"one."), part(0, b"two.")].concat();
+        let whole = Answer::Whole(vec![b"one.".to_vec(), b"two.".to_vec()]);
+        assert_eq!(read(&[first.clone(), done(0)]).unwrap(), whole);
+        let changed = part(NLM_F_DUMP_INTR, b"two.");
+        let read_changed = read(&[first.clone(), changed, done(0)]).unwrap();
+        assert_eq!(read_changed, Answer::Interrupted);
+        let failed = read(&[first, done(-libc::ENOMEM)]).unwrap_err();
+        assert_eq!(failed.raw_os_error(), Some(libc::ENOMEM));
     }
 }

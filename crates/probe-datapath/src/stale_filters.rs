@@ -50,17 +50,22 @@ pub enum StaleFilterError {
 /// # Errors
 ///
 /// [`StaleFilterError::Netlink`]: the links cannot be listed. [`StaleFilterError::Filter`]: the
-/// kernel refuses to remove a filter. Those of later links are then left as they are.
+/// kernel refuses to remove a filter; the others are removed, and the error is of the first.
 pub fn detach_stale_filters() -> Result<usize, StaleFilterError> {
     let mut removed = 0;
-    for (_, interface) in netlink::link_names()? {
+    let mut failure = None;
+    for link in netlink::links()? {
+        // Filters were never put on a link whose name is no text: see `attach::tc`.
+        let Some((interface, true)) = link.shown_name() else {
+            continue;
+        };
         for (direction, filter) in FILTERS {
             match tc::qdisc_detach_program(&interface, direction, filter) {
                 Ok(()) => removed += 1,
                 Err(error) if is_absent(&error) => {}
                 Err(source) => {
-                    return Err(StaleFilterError::Filter {
-                        interface,
+                    failure.get_or_insert_with(|| StaleFilterError::Filter {
+                        interface: interface.clone(),
                         filter,
                         source,
                     });
@@ -68,7 +73,7 @@ pub fn detach_stale_filters() -> Result<usize, StaleFilterError> {
             }
         }
     }
-    Ok(removed)
+    failure.map_or(Ok(removed), Err)
 }
 
 /// No such filter, no clsact qdisc, or the interface has gone meanwhile.

@@ -65,7 +65,7 @@ const DRIVER_INFO: u32 = 3;
 
 /// Name of a link's driver, by the ethtool ioctl, which needs no privileges. Not from sysfs, which
 /// may be that of another network namespace.
-pub(super) fn driver(link: &str) -> io::Result<String> {
+pub(super) fn driver(link: &[u8]) -> io::Result<String> {
     // SAFETY: `socket` takes no pointers.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -77,9 +77,9 @@ pub(super) fn driver(link: &str) -> io::Result<String> {
     if link.len() >= name.len() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    for (to, from) in name.iter_mut().zip(link.bytes()) {
+    for (to, from) in name.iter_mut().zip(link) {
         // Signed on some architectures and unsigned on others.
-        *to = libc::c_char::from_ne_bytes([from]);
+        *to = libc::c_char::from_ne_bytes([*from]);
     }
     let mut info = DriverInfo {
         cmd: DRIVER_INFO,

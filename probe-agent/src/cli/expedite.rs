@@ -41,7 +41,9 @@ pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let selector = config.selector().map_err(anyhow::Error::msg)?;
-    let interfaces = selection::select(&selector, &links::list()?).wanted.len();
+    let interfaces = selection::select(&selector, &links::list()?.links)
+        .wanted
+        .len();
     let text = match Expedite::new(config.capture.expedite_attach).begin(interfaces) {
         Ok(true) => format!("{interfaces} interfaces: grace periods of RCU are expedited\n"),
         Ok(false) if interfaces < MANY => format!("{interfaces} interfaces: nothing to do\n"),

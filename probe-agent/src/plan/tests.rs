@@ -15,6 +15,7 @@ fn link(ifindex: u32, name: &str, kind: Option<&str>) -> InventoryLink {
         link: Link {
             ifindex,
             name: name.to_owned(),
+            odd_name: None,
             header: LinkHeader::Ethernet,
             kind: kind.map(str::to_owned),
             is_loopback: false,

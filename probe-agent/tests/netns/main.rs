@@ -31,6 +31,7 @@ mod ledger;
 mod link_changes;
 mod link_headers;
 mod link_kinds;
+mod odd_links;
 mod plan;
 mod prometheus;
 mod reload;

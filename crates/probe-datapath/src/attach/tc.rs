@@ -94,6 +94,10 @@ fn attach_clsact(
     link: &Link,
     direction: TcDirection,
 ) -> Result<SchedClassifierLink, Refusal> {
+    // aya takes a name, and the one that is shown may be that of another link.
+    if link.odd_name.is_some() {
+        return Err(Refusal::OddName);
+    }
     add_clsact(link)?;
     let attach_type = match direction {
         TcDirection::Ingress => TcAttachType::Ingress,

@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, loaded_programs};
-use probe_common::control::programs;
-use rtnetlink::packet_route::{
-    link::{LinkAttribute, LinkMessage, LinkXdp},
-    tc::{TcAttribute, TcFilterBpfOption, TcHandle, TcMessage, TcOption},
+use aya::programs::{ProgramError, loaded_programs};
+use probe_common::{
+    control::programs,
+    record::{EGRESS, INGRESS},
 };
+use rtnetlink::packet_route::tc::TcHandle;
 
 use super::{
     InventoryLink,
     holders::{Holder, holders},
 };
-use crate::netlink::{self, NetlinkError};
+use crate::{
+    netlink::{self, LinkRecord, NetlinkError, TcRecord, XdpMode},
+    syscall,
+};
 
 /// Longest name that the kernel keeps of a program: `BPF_OBJ_NAME_LEN` with the final 0.
 const KERNEL_NAME_LEN: usize = 15;
@@ -103,21 +106,16 @@ impl AttachedProgram {
 }
 
 /// The XDP programs of a link.
-pub(super) fn xdp(message: &LinkMessage) -> Vec<AttachedProgram> {
-    let attributes = message.attributes.iter();
-    let xdp = attributes.filter_map(|attribute| match attribute {
-        LinkAttribute::Xdp(xdp) => Some(xdp),
-        _ => None,
+pub(super) fn xdp(link: &LinkRecord) -> Vec<AttachedProgram> {
+    let attached = link.xdp_programs.iter().map(|(mode, id)| {
+        let hook = match mode {
+            XdpMode::Driver => ProgramHook::XdpNative,
+            XdpMode::Generic => ProgramHook::XdpGeneric,
+            XdpMode::Offloaded => ProgramHook::XdpOffloaded,
+        };
+        AttachedProgram::of_bpf(hook, *id, None)
     });
-    xdp.flatten()
-        .filter_map(|xdp| match xdp {
-            LinkXdp::DrvProgId(id) => Some((ProgramHook::XdpNative, *id)),
-            LinkXdp::SkbProgId(id) => Some((ProgramHook::XdpGeneric, *id)),
-            LinkXdp::HwProgId(id) => Some((ProgramHook::XdpOffloaded, *id)),
-            _ => None,
-        })
-        .map(|(hook, id)| AttachedProgram::of_bpf(hook, id, None))
-        .collect()
+    attached.collect()
 }
 
 /// Adds the qdisc that filters hang on to each link, and the filters.
@@ -155,65 +153,43 @@ fn filters(ifindex: u32, qdisc: &str) -> Result<Vec<AttachedProgram>, NetlinkErr
             continue;
         }
         for filter in netlink::filters(ifindex, minor)? {
-            filters.extend(filter_program(&filter, hook));
+            filters.extend(filter_program(filter, hook));
         }
     }
     Ok(filters)
 }
 
 /// `None` for the message that stands for a whole priority and has no filter of its own.
-fn filter_program(filter: &TcMessage, hook: ProgramHook) -> Option<AttachedProgram> {
-    let mut program = AttachedProgram {
+fn filter_program(filter: TcRecord, hook: ProgramHook) -> Option<AttachedProgram> {
+    filter.has_options.then_some(AttachedProgram {
         hook,
-        kind: String::new(),
-        id: None,
-        name: None,
+        kind: filter.kind,
+        id: filter.program,
+        name: filter.program_name,
         holders: Vec::new(),
-    };
-    let mut has_options = false;
-    for attribute in &filter.attributes {
-        match attribute {
-            TcAttribute::Kind(kind) => program.kind.clone_from(kind),
-            TcAttribute::Options(options) => {
-                has_options = true;
-                for option in options {
-                    match option {
-                        TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => {
-                            program.name = Some(name.clone());
-                        }
-                        TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program.id = Some(*id),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    has_options.then_some(program)
+    })
 }
 
 /// Adds the TCX programs of each link. Returns whether the kernel has TCX, if it could be asked.
 pub(super) fn add_tcx(links: &mut [InventoryLink], hidden: &mut BTreeSet<String>) -> Option<bool> {
     let sides = [
-        (TcAttachType::Ingress, ProgramHook::TcxIngress),
-        (TcAttachType::Egress, ProgramHook::TcxEgress),
+        (INGRESS, ProgramHook::TcxIngress),
+        (EGRESS, ProgramHook::TcxEgress),
     ];
     let mut has_tcx = None;
     for listed in links {
-        for (attach_type, hook) in sides {
-            match SchedClassifier::query_tcx(&listed.link.name, attach_type) {
-                Ok((_, found)) => {
+        for (direction, hook) in sides {
+            match syscall::tcx_programs(listed.link.ifindex, direction) {
+                Ok(found) => {
                     has_tcx = Some(true);
-                    let found = found.iter().map(|program| {
-                        let name = program.name_as_str().map(str::to_owned);
-                        AttachedProgram::of_bpf(hook, program.id(), name)
-                    });
+                    let found = found.into_iter();
+                    let found = found.map(|id| AttachedProgram::of_bpf(hook, id, None));
                     listed.programs.extend(found);
                 }
-                Err(error) => match errno_of(&error) {
+                Err(error) => match error.raw_os_error() {
                     Some(libc::EINVAL) => return Some(false),
                     Some(libc::EPERM | libc::EACCES) => {
-                        hidden.insert("TCX programs: CAP_NET_ADMIN and CAP_SYS_ADMIN".to_owned());
+                        hidden.insert("TCX programs: CAP_NET_ADMIN".to_owned());
                         return has_tcx;
                     }
                     // The link or the program has just gone.
