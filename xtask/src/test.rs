@@ -16,6 +16,10 @@ use crate::workspace;
 /// How `not_in_this_kernel` of `skip.rs` words it.
 const NOT_IN_THIS_KERNEL: &str = ": this kernel has no ";
 
+/// What is tested. Whatever is built for the same packages finds the same libraries: Cargo takes the
+/// features of a library from the packages that are built together.
+pub(crate) const SELECTION: [&str; 4] = ["--locked", "--workspace", "--exclude", "probe-ebpf"];
+
 #[derive(Default, clap::Args)]
 pub(crate) struct Args {
     /// Run only tests whose name contains this.
@@ -63,10 +67,7 @@ pub(crate) fn run(args: &Args, objects: &Objects) -> Result<()> {
 fn commands(args: &Args) -> Vec<Command> {
     let cargo = |words: &[&str]| {
         let mut cargo = workspace::cargo();
-        cargo
-            .args(words)
-            .args(["--locked", "--workspace", "--exclude", "probe-ebpf"]);
-        cargo.arg("--no-fail-fast");
+        cargo.args(words).args(SELECTION).arg("--no-fail-fast");
         cargo
     };
     let mut commands = if has_nextest() {
@@ -124,5 +125,35 @@ fn report_skipped(skip_log: &Path) -> Result<()> {
 fn print_lines(lines: &BTreeSet<&str>) {
     for line in lines {
         println!("  {line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::SELECTION;
+    use crate::workspace;
+
+    /// Each library with its features, as that command line takes them.
+    fn libraries(selection: &[&str], edges: &str) -> BTreeSet<String> {
+        let mut tree = workspace::cargo();
+        tree.arg("tree").args(selection).args(["--edges", edges]);
+        tree.args(["--prefix", "none", "--format", "{p}|{f}"]);
+        let tree = workspace::output(&mut tree).expect("cargo knows the dependencies");
+        let lines = tree.lines().map(|line| {
+            let line = line.trim_end_matches(" (*)");
+            line.replace(" (proc-macro)", "")
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn cargo_xtask_builds_what_the_tests_use() {
+        let xtask = libraries(&["--locked", "--package", "xtask"], "normal,build");
+        let tests = libraries(&SELECTION, "normal,build,dev");
+        let of_no_test: Vec<_> = xtask.difference(&tests).collect();
+        assert!(xtask.len() > 20, "{xtask:?}");
+        assert!(of_no_test.is_empty(), "built twice: {of_no_test:#?}");
     }
 }

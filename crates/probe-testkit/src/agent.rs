@@ -242,13 +242,40 @@ impl Agent {
     ///
     /// No agent listens on the socket, or it does not answer within a minute.
     pub fn request(&self, path: &str) -> std::io::Result<String> {
+        self.send("GET", path)
+    }
+
+    /// Ends the running interval, and tells how many have been ended since the start.
+    ///
+    /// # Errors
+    ///
+    /// The agent does not answer, or not with status 200.
+    pub fn try_rotate(&self) -> Result<usize> {
+        let rotation = "/api/v1/rotation";
+        body(self.send("POST", rotation))?;
+        let report = body(self.request(rotation))?;
+        let count = report.split_once("\"count\":").map(|(_, rest)| {
+            let digits = rest.find(|char: char| !char.is_ascii_digit());
+            rest[..digits.unwrap_or(rest.len())].parse()
+        });
+        count
+            .and_then(Result::ok)
+            .with_context(|| format!("the agent does not count its rotations: {report}"))
+    }
+
+    /// What its commands take to find it: the value of `--addr`.
+    pub fn address(&self) -> String {
+        format!("unix:{}/probe.sock", self.installation.path().display())
+    }
+
+    fn send(&self, method: &str, path: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
         // A thousand clients are answered one after the other.
         stream.set_read_timeout(Some(3 * PATIENCE))?;
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
         )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -257,10 +284,8 @@ impl Agent {
 
     /// Runs a command that asks this agent: how it ended, and all that it said.
     pub fn command(&self, words: &[&str]) -> (ExitStatus, String) {
-        let socket = self.installation.path().join("probe.sock");
-        let addr = format!("unix:{}", socket.display());
         let mut command = Command::new(built_binary());
-        command.args(words).args(["--addr", &addr]);
+        command.args(words).args(["--addr", &self.address()]);
         let output = command.output().expect("the command runs");
         let said = [output.stdout, output.stderr].concat();
         (output.status, String::from_utf8(said).expect("text"))
@@ -281,13 +306,7 @@ impl Agent {
     ///
     /// The agent does not answer, or not with status 200.
     pub fn try_exposition(&self) -> Result<String> {
-        let answer = self
-            .request("/metrics")
-            .context("the agent does not answer")?;
-        match answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
-            _ => bail!("the agent has no metrics: {answer}"),
-        }
+        body(self.request("/metrics"))
     }
 
     /// Scrapes the metrics of the agent.
@@ -410,6 +429,15 @@ impl Agent {
     pub fn kill(mut self) {
         self.process.signal(Signal::KILL);
         self.process.wait("the agent is killed");
+    }
+}
+
+/// The body of an answer that is good.
+fn body(answer: std::io::Result<String>) -> Result<String> {
+    let answer = answer.context("the agent does not answer")?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
+        _ => bail!("the agent refuses: {answer}"),
     }
 }
 

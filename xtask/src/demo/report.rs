@@ -1,4 +1,4 @@
-//! What the demo shows: flows, a few metrics, and the ledger beside the link's own counters.
+//! What the demo shows at its end: a few metrics, and the ledger beside the link's own counters.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
 use super::{
     agent::Written,
@@ -25,15 +24,16 @@ const METRICS: [&str; 6] = [
 
 pub(super) fn print(written: &Written, metrics: &str, link: &LinkCounters) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    title(&mut out, "Flows")?;
-    flows(&mut out, &written.flows)?;
-    title(&mut out, "Metrics (an excerpt of /metrics)")?;
+    title(
+        &mut out,
+        "Metrics (an excerpt of /metrics, since the agent's start)",
+    )?;
     let is_shown =
         |line: &&str| METRICS.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
     for line in metrics.lines().filter(is_shown) {
         writeln!(out, "{line}")?;
     }
-    title(&mut out, "Ledger")?;
+    title(&mut out, "Ledger of the demo's traffic")?;
     ledger(&mut out, written, link)
 }
 
@@ -42,80 +42,6 @@ fn title(out: &mut impl Write, text: &str) -> io::Result<()> {
         writeln!(out, "\n\x1b[1m{text}\x1b[0m")
     } else {
         writeln!(out, "\n{text}")
-    }
-}
-
-fn flows(out: &mut impl Write, flows: &[Value]) -> io::Result<()> {
-    let mut flows: Vec<_> = flows.iter().collect();
-    flows.sort_by_key(|flow| {
-        std::cmp::Reverse(flow["bytes_rcvd"].as_u64().max(flow["bytes_sent"].as_u64()))
-    });
-    let mut rows = vec![
-        [
-            "source",
-            "destination",
-            "proto",
-            "packets rcvd",
-            "packets sent",
-            "bytes rcvd",
-            "bytes sent",
-        ]
-        .map(str::to_owned),
-    ];
-    for flow in flows {
-        let number = |key: &str| flow[key].as_u64().unwrap_or_default();
-        rows.push([
-            endpoint(&flow["src_addr"], number("src_port")),
-            endpoint(&flow["dst_addr"], number("dst_port")),
-            protocol(number("ip_protocol")),
-            number("packets_rcvd").to_string(),
-            number("packets_sent").to_string(),
-            number("bytes_rcvd").to_string(),
-            number("bytes_sent").to_string(),
-        ]);
-    }
-    let mut widths = [0; 7];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.len().max(*width);
-        }
-    }
-    for row in &rows {
-        let [w0, w1, w2, w3, w4, w5, w6] = widths;
-        let [
-            source,
-            destination,
-            proto,
-            pkts_in,
-            pkts_out,
-            bytes_in,
-            bytes_out,
-        ] = row;
-        writeln!(
-            out,
-            "{source:<w0$}  {destination:<w1$}  {proto:<w2$}  {pkts_in:>w3$}  {pkts_out:>w4$}  \
-             {bytes_in:>w5$}  {bytes_out:>w6$}"
-        )?;
-    }
-    Ok(())
-}
-
-fn endpoint(address: &Value, port: u64) -> String {
-    let address = address.as_str().unwrap_or("?");
-    match (port, address.contains(':')) {
-        (0, _) => address.to_owned(),
-        (_, true) => format!("[{address}]:{port}"),
-        (_, false) => format!("{address}:{port}"),
-    }
-}
-
-fn protocol(number: u64) -> String {
-    match number {
-        1 => "ICMP".into(),
-        6 => "TCP".into(),
-        17 => "UDP".into(),
-        58 => "ICMPv6".into(),
-        other => other.to_string(),
     }
 }
 
@@ -154,6 +80,9 @@ fn ledger(out: &mut impl Write, written: &Written, link: &LinkCounters) -> io::R
     let sums = Sums::from_written(written);
     let mut line = |what: &str, number: u64| writeln!(out, "{what:<45}{number:>9}");
     line("packets that the kernel counted on the link", link.packets)?;
+    if link.dropped > 0 {
+        line("packets that it dropped behind the hook", link.dropped)?;
+    }
     line("packets that the agent saw", sums.seen)?;
     line("  in flows", sums.flow_packets)?;
     for (name, packets) in sums_by_name(written, "losses") {
@@ -188,14 +117,17 @@ pub(super) fn check(written: &Written, link: &LinkCounters) -> Result<()> {
     if sums.residue != 0 {
         bail!("{} packets are unaccounted for", sums.residue);
     }
-    if sums.seen != link.packets || sums.flow_packets + sums.lost != sums.seen {
+    if sums.seen != link.packets + link.dropped || sums.flow_packets + sums.lost != sums.seen {
         bail!(
-            "the agent saw {} packets, the link counted {}",
+            "the agent saw {} packets, the link counted {} and dropped {}",
             sums.seen,
-            link.packets
+            link.packets,
+            link.dropped
         );
     }
-    if sums.flow_bytes + sums.lost_octets != link.octets() {
+    // The link does not say how long the packets were that it dropped.
+    let octets = sums.flow_bytes + sums.lost_octets;
+    if octets < link.octets() || (octets > link.octets() && link.dropped == 0) {
         bail!(
             "flows hold {} octets and losses {}, the link counted {}",
             sums.flow_bytes,
@@ -204,4 +136,46 @@ pub(super) fn check(written: &Written, link: &LinkCounters) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{LinkCounters, Written, check};
+
+    /// Ten packets of 100 octets, as the agent writes them.
+    fn written() -> Written {
+        Written {
+            flows: vec![
+                json!({ "packets_rcvd": 4, "packets_sent": 6, "bytes_rcvd": 400,
+                                "bytes_sent": 600 }),
+            ],
+            ledgers: vec![json!({ "seen": 10, "residue": 0 })],
+        }
+    }
+
+    fn link(packets: u64, dropped: u64) -> LinkCounters {
+        LinkCounters {
+            packets,
+            bytes: 114 * packets,
+            dropped,
+        }
+    }
+
+    #[test]
+    fn packets_that_the_link_dropped_behind_the_hook_are_no_difference() {
+        check(&written(), &link(10, 0)).expect("all arrived");
+        check(&written(), &link(9, 1)).expect("one was dropped");
+    }
+
+    #[test]
+    fn any_other_difference_is_told() {
+        for (packets, dropped) in [(9, 0), (11, 0), (10, 1), (8, 1)] {
+            check(&written(), &link(packets, dropped)).expect_err("a difference");
+        }
+        let mut longer = written();
+        longer.flows[0]["bytes_sent"] = json!(601);
+        check(&longer, &link(10, 0)).expect_err("an octet more");
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -23,10 +24,36 @@ const DOWNLOAD_BYTES: usize = 64 * 1024;
 const DATAGRAMS: usize = 20;
 const DATAGRAM_BYTES: usize = 500;
 const PINGS: u16 = 5;
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two rounds of all of that.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Generous: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Talks again and again while `body` runs, and until it has all answers.
+pub(super) fn drive_while(testbed: &Testbed, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let talking = scope.spawn(|| {
+            loop {
+                drive(testbed)?;
+                if is_over.load(Relaxed) {
+                    return Ok(());
+                }
+                thread::sleep(PAUSE);
+            }
+        });
+        // So that there is something to show.
+        thread::sleep(5 * PAUSE);
+        let shown = body();
+        is_over.store(true, Relaxed);
+        let talked = talking.join();
+        let talked = talked.map_err(|_| anyhow::anyhow!("the client panicked"))?;
+        talked.and(shown)
+    })
+}
 
 /// Talks from `host` to `peer`, until all answers are there.
-pub(super) fn drive(testbed: &Testbed) -> Result<()> {
+fn drive(testbed: &Testbed) -> Result<()> {
     let servers = testbed.peer.try_enter(listen)?;
     let server = thread::spawn(move || serve(servers));
     testbed.host.try_enter(talk)?;
@@ -139,11 +166,9 @@ fn ping(address: IpAddr, sequence: u16) -> Result<()> {
     let mut reply = [0; 256];
     loop {
         let mut waiting = [PollFd::new(&socket, PollFlags::IN)];
-        let patience = Timespec {
-            tv_sec: 5,
-            tv_nsec: 0,
-        };
-        anyhow::ensure!(poll(&mut waiting, Some(&patience))? > 0, "no reply in 5 s");
+        let patience = Timespec::try_from(PATIENCE)?;
+        let is_answered = poll(&mut waiting, Some(&patience))? > 0;
+        anyhow::ensure!(is_answered, "no reply within {PATIENCE:?}");
         let (length, _) = recv(&socket, &mut reply, RecvFlags::empty())?;
         // A raw IPv4 socket hands over the IP header too.
         let start = if address.is_ipv4() {
