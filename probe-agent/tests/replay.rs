@@ -31,5 +31,7 @@ mod sources;
 mod times;
 #[path = "replay/versions.rs"]
 mod versions;
+#[path = "replay/wireless.rs"]
+mod wireless;
 #[path = "replay/write.rs"]
 mod write;

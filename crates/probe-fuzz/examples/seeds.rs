@@ -15,7 +15,7 @@ mod packets;
 mod write;
 
 use packets::{Case, frame};
-use write::{ETHERNET, IF_TSOFFSET, IF_TSRESOL, Order, Pcap, PcapNg, RADIOTAP, SLL2};
+use write::{ETHERNET, IF_TSOFFSET, IF_TSRESOL, Order, Pcap, PcapNg, SLL2, USB};
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
@@ -93,10 +93,15 @@ fn files() -> Vec<(String, Vec<u8>)> {
         .unnamed(ETHERNET)
         .simple(&udp, 46)
         .obsolete(0, &frame::vlan(7, frame::IPV4, raw))
-        .named(RADIOTAP, "wlan0")
+        .named(USB, "usbmon1")
         .whole(1, &udp)
         .block(5, &[0; 20])
         .bytes;
+    let old = Pcap::of_version(Order::Big, 0xa1b2_c3d4, (2, 2), ETHERNET).kept_last();
+    let years = [0, u32::MAX, 1_700_000_000].into_iter();
+    let years = years.fold(Pcap::ethernet(), |file, second| {
+        file.packet(second, 0, &udp, udp.len())
+    });
     let many = (0..40).fold(Pcap::ethernet(), |file, _| file.whole(&tcp));
     vec![
         (
@@ -118,5 +123,57 @@ fn files() -> Vec<(String, Vec<u8>)> {
         ("many.pcap".into(), many.bytes),
         ("cut.pcapng".into(), pcapng[..pcapng.len() - 9].to_vec()),
         ("sections.pcapng".into(), pcapng),
+        ("version-2.2.pcap".into(), old.whole(&udp).bytes),
+        ("years.pcap".into(), years.bytes),
     ]
+    .into_iter()
+    .chain(link_types(raw))
+    .collect()
+}
+
+/// A file of each link type that has its own way to the IP header, and an A-MSDU.
+fn link_types(raw: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let framed = |link_type: u16, header: &[u8]| {
+        let file = Pcap::new(Order::Little, 0xa1b2_c3d4, link_type);
+        let packet = [header, raw].concat();
+        (
+            format!("link-type-{link_type}.pcap"),
+            file.whole(&packet).bytes,
+        )
+    };
+    let wifi = [
+        &[0x88, 0x03, 0, 0][..],
+        &[2; 18],
+        &[0, 0],
+        &[2; 6],
+        &[0, 0],
+        &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0],
+    ]
+    .concat();
+    let mut part = [&[2; 12][..], &[0, 40], &wifi[32..], raw].concat();
+    part.resize(part.len().next_multiple_of(4), 0);
+    let radio = [0, 0, 17, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10];
+    let aggregate = [&radio[..], &wifi[..30], &[0x80, 0], &part, &part, &[9; 4]].concat();
+    let radios: [(u16, &[u8]); 5] = [
+        (105, &[]),
+        (119, &[0x44, 0, 0, 0, 12, 0, 0, 0, 1, 2, 3, 4]),
+        (127, &[0, 0, 9, 0, 2, 0, 0, 0, 0x30]),
+        (163, &[0x80, 0x21, 0x10, 1, 0, 0, 0, 8]),
+        (192, &[0, 0, 8, 0, 105, 0, 0, 0]),
+    ];
+    let on_air = radios.map(|(link_type, radio)| framed(link_type, &[radio, &wifi].concat()));
+    let on_wire = [
+        framed(9, &[0xff, 3, 0, 0x21]),
+        framed(50, &[0x0f, 0, 8, 0]),
+        framed(51, &[0x11, 0, 0, 1, 0, 23, 0, 0x21]),
+        framed(107, &[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0]),
+        framed(109, &[2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0]),
+        framed(205, &[1, 0x8f, 0, 8, 0]),
+        framed(219, &[0, 0, 0x11, 64]),
+    ];
+    let aggregate = Pcap::new(Order::Little, 0xa1b2_c3d4, 127).whole(&aggregate);
+    let mut files = vec![("aggregate.pcap".to_owned(), aggregate.bytes)];
+    files.extend(on_air);
+    files.extend(on_wire);
+    files
 }

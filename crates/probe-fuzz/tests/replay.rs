@@ -107,7 +107,7 @@ fn api_queries_are_read_or_refused_by_name() {
 
 #[test]
 fn capture_files_end_and_balance() {
-    replay("capture_file", 500);
+    replay("capture_file", 250);
 }
 
 #[test]

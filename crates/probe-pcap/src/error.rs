@@ -2,7 +2,10 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use super::{link_type::SUPPORTED, reader::MAX_PACKET_BYTES};
+use super::{
+    link_type::{self, SUPPORTED},
+    reader::MAX_PACKET_BYTES,
+};
 
 /// A capture file that cannot be replayed at all.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +60,10 @@ pub enum PcapError {
     },
     /// None of its packets could be parsed.
     #[error(
-        "cannot replay {path}: link type {number} is not supported; supported are {SUPPORTED}",
-        path = path.display()
+        "cannot replay {path}: link type {named} is not supported; if IP packets follow a header of \
+         a fixed length, cut it off: editcap -C LENGTH -T rawip FILE NEW; supported are {SUPPORTED}",
+        path = path.display(),
+        named = Numbered(*number)
     )]
     UnsupportedLinkType {
         /// Path of the capture file.
@@ -77,6 +82,16 @@ pub enum PcapError {
         /// How many there can be.
         limit: usize,
     },
+}
+
+/// The number of a link type, with its name.
+pub(super) struct Numbered(pub(super) u16);
+
+impl fmt::Display for Numbered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = link_type::name(self.0).unwrap_or("no assigned one");
+        write!(f, "{} ({name})", self.0)
+    }
 }
 
 /// How the replay of a file ended.

@@ -11,7 +11,7 @@ use probe_common::control::MAX_INTERFACES;
 use probe_flow::ticks::{TickTable, TickTableBuilder};
 
 use super::{
-    error::PcapError,
+    error::{Numbered, PcapError},
     link_type::SUPPORTED,
     pcap::HeaderError,
     pcapng::printable,
@@ -142,10 +142,10 @@ fn inexact_warning(ticks: &TickTable) -> Option<String> {
 }
 
 fn unsupported_warning(interface: &FileInterface) -> Option<String> {
-    let number = interface.unsupported?;
+    let link_type = Numbered(interface.unsupported?);
     let name = &interface.name;
     Some(format!(
-        "interface {name} has packets of link type {number}, which is not supported; they are \
+        "interface {name} has packets of link type {link_type}, which is not supported; they are \
          counted as non_ip (supported: {SUPPORTED})"
     ))
 }

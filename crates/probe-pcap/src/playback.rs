@@ -39,12 +39,15 @@ pub(super) struct Facts {
     without_time: u64,
     /// Packets whose direction the addresses of the host told.
     of_local: u64,
+    /// Frames of 802.11 that cannot be read without a key.
+    encrypted: u64,
 }
 
 impl Facts {
     /// Takes in the time of a packet, and whether the addresses of the host told its direction.
-    pub(super) fn add(&mut self, at: Option<Timestamp>, is_of_local: bool) {
+    pub(super) fn add(&mut self, at: Option<Timestamp>, is_of_local: bool, is_encrypted: bool) {
         self.of_local += u64::from(is_of_local);
+        self.encrypted += u64::from(is_encrypted);
         match at {
             Some(at) => self.add_range(at, at),
             None => self.without_time += 1,
@@ -108,9 +111,18 @@ impl Playback {
         self.state.summary.lock().facts.of_local
     }
 
-    /// What the user should know about the file, as sentences.
+    /// What the user should know about the file, as sentences: complete once the replay is over.
     pub fn warnings(&self) -> Vec<String> {
-        self.state.summary.lock().warnings.clone()
+        let summary = self.state.summary.lock();
+        let mut warnings = summary.warnings.clone();
+        let encrypted = summary.facts.encrypted;
+        if encrypted > 0 {
+            warnings.push(format!(
+                "{encrypted} frames of 802.11 are encrypted and counted as non_ip; decrypt the file \
+                 first, as airdecap-ng does"
+            ));
+        }
+        warnings
     }
 
     pub(super) fn on_batch(&self, read_bytes: u64, batch: Facts) {
@@ -118,6 +130,7 @@ impl Playback {
         let facts = &mut self.state.summary.lock().facts;
         facts.without_time += batch.without_time;
         facts.of_local += batch.of_local;
+        facts.encrypted += batch.encrypted;
         if let Some((first, last)) = batch.range {
             facts.add_range(first, last);
         }

@@ -7,7 +7,7 @@ use probe_common::parse::CapturedFrame;
 
 use super::{
     error::Ending,
-    link_type::LinkType,
+    link_type::{LinkType, Parts},
     pcap::{FILE_HEADER_LEN, FileHeader, HeaderError},
     pcapng::{BlockHead, Sections, Step},
     sniff::Format,
@@ -38,6 +38,13 @@ pub(super) struct FilePacket<'a> {
     /// `None` for a time that cannot be.
     pub(super) timestamp: Option<Timestamp>,
     pub(super) frame: CapturedFrame<'a>,
+}
+
+impl<'a> FilePacket<'a> {
+    /// The packets that it is: one, or those of an A-MSDU of 802.11.
+    pub(super) fn parts(&self) -> Parts<'a> {
+        Parts::of(self.link_type, &self.frame)
+    }
 }
 
 /// Reads packets; keeps what the file says about interfaces.

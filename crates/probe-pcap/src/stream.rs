@@ -16,6 +16,7 @@ use super::{
     Shared, Slot,
     error::Ending,
     ifindex,
+    link_type::Part,
     local::{self, Local},
     playback::{Facts, Playback},
     reader::{FilePacket, PacketReader},
@@ -92,9 +93,12 @@ impl PcapStream {
         let (batch, meaning) = (&mut self.batch, &self.meaning);
         while batch.len() < BATCH_PACKETS && ending.is_none() {
             let read = self.reader.read_packet(&mut |packet| {
-                let (parsed, is_of_local) = Parsed::new(packet, meaning);
-                facts.add(packet.timestamp, is_of_local);
-                batch.push(parsed);
+                let parts = packet.parts();
+                for part in parts {
+                    let (parsed, is_of_local) = Parsed::new(packet, &part, meaning);
+                    facts.add(packet.timestamp, is_of_local, part.is_encrypted());
+                    batch.push(parsed);
+                }
             });
             ending = read.err();
         }
@@ -164,10 +168,10 @@ impl RecordStream for PcapStream {
 
 impl Parsed {
     /// And whether the addresses of the host told its direction.
-    fn new(packet: &FilePacket<'_>, meaning: &Meaning) -> (Self, bool) {
-        let frame = &packet.frame;
+    fn new(packet: &FilePacket<'_>, part: &Part<'_>, meaning: &Meaning) -> (Self, bool) {
+        let frame = &part.frame;
         let tick = packet.timestamp.map(|at| meaning.ticks.tick_of(at));
-        let link_type = packet.link_type;
+        let link_type = part.link_type;
         // A link type that is not supported leads to no IP header.
         let outcome = link_type.map_or(Err(ParseError::NonIp), |link_type| link_type.parse(frame));
         let by_local = if meaning.local.is_empty() {
@@ -183,7 +187,7 @@ impl Parsed {
                 .or_else(|| link_type?.direction(frame))
                 .unwrap_or(INGRESS),
             ticks: tick.map_or(NO_TIME, |tick| (tick, tick)),
-            wire_len: frame.wire_len as u64,
+            wire_len: part.wire_bytes as u64,
             is_vlan_tagged: link_type.is_some_and(|link_type| link_type.is_vlan_tagged(frame)),
             outcome,
         };

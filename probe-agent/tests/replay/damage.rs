@@ -10,9 +10,7 @@ use rstest::rstest;
 use crate::{
     packets::frame,
     play::play,
-    write::{
-        ETHERNET, Folder, Order, PCAP_HEADER_LEN, PCAP_PACKET_HEADER_LEN, Pcap, PcapNg, RADIOTAP,
-    },
+    write::{ETHERNET, Folder, Order, PCAP_HEADER_LEN, PCAP_PACKET_HEADER_LEN, Pcap, PcapNg, USB},
 };
 
 fn udp_frame() -> Vec<u8> {
@@ -54,19 +52,21 @@ fn what_cannot_be_opened_is_named() {
 }
 
 #[test]
-fn an_unsupported_link_type_is_named_with_the_supported_ones() {
+fn an_unsupported_link_type_is_named_with_remedy_and_the_supported_ones() {
     let folder = Folder::new();
-    let pcap = Pcap::new(Order::Little, 0xa1b2_c3d4, RADIOTAP);
-    let pcapng = PcapNg::new(Order::Little).named(RADIOTAP, "wlan0");
+    let pcap = Pcap::new(Order::Little, 0xa1b2_c3d4, USB);
+    let pcapng = PcapNg::new(Order::Little).named(USB, "usbmon1");
     for bytes in [&pcap.bytes, &pcapng.bytes] {
         let error = refusal(&folder.file("x", bytes));
         assert!(matches!(
             error,
-            PcapError::UnsupportedLinkType { number: 127, .. }
+            PcapError::UnsupportedLinkType { number: 189, .. }
         ));
         let sentence = error.to_string();
         assert!(
-            sentence.contains("127") && sentence.contains("Ethernet (1)"),
+            sentence.contains("189 (USB_LINUX)")
+                && sentence.contains("editcap")
+                && sentence.contains("Ethernet (1)"),
             "{sentence}"
         );
     }

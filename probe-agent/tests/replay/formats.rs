@@ -8,9 +8,7 @@ use rstest::rstest;
 use crate::{
     packets::{self, frame},
     play::{Played, play},
-    write::{
-        ETHERNET, Folder, IF_NAME, IF_TSOFFSET, IF_TSRESOL, Order, Pcap, PcapNg, RADIOTAP, SLL2,
-    },
+    write::{ETHERNET, Folder, IF_NAME, IF_TSOFFSET, IF_TSRESOL, Order, Pcap, PcapNg, SLL2, USB},
 };
 
 const MICROSECONDS: u32 = 0xa1b2_c3d4;
@@ -233,7 +231,7 @@ fn packets_of_an_unsupported_interface_are_a_named_loss() {
     let frame = udp_frame();
     let file = PcapNg::new(Order::Little)
         .named(ETHERNET, "eth0")
-        .named(RADIOTAP, "wlan0")
+        .named(USB, "usbmon1")
         .whole(0, &frame)
         .whole(1, &frame)
         .whole(1, &frame);
@@ -243,7 +241,9 @@ fn packets_of_an_unsupported_interface_are_a_named_loss() {
     assert_eq!(played.ledger.residue(), 0);
     let warnings = played.playback.warnings();
     assert!(
-        warnings.len() == 1 && warnings[0].contains("wlan0") && warnings[0].contains("127"),
+        warnings.len() == 1
+            && warnings[0].contains("usbmon1")
+            && warnings[0].contains("189 (USB_LINUX)"),
         "{warnings:?}"
     );
 }

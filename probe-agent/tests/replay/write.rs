@@ -50,7 +50,7 @@ impl Order {
 
 pub(crate) const ETHERNET: u16 = 1;
 pub(crate) const SLL2: u16 = 276;
-pub(crate) const RADIOTAP: u16 = 127;
+pub(crate) const USB: u16 = 189;
 
 /// Length of the file header of a pcap file.
 pub(crate) const PCAP_HEADER_LEN: usize = 24;
