@@ -7,6 +7,8 @@ use std::{
 
 use clap::{Parser, Subcommand};
 
+#[cfg(test)]
+mod captures;
 mod check;
 mod completions;
 mod connect;

@@ -1,5 +1,7 @@
 //! Everything that draws in a terminal: tables, flows, text of a width, sizes for people.
 
+#[cfg(test)]
+pub(crate) mod captures;
 pub mod flow_format;
 pub mod human;
 pub mod page;

@@ -11,7 +11,7 @@ use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 
 use super::{connect::ConnectArgs, print, resolve};
 use crate::term::{
-    flow_format::{Numbers, ShownFlow, endpoint, marks, named_endpoint, write_table},
+    flow_format::{Numbers, ShownFlow, endpoint, marks, named_endpoint, tcp_flags, write_table},
     human,
     page::TableStyle,
 };
@@ -103,7 +103,7 @@ fn csv_text(flows: &Flows) -> anyhow::Result<String> {
     Ok(String::from_utf8(csv.into_inner()?)?)
 }
 
-fn write_text(
+pub(super) fn write_text(
     out: &mut impl Write,
     style: TableStyle,
     flows: &Flows,
@@ -163,5 +163,11 @@ pub(super) fn shown(flow: &LiveFlow) -> ShownFlow {
             packets_rcvd: flow.packets_rcvd,
             packets_sent: flow.packets_sent,
         },
+        further: vec![
+            tcp_flags(flow.ip_protocol, flow.tcp_flags),
+            flow.direction_evidence.clone(),
+            flow.first_seen.strftime("%H:%M:%SZ").to_string(),
+            flow.last_seen.strftime("%H:%M:%SZ").to_string(),
+        ],
     }
 }

@@ -3,6 +3,8 @@
 use std::{
     io::IsTerminal,
     process::ExitCode,
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,6 +31,10 @@ use model::{Reading, Top};
 /// Flows that are asked for: those with the most octets of the interval. Rates are computed for
 /// these, and more would be more work for the agent than a check is worth.
 const FLOWS: usize = 1000;
+/// An agent that takes longer than this and than the time between two refreshes is told of.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks for an answer.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Watch interfaces, flows and talkers change
 ///
@@ -68,10 +74,11 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
     let client = args.connect.client()?;
     let mut top = Top::new(args.interval, args.filter.clone());
     // Before the terminal changes, so that an agent that does not answer is told as elsewhere.
-    top.on_reading(read(&client, args, &top)?);
+    top.on_reading(read(&client, &args.iface, &args.filter)?);
+    let reader = Reader::spawn(client, args.iface.clone());
     // Also restores the terminal when something panics.
     let mut terminal = ratatui::try_init().context("cannot take over the terminal")?;
-    let ended = watch(&mut terminal, &client, args, &mut top);
+    let ended = watch(&mut terminal, &reader, args.interval, &mut top);
     ratatui::restore();
     ended?;
     Ok(ExitCode::SUCCESS)
@@ -79,15 +86,28 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
 
 fn watch(
     terminal: &mut DefaultTerminal,
-    client: &Client,
-    args: &TopArgs,
+    reader: &Reader,
+    interval: Duration,
     top: &mut Top,
 ) -> anyhow::Result<()> {
     // The second reading comes soon: rates need two.
-    let mut next = Instant::now() + Duration::from_millis(500).min(args.interval);
+    let mut next = Instant::now() + Duration::from_millis(500).min(interval);
+    let mut asked: Option<Instant> = None;
     while !top.has_ended() {
+        if let Some(answer) = reader.answer() {
+            asked = None;
+            match answer {
+                Ok(reading) => top.on_reading(reading),
+                Err(error) => top.on_failure(error.to_string()),
+            }
+        } else if asked.is_some_and(|asked| asked.elapsed() > interval.max(PATIENCE)) {
+            top.on_failure("the agent takes long to answer; is it busy or stopped?".to_owned());
+        }
         terminal.draw(|frame| draw::draw(frame, top))?;
-        let wait = next.saturating_duration_since(Instant::now());
+        let wait = match asked {
+            Some(_) => POLL,
+            None => next.saturating_duration_since(Instant::now()),
+        };
         // What is no key, such as a new size, just draws again.
         if event::poll(wait)?
             && let Event::Key(key) = event::read()?
@@ -95,25 +115,57 @@ fn watch(
         {
             top.on_key(key);
         }
-        if top.takes_refresh() || Instant::now() >= next {
-            next = Instant::now() + args.interval;
-            if !top.is_paused() {
-                match read(client, args, top) {
-                    Ok(reading) => top.on_reading(reading),
-                    Err(error) => top.on_failure(error.to_string()),
-                }
+        if asked.is_none() {
+            let is_due = Instant::now() >= next;
+            if top.takes_refresh() || (is_due && !top.is_paused()) {
+                asked = Some(Instant::now());
+                reader.ask(top.filter());
+            }
+            if is_due || asked.is_some() {
+                next = Instant::now() + interval;
             }
         }
     }
     Ok(())
 }
 
-fn read(client: &Client, args: &TopArgs, top: &Top) -> Result<Reading, ClientError> {
+/// Asks the agent on a thread of its own, so that keys are heard while it does not answer.
+struct Reader {
+    questions: Sender<Filter>,
+    answers: Receiver<Result<Reading, ClientError>>,
+}
+
+impl Reader {
+    fn spawn(client: Client, ifaces: Vec<String>) -> Self {
+        let (questions, asked) = mpsc::channel();
+        let (answer, answers) = mpsc::channel();
+        thread::spawn(move || {
+            for filter in asked {
+                if answer.send(read(&client, &ifaces, &filter)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { questions, answers }
+    }
+
+    fn ask(&self, filter: &Filter) {
+        // The thread lives as long as this.
+        let _ = self.questions.send(filter.clone());
+    }
+
+    fn answer(&self) -> Option<Result<Reading, ClientError>> {
+        self.answers.try_recv().ok()
+    }
+}
+
+fn read(client: &Client, ifaces: &[String], filter: &Filter) -> Result<Reading, ClientError> {
     Ok(Reading {
-        status: client.status(&args.iface)?,
+        filter: filter.clone(),
+        status: client.status(ifaces)?,
         flows: client.flows(&FlowsQuery {
-            iface: args.iface.clone(),
-            filter: top.filter().clone(),
+            iface: ifaces.to_vec(),
+            filter: filter.clone(),
             sort: Some(Sort::Bytes),
             limit: Some(FLOWS),
             ..FlowsQuery::default()

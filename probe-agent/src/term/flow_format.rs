@@ -9,7 +9,7 @@ mod table;
 use std::io::{self, Write};
 
 pub(crate) use self::table::{
-    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, write_table,
+    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, tcp_flags, write_table,
 };
 use crate::term::page::TableStyle;
 use probe_flow::{flow::FlowRow, ledger::Ledger, schema::FlowView, ticks::TickClock};

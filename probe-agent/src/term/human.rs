@@ -1,4 +1,9 @@
-//! Numbers as people read them: three digits and a unit.
+//! Numbers as people read them: three digits and a unit. One value has one system of units:
+//!
+//! * sizes, of traffic as of memory, are bytes by powers of 1024 with the prefixes of IEC 80000-13:
+//!   `98.9 MiB`, where there is little room `98Mi`;
+//! * rates are bits a second by thousands, as links are sold: `950 Mbit/s`, `950M`;
+//! * counts of packets and flows go by thousands: `3.4 k`.
 
 use std::time::Duration;
 
@@ -28,21 +33,40 @@ pub fn packet_rate(packets: u64, over: Duration) -> String {
     scaled(per_second(packets, over), 1000, &UNITS)
 }
 
+/// Bits a second below a heading that says so: `950 M`.
+pub fn bits(bytes: u64) -> String {
+    count(bytes.saturating_mul(8))
+}
+
 /// At most five characters: `99999`, `100k`, `1.2M`.
 pub fn short_count(number: u64) -> String {
-    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
+    short(number, 1000, &["k", "M", "G", "T", "P", "E"])
+}
+
+/// At most six characters: `99999`, `120Ki`, `1.2Mi`.
+pub fn short_bytes(number: u64) -> String {
+    short(number, 1024, &["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"])
+}
+
+/// At most five characters: `99999`, `800k`, `1.6M`.
+pub fn short_bits(bytes: u64) -> String {
+    short_count(bytes.saturating_mul(8))
+}
+
+/// Exact as long as that is short; else one decimal below 10, none above. Rounded down.
+fn short(number: u64, base: u64, units: &[&str]) -> String {
     if number < 100_000 {
         return number.to_string();
     }
     let (mut whole, mut rest, mut unit) = (number, 0, "");
-    for next in UNITS {
-        if whole < 1000 {
+    for next in units {
+        if whole < base {
             break;
         }
-        (whole, rest, unit) = (whole / 1000, whole % 1000, next);
+        (whole, rest, unit) = (whole / base, whole % base, next);
     }
     if whole < 10 {
-        format!("{whole}.{}{unit}", rest / 100)
+        format!("{whole}.{}{unit}", rest * 10 / base)
     } else {
         format!("{whole}{unit}")
     }
@@ -104,7 +128,10 @@ mod tests {
 
     use rstest::rstest;
 
-    use super::{bit_rate, bytes, count, duration, packet_rate, percent, short_count};
+    use super::{
+        bit_rate, bits, bytes, count, duration, packet_rate, percent, short_bits, short_bytes,
+        short_count,
+    };
 
     #[rstest]
     #[case(0, "0 B", "0")]
@@ -134,6 +161,29 @@ mod tests {
     fn short_counts_fit_into_five_characters() {
         let shown = [99_999, 100_000, 1_234_567, 12_345_678, u64::MAX].map(short_count);
         assert_eq!(shown, ["99999", "100k", "1.2M", "12M", "18E"]);
+    }
+
+    /// What is shorter is no other number in other units.
+    #[test]
+    fn a_short_number_has_the_units_of_the_long_one() {
+        for (number, long, short) in [
+            (99_999, "97.6 KiB", "99999"),
+            (103_741_849, "98.9 MiB", "98Mi"),
+            (1_048_575, "1023 KiB", "1023Ki"),
+            (1_900_000, "1.8 MiB", "1.8Mi"),
+            (u64::MAX, "15.9 EiB", "15Ei"),
+        ] {
+            assert_eq!(
+                (bytes(number), short_bytes(number)),
+                (long.into(), short.into())
+            );
+        }
+        let rate = (
+            bit_rate(118_750_000, Duration::from_secs(1)),
+            bits(118_750_000),
+        );
+        assert_eq!(rate, ("950 Mbit/s".to_owned(), "950 M".to_owned()));
+        assert_eq!(short_bits(118_750_000), "950M");
     }
 
     #[test]

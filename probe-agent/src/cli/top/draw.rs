@@ -1,16 +1,18 @@
 //! The screen of `top`: interfaces, the ledger, the list, and a line for the keys.
 
+use std::collections::HashMap;
+
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style, Stylize},
     text::{Line, Text},
-    widgets::{Clear, Paragraph},
+    widgets::Paragraph,
 };
 
 use super::{
-    keys::KEYS,
-    model::{Top, View},
+    keys::{KEYS, LEGEND},
+    model::{Reading, Top, View},
 };
 use crate::{
     cli::status::{
@@ -20,6 +22,7 @@ use crate::{
     term::{
         flow_format::{Numbers, flow_lines},
         human,
+        page::wrap,
     },
 };
 use probe_api::v1::status::StatusReport;
@@ -39,45 +42,67 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top) {
     let Some((earlier, now)) = top.readings() else {
         return;
     };
-    let trouble = troubles(&earlier.status, &now.status);
-    let height = usize::from(area.height);
-    let interfaces = now.status.interfaces.len();
+    if top.with_help {
+        return draw_help(frame, top, &now.status);
+    }
+    let (width, height) = (usize::from(area.width), usize::from(area.height));
+    let mut trouble = troubles(&earlier.status, &now.status, width);
     // At most a third of the screen, with a line that says how many more there are.
+    let interfaces = now.status.interfaces.len();
     let shown = interfaces.min((height / 3).max(1));
-    let failure = failure_lines(top);
-    let bottom = 1 + failure.len();
+    trouble.truncate((height / 6).max(1));
+    let messages = messages(top, width);
     let parts = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(length(1 + shown + usize::from(shown < interfaces))),
-        Constraint::Length(length(1 + trouble.len().min(3))),
+        Constraint::Length(length(1 + trouble.len())),
         Constraint::Fill(1),
-        Constraint::Length(length(bottom)),
+        Constraint::Length(length(1 + messages.len())),
     ]);
     let [title, table, ledger, list, keys] = parts.areas(area);
     frame.render_widget(title_line(top, &now.status, title), title);
-    frame.render_widget(
-        interface_table(&earlier.status, &now.status, shown, table),
-        table,
-    );
+    frame.render_widget(interface_table(top, [earlier, now], shown, table), table);
     frame.render_widget(ledger_lines(&now.status, &trouble), ledger);
     draw_list(frame, top, list);
-    frame.render_widget(key_lines(top, failure), keys);
-    if top.with_help {
-        draw_help(frame, area);
+    if top.silence().is_some() {
+        // What is no longer true does not look so.
+        let old = Rect {
+            height: area.height.saturating_sub(title.height + keys.height),
+            y: table.y,
+            ..area
+        };
+        let style = Style::new()
+            .fg(Color::Reset)
+            .remove_modifier(Modifier::all())
+            .add_modifier(Modifier::DIM);
+        frame.buffer_mut().set_style(old, style);
     }
+    frame.render_widget(key_lines(top, messages, width), keys);
 }
 
 fn length(lines: usize) -> u16 {
     u16::try_from(lines).unwrap_or(u16::MAX)
 }
 
-fn troubles(earlier: &StatusReport, now: &StatusReport) -> Vec<String> {
+fn troubles(earlier: &StatusReport, now: &StatusReport, width: usize) -> Vec<String> {
     let findings = findings::compare(now, Some(earlier)).into_iter();
     let troubles = findings.filter(|it| it.is_trouble);
-    troubles.map(|it| printable(&it.text)).collect()
+    troubles
+        .flat_map(|it| wrap(&printable(&it.text), width))
+        .collect()
 }
 
 fn title_line(top: &Top, now: &StatusReport, area: Rect) -> Paragraph<'static> {
+    let width = usize::from(area.width);
+    let clock = now.at.strftime("%H:%M:%S");
+    if let Some((silent, _)) = top.silence() {
+        let text = format!(
+            "NO ANSWER since {clock}Z, for {}; probe-agent",
+            human::duration(silent)
+        );
+        let red = coloured(Style::new().add_modifier(Modifier::REVERSED), Color::Red);
+        return Paragraph::new(format!("{text:<width$}")).style(red);
+    }
     let up = now.at.duration_since(now.started_at).unsigned_abs();
     let memory = now
         .memory
@@ -86,11 +111,10 @@ fn title_line(top: &Top, now: &StatusReport, area: Rect) -> Paragraph<'static> {
     let state = if top.paused { "PAUSED" } else { "" };
     let left = format!("probe-agent  up {}{memory}", human::duration(up));
     let right = format!(
-        "{state}  every {}  {}Z",
+        "{state}  every {}  {clock}Z",
         humantime::format_duration(top.interval),
-        now.at.strftime("%H:%M:%S")
     );
-    let gap = usize::from(area.width).saturating_sub(left.len() + right.len());
+    let gap = width.saturating_sub(left.len() + right.len());
     let text = if gap > 0 {
         format!("{left}{}{right}", " ".repeat(gap))
     } else {
@@ -99,25 +123,33 @@ fn title_line(top: &Top, now: &StatusReport, area: Rect) -> Paragraph<'static> {
     Paragraph::new(text).reversed()
 }
 
+/// A line for each of the busiest interfaces, and one that counts the others.
 fn interface_table(
-    earlier: &StatusReport,
-    now: &StatusReport,
+    top: &Top,
+    [earlier, now]: [&Reading; 2],
     shown: usize,
     area: Rect,
 ) -> Paragraph<'static> {
+    let (earlier, now) = (&earlier.status, &now.status);
     let (head, rows) = lines(Some(usize::from(area.width)), earlier, now);
+    let rows: HashMap<_, _> = now.interfaces.keys().zip(rows).collect();
     let mut text = vec![Line::from(head).bold()];
-    let more = rows.len().saturating_sub(shown);
-    for (state, row) in rows.into_iter().take(shown) {
+    let busiest = top.busiest();
+    let more = busiest.len().saturating_sub(shown);
+    for iface in busiest.into_iter().take(shown) {
+        let Some((state, row)) = rows.get(&iface.to_owned()) else {
+            continue;
+        };
         let style = match state.as_str() {
             "ok" | "idle" => Style::new(),
             "partial" => coloured(Style::new(), Color::Yellow),
             _ => coloured(Style::new(), Color::Red),
         };
-        text.push(Line::styled(printable(&row), style));
+        text.push(Line::styled(printable(row), style));
     }
     if more > 0 {
-        text.push(Line::from(format!("and {more} more; name some to see only those")).dim());
+        let rest = format!("and {more} with less traffic; name some to see only those");
+        text.push(Line::from(rest).dim());
     }
     Paragraph::new(Text::from(text))
 }
@@ -135,8 +167,7 @@ fn ledger_lines(now: &StatusReport, trouble: &[String]) -> Paragraph<'static> {
     }
     let mut text = vec![Line::from(ledger_line(&sum)).dim()];
     let red = coloured(Style::new(), Color::Red);
-    let trouble = trouble.iter().take(3);
-    text.extend(trouble.map(|it| Line::styled(it.clone(), red)));
+    text.extend(trouble.iter().map(|it| Line::styled(it.clone(), red)));
     Paragraph::new(Text::from(text))
 }
 
@@ -151,7 +182,12 @@ fn draw_list(frame: &mut Frame<'_>, top: &Top, area: Rect) {
     let visible = visible.get(..room.min(visible.len())).unwrap_or_default();
     let with_iface = now.status.interfaces.len() > 1 && top.view == View::Flows;
     let width = Some(usize::from(area.width));
-    let (head, lines) = flow_lines(width, Numbers::Human, with_iface, visible);
+    let numbers = if top.shows_rates() {
+        Numbers::Rates
+    } else {
+        Numbers::Human
+    };
+    let (head, lines) = flow_lines(width, numbers, with_iface, visible);
 
     let mut text = vec![Line::from(list_title(top, flows.len())).reversed()];
     text.extend(head.into_iter().map(|line| Line::from(line).bold()));
@@ -193,43 +229,69 @@ fn list_title(top: &Top, count: usize) -> String {
     )
 }
 
-/// What failed, in lines. The place of an error in a filter is marked below what is being typed.
-fn failure_lines(top: &Top) -> Vec<String> {
-    let lines = top.failure.iter().flat_map(|failure| failure.lines());
-    lines.map(printable).collect()
+/// Why the agent does not answer, and what is wrong with what is typed. The place of a mistake is
+/// marked below an excerpt of the filter, which is short.
+fn messages(top: &Top, width: usize) -> Vec<String> {
+    let silence = top.silence().map(|(_, reason)| reason);
+    let mistake = top.mistake.as_deref();
+    let lines = silence.into_iter().chain(mistake).flat_map(str::lines);
+    lines
+        .map(printable)
+        .flat_map(|line| {
+            if line.starts_with(' ') || line.chars().count() <= width {
+                vec![line]
+            } else {
+                wrap(&line, width)
+            }
+        })
+        .collect()
 }
 
-fn key_lines(top: &Top, failure: Vec<String>) -> Paragraph<'static> {
+fn key_lines(top: &Top, messages: Vec<String>, width: usize) -> Paragraph<'static> {
+    const KEYS: &str = "q quit  p pause  s sort  r rates/counts  t talkers/flows  f filter  ? help";
     let red = coloured(Style::new(), Color::Red);
-    let mut text: Vec<_> = failure
-        .into_iter()
-        .map(|it| Line::styled(it, red))
-        .collect();
+    let messages = messages.into_iter();
+    let mut text: Vec<_> = messages.map(|it| Line::styled(it, red)).collect();
     text.push(match &top.input {
-        Some(input) => Line::from(format!("filter: {}_", printable(input))).bold(),
-        None => {
-            Line::from("q quit  p pause  s sort  r rates/counts  t talkers/flows  f filter  ? help")
-                .dim()
-        }
+        Some(input) => Line::from(input_line(input, width)).bold(),
+        None => Line::from(KEYS).dim(),
     });
     Paragraph::new(Text::from(text))
 }
 
-fn draw_help(frame: &mut Frame<'_>, area: Rect) {
-    let width = 76.min(area.width);
-    let height = length(KEYS.len() + 2).min(area.height);
-    let place = Rect {
-        x: (area.width - width) / 2,
-        y: (area.height - height) / 2,
-        width,
-        height,
-    };
-    let keys = KEYS
-        .iter()
-        .map(|(key, what)| Line::from(format!("  {key:<24}{what}")));
-    let text: Vec<_> = [Line::from("")].into_iter().chain(keys).collect();
-    frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(Text::from(text)).reversed(), place);
+/// What is being typed, with its end in sight.
+fn input_line(input: &str, width: usize) -> String {
+    const PROMPT: &str = "filter: ";
+    let input = printable(input);
+    let room = width.saturating_sub(PROMPT.len() + 1);
+    let count = input.chars().count();
+    if count <= room {
+        return format!("{PROMPT}{input}_");
+    }
+    let hidden = count - room.saturating_sub(1);
+    let end: String = input.chars().skip(hidden).collect();
+    format!("{PROMPT}…{end}_")
+}
+
+/// The whole screen, since on a small one nothing else would have room beside it.
+fn draw_help(frame: &mut Frame<'_>, top: &Top, now: &StatusReport) {
+    let parts = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ]);
+    let [title, body, bottom] = parts.areas(frame.area());
+    let mut text = vec![Line::from("")];
+    for (key, what) in KEYS {
+        text.push(Line::from(format!("  {key:<24}{what}")));
+    }
+    text.push(Line::from(""));
+    let width = usize::from(body.width).saturating_sub(2);
+    let legend = LEGEND.iter().flat_map(|it| wrap(it, width));
+    text.extend(legend.map(|line| Line::from(format!("  {line}"))));
+    frame.render_widget(title_line(top, now, title), title);
+    frame.render_widget(Paragraph::new(Text::from(text)), body);
+    frame.render_widget(Line::from("any key closes this list").dim(), bottom);
 }
 
 #[cfg(test)]

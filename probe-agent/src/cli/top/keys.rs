@@ -19,6 +19,13 @@ pub(super) const KEYS: [(&str, &str); 10] = [
     ("?, h", "this list"),
 ];
 
+/// What the signs and units mean, below the keys.
+pub(super) const LEGEND: [&str; 3] = [
+    "* the direction is certain, + stands for many flows, :* any or no port",
+    "rates in bit/s by thousands, sizes in bytes by 1024 (KiB, MiB)",
+    "interfaces with the most traffic come first; rcvd and sent are seen from them",
+];
+
 impl Top {
     /// A key was pressed.
     pub(super) fn on_key(&mut self, key: KeyEvent) {
@@ -62,16 +69,16 @@ impl Top {
     fn on_typed(&mut self, mut input: String, code: KeyCode) {
         match code {
             KeyCode::Esc => {
-                self.failure = None;
+                self.mistake = None;
                 return;
             }
             KeyCode::Enter => match input.parse() {
                 Ok(filter) => {
-                    self.failure = None;
+                    self.mistake = None;
                     self.filter_by(filter);
                     return;
                 }
-                Err(error) => self.failure = Some(error.to_string()),
+                Err(error) => self.mistake = Some(error.to_string()),
             },
             KeyCode::Backspace => {
                 input.pop();

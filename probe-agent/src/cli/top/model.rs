@@ -1,16 +1,23 @@
 //! What `top` knows: the last two readings, and how they are to be shown.
 
-use std::{cmp::Reverse, collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use crate::{cli::flows::shown, term::flow_format::ShownFlow};
 use probe_api::v1::{
     flows::{Flows, LiveFlow},
-    status::StatusReport,
+    status::{InterfaceStatus, StatusReport},
 };
 use probe_flow::{filter::Filter, flow::FlowCounters};
 
 /// What the agent said at one moment.
 pub(super) struct Reading {
+    /// Which flows it was asked for.
+    pub(super) filter: Filter,
     pub(super) status: StatusReport,
     pub(super) flows: Flows,
 }
@@ -98,8 +105,10 @@ pub(super) struct Top {
     pub(super) with_help: bool,
     /// The filter as it is being typed.
     pub(super) input: Option<String>,
-    /// Why what was typed, or the last reading, is no good.
-    pub(super) failure: Option<String>,
+    /// What is wrong with the filter that is being typed.
+    pub(super) mistake: Option<String>,
+    /// Since when the agent does not answer, and why.
+    silence: Option<(Instant, String)>,
     /// Lines of the list above the screen.
     pub(super) scrolled: usize,
     pub(super) paused: bool,
@@ -119,7 +128,8 @@ impl Top {
             with_rates: true,
             with_help: false,
             input: None,
-            failure: None,
+            mistake: None,
+            silence: None,
             scrolled: 0,
             paused: false,
             ended: false,
@@ -131,16 +141,20 @@ impl Top {
     }
 
     pub(super) fn on_reading(&mut self, reading: Reading) {
-        // What is wrong with the filter that is being typed stays.
-        if self.input.is_none() {
-            self.failure = None;
-        }
+        self.silence = None;
         self.earlier = self.now.replace(reading);
     }
 
     /// The agent did not answer: what was last read stays, with the reason.
     pub(super) fn on_failure(&mut self, reason: String) {
-        self.failure = Some(reason);
+        let since = self.silence.take().map(|(since, _)| since);
+        self.silence = Some((since.unwrap_or_else(Instant::now), reason));
+    }
+
+    /// For how long it has not answered, and why.
+    pub(super) fn silence(&self) -> Option<(Duration, &str)> {
+        let (since, reason) = self.silence.as_ref()?;
+        Some((since.elapsed(), reason))
     }
 
     pub(super) const fn has_ended(&self) -> bool {
@@ -173,9 +187,30 @@ impl Top {
         })
     }
 
-    /// Whether there are rates to show: there is none before the second reading.
+    /// Whether there are rates to show: there are none before the second reading of the same flows.
     pub(super) fn shows_rates(&self) -> bool {
-        self.with_rates && !self.window().is_zero()
+        let is_comparable = self
+            .readings()
+            .is_some_and(|(earlier, now)| earlier.filter == now.filter);
+        self.with_rates && is_comparable && !self.window().is_zero()
+    }
+
+    /// The captured interfaces, those with most traffic between the two readings first.
+    pub(super) fn busiest(&self) -> Vec<&str> {
+        let Some((earlier, now)) = self.readings() else {
+            return Vec::new();
+        };
+        let traffic = |iface: &str, it: &InterfaceStatus| {
+            let before = earlier.status.interfaces.get(iface);
+            let before = before.map_or(0, |it| it.bytes_rcvd + it.bytes_sent);
+            (it.bytes_rcvd + it.bytes_sent).saturating_sub(before)
+        };
+        let interfaces = now.status.interfaces.iter();
+        let mut busiest: Vec<_> = interfaces
+            .map(|(iface, it)| (Reverse(traffic(iface, it)), iface.as_str()))
+            .collect();
+        busiest.sort_unstable();
+        busiest.into_iter().map(|(_, iface)| iface).collect()
     }
 
     /// The flows in their order, with what is to be shown as their counts: those of a second, or
@@ -194,6 +229,13 @@ impl Top {
             let before = earlier.flows.flows.iter();
             let before: HashMap<_, _> = before.map(|it| (key(it), counters(it))).collect();
             let window = self.window();
+            // A flow that was not among those with the most traffic: its rate is not known yet.
+            let is_known = |flow: &LiveFlow| {
+                !earlier.flows.truncated
+                    || flow.first_seen >= earlier.flows.at
+                    || before.contains_key(&key(flow))
+            };
+            flows.retain(|(flow, _)| is_known(flow));
             for (flow, counted) in &mut flows {
                 let before = before.get(&key(flow)).copied().unwrap_or_default();
                 *counted = rate(*counted, before, window);

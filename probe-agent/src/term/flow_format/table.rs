@@ -1,8 +1,9 @@
 //! The text table: one line a flow, columns aligned, numbers to the right.
 //!
 //! Where the lines are too long for the terminal, service names go first, then counts are scaled,
-//! long addresses give way in the middle, and at last columns are left out: a line never wraps.
-//! JSON and CSV have everything.
+//! long addresses give way in the middle, and at last columns are left out: a line never wraps. A
+//! terminal of 80 columns has room for all counts of any two addresses. Where there is more room than
+//! that, further fields follow, which nothing has to give way for. JSON and CSV have everything.
 
 use std::{
     io::{self, Write},
@@ -22,10 +23,14 @@ use probe_flow::{
     schema::field,
 };
 
-/// Characters that no IPv4 address with its port exceeds.
-const ENDPOINT: usize = 21;
+/// An address may be shortened to so many characters, with its port: `[fd0…8]:65535`.
+const ENDPOINT: usize = 14;
+/// The same in a terminal that is narrower than [`NARROW`].
+const NARROW_ENDPOINT: usize = 7;
 /// Columns of a terminal in which all of a shortened row but the packets has its place.
 const NARROW: usize = 66;
+/// How many of the further fields are shown, from those that need most room on.
+const FURTHER: [usize; 4] = [4, 2, 1, 0];
 
 /// How counts are written where there is room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,8 +39,8 @@ pub(crate) enum Numbers {
     Exact,
     /// `1.2 GiB`, `3.4 k`.
     Human,
-    /// Short numbers for people: `1.2G`, `3400`.
-    Short,
+    /// Those of a second: bits and packets.
+    Rates,
 }
 
 /// A flow as a table shows it.
@@ -49,11 +54,14 @@ pub(crate) struct ShownFlow {
     pub(crate) protocol: String,
     pub(crate) service: Option<&'static str>,
     pub(crate) counters: FlowCounters,
+    /// The fields of [`further_columns`], or as many of them as are known.
+    pub(crate) further: Vec<String>,
 }
 
 impl ShownFlow {
     fn of_row(row: &FlowRow) -> Self {
-        let is_sure = row.flow.evidence.is_high_confidence();
+        let evidence = row.flow.evidence;
+        let is_sure = evidence.is_high_confidence();
         Self {
             iface: String::new(),
             marks: marks(row.flow.is_idle(), is_sure, row.flow.is_overflow),
@@ -62,6 +70,10 @@ impl ShownFlow {
             protocol: names::protocol_or_number(row.ip_protocol).into_owned(),
             service: names::service(row.ip_protocol, row.dst_port),
             counters: row.flow.counters,
+            further: vec![
+                tcp_flags(row.ip_protocol, row.flow.tcp_flags),
+                evidence.name().to_owned(),
+            ],
         }
     }
 
@@ -82,11 +94,13 @@ impl ShownFlow {
         let octets = [counters.bytes_rcvd, counters.bytes_sent].map(|number| detail.octets(number));
         let packets =
             [counters.packets_rcvd, counters.packets_sent].map(|number| detail.packets(number));
+        let further = self.further.iter().take(detail.further).cloned();
         iface
             .into_iter()
             .chain(ends)
             .chain(octets)
             .chain(packets)
+            .chain(further)
             .collect()
     }
 }
@@ -96,27 +110,46 @@ impl ShownFlow {
 struct Detail {
     services: bool,
     numbers: Numbers,
+    is_short: bool,
+    further: usize,
 }
 
 impl Detail {
     fn octets(self, number: u64) -> String {
-        match self.numbers {
-            Numbers::Exact => number.to_string(),
-            Numbers::Human => human::bytes(number),
-            Numbers::Short => human::short_count(number),
+        match (self.numbers, self.is_short) {
+            (Numbers::Exact, false) => number.to_string(),
+            (Numbers::Human, false) => human::bytes(number),
+            (Numbers::Rates, false) => human::bits(number),
+            (Numbers::Exact | Numbers::Human, true) => human::short_bytes(number),
+            (Numbers::Rates, true) => human::short_bits(number),
         }
     }
 
     fn packets(self, number: u64) -> String {
-        match self.numbers {
-            Numbers::Exact => number.to_string(),
-            Numbers::Human => human::count(number),
-            Numbers::Short => human::short_count(number),
+        match (self.numbers, self.is_short) {
+            (Numbers::Exact, false) => number.to_string(),
+            (Numbers::Human | Numbers::Rates, false) => human::count(number),
+            (_, true) => human::short_count(number),
         }
     }
 }
 
-fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
+/// What else is known of a flow, in the order of its worth.
+const fn further_columns() -> [Column; 4] {
+    [
+        Column::of_text_field(field("tcp_flags")),
+        Column::of_text_field(field("direction_evidence")),
+        Column::of_text_field(field("first_seen")),
+        Column::of_text_field(field("last_seen")),
+    ]
+}
+
+fn columns(
+    with_iface: bool,
+    width: Option<usize>,
+    numbers: Numbers,
+    further: usize,
+) -> Vec<Column> {
     const IFACE: Column = Column::of_text_field(field("iface"));
     const PROTOCOL: Column = Column::of_text_field(field("ip_protocol"));
     // Addresses with their ports.
@@ -127,7 +160,11 @@ fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
     const PACKETS_RCVD: Column = Column::of_count(field("packets_rcvd"));
     const PACKETS_SENT: Column = Column::of_count(field("packets_sent"));
     let is_narrow = width.is_some_and(|width| width < NARROW);
-    let least = if is_narrow { ENDPOINT / 3 } else { ENDPOINT };
+    let least = if is_narrow { NARROW_ENDPOINT } else { ENDPOINT };
+    let of_unit = |column: Column, rate| match numbers {
+        Numbers::Rates => column.in_group(rate),
+        Numbers::Exact | Numbers::Human => column,
+    };
     let iface = with_iface.then_some(IFACE.left_out(4).shortened_to(6));
     let others = [
         Column::text("").left_out(3),
@@ -135,12 +172,13 @@ fn columns(with_iface: bool, width: Option<usize>) -> Vec<Column> {
         Column::text(""),
         DESTINATION.shortened_to(least),
         PROTOCOL.left_out(2),
-        BYTES_RCVD,
-        BYTES_SENT.left_out(1),
-        PACKETS_RCVD.left_out(5),
-        PACKETS_SENT.left_out(6),
+        of_unit(BYTES_RCVD, "bit/s"),
+        of_unit(BYTES_SENT.left_out(1), "bit/s"),
+        of_unit(PACKETS_RCVD.left_out(5), "packets/s"),
+        of_unit(PACKETS_SENT.left_out(6), "packets/s"),
     ];
-    iface.into_iter().chain(others).collect()
+    let further = further_columns().into_iter().take(further);
+    iface.into_iter().chain(others).chain(further).collect()
 }
 
 /// The lines of a table of flows: those of the head, and one a flow.
@@ -150,18 +188,25 @@ pub(crate) fn flow_lines(
     with_iface: bool,
     flows: &[ShownFlow],
 ) -> (Vec<String>, Vec<String>) {
-    let columns = columns(with_iface, width);
-    let rows = |services, numbers| -> Vec<_> {
-        let detail = Detail { services, numbers };
+    let known = flows.iter().map(|flow| flow.further.len()).max();
+    let known = known.filter(|_| width.is_some()).unwrap_or(0);
+    let laid = |services, is_short, further| {
+        let detail = Detail {
+            services,
+            numbers,
+            is_short,
+            further,
+        };
         let rows = flows.iter().map(|flow| flow.cells(detail, with_iface));
-        rows.collect()
+        let rows: Vec<_> = rows.collect();
+        (columns(with_iface, width, numbers, further), rows)
     };
-    let ladder = [(true, numbers), (false, numbers)];
-    let rows = ladder
-        .into_iter()
-        .map(|(services, numbers)| rows(services, numbers))
-        .find(|rows| width.is_none_or(|width| fits(&columns, rows, width)))
-        .unwrap_or_else(|| rows(false, Numbers::Short));
+    let further = FURTHER.into_iter().filter(|further| *further <= known);
+    let ladder = further.map(|further| (true, further)).chain([(false, 0)]);
+    let (columns, rows) = ladder
+        .map(|(services, further)| laid(services, false, further))
+        .find(|(columns, rows)| width.is_none_or(|width| fits(columns, rows, width)))
+        .unwrap_or_else(|| laid(false, true, 0));
     let layout = lay_out(&columns, &rows, width);
     let head = layout.group_line(&columns).into_iter();
     let head = head.chain([layout.header_line(&columns)]).collect();
@@ -223,6 +268,17 @@ fn write_ledger(out: &mut impl Write, style: TableStyle, ledger: &Ledger) -> io:
     let is_good = ledger.residue() == 0;
     let colour = if is_good { Colour::None } else { Colour::Red };
     writeln!(out, "{}", paint(style, colour, &ledger.to_string()))
+}
+
+/// The flags that were seen in a TCP flow, by the letters of tshark: `FSPA`.
+pub(crate) fn tcp_flags(ip_protocol: u8, flags: u8) -> String {
+    const TCP: u8 = 6;
+    if ip_protocol != TCP {
+        return String::new();
+    }
+    let letters = "FSRPAUEC".chars().enumerate();
+    let seen = letters.filter(|(bit, _)| flags & (1 << bit) != 0);
+    seen.map(|(_, letter)| letter).collect()
 }
 
 /// `!` idle, `*` direction known for sure, `+` stands for many flows.

@@ -13,7 +13,10 @@ use super::{
     super::model::{Reading, Top},
     draw,
 };
-use crate::cli::status::table::tests::report;
+use crate::{
+    cli::{captures, status::table::tests::report},
+    term::captures::assert_capture,
+};
 use probe_api::v1::flows::Flows;
 use probe_flow::filter::Filter;
 
@@ -44,7 +47,11 @@ fn reading(seconds: u64, bytes: u64) -> Reading {
         ],
     }))
     .expect("they are flows");
-    Reading { status, flows }
+    Reading {
+        filter: Filter::default(),
+        status,
+        flows,
+    }
 }
 
 fn top() -> Top {
@@ -86,8 +93,9 @@ fn rates_are_those_since_the_last_reading() {
     assert!(lines[3].starts_with("seen 100 = flows 98 + non_ip 2 (residue 0)"));
     assert!(lines[4].starts_with("2 flows by bytes, a second"));
     // 3 * 4000 octets in two seconds.
-    assert!(lines[7].contains("[2001:db8:1234…"), "{lines:#?}");
-    assert!(lines[7].contains(":22 tcp"), "{lines:#?}");
+    let expected = "* [2001:db8:1234…ef0:1234:5678]:* → [2001:db8::1]:22 tcp 48000 0 3 0";
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(words(&lines[7]), words(expected), "{lines:#?}");
     assert!(lines[8].contains("198.18.0.2:443"), "{lines:#?}");
     assert!(lines[23].starts_with("q quit  p pause"), "{lines:#?}");
 }
@@ -140,13 +148,20 @@ fn a_filter_is_typed_and_its_errors_are_shown() {
     press(&mut top, "fport htps\n");
     let lines = screen(&top, 80, 24);
     assert!(
-        lines[20].starts_with("column 6: expected a port"),
+        lines[19].starts_with("column 6: expected a port"),
         "{lines:#?}"
     );
     assert!(lines[23].starts_with("filter: port htps_"), "{lines:#?}");
     assert!(top.filter().is_empty());
     top.on_reading(reading(4, 9000));
-    assert_eq!(screen(&top, 80, 24)[20], lines[20], "a refresh leaves it");
+    assert_eq!(
+        screen(&top, 80, 24)[19..],
+        lines[19..],
+        "a refresh leaves it"
+    );
+    let message = lines[19..21].concat();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(message.ends_with("found `htps`"), "all of it: {message}");
     press(&mut top, "\x1b");
     assert!(screen(&top, 80, 24)[22].trim().is_empty());
     press(&mut top, "/tcp port https\n");
@@ -163,4 +178,69 @@ fn an_agent_that_does_not_answer_leaves_the_last_reading() {
     let lines = screen(&top, 80, 24);
     assert!(lines[22].starts_with("no agent answers"), "{lines:#?}");
     assert!(lines[8].contains("198.18.0.2:443"), "{lines:#?}");
+    let title = "NO ANSWER since 12:00:02Z, for 0s; probe-agent";
+    assert!(lines[0].starts_with(title), "{lines:#?}");
+    top.on_reading(reading(6, 9000));
+    assert!(screen(&top, 80, 24)[0].starts_with("probe-agent  up"));
+}
+
+/// 60 interfaces, of which the last by name is the busiest, and the longest addresses there are.
+fn crowded() -> Top {
+    let mut top = Top::new(Duration::from_secs(2), Filter::default());
+    for seconds in [0, 2] {
+        top.on_reading(Reading {
+            filter: Filter::default(),
+            status: captures::status(seconds),
+            flows: captures::flows(seconds),
+        });
+    }
+    top
+}
+
+#[rstest]
+#[case::small(80, 24)]
+#[case::large(200, 50)]
+fn screens_are_as_captured(#[case] width: u16, #[case] height: u16) {
+    let capture = |name: &str, top: &Top| {
+        let name = format!("top-{name}-{width}x{height}");
+        assert_capture(&name, width, &screen(top, width, height));
+    };
+    let mut top = crowded();
+    capture("rates", &top);
+    press(&mut top, "r");
+    capture("counts", &top);
+    press(&mut top, "rt");
+    capture("talkers", &top);
+    press(&mut top, "t?");
+    capture("help", &top);
+    press(
+        &mut top,
+        "xfport htps and src net 2001:db8:1234:5678:9abc:def0:1234:5678/128\n",
+    );
+    capture("mistake", &top);
+    press(&mut top, "\x1b");
+    top.on_failure(
+        "no agent answers on unix:/run/probe/probe.sock: Connection refused (os error 111); is it \
+         running (`systemctl status probe-agent`), and is this its api.addr?"
+            .to_owned(),
+    );
+    capture("dead", &top);
+}
+
+#[test]
+fn the_busiest_interface_comes_first() {
+    let lines = screen(&crowded(), 80, 24);
+    assert!(lines[2].starts_with("eth59 "), "{lines:#?}");
+    let rest = "and 52 with less traffic; name some to see only those";
+    assert!(lines[10].starts_with(rest), "{lines:#?}");
+}
+
+/// Counts of flows that the reading before did not ask for are no rates.
+#[test]
+fn another_filter_begins_with_counts() {
+    let mut top = top();
+    let mut other = reading(4, 9000);
+    other.filter = "tcp".parse().expect("a filter");
+    top.on_reading(other);
+    assert!(screen(&top, 80, 24)[4].starts_with("2 flows by bytes, since the last rotation"));
 }
