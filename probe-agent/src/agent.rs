@@ -153,6 +153,7 @@ pub fn bind_with_file(
     let interval = IntervalSetting::new(config.rotation.interval);
     let flush_interval = config.capture.flush_interval;
     let live = LiveSettings {
+        troubles: manager.troubles().clone(),
         reconciler: reconciler.clone(),
         interval: interval.clone(),
         flow_budget,

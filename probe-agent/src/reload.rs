@@ -19,7 +19,11 @@ use probe_api::{
     ConfigProblem,
     reload::{Reload, ReloadError, ReloadReport},
 };
-use probe_capture::{reconcile::Reconciler, schedule::IntervalSetting};
+use probe_capture::{
+    reconcile::Reconciler,
+    schedule::IntervalSetting,
+    trouble::{Finder, Trouble, TroubleKind, Troubles},
+};
 use probe_flow::flow_log::FlowBudget;
 
 /// The parts of a running agent that a reload changes.
@@ -33,6 +37,7 @@ pub struct Reloader {
 
 /// What of a running agent takes over new settings.
 pub(crate) struct LiveSettings {
+    pub(crate) troubles: Arc<Troubles>,
     pub(crate) reconciler: Arc<Mutex<Reconciler>>,
     pub(crate) interval: IntervalSetting,
     pub(crate) flow_budget: Arc<FlowBudget>,
@@ -111,7 +116,12 @@ impl Reload for Reloader {
             return self.change_to(Config::load(&file.path).map_err(unusable_file)?, true);
         }
         let _told = service::reloading();
-        self.change_to(Config::load(&file.path).map_err(unusable_file)?, false)
+        let wanted = Config::load(&file.path).map_err(unusable_file);
+        let report = wanted.and_then(|wanted| self.change_to(wanted, false));
+        let refusal = report.as_ref().err().map(|error| refusal(file, error));
+        let found = refusal.into_iter().collect();
+        self.live.troubles.set(Finder::Reload, found);
+        report
     }
 
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError> {
@@ -123,6 +133,20 @@ impl Reload for Reloader {
     fn settings(&self) -> BTreeMap<String, String> {
         self.config().settings()
     }
+}
+
+/// Until a reload of the file succeeds. What becomes of single interfaces the reconciler tells.
+fn refusal(file: &ConfigFile, error: &ReloadError) -> Trouble {
+    let path = file.path.display();
+    let remedy = match error {
+        ReloadError::NeedsRestart(_) => {
+            "restart the agent, or take the settings back and reload".to_owned()
+        }
+        _ => format!("correct the file (`probe-agent check -c {path}`) and reload"),
+    };
+    let cause =
+        format!("the configuration in force is not that of {path}, which was refused: {error}");
+    Trouble::new(TroubleKind::ReloadRefused, None, &cause, &remedy)
 }
 
 /// The error of a reload whose file cannot be used.

@@ -101,7 +101,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether the agent captures and every sink stores
+/// Whether the agent captures, follows the links, and every sink stores
 #[utoipa::path(get, path = "/readyz", tag = "agent", responses(
     (status = 200, description = "So it is", body = String, content_type = "text/plain"),
     (status = 503, description = "Not yet, or not any more: what it waits for",
@@ -113,6 +113,9 @@ pub(super) async fn readyz(State(server): State<Server>) -> Response {
     for (name, sink) in server.agent.sinks() {
         pending.extend(sink.trouble.map(|it| format!("sink {name} ({})", it.kind)));
     }
+    let troubles = server.manager.troubles().all().into_iter();
+    let troubles = troubles.filter(|it| it.kind.stops_service());
+    pending.extend(troubles.map(|it| it.kind.name().to_owned()));
     if pending.is_empty() {
         return "ready\n".into_response();
     }

@@ -22,3 +22,4 @@ pub mod schedule;
 pub mod selection;
 pub mod source;
 pub mod status;
+pub mod trouble;

@@ -21,6 +21,7 @@ use crate::{
     interface::{Interface, InterfaceConfig},
     source::{Costs, Source, SourceError, SourceStatistics, Unattributed},
     status::{Status, StatusReader},
+    trouble::Troubles,
 };
 use probe_flow::{
     flow::{FlowMap, FlowRow},
@@ -119,6 +120,8 @@ pub struct Manager {
     started_at: Timestamp,
     last_rotation: Mutex<Timestamp>,
     streams: Arc<Streams>,
+    /// What is wrong now, by the part that finds it.
+    troubles: Arc<Troubles>,
     /// How far behind the drain threads were when their health was last checked.
     drain_lag: Mutex<Option<Duration>>,
     /// Broken identities of the ledger that have been logged.
@@ -211,6 +214,7 @@ impl Manager {
             started_at: now.wall,
             last_rotation: Mutex::new(now.wall),
             streams,
+            troubles: Arc::default(),
             drain_lag: Mutex::default(),
             told: Default::default(),
         })
@@ -230,6 +234,11 @@ impl Manager {
             );
         }
         reading
+    }
+
+    /// What is wrong with the capture now. Needs no lock of the manager's.
+    pub const fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// When the manager was made.
@@ -379,6 +388,7 @@ impl StatusReader for Manager {
                 ..costs.unwrap_or_default()
             },
             closed: inner.closed(),
+            troubles: self.troubles.all(),
             clock_steps: self.clock.lock().steps(),
             ..Status::default()
         };

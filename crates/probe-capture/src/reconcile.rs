@@ -10,6 +10,7 @@ use crate::{
     interface::{Interface, InterfaceConfig, LinkList, UnreadableLink},
     manager::{Changes, Manager, ManagerError, UpdatePlan},
     selection::{self, InterfaceSelector, Selection},
+    trouble::{Finder, Trouble, TroubleKind},
 };
 
 /// Links that refused to be captured are asked again after this time, or when they change.
@@ -55,8 +56,15 @@ pub struct Reconciler {
     /// Links that cannot be read and have been logged.
     unreadable: Vec<UnreadableLink>,
     /// What was wanted and refused.
-    refused: BTreeMap<Arc<str>, (Interface, InterfaceConfig)>,
+    refused: BTreeMap<Arc<str>, Refused>,
     asked_at: Instant,
+}
+
+/// An interface that could not be captured as it should be.
+struct Refused {
+    wanted: (Interface, InterfaceConfig),
+    /// Why not, a sentence.
+    reason: String,
 }
 
 impl Reconciler {
@@ -86,6 +94,12 @@ impl Reconciler {
     /// [`ReconcileError::Manager`]: the source cannot switch banks, as [`Manager::close`] and
     /// [`Manager::update`] say.
     pub fn reconcile(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
+        let changes = self.compare(gone);
+        self.on_outcome(changes.as_ref().err());
+        changes
+    }
+
+    fn compare(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
         let links = self.list()?;
         let asks_again = !self.refused.is_empty() && self.asked_at.elapsed() >= ASK_AGAIN;
         let is_reused = |link: &&Interface| gone.contains(&link.ifindex);
@@ -136,6 +150,15 @@ impl Reconciler {
         &mut self,
         selector: InterfaceSelector,
     ) -> Result<(Changes, usize), ReconcileError> {
+        let changes = self.select_anew(selector);
+        self.on_outcome(changes.as_ref().err());
+        changes
+    }
+
+    fn select_anew(
+        &mut self,
+        selector: InterfaceSelector,
+    ) -> Result<(Changes, usize), ReconcileError> {
         let links = self.list()?;
         let selection = selection::select(&selector, &links);
         let untouched = self.manager.plan(selection.wanted.clone()).untouched;
@@ -170,8 +193,12 @@ impl Reconciler {
             .collect();
         let changes = self.manager.update(wanted)?;
         for failure in changes.failures() {
-            if let Some(refused) = settings.get(&failure.iface) {
-                self.refused.insert(failure.iface.clone(), refused.clone());
+            if let (Some(wanted), Err(error)) = (settings.get(&failure.iface), &failure.result) {
+                let refused = Refused {
+                    wanted: wanted.clone(),
+                    reason: error.to_string(),
+                };
+                self.refused.insert(failure.iface.clone(), refused);
                 self.asked_at = Instant::now();
             }
         }
@@ -185,8 +212,10 @@ impl Reconciler {
     /// `asks_again` those that are not captured at all get another chance.
     fn without_refused(&mut self, wanted: Wanted, asks_again: bool) -> Wanted {
         let captured = self.manager.config(&[]);
-        self.refused
-            .retain(|name, refused| wanted.iter().any(|it| it.0.name == *name && it == refused));
+        self.refused.retain(|name, refused| {
+            let refused = &refused.wanted;
+            wanted.iter().any(|it| it.0.name == *name && it == refused)
+        });
         if asks_again {
             self.refused.retain(|name, _| captured.contains_key(name));
             self.asked_at = Instant::now();
@@ -203,6 +232,33 @@ impl Reconciler {
             .collect()
     }
 
+    /// Replaces what was wrong before by what is wrong now.
+    fn on_outcome(&self, error: Option<&ReconcileError>) {
+        let troubles = self.manager.troubles();
+        troubles.set(
+            Finder::LinkList,
+            error.into_iter().map(links_unknown).collect(),
+        );
+        let captured = self.manager.config(&[]);
+        let mut found = Vec::new();
+        if captured.is_empty() && !self.refused.is_empty() {
+            found.push(Trouble::new(
+                TroubleKind::NothingCaptured,
+                None,
+                &"no interface that is wanted can be captured",
+                "see what is wrong with each of them",
+            ));
+        }
+        found.extend(self.missing.iter().map(|name| missing(name)));
+        let refused = self.refused.iter();
+        found.extend(refused.map(|(name, refused)| {
+            let is_restored = captured.contains_key(name);
+            refusal(name, &refused.reason, is_restored)
+        }));
+        found.extend(self.unreadable.iter().map(unreadable));
+        troubles.set(Finder::Reconciliation, found);
+    }
+
     fn tell_missing(&mut self, missing: Vec<String>) {
         for name in missing.iter().filter(|name| !self.missing.contains(name)) {
             tracing::warn!(
@@ -212,4 +268,54 @@ impl Reconciler {
         }
         self.missing = missing;
     }
+}
+
+fn links_unknown(error: &ReconcileError) -> Trouble {
+    Trouble::new(
+        TroubleKind::LinksUnknown,
+        None,
+        &format_args!("links that come and go are not followed: {error}"),
+        "the agent tries again every few seconds; if it stays, restart it",
+    )
+}
+
+fn missing(name: &str) -> Trouble {
+    Trouble::new(
+        TroubleKind::InterfaceMissing,
+        Some(name),
+        &"it is configured by name, and this host has no such link",
+        "add the link, which is then captured at once, or correct the name in `interfaces` and reload",
+    )
+}
+
+fn refusal(name: &str, reason: &str, is_restored: bool) -> Trouble {
+    let so = if is_restored {
+        "it is captured with its former settings"
+    } else {
+        "it is not captured"
+    };
+    // The source's sentence begins with the name.
+    let reason = reason.strip_prefix("interface ").unwrap_or(reason);
+    let reason = reason.strip_prefix(name).unwrap_or(reason);
+    let reason = reason.strip_prefix(": ").unwrap_or(reason);
+    let remedy = if is_restored {
+        "change its settings in `interfaces` and reload"
+    } else {
+        "mend the cause, the agent tries again every minute; or leave the interface out of `interfaces`"
+    };
+    Trouble::new(
+        TroubleKind::InterfaceRefused,
+        Some(name),
+        &format_args!("{so}: {reason}"),
+        remedy,
+    )
+}
+
+fn unreadable(link: &UnreadableLink) -> Trouble {
+    Trouble::new(
+        TroubleKind::LinkUnreadable,
+        Some(&format!("link {}", link.ifindex)),
+        &format_args!("it is not captured: {}", link.reason),
+        "give the link another name, `ip link set dev NAME name NEW`",
+    )
 }

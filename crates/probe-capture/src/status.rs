@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     clock::ClockSteps,
     source::{Attachment, Costs, Unattributed},
+    trouble::Trouble,
 };
 use probe_flow::{
     coverage::{Compared, CoverageState, LostHook},
@@ -164,6 +165,8 @@ pub struct Status {
     pub costs: Costs,
     /// How often the wall clock was set while capturing.
     pub clock_steps: ClockSteps,
+    /// What is wrong now, beside the states of interfaces.
+    pub troubles: Vec<Trouble>,
 }
 
 /// Where the metrics and the API get their numbers from, at the moment they are asked.

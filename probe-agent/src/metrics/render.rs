@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use probe_capture::{
     source::ProgramCost,
     status::{Issue, Status, WatchStatus},
+    trouble,
 };
 use probe_flow::ledger::Loss;
 use probe_store::{
@@ -194,6 +195,7 @@ const FAMILIES: &[(Definition, Family)] = &[
         table::STORE_OLDEST,
         Values(|it| it.stores(|store| Some(signed_float(store.oldest?.as_second())))),
     ),
+    (table::TROUBLES, Values(|it| it.troubles())),
     (
         table::UNKNOWN_INTERFACE_PACKETS,
         Values(|it| single(float(it.status.unattributed.unknown_interface.packets))),
@@ -345,6 +347,17 @@ impl Scrape<'_> {
         named
             .map(|(iface, status)| (vec![&**iface, &*status.attachment.reason], 1.0))
             .collect()
+    }
+
+    /// All kinds have a series, so that one which is over shows 0.
+    fn troubles(&self) -> Samples<'_> {
+        let of_kind = |kind| {
+            let troubles = self.status.troubles.iter();
+            troubles.filter(|it| it.kind == kind).count() as u64
+        };
+        trouble::TroubleKind::ALL
+            .map(|kind| (vec![kind.name()], float(of_kind(kind))))
+            .into()
     }
 
     /// All states have a series, so that one which is over shows 0.

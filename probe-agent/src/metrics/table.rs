@@ -266,6 +266,17 @@ pub(super) const CLOCK_STEPS: Definition = Definition::new(
     "How often the wall clock was set by half a second or more while the agent ran, forward or \
      backward.",
 );
+pub(super) const TROUBLES: Definition = Definition::new(
+    Gauge,
+    "probe_troubles",
+    &["kind"],
+    "troubles",
+    "What is wrong now, by kind; `probe-agent status` tells each with its remedy: links_unknown (links \
+     or hooks cannot be followed), nothing_captured (none of the wanted interfaces), reload_refused \
+     (the configuration in force is not the file's), interface_missing (a configured name without \
+     link), interface_refused (not captured, or with former settings), link_unreadable, hooks_unknown \
+     (whether programs are in place cannot be checked).",
+);
 pub(super) const ATTACH_REASON: Definition = Definition::new(
     Gauge,
     "probe_attach_reason_info",
@@ -385,6 +396,7 @@ pub const ALL: &[Definition] = &[
     PACKETS_SEEN,
     LOST_PACKETS,
     LEDGER_RESIDUE,
+    TROUBLES,
     ATTACHED,
     ATTACH_REASON,
     CAPTURE_STATE,

@@ -40,6 +40,7 @@ mod segmentation;
 mod service;
 mod shutdown;
 mod supervision;
+mod troubles;
 mod wire_replay;
 
 use probe_testkit::{

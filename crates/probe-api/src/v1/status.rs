@@ -15,6 +15,7 @@ use crate::{ApiState, limits::Server, problem::Problem};
 use probe_capture::{
     source,
     status::{self, Issue, StatusReader},
+    trouble,
 };
 use probe_flow::coverage;
 
@@ -44,8 +45,25 @@ pub struct StatusReport {
     /// How often the wall clock was set since the agent started.
     #[serde(default)]
     pub clock_steps: ClockSteps,
+    /// What is wrong now, beside the states of `interfaces` and `sinks`. What is over is not told.
+    #[serde(default)]
+    pub troubles: Vec<Trouble>,
     /// Memory of the agent.
     pub memory: Memory,
+}
+
+/// Something that is wrong now.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Trouble {
+    /// In a word: `links_unknown`, `nothing_captured`, `reload_refused`, `interface_missing`,
+    /// `interface_refused`, `link_unreadable` or `hooks_unknown`.
+    pub kind: String,
+    /// Name of the interface that it is about, or `link` and its index; null for the whole agent.
+    pub subject: Option<String>,
+    /// What is wrong, and why, in a sentence.
+    pub cause: String,
+    /// What helps, in a sentence.
+    pub remedy: String,
 }
 
 /// State of one captured interface.
@@ -234,6 +252,17 @@ pub struct Memory {
     pub local_buffers_free_bytes: u64,
 }
 
+impl From<&trouble::Trouble> for Trouble {
+    fn from(it: &trouble::Trouble) -> Self {
+        Self {
+            kind: it.kind.name().to_owned(),
+            subject: it.subject.clone(),
+            cause: it.cause.clone(),
+            remedy: it.remedy.clone(),
+        }
+    }
+}
+
 impl From<&source::Attachment> for Attachment {
     fn from(attachment: &source::Attachment) -> Self {
         Self {
@@ -347,6 +376,7 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
                 .try_into()
                 .unwrap_or(i64::MAX),
         },
+        troubles: status.troubles.iter().map(Trouble::from).collect(),
         memory: Memory {
             resident_bytes: resident_bytes(),
             maps_bytes: state.maps_bytes,

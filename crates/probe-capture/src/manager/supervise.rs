@@ -8,6 +8,7 @@ use super::{Inner, Manager};
 use crate::{
     capture::{Capture, LinkCheck, Notice},
     source::{BankCounters, SourceStatistics},
+    trouble::{Finder, Trouble, TroubleKind},
 };
 use probe_flow::coverage::{CoverageState, DIRECTIONS, Sample, Seen};
 
@@ -16,7 +17,8 @@ impl Manager {
     /// what was removed, when it is time. Meant to be called about once a second.
     pub fn supervise(&self, now: Instant) {
         let mut inner = self.inner.lock();
-        inner.compare_with_links(now);
+        let found = inner.compare_with_links(now);
+        self.troubles.set(Finder::Supervision, found);
         let captures = inner.captures.values();
         let lost: Vec<_> = captures
             .filter(|capture| capture.wants_attempt(now))
@@ -30,26 +32,35 @@ impl Manager {
 }
 
 impl Inner {
-    /// Compares programs and links. Changes nothing in the kernel.
-    pub(super) fn compare_with_links(&mut self, now: Instant) {
+    /// Compares programs and links. Changes nothing in the kernel. Returns what cannot be checked.
+    pub(super) fn compare_with_links(&mut self, now: Instant) -> Vec<Trouble> {
+        let mut unchecked = Vec::new();
         if self.captures.is_empty() {
-            return;
+            return unchecked;
         }
         let captures: Vec<_> = self.captures.values().cloned().collect();
         let before = self.all_seen(&captures);
         let indices: Vec<_> = captures.iter().map(|it| it.interface.ifindex).collect();
         let Some(supervised) = self.source.supervised_hooks() else {
-            return;
+            return unchecked;
         };
         let links = match supervised.links(&indices) {
             Ok(links) => links,
             Err(error) => {
                 tracing::warn!(%error, "cannot compare the captures with the links");
-                return;
+                unchecked.push(Trouble::new(
+                    TroubleKind::LinksUnknown,
+                    None,
+                    &format_args!(
+                        "programs that are removed, and coverage, are not noticed: {error}"
+                    ),
+                    "the agent tries again every few seconds; if it stays, restart it",
+                ));
+                return unchecked;
             }
         };
         if links.is_empty() {
-            return;
+            return unchecked;
         }
         let after = self.all_seen(&captures);
         let has_unknown_interface = self.has_new_unknown_interface();
@@ -61,8 +72,15 @@ impl Inner {
             let supervised = self.source.supervised_hooks();
             let hooks = supervised.map(|it| it.check(capture.interface.ifindex, link));
             let hooks = hooks.transpose();
-            let hooks =
-                hooks.inspect_err(|error| tracing::debug!(%error, "cannot check the hooks"));
+            if let Err(error) = &hooks {
+                tracing::debug!(%error, "cannot check the hooks");
+                unchecked.push(Trouble::new(
+                    TroubleKind::HooksUnknown,
+                    Some(&capture.interface.name),
+                    &format_args!("whether its programs are in place is not known: {error}"),
+                    "`bpftool net show` tells, as root; if it stays, restart the agent",
+                ));
+            }
             let samples = (link.packets.zip(before).zip(after)).map(|((link, before), after)| {
                 [INGRESS, EGRESS].map(usize::from).map(|direction| Sample {
                     link: link[direction],
@@ -79,6 +97,7 @@ impl Inner {
                 log(capture, &notice);
             }
         }
+        unchecked
     }
 
     fn all_seen(&self, captures: &[Arc<Capture>]) -> Vec<Option<[Seen; 2]>> {

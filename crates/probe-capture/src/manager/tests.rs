@@ -1,3 +1,4 @@
+mod troubles;
 mod updates;
 
 use std::{

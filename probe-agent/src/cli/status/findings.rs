@@ -2,9 +2,12 @@
 
 use crate::term::human::{count, percent};
 use probe_api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport};
+use probe_capture::trouble::TroubleKind;
 use probe_flow::ledger::Loss;
 
 mod sinks;
+
+const NOTHING_CAPTURED: &str = TroubleKind::NothingCaptured.name();
 
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +40,17 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
             "the agent is not ready: it waits for {what}"
         )));
     }
-    if now.interfaces.is_empty() {
+    for it in &now.troubles {
+        let subject = it.subject.as_ref().map(|it| format!("{it}: "));
+        findings.push(trouble(format!(
+            "{}{}. Remedy: {}",
+            subject.unwrap_or_default(),
+            it.cause,
+            it.remedy
+        )));
+    }
+    let is_told = now.troubles.iter().any(|it| it.kind == NOTHING_CAPTURED);
+    if now.interfaces.is_empty() && !is_told {
         findings.push(trouble(
             "no interface is captured; `probe-agent plan -c FILE` tells why for each link"
                 .to_owned(),
@@ -156,7 +169,7 @@ fn residue(
 mod tests {
     use super::{Finding, compare};
     use crate::cli::status::table::tests::report;
-    use probe_api::v1::status::{InterfaceStatus, LostHook, StatusReport};
+    use probe_api::v1::status::{InterfaceStatus, LostHook, StatusReport, Trouble};
 
     fn texts(findings: &[Finding]) -> String {
         let lines = findings
@@ -220,8 +233,17 @@ mod tests {
         now.interfaces.clear();
         now.waiting_for = vec!["the sinks".to_owned()];
         now.undecodable_records = 1;
+        now.troubles = vec![Trouble {
+            kind: "reload_refused".to_owned(),
+            subject: None,
+            cause: "the file was refused".to_owned(),
+            remedy: "correct it".to_owned(),
+        }];
         let findings = compare(&now, None);
-        assert_eq!(findings.len(), 3, "{}", texts(&findings));
+        assert!(texts(&findings).contains("true the file was refused. Remedy: correct it"));
+        assert_eq!(findings.len(), 4, "{}", texts(&findings));
         assert!(findings.iter().all(|it| it.is_trouble));
+        now.troubles[0].kind = super::NOTHING_CAPTURED.to_owned();
+        assert_eq!(compare(&now, None).len(), 3, "told once");
     }
 }

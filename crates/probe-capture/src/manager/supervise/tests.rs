@@ -15,6 +15,7 @@ use crate::{
         SourceError, SourceStatistics, SupervisedHooks,
     },
     status::{StatusReader, WatchStatus},
+    trouble::TroubleKind,
 };
 use probe_flow::{
     coverage::{CoverageState, LostHook},
@@ -34,6 +35,10 @@ struct HostState {
     bank: u8,
     lost: Vec<LostHook>,
     refuses: bool,
+    /// Links cannot be listed.
+    hides_links: bool,
+    /// Hooks cannot be checked.
+    hides_hooks: bool,
     attempts: usize,
 }
 
@@ -82,6 +87,9 @@ impl Hooks for Host {
 
 impl SupervisedHooks for Host {
     fn links(&self, _: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
+        if self.0.lock().hides_links {
+            return Err(SourceError::unusable("no list"));
+        }
         let link = LinkState {
             name: "eth0".to_owned(),
             packets: Some([self.0.lock().link_packets, 0]),
@@ -91,6 +99,9 @@ impl SupervisedHooks for Host {
     }
 
     fn check(&self, _: u32, _: &LinkState) -> Result<HookState, SourceError> {
+        if self.0.lock().hides_hooks {
+            return Err(SourceError::attach("eth0", "no answer"));
+        }
         Ok(HookState {
             lost: self.0.lock().lost.clone(),
             ahead: [None; 2],
@@ -229,6 +240,28 @@ fn a_refusal_is_met_with_patience() {
     }
     assert_eq!(bench.watch().reattached, 1);
     assert!(bench.watch().detached >= Duration::from_mins(1));
+}
+
+#[test]
+fn what_cannot_be_checked_is_told_until_it_can() {
+    let mut bench = Bench::new();
+    let mut told = |change: fn(&mut HostState)| {
+        change(&mut bench.host.0.lock());
+        bench.second(0, 0);
+        let troubles = bench.manager.troubles().all().into_iter();
+        troubles.map(|it| it.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(told(|_| {}), []);
+    assert_eq!(
+        told(|host| host.hides_links = true),
+        [TroubleKind::LinksUnknown]
+    );
+    assert_eq!(told(|host| host.hides_links = false), []);
+    assert_eq!(
+        told(|host| host.hides_hooks = true),
+        [TroubleKind::HooksUnknown]
+    );
+    assert_eq!(told(|host| host.hides_hooks = false), []);
 }
 
 #[test]
