@@ -144,7 +144,7 @@ fn a_living_writers_file_survives_the_start_of_another_agent() {
 #[test]
 fn an_existing_file_is_never_overwritten() {
     let root = tempfile::tempdir().unwrap();
-    let mut sink = open(JsonLines, root.path());
+    let mut sink = open(JsonLines::new(), root.path());
     for flows in [1, 2, 3] {
         sink.write(&interval("eth0", START, flows, Ends::Few))
             .unwrap();
@@ -221,7 +221,7 @@ fn child_that_fills_a_small_disk() {
         .status();
     assert!(mount.unwrap().success());
     let mut parquet = open(Parquet::new(), &root);
-    let mut json = open(JsonLines, &root);
+    let mut json = open(JsonLines::new(), &root);
     let large = interval("eth0", START, 20_000, Ends::Many);
     for sink in [&mut parquet as &mut dyn WriteoutHandler, &mut json] {
         let error = sink.write(&large).unwrap_err();

@@ -43,6 +43,8 @@ pub struct Field {
 /// Type of a field, and how its value is read.
 #[derive(Clone, Copy, Debug)]
 pub enum Read {
+    /// Name of the host, the same in all flows that a host stores; only stored flows have it.
+    Host,
     /// Name of the interface. The same in all flows of an interface; in Parquet it is in the path.
     Iface,
     /// A bound of the interval, the same in all flows of an interval; only stored flows have it.
@@ -80,9 +82,10 @@ impl Field {
         }
     }
 
-    /// Whether flows that are not stored lack the field, since their interval still runs.
-    pub const fn is_of_interval(&self) -> bool {
-        matches!(self.read, Read::Bound(_))
+    /// Whether flows that are not stored lack the field: their interval still runs, and who asks for
+    /// them knows the host.
+    pub const fn is_only_stored(&self) -> bool {
+        matches!(self.read, Read::Bound(_) | Read::Host)
     }
 
     /// Whether the field is a column of a Parquet file. The interface is in the path instead.
@@ -93,7 +96,7 @@ impl Field {
 
 /// All fields, in the order of all that shows a flow.
 #[rustfmt::skip]
-pub const FIELDS: [Field; 19] = [
+pub const FIELDS: [Field; 20] = [
     Field::new("iface", "iface", "",
         "name of the interface",
         Read::Iface),
@@ -154,6 +157,9 @@ pub const FIELDS: [Field; 19] = [
     Field::new("last_seen", "last", "",
         "time of the flow's last packet in the interval, like `first_seen`",
         Read::Tick(|row| row.flow.last)),
+    Field::new("host", "host", "",
+        "name of the host that captured the flow (`uname -n`)",
+        Read::Host),
 ];
 
 /// The field of this name.
@@ -185,9 +191,9 @@ const fn is_same(mut left: &[u8], mut right: &[u8]) -> bool {
 }
 
 /// The fields of a flow whose interval still runs, or whose reader knows the interval: all but the
-/// bounds of the interval.
+/// bounds of the interval and the host.
 pub fn live_fields() -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(|field| !field.is_of_interval())
+    FIELDS.iter().filter(|field| !field.is_only_stored())
 }
 
 /// The word for [`Evidence::is_high_confidence`]: `high` or `low`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use self::line::LineWriter;
-use crate::options::SinkFormat;
+use crate::{host, options::SinkFormat};
 
 use super::{
     Interval,
@@ -23,15 +23,30 @@ const WRITE_SIZE: usize = 64 << 10;
 const LINE_ROOM: usize = 2 << 10;
 
 /// Files of [flow lines](probe_flow::schema::FlowView::line) and one [`LedgerLine`].
-#[derive(Clone, Copy, Debug)]
-pub struct JsonLines;
+#[derive(Clone, Debug)]
+pub struct JsonLines {
+    host: String,
+}
+
+impl Default for JsonLines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl JsonLines {
+    /// The format, with this host's name for the lines.
+    pub fn new() -> Self {
+        Self { host: host::name() }
+    }
+}
 
 impl FileFormat for JsonLines {
     const FORMAT: SinkFormat = SinkFormat::Json;
     const EXTENSION: &'static str = "jsonl";
 
     fn encode(&self, interval: &Interval, file: &mut File) -> Result<(), EncodeError> {
-        let mut lines = LineWriter::new(interval)?;
+        let mut lines = LineWriter::new(interval, &self.host)?;
         let mut text = Vec::with_capacity(WRITE_SIZE + LINE_ROOM);
         for row in interval.flows.rows() {
             lines.push(&mut text, &row)?;

@@ -14,6 +14,7 @@ mod address_text;
 pub mod file_sink;
 #[cfg(test)]
 mod fixture;
+mod host;
 pub mod json_lines;
 mod layout;
 pub mod options;
@@ -217,7 +218,7 @@ fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutEr
     let (path, retention) = (config.path.clone(), config.retention);
     Ok(match config.format {
         SinkFormat::Parquet => Box::new(FileSink::open(Parquet::new(), path, retention)?),
-        SinkFormat::Json => Box::new(FileSink::open(JsonLines, path, retention)?),
+        SinkFormat::Json => Box::new(FileSink::open(JsonLines::new(), path, retention)?),
     })
 }
 

@@ -20,7 +20,7 @@ use parquet::{
 };
 
 use self::schema::columns;
-use crate::{address_text::push_address, options::SinkFormat};
+use crate::{address_text::push_address, host, options::SinkFormat};
 
 use super::{
     Interval,
@@ -30,7 +30,7 @@ use probe_flow::{flow::FlowRow, flow_json::LedgerLine, schema::Read};
 
 /// Version of the schema, under `probe.schema_version`. Grows with every change of the columns;
 /// columns may be added, never renamed, removed or given another type.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Rows per row group. Bounds the memory of the writer, which holds one row group's encoded
 /// columns, and is what readers share out among their threads.
@@ -41,7 +41,7 @@ const ROWS_PER_BATCH: usize = 4 << 10;
 /// Files of flows with their ledger. docs/STORAGE.md describes the columns and the metadata.
 pub struct Parquet {
     properties: WriterPropertiesPtr,
-    /// Where many hosts' files are gathered, the file says whose it is.
+    /// Where many hosts' files are gathered, file and rows say whose they are.
     host: String,
 }
 
@@ -54,7 +54,6 @@ impl Default for Parquet {
 impl Parquet {
     /// The format, with this host's name for the metadata.
     pub fn new() -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_created_by(concat!("probe-agent version ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -64,7 +63,7 @@ impl Parquet {
             .set_offset_index_disabled(true);
         Self {
             properties: Arc::new(properties.build()),
-            host: host.trim_end().to_owned(),
+            host: host::name(),
         }
     }
 
@@ -89,12 +88,38 @@ impl Parquet {
                     row.src_port,
                 )
             });
-            write_group(&mut writer, interval, &group)?;
+            self.write_group(&mut writer, interval, &group)?;
         }
         for (key, value) in self.metadata(interval)? {
             writer.append_key_value_metadata(KeyValue::new(format!("probe.{key}"), value));
         }
         writer.close()?;
+        Ok(())
+    }
+
+    fn write_group(
+        &self,
+        writer: &mut SerializedFileWriter<&mut File>,
+        interval: &Interval,
+        rows: &[FlowRow],
+    ) -> Result<()> {
+        let shared = Shared {
+            interval,
+            host: ByteArray::from(self.host.as_bytes().to_vec()),
+        };
+        let mut group = writer.next_row_group()?;
+        for field in columns() {
+            let Some(mut column_writer) = group.next_column()? else {
+                return Err(ParquetError::General(
+                    "the schema lacks a column".to_owned(),
+                ));
+            };
+            for batch in rows.chunks(ROWS_PER_BATCH) {
+                write_batch(&mut column_writer, field.read, &shared, batch)?;
+            }
+            column_writer.close()?;
+        }
+        group.close()?;
         Ok(())
     }
 
@@ -131,31 +156,16 @@ impl FileFormat for Parquet {
     }
 }
 
-fn write_group(
-    writer: &mut SerializedFileWriter<&mut File>,
-    interval: &Interval,
-    rows: &[FlowRow],
-) -> Result<()> {
-    let mut group = writer.next_row_group()?;
-    for field in columns() {
-        let Some(mut column_writer) = group.next_column()? else {
-            return Err(ParquetError::General(
-                "the schema lacks a column".to_owned(),
-            ));
-        };
-        for batch in rows.chunks(ROWS_PER_BATCH) {
-            write_batch(&mut column_writer, field.read, interval, batch)?;
-        }
-        column_writer.close()?;
-    }
-    group.close()?;
-    Ok(())
+/// What all rows of a file share.
+struct Shared<'a> {
+    interval: &'a Interval,
+    host: ByteArray,
 }
 
 fn write_batch(
     writer: &mut SerializedColumnWriter<'_>,
     read: Read,
-    interval: &Interval,
+    shared: &Shared<'_>,
     rows: &[FlowRow],
 ) -> Result<()> {
     match read {
@@ -185,21 +195,34 @@ fn write_batch(
                 .write_batch(&values, None, None)?;
         }
         Read::Bound(value) => {
-            let values = vec![value(&interval.bounds()).as_microsecond(); rows.len()];
+            let values = vec![value(&shared.interval.bounds()).as_microsecond(); rows.len()];
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;
         }
         Read::Tick(value) => {
-            let time = |row| interval.tick_clock.time_of(value(row)).as_microsecond();
+            let time = |row| {
+                shared
+                    .interval
+                    .tick_clock
+                    .time_of(value(row))
+                    .as_microsecond()
+            };
             let values: Vec<_> = rows.iter().map(time).collect();
             writer
                 .typed::<Int64Type>()
                 .write_batch(&values, None, None)?;
         }
+        // The encoder finds the one value of the column in its dictionary again and again.
+        Read::Host => {
+            let values = vec![shared.host.clone(); rows.len()];
+            writer
+                .typed::<ByteArrayType>()
+                .write_batch(&values, None, None)?;
+        }
         // Not a column.
         Read::Iface => {
-            let iface = ByteArray::from(interval.iface.as_bytes().to_vec());
+            let iface = ByteArray::from(shared.interval.iface.as_bytes().to_vec());
             let values = vec![iface; rows.len()];
             writer
                 .typed::<ByteArrayType>()

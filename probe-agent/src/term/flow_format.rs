@@ -46,6 +46,7 @@ impl InterfaceFlows {
         FlowView {
             iface: &self.iface,
             bounds: None,
+            host: None,
             row,
             tick_clock: &self.tick_clock,
         }

@@ -161,6 +161,7 @@ fn flows_have_the_times_of_the_file() {
     let view = FlowView {
         iface: "wan",
         bounds: None,
+        host: None,
         row: &row,
         tick_clock: &wan.tick_clock,
     };

@@ -21,7 +21,7 @@ fn measure_a_million_flows() {
         let interval = interval("eth0", START, flows, ends);
         let root = tempfile::tempdir().unwrap();
         let mut parquet = open(Parquet::new(), root.path());
-        let mut json = open(JsonLines, root.path());
+        let mut json = open(JsonLines::new(), root.path());
         for sink in [&mut parquet as &mut dyn WriteoutHandler, &mut json] {
             // Makes the kernel forget the peak so far.
             fs::write("/proc/self/clear_refs", "5").unwrap();

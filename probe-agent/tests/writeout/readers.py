@@ -6,6 +6,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import duckdb
 import polars as pl
@@ -23,20 +24,76 @@ TYPES = {
     "overflow": "BOOLEAN",
     "first_seen": "TIMESTAMP WITH TIME ZONE",
     "last_seen": "TIMESTAMP WITH TIME ZONE",
+    "host": "VARCHAR",
     "iface": "VARCHAR",
     "date": "DATE",
 }
 
 
+# What older versions of the schema lack, by the names of the files that are to have them.
+OLDER = {
+    "20260228T235000": ["first_seen", "last_seen", "host"],
+    "20260228T235500": ["host"],
+}
+
+
+def age_files():
+    """Gives files the schema that earlier versions wrote."""
+    connection = duckdb.connect()
+    aged = 0
+    for path in Path(root).glob("**/*.parquet"):
+        lacks = OLDER.get(path.name.split(".")[0])
+        if lacks is None:
+            continue
+        metadata = connection.execute(
+            "SELECT decode(key), decode(value) FROM parquet_kv_metadata($1)", [str(path)]
+        ).fetchall()
+        quoted = [f"'{key}': '{value.replace(chr(39), chr(39) * 2)}'" for key, value in metadata]
+        older = path.with_name(f".{path.name}.older")
+        connection.execute(
+            f"COPY (SELECT * EXCLUDE ({', '.join(lacks)}) "
+            f"FROM read_parquet('{path}', hive_partitioning = false)) "
+            f"TO '{older}' (FORMAT parquet, KV_METADATA {{{', '.join(quoted)}}})"
+        )
+        older.rename(path)
+        aged += 1
+    assert aged > len(OLDER), "there are files of every version"
+
+
+def run_clickhouse(code):
+    """Runs the example where chdb is installed, and compares it with what DuckDB sees."""
+    try:
+        import chdb
+    except ImportError:
+        return
+    statement = code.replace(DOCUMENTED_ROOT, root)
+    rows = [json.loads(line) for line in str(chdb.query(statement, "JSONEachRow")).splitlines()]
+    assert rows, "no rows"
+    for row in rows:
+        seen = duckdb.execute(
+            "SELECT sum(bytes_rcvd), sum(bytes_sent) FROM read_parquet($1, union_by_name = true, "
+            "hive_partitioning = true, hive_types = {'iface': VARCHAR, 'date': DATE}) "
+            "WHERE iface = $2 AND src_addr = $3 AND dst_addr = $4 AND dst_port = $5 "
+            "AND ip_protocol = $6",
+            [f"{root}/**/*.parquet"]
+            + [row[key] for key in ["iface", "src_addr", "dst_addr", "dst_port", "ip_protocol"]],
+        ).fetchall()[0]
+        assert [int(row["rcvd"]), int(row["sent"])] == [int(sum) for sum in seen], row
+
+
 def run_examples():
     with open(document, encoding="utf-8") as file:
-        blocks = re.findall(r"^```(sql|python)\n(.*?)^```$", file.read(), re.M | re.S)
-    assert {language for language, _ in blocks} == {"sql", "python"}, "examples are missing"
+        blocks = re.findall(r"^```(sql|python|clickhouse)\n(.*?)^```$", file.read(), re.M | re.S)
+    languages = {language for language, _ in blocks}
+    assert languages == {"sql", "python", "clickhouse"}, "examples are missing"
     connection = duckdb.connect()
     scope = {}
     for language, code in blocks:
         code = re.sub(re.escape(DOCUMENTED_ROOT) + r"/iface=[^*'\"]*\.parquet", a_file, code)
         code = code.replace(DOCUMENTED_ROOT, root)
+        if language == "clickhouse":
+            run_clickhouse(code)
+            continue
         if language == "python":
             exec(code, scope)
             continue
@@ -65,6 +122,7 @@ def sums(rows, ledgers):
     }
 
 
+age_files()
 connection, polars_flows, polars_ledgers = run_examples()
 types = dict(connection.sql("SELECT column_name, column_type FROM (DESCRIBE flows)").fetchall())
 assert {name: types[name] for name in TYPES} == TYPES, types
@@ -102,6 +160,13 @@ by_polars = sums(
 assert polars_flows.collect_schema()["interval_start"] == pl.Datetime("us", "UTC")
 assert polars_flows.collect_schema()["last_seen"] == pl.Datetime("us", "UTC")
 assert polars_flows.collect_schema()["bytes_rcvd"] == pl.UInt64
+# Of three intervals of each flow, the first has no times and only the last has the host.
+COUNTS = "count(*), count(first_seen), count(host)"
+assert connection.sql(f"SELECT {COUNTS} FROM flows").fetchall()[0] == tuple(
+    polars_flows.select(pl.len(), pl.count("first_seen"), pl.count("host")).collect().row(0)
+), "both see the same fields missing"
+every, timed, hosted = connection.sql(f"SELECT {COUNTS} FROM flows").fetchall()[0]
+assert (timed * 3, hosted * 3) == (every * 2, every), (every, timed, hosted)
 IN_ORDER = "interval_start <= first_seen AND first_seen <= last_seen AND last_seen <= interval_end"
 assert connection.sql(f"SELECT bool_and({IN_ORDER}) FROM flows").fetchall() == [(True,)]
 print(json.dumps({"duckdb": by_duckdb, "polars": by_polars}))

@@ -8,7 +8,7 @@ impl Read {
         match self {
             Self::Iface => ("VARCHAR (in the path)", "string"),
             Self::Bound(_) | Self::Tick(_) => ("TIMESTAMP WITH TIME ZONE", "string, RFC 3339"),
-            Self::Address(_) | Self::Name(_) => ("VARCHAR", "string"),
+            Self::Host | Self::Address(_) | Self::Name(_) => ("VARCHAR", "string"),
             Self::U8(_) => ("UTINYINT", "number"),
             Self::U16(_) => ("USMALLINT", "number"),
             Self::U64(_) => ("UBIGINT", "number"),

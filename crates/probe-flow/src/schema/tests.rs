@@ -41,6 +41,7 @@ fn json(bounds: Option<Bounds>) -> String {
     let view = FlowView {
         iface: "eth0",
         bounds,
+        host: bounds.map(|_| "server-1"),
         row: &ROW,
         tick_clock: &TickClock::default(),
     };
@@ -59,16 +60,17 @@ fn a_stored_flow_has_all_fields_in_order() {
             r#""packets_rcvd":4,"packets_sent":3,"bytes_rcvd":400,"bytes_sent":120,"#,
             r#""tcp_flags":27,"direction_evidence":"handshake","direction_confidence":"high","#,
             r#""overflow":false,"first_seen":"1970-01-01T00:00:00.250Z","#,
-            r#""last_seen":"1970-01-01T00:00:04.999Z"}"#,
+            r#""last_seen":"1970-01-01T00:00:04.999Z","host":"server-1"}"#,
         )
     );
 }
 
 #[test]
-fn a_live_flow_lacks_only_the_interval() {
+fn a_live_flow_lacks_only_the_interval_and_the_host() {
     let stored = json(Some(bounds()));
     let (head, rest) = stored.split_once(r#""interval_start""#).unwrap();
     let (_, tail) = rest.split_once(r#""ip_version""#).unwrap();
+    let tail = tail.replace(r#","host":"server-1""#, "");
     assert_eq!(json(None), format!(r#"{head}"ip_version"{tail}"#));
 }
 
@@ -77,6 +79,7 @@ fn cells_are_the_values_of_the_line() {
     let view = FlowView {
         iface: "eth0",
         bounds: Some(bounds()),
+        host: Some("server-1"),
         row: &ROW,
         tick_clock: &TickClock::default(),
     };

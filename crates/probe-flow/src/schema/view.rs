@@ -22,6 +22,8 @@ pub struct FlowView<'a> {
     pub iface: &'a str,
     /// The interval of a stored flow. `None` leaves out the fields of the interval.
     pub bounds: Option<Bounds>,
+    /// Name of the host of a stored flow. `None` leaves out the field.
+    pub host: Option<&'a str>,
     /// Key, counts and evidence.
     pub row: &'a FlowRow,
     /// The clock of the flow's ticks.
@@ -29,11 +31,12 @@ pub struct FlowView<'a> {
 }
 
 impl<'a> FlowView<'a> {
-    /// A flow of an interval that has ended.
-    pub fn stored(interval: &'a Interval, row: &'a FlowRow) -> Self {
+    /// A flow of an interval that has ended, as a host of this name stores it.
+    pub fn stored(interval: &'a Interval, host: &'a str, row: &'a FlowRow) -> Self {
         Self {
             iface: &interval.iface,
             bounds: Some(interval.bounds()),
+            host: Some(host),
             row,
             tick_clock: &interval.tick_clock,
         }
@@ -50,6 +53,7 @@ impl<'a> FlowView<'a> {
     fn value(&self, field: &Field) -> Option<Value<'a>> {
         let row = self.row;
         Some(match field.read {
+            Read::Host => Value::Text(self.host?),
             Read::Iface => Value::Text(self.iface),
             Read::Bound(read) => Value::Bound(read(self.bounds.as_ref()?)),
             Read::Tick(read) => Value::Tick(self.tick_clock.known_time_of(read(row))),

@@ -34,7 +34,7 @@ struct Value {
 
 impl<'a> LineWriter<'a> {
     /// Renders what the interval's flows share.
-    pub(super) fn new(interval: &'a Interval) -> io::Result<Self> {
+    pub(super) fn new(interval: &'a Interval, host: &str) -> io::Result<Self> {
         let bounds = interval.bounds();
         let mut values = Vec::with_capacity(FIELDS.len());
         let mut text = br#"{"type":"flow""#.to_vec();
@@ -43,6 +43,7 @@ impl<'a> LineWriter<'a> {
             push_json(&mut text, field.name)?;
             text.push(b':');
             match field.read {
+                Read::Host => push_json(&mut text, host)?,
                 Read::Iface => push_json(&mut text, &interval.iface)?,
                 Read::Bound(bound) => push_json(&mut text, &bound(&bounds).to_string())?,
                 // Never null, and of characters that need no escape: the quotes are part of the text.
@@ -76,7 +77,7 @@ impl<'a> LineWriter<'a> {
             out.extend_from_slice(before);
             match read {
                 // Part of the text.
-                Read::Iface | Read::Bound(_) => {}
+                Read::Host | Read::Iface | Read::Bound(_) => {}
                 Read::Tick(tick) => match self.tick_clock.known_time_of(tick(row)) {
                     Some(time) => self.days.push_time(out, time),
                     None => out.extend_from_slice(b"null"),

@@ -34,7 +34,7 @@ fn types(read: Read) -> (PhysicalType, Option<LogicalType>) {
             PhysicalType::INT64,
             Some(LogicalType::timestamp(true, TimeUnit::MICROS)),
         ),
-        Read::Iface | Read::Address(_) | Read::Name(_) => {
+        Read::Host | Read::Iface | Read::Address(_) | Read::Name(_) => {
             (PhysicalType::BYTE_ARRAY, Some(LogicalType::String))
         }
         Read::U8(_) => (PhysicalType::INT32, Some(LogicalType::integer(8, false))),

@@ -15,7 +15,7 @@ use probe_common::ephash::EpHash;
 use proptest::prelude::*;
 
 use super::{Parquet, ROWS_PER_GROUP};
-use crate::{file_sink::FileFormat, fixture};
+use crate::{file_sink::FileFormat, fixture, host};
 use probe_flow::{
     flow::{Flow, FlowRow},
     interval::Interval,
@@ -82,6 +82,7 @@ fn expected(interval: &Interval, row: &FlowRow) -> Vec<Field> {
         Field::Bool(row.flow.is_overflow),
         micros(interval.tick_clock.time_of(row.flow.first)),
         micros(interval.tick_clock.time_of(row.flow.last)),
+        Field::Str(host::name()),
     ]
 }
 
@@ -129,7 +130,7 @@ fn a_quiet_interval_is_a_file_with_a_ledger_and_no_rows() {
     let interval = fixture::interval("wg0", "2026-03-01T00:00:00Z", 0);
     let reader = encode(&interval);
     assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
-    assert_eq!(metadata(&reader, "probe.schema_version"), "2");
+    assert_eq!(metadata(&reader, "probe.schema_version"), "3");
     assert_eq!(metadata(&reader, "probe.iface"), "wg0");
     assert_eq!(
         metadata(&reader, "probe.interval_end"),
@@ -181,6 +182,7 @@ message flows {
   REQUIRED BOOLEAN overflow;
   REQUIRED INT64 first_seen (TIMESTAMP(MICROS,true));
   REQUIRED INT64 last_seen (TIMESTAMP(MICROS,true));
+  REQUIRED BYTE_ARRAY host (STRING);
 }
 ";
 

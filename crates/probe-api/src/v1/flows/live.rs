@@ -123,6 +123,7 @@ mod tests {
         let view = FlowView {
             iface: "eth0",
             bounds: None,
+            host: None,
             row: &row,
             tick_clock: &tick_clock,
         };

@@ -14,11 +14,11 @@ use probe_flow::{
 };
 use proptest::prelude::*;
 
-use crate::{file_sink::FileFormat, fixture, json_lines::JsonLines};
+use crate::{file_sink::FileFormat, fixture, host, json_lines::JsonLines};
 
 fn encoded(interval: &Interval) -> String {
     let mut file = tempfile::tempfile().unwrap();
-    JsonLines.encode(interval, &mut file).unwrap();
+    JsonLines::new().encode(interval, &mut file).unwrap();
     file.rewind().unwrap();
     let mut text = String::new();
     file.read_to_string(&mut text).unwrap();
@@ -27,7 +27,9 @@ fn encoded(interval: &Interval) -> String {
 
 /// The file as serde renders it, which knows nothing of parts that are shared.
 fn serialized(interval: &Interval) -> String {
-    let line = |row: FlowRow| serde_json::to_string(&FlowView::stored(interval, &row).line());
+    let host = host::name();
+    let line =
+        |row: FlowRow| serde_json::to_string(&FlowView::stored(interval, &host, &row).line());
     let flows = interval.flows.rows().map(|row| line(row).unwrap() + "\n");
     let bounds = Some(interval.bounds());
     let ledger = LedgerLine::new(&interval.iface, bounds, &interval.ledger);
