@@ -14,6 +14,7 @@
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod error;
+mod interfaces;
 pub mod link_type;
 mod local;
 mod open;

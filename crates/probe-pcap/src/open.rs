@@ -12,10 +12,10 @@ use probe_flow::ticks::{TickTable, TickTableBuilder};
 
 use super::{
     error::{Numbered, PcapError},
+    interfaces::{FileInterface, printable},
     link_type::SUPPORTED,
     pcap::HeaderError,
-    pcapng::printable,
-    reader::{FileInterface, PacketReader, Unreadable},
+    reader::{PacketReader, Unreadable},
     sniff::{Format, SNIFF_LEN, looks_like},
 };
 
@@ -127,7 +127,17 @@ fn check_interfaces(path: &Path, interfaces: &[FileInterface]) -> Result<(), Pca
 
 fn warnings(interfaces: &[FileInterface], ticks: &TickTable) -> Vec<String> {
     let of_interfaces = interfaces.iter().filter_map(unsupported_warning);
+    let alike = interfaces.iter().filter_map(alike_warning);
+    let of_interfaces = of_interfaces.chain(alike);
     of_interfaces.chain(inexact_warning(ticks)).collect()
+}
+
+fn alike_warning(interface: &FileInterface) -> Option<String> {
+    let other = interface.shown_like.as_ref()?;
+    let name = &interface.name;
+    Some(format!(
+        "interface {name} is another one than {other}: their names agree in all that is shown of them"
+    ))
 }
 
 fn inexact_warning(ticks: &TickTable) -> Option<String> {

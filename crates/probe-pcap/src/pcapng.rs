@@ -1,6 +1,6 @@
 //! The blocks of a pcapng file (draft-ietf-opsawg-pcapng).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use pcap_parser::{
@@ -10,9 +10,10 @@ use pcap_parser::{
 use probe_common::record::{EGRESS, INGRESS};
 
 use super::{
+    interfaces::{FileInterface, Interfaces},
     link_type::LinkType,
     pcap::{HeaderError, Order},
-    reader::{FileInterface, FilePacket, frame},
+    reader::{FilePacket, frame},
 };
 
 /// Option of an enhanced packet block (section 4.3).
@@ -35,18 +36,11 @@ const BLOCK_BODY: usize = 8;
 const MIN_BLOCK_LEN: u64 = 12;
 /// Interfaces in one section at most: the obsolete packet block has 16 bits for the number.
 const MAX_SECTION_INTERFACES: usize = 1 << 16;
-/// Longest name of an interface that is kept; Linux has 15.
-const MAX_NAME_CHARS: usize = 64;
 
 /// Interfaces of the current section and of the whole file.
-///
-/// Interfaces are told apart by name: the same name in another section, or twice in one (as
-/// mergecap writes it), is the same interface.
 pub(super) struct Sections {
     stem: Arc<str>,
-    interfaces: Vec<FileInterface>,
-    /// Indices into `interfaces`, by name.
-    by_name: HashMap<Arc<str>, usize>,
+    interfaces: Interfaces,
     /// By the number that packets of this section use.
     section: Vec<SectionInterface>,
     order: Order,
@@ -122,15 +116,14 @@ impl Sections {
     pub(super) fn new(stem: Arc<str>) -> Self {
         Self {
             stem,
-            interfaces: Vec::new(),
-            by_name: HashMap::new(),
+            interfaces: Interfaces::default(),
             section: Vec::new(),
             order: Order::Little,
         }
     }
 
     pub(super) fn interfaces(&self) -> &[FileInterface] {
-        &self.interfaces
+        self.interfaces.list()
     }
 
     /// Begins a section with the first bytes of its header: its interfaces are none yet.
@@ -186,20 +179,11 @@ impl Sections {
         }
         let number = u16::try_from(block.linktype.0).ok()?;
         let link_type = LinkType::from_number(number);
-        let name = match block.if_name() {
-            Some(Ok(name)) if !name.is_empty() => printable(name),
-            _ if self.section.is_empty() => Arc::clone(&self.stem),
-            _ => format!("{}.{}", self.stem, self.section.len()).into(),
+        let interface = match block.if_name() {
+            Some(Ok(name)) if !name.is_empty() => self.interfaces.named(name),
+            _ => self.interfaces.unnamed(self.section.len(), &self.stem),
         };
-        let interface = *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.interfaces.push(FileInterface {
-                name: Arc::clone(name),
-                unsupported: None,
-                is_supported: false,
-            });
-            self.interfaces.len() - 1
-        });
-        let entry = &mut self.interfaces[interface];
+        let entry = self.interfaces.get_mut(interface);
         match link_type {
             Some(_) => entry.is_supported = true,
             None => entry.unsupported = Some(number),
@@ -325,16 +309,6 @@ fn ticks_per_second(if_tsresol: u8) -> u128 {
 fn option_bytes<const N: usize>(options: &[PcapNGOption<'_>], code: u16) -> Option<[u8; N]> {
     let option = options.iter().find(|option| option.code.0 == code)?;
     option.value().first_chunk().copied()
-}
-
-/// An interface name that does no harm to a terminal.
-pub(super) fn printable(name: &str) -> Arc<str> {
-    let clean = |char: char| if char.is_control() { '\u{fffd}' } else { char };
-    name.chars()
-        .take(MAX_NAME_CHARS)
-        .map(clean)
-        .collect::<String>()
-        .into()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use probe_common::parse::CapturedFrame;
 
 use super::{
     error::Ending,
+    interfaces::FileInterface,
     link_type::{LinkType, Parts},
     pcap::{FILE_HEADER_LEN, FileHeader, HeaderError},
     pcapng::{BlockHead, Sections, Step},
@@ -17,16 +18,6 @@ use super::{
 /// The longest packet with its header, and the longest block with anything that is needed. libpcap
 /// takes no packets above 256 KiB. It bounds what a hostile length can cost.
 pub(super) const MAX_PACKET_BYTES: u64 = 4 << 20;
-
-/// An interface that the file names.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct FileInterface {
-    pub(super) name: Arc<str>,
-    /// Number of the link type of the packets that cannot be parsed, if there are such.
-    pub(super) unsupported: Option<u16>,
-    /// Some of its packets have a supported link type.
-    pub(super) is_supported: bool,
-}
 
 /// One packet as the file has it.
 pub(super) struct FilePacket<'a> {
@@ -134,9 +125,9 @@ impl Context {
         Self::Pcap {
             header,
             interface: FileInterface {
-                name: stem,
                 unsupported: link_type.is_none().then_some(number),
                 is_supported: link_type.is_some(),
+                ..FileInterface::new(stem)
             },
             link_type,
         }

@@ -137,6 +137,43 @@ fn interfaces_are_told_apart_by_name() {
     );
 }
 
+/// As Wireshark names remote interfaces, for example.
+#[test]
+fn interfaces_whose_names_are_shown_alike_stay_apart() {
+    let frame = udp_frame();
+    let long = "rpcap://[2001:db8::1]:2002/".repeat(4);
+    let [first, second] = ["{A}", "{B}"].map(|end| format!("{long}{end}"));
+    let file = PcapNg::new(Order::Little)
+        .named(ETHERNET, &first)
+        .named(ETHERNET, &second)
+        .named(ETHERNET, "a\nb")
+        .named(ETHERNET, "a\tb")
+        .named(ETHERNET, "x")
+        .whole(0, &frame)
+        .whole(1, &frame)
+        .whole(1, &frame)
+        .section(Order::Big)
+        .unnamed(ETHERNET) // which is called x, too
+        .named(ETHERNET, &second)
+        .whole(0, &frame)
+        .whole(1, &frame);
+    let folder = Folder::new();
+    let played = play(&folder.file("x.pcapng", &file.bytes));
+    let names: Vec<&str> = played.interfaces.iter().map(|found| &*found.name).collect();
+    let shown = &long[..64];
+    let numbered = format!("{}~2", &long[..62]);
+    assert_eq!(
+        names,
+        [shown, &numbered, "a\u{fffd}b", "a\u{fffd}b~2", "x", "x~2"]
+    );
+    let received = |name: &str| played.packets.get(&(name.to_owned(), 0)).copied();
+    let counts = [shown, &numbered, "x", "x~2"].map(received);
+    assert_eq!(counts, [Some(1), Some(3), None, Some(1)]);
+    let warnings = played.playback.warnings();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings[0].contains(&numbered), "{warnings:?}");
+}
+
 #[rstest]
 #[case(Order::Little)]
 #[case(Order::Big)]
