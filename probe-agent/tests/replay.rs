@@ -23,6 +23,8 @@ mod fragments;
 mod oracle;
 #[path = "../src/selftest/packets.rs"]
 mod packets;
+#[path = "replay/pipes.rs"]
+mod pipes;
 #[path = "replay/play.rs"]
 mod play;
 #[path = "replay/sources.rs"]

@@ -20,6 +20,26 @@ pub enum PcapError {
         /// Cause, as the system tells it.
         source: io::Error,
     },
+    /// It can be read only once, and there is no room for a copy.
+    #[error(
+        "cannot copy {path} to a temporary file in {folder}: {source}; name another folder by TMPDIR",
+        path = path.display(),
+        folder = folder.display()
+    )]
+    Copy {
+        /// Path of the capture file.
+        path: PathBuf,
+        /// Where temporary files are.
+        folder: PathBuf,
+        /// Cause, as the system tells it.
+        source: io::Error,
+    },
+    /// Standard input is a terminal.
+    #[error(
+        "cannot replay the standard input, which is a terminal; pipe a capture into it: tcpdump -w - \
+         | probe-agent replay -"
+    )]
+    Terminal,
     /// It is something else.
     #[error(
         "cannot replay {path}: it is no pcap or pcapng capture, it {looks_like}",

@@ -23,6 +23,7 @@ mod pcapng;
 mod playback;
 mod reader;
 mod sniff;
+mod spool;
 mod stream;
 mod window;
 
@@ -64,6 +65,8 @@ pub struct PcapOptions {
     /// Addresses of the capturing host, which tell sent packets from received ones. They come before
     /// what the file says.
     pub local: Vec<Local>,
+    /// What watches the opening, too, which takes a while where the file is long or is a pipe.
+    pub playback: Playback,
 }
 
 /// What the control side and the stream share.
@@ -90,8 +93,8 @@ const fn ifindex(position: usize) -> u32 {
 }
 
 impl PcapSource {
-    /// Opens a capture file; `-` is the standard input. What cannot be read twice (a pipe) is
-    /// first copied to a temporary file.
+    /// Opens a capture file; `-` is the standard input. What cannot be read twice (a pipe) is first
+    /// copied to a temporary file, up to its end or to [`Playback::stop`].
     ///
     /// The interfaces are those that a pcapng file names, else one that is called like the file,
     /// without directory and extension. Their indices count from 1.
@@ -112,7 +115,9 @@ impl PcapSource {
         path: &Path,
         options: PcapOptions,
     ) -> Result<(Self, Vec<Interface>), PcapError> {
-        let opened = open::open(path)?;
+        let playback = options.playback.clone();
+        let opened = open::open(path, &playback)?;
+        playback.on_open(opened.file_bytes, opened.warnings);
         let interfaces: Vec<_> = opened
             .names
             .into_iter()
@@ -124,7 +129,7 @@ impl PcapSource {
             .collect();
         let source = Self {
             interfaces: interfaces.clone(),
-            playback: Playback::new(opened.file_bytes, opened.warnings),
+            playback,
             shared: Arc::new(Mutex::new(Shared {
                 bank: 0,
                 slots: vec![Slot::default(); interfaces.len()],

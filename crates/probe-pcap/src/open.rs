@@ -1,22 +1,30 @@
 //! Opening a capture file: what it is, and which interfaces it has.
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek},
+    fs::{self, File},
+    io::{self, IsTerminal, Read, Seek},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, OpenOptionsExt},
+    },
     path::Path,
     sync::Arc,
 };
 
 use probe_common::control::MAX_INTERFACES;
 use probe_flow::ticks::{TickTable, TickTableBuilder};
+use rustix::fs::OFlags;
 
 use super::{
     error::{Numbered, PcapError},
     interfaces::{FileInterface, printable},
-    link_type::SUPPORTED,
-    pcap::HeaderError,
+    link_type::{LinkType, SUPPORTED},
+    pcap::{FILE_HEADER_LEN, FileHeader, HeaderError},
+    pcapng::{BlockHead, Sections},
+    playback::Playback,
     reader::{PacketReader, Unreadable},
     sniff::{Format, SNIFF_LEN, looks_like},
+    spool::spool,
 };
 
 /// Path that stands for standard input.
@@ -32,7 +40,7 @@ pub(super) struct Opened {
     pub(super) ticks: TickTable,
 }
 
-pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
+pub(super) fn open(path: &Path, playback: &Playback) -> Result<Opened, PcapError> {
     let io_error = |operation| {
         move |source| PcapError::Io {
             operation,
@@ -40,13 +48,10 @@ pub(super) fn open(path: &Path) -> Result<Opened, PcapError> {
             source,
         }
     };
-    let mut file = seekable(path)?;
+    let mut file = seekable(path, playback)?;
     let file_bytes = file.metadata().map_err(io_error("read"))?.len();
     let head = read_head(&mut file).map_err(io_error("read"))?;
-    let format = Format::from_head(&head).ok_or_else(|| PcapError::NotACapture {
-        path: path.to_owned(),
-        looks_like: looks_like(&head),
-    })?;
+    let format = check_head(path, &head)?;
     let stem = stem(path);
     // A file that still grows has the same length both times.
     let read_again = || {
@@ -161,7 +166,7 @@ fn unsupported_warning(interface: &FileInterface) -> Option<String> {
 }
 
 /// The file, or a temporary copy of what can be read only once.
-fn seekable(path: &Path) -> Result<File, PcapError> {
+fn seekable(path: &Path, playback: &Playback) -> Result<File, PcapError> {
     let io_error = |operation| {
         move |source| PcapError::Io {
             operation,
@@ -169,23 +174,64 @@ fn seekable(path: &Path) -> Result<File, PcapError> {
             source,
         }
     };
-    if path == Path::new(STDIN) {
-        return spool(&mut io::stdin().lock()).map_err(io_error("copy to a temporary file"));
-    }
-    let mut file = File::open(path).map_err(io_error("open"))?;
+    let mut file = if path == Path::new(STDIN) {
+        if io::stdin().is_terminal() {
+            return Err(PcapError::Terminal);
+        }
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        File::from(stdin.map_err(io_error("read"))?)
+    } else {
+        open_without_waiting(path).map_err(io_error("open"))?
+    };
     let metadata = file.metadata().map_err(io_error("read"))?;
-    // Files of procfs and the like are empty by their metadata, whatever they hold.
-    if metadata.is_file() && metadata.len() > 0 {
+    // Files of procfs and the like are empty by their metadata, whatever they hold. Of the standard
+    // input another process may have read the beginning.
+    let is_whole = metadata.is_file() && metadata.len() > 0;
+    if is_whole && file.stream_position().is_ok_and(|position| position == 0) {
         return Ok(file);
     }
-    spool(&mut file).map_err(io_error("read"))
+    if metadata.is_dir() {
+        return Err(io_error("read")(io::ErrorKind::IsADirectory.into()));
+    }
+    playback.on_copy(true);
+    let copy = spool(file, path, playback);
+    playback.on_copy(false);
+    copy
 }
 
-fn spool(from: &mut dyn Read) -> io::Result<File> {
-    let mut copy = tempfile::tempfile()?;
-    io::copy(from, &mut copy)?;
-    copy.rewind()?;
-    Ok(copy)
+/// A named pipe would keep `open` waiting until somebody writes.
+fn open_without_waiting(path: &Path) -> io::Result<File> {
+    let is_fifo = fs::metadata(path)?.file_type().is_fifo();
+    let flags = if is_fifo { OFlags::NONBLOCK.bits() } else { 0 };
+    let flags = i32::try_from(flags).unwrap_or_default();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Refuses what begins like nothing that can be replayed, as soon as enough of it is there.
+pub(super) fn check_head(path: &Path, head: &[u8]) -> Result<Format, PcapError> {
+    let format = Format::from_head(head).ok_or_else(|| PcapError::NotACapture {
+        path: path.to_owned(),
+        looks_like: looks_like(head),
+    })?;
+    if format == Format::Pcap && head.len() >= FILE_HEADER_LEN {
+        let header = FileHeader::read(head).map_err(|error| header_error(path, format, error))?;
+        let number = header.link_type;
+        if LinkType::from_number(number).is_none() {
+            return Err(PcapError::UnsupportedLinkType {
+                path: path.to_owned(),
+                number,
+            });
+        }
+    }
+    if format == Format::PcapNg && head.len() >= BlockHead::SECTION_LEN {
+        let mut sections = Sections::new("".into());
+        let block = BlockHead::read(head, &sections);
+        let begun = block.map(|block| sections.begin(block, head));
+        begun
+            .unwrap_or(Err(HeaderError::Bad))
+            .map_err(|error| header_error(path, format, error))?;
+    }
+    Ok(format)
 }
 
 fn read_head(file: &mut File) -> io::Result<Vec<u8>> {

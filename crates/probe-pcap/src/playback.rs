@@ -19,6 +19,9 @@ pub struct Playback {
 #[derive(Debug, Default)]
 struct PlaybackState {
     has_begun: AtomicBool,
+    is_copying: AtomicBool,
+    is_stopped: AtomicBool,
+    copied_bytes: AtomicU64,
     file_bytes: AtomicU64,
     read_bytes: AtomicU64,
     summary: Mutex<PlaybackSummary>,
@@ -61,14 +64,40 @@ impl Facts {
 }
 
 impl Playback {
-    pub(super) fn new(file_bytes: u64, warnings: Vec<String>) -> Self {
-        let playback = Self::default();
-        playback
-            .state
-            .file_bytes
-            .store(file_bytes, Ordering::Relaxed);
-        playback.state.summary.lock().warnings = warnings;
-        playback
+    /// The file has so many bytes and can be read.
+    pub(super) fn on_open(&self, file_bytes: u64, warnings: Vec<String>) {
+        self.state.file_bytes.store(file_bytes, Ordering::Relaxed);
+        self.state.summary.lock().warnings = warnings;
+    }
+
+    /// So many bytes more of an input that can be read only once.
+    pub(super) fn on_copied(&self, bytes: u64) {
+        self.state.copied_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A copy of an input that can be read only once begins, or has come to its end.
+    pub(super) fn on_copy(&self, is_copying: bool) {
+        self.state.is_copying.store(is_copying, Ordering::Relaxed);
+    }
+
+    /// Whether an input that can be read only once is being copied.
+    pub fn is_copying(&self) -> bool {
+        self.state.is_copying.load(Ordering::Relaxed)
+    }
+
+    /// Ends a copy of an input that can be read only once: what came is replayed. Returns whether there
+    /// is a copy that this call ends.
+    pub fn stop(&self) -> bool {
+        self.is_copying() && !self.state.is_stopped.swap(true, Ordering::Relaxed)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.is_stopped.load(Ordering::Relaxed)
+    }
+
+    /// Bytes copied so far, of an input that can be read only once.
+    pub fn copied_bytes(&self) -> u64 {
+        self.state.copied_bytes.load(Ordering::Relaxed)
     }
 
     /// Starts reading although not every interface of the file is attached; the packets of the
@@ -81,7 +110,7 @@ impl Playback {
         self.state.has_begun.load(Ordering::Acquire)
     }
 
-    /// Size of the file in bytes.
+    /// Size of the file in bytes; 0 until it is open.
     pub fn file_bytes(&self) -> u64 {
         self.state.file_bytes.load(Ordering::Relaxed)
     }
@@ -115,6 +144,10 @@ impl Playback {
     pub fn warnings(&self) -> Vec<String> {
         let summary = self.state.summary.lock();
         let mut warnings = summary.warnings.clone();
+        if self.is_stopped() {
+            warnings
+                .push("reading was stopped; the flows are those of what came before".to_owned());
+        }
         let encrypted = summary.facts.encrypted;
         if encrypted > 0 {
             warnings.push(format!(
@@ -137,6 +170,11 @@ impl Playback {
     }
 
     pub(super) fn on_end(&self, ending: Ending) {
+        // A copy that was stopped need not end with a whole packet.
+        let ending = match ending {
+            Ending::Cut { .. } if self.is_stopped() => Ending::Complete,
+            ending => ending,
+        };
         self.state.summary.lock().ending = Some(ending);
     }
 }

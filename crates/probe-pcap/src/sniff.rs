@@ -5,6 +5,9 @@ use super::pcap;
 /// Bytes that [`looks_like`] and [`Format::from_head`] want to see.
 pub(super) const SNIFF_LEN: usize = 64;
 
+/// Bytes that tell a format from all else.
+pub(super) const MAGIC_LEN: usize = 4;
+
 /// The format of a capture file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Format {

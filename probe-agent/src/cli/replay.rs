@@ -1,6 +1,7 @@
 //! `replay`: the agent's pipeline over a capture file, without a kernel.
 
 mod progress;
+mod stop;
 
 use std::{
     fmt::Display,
@@ -44,7 +45,8 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
                         before that place were counted."
 )]
 pub struct ReplayArgs {
-    /// Capture file, pcap or pcapng; `-` is the standard input
+    /// Capture file, pcap or pcapng; `-` is the standard input. A pipe is read to its end, or up to
+    /// SIGINT (Ctrl-C) or SIGTERM
     pub file: PathBuf,
     /// How to write the flows
     #[arg(long, value_enum, default_value_t)]
@@ -96,6 +98,9 @@ pub enum ReplayError {
     /// The source failed on the way.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Signals cannot be received.
+    #[error("cannot wait for signals: {0}")]
+    Signals(io::Error),
     /// The flows cannot be written.
     #[error("cannot write the flows: {0}")]
     Output(io::Error),
@@ -108,7 +113,12 @@ pub enum ReplayError {
 /// As [`replay`]; [`ReplayError::Output`]: standard output cannot be written. A reader that has
 /// gone is no error.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
-    let replayed = replay(args, io::stderr().is_terminal())?;
+    let playback = Playback::default();
+    stop::on_signals(&playback).map_err(ReplayError::Signals)?;
+    let progress = progress::Progress::spawn(playback.clone(), io::stderr().is_terminal());
+    let replayed = replay(args, &playback);
+    drop(progress);
+    let replayed = replayed?;
     for warning in &replayed.warnings {
         note(format_args!("warning: {warning}"));
     }
@@ -165,12 +175,12 @@ fn note(sentence: impl Display) {
 /// [`ReplayError::File`]: the file cannot be opened, or is no capture. [`ReplayError::Manager`]: the
 /// system starts no thread. [`ReplayError::Source`]: the stream of packets failed. A file that is
 /// cut or damaged on the way is no error: [`Replayed::ending`] tells it.
-pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, ReplayError> {
+pub fn replay(args: &ReplayArgs, playback: &Playback) -> Result<Replayed, ReplayError> {
     let options = PcapOptions {
         local: args.local.clone(),
+        playback: playback.clone(),
     };
     let (source, interfaces) = PcapSource::open_with(&args.file, options)?;
-    let playback = source.playback();
     let intervals: Arc<Mutex<Vec<Interval>>> = Arc::default();
     let sink = Arc::clone(&intervals);
     let options = ManagerOptions {
@@ -185,10 +195,7 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
     let manager = Manager::new(Box::new(source), options)?;
     let wanted = interfaces.iter().cloned();
     manager.update(wanted.map(|interface| (interface, InterfaceConfig::default())))?;
-    let failures = {
-        let _bar = show_progress.then(|| progress::Bar::spawn(playback.clone()));
-        manager.wait_for_end()
-    };
+    let failures = manager.wait_for_end();
     if let Some(failure) = failures.into_iter().next() {
         return Err(failure.into());
     }
@@ -200,7 +207,7 @@ pub fn replay(args: &ReplayArgs, show_progress: bool) -> Result<Replayed, Replay
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
         packets_without_time: playback.packets_without_time(),
-        warnings: warnings(args, &playback),
+        warnings: warnings(args, playback),
     })
 }
 

@@ -16,6 +16,7 @@ use probe_agent::{
 };
 use probe_common::classify::Evidence;
 use probe_flow::{filter::Filter, flow::FlowRow, flow_log::FlowLogOptions, schema::FlowView};
+use probe_pcap::Playback;
 use serde_json::Value;
 
 use crate::{
@@ -35,7 +36,7 @@ pub(crate) fn replayed(path: &Path, raw: bool) -> Replayed {
         max_flows: FlowLogOptions::default().max_flows,
         filter: Filter::default(),
     };
-    replay(&args, false).unwrap_or_else(|error| panic!("{error}"))
+    replay(&args, &Playback::default()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A TCP segment between a client and port 443 of a server.
@@ -181,7 +182,7 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         max_flows: 1,
         filter: Filter::default(),
     };
-    let replayed = replay(&args, false).unwrap();
+    let replayed = replay(&args, &Playback::default()).unwrap();
     let rows = &replayed.interfaces[0].flows;
     assert!(rows.iter().any(|row| row.flow.is_overflow));
     assert_eq!(

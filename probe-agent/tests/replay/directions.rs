@@ -45,6 +45,7 @@ fn play_for(path: &Path, local: &[&str]) -> Played {
         path,
         PcapOptions {
             local: local.expect("addresses"),
+            ..PcapOptions::default()
         },
     )
 }

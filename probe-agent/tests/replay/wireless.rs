@@ -72,6 +72,10 @@ fn data_is_counted_and_all_else_is_a_named_loss() {
 
     // The sender has the second address of the header, and the source of each part.
     let local = vec!["02:00:00:00:00:01".parse().expect("an address")];
-    let played = play_as(&path, PcapOptions { local });
+    let options = PcapOptions {
+        local,
+        ..PcapOptions::default()
+    };
+    let played = play_as(&path, options);
     assert_eq!(played.sent("air"), 4);
 }
