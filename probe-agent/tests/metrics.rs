@@ -70,7 +70,10 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
     ledger.short_transports = 12;
     InterfaceStatus {
         iface: name.into(),
-        ifindex: 1,
+        // Links have indices of their own.
+        ifindex: name
+            .bytes()
+            .fold(1, |index, octet| (index * 31 + u32::from(octet)) % 0xff_ffff),
         attachment: Attachment {
             ingress: "xdp-native",
             egress: "tcx",

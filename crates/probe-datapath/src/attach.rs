@@ -172,7 +172,7 @@ pub enum Refusal {
     },
     /// Filters are put on a link by its name.
     #[error(
-        "its name is no UTF-8, and filters need one: give the link another name (`ip link set`)"
+        "its name is no plain text, and filters need one: give the link another name (`ip link set`)"
     )]
     OddName,
     /// The kernel was built without clsact.

@@ -34,7 +34,7 @@ fn named(records: &[LinkRecord]) -> LinkList {
                 "the kernel tells no name of it; please report this with its release".to_owned()
             }
             Some((name, false)) if exact.contains(name.as_str()) => format!(
-                "its name is no UTF-8, and another link is called {name} as it would be: rename one \
+                "its name is no plain text, and another link is called {name} as it would be: rename one \
                  of them"
             ),
             Some((name, _)) => {

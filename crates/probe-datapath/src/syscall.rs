@@ -105,7 +105,7 @@ pub(super) fn driver(link: &[u8]) -> io::Result<String> {
         return Err(io::Error::last_os_error());
     }
     let driver = info.driver.split(|byte| *byte == 0).next();
-    Ok(String::from_utf8_lossy(driver.unwrap_or_default()).into_owned())
+    Ok(probe_flow::text::escaped(driver.unwrap_or_default()))
 }
 
 /// The eBPF programs at the TCX hook of a link, by the kernel's numbers, in the order in which they

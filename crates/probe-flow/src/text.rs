@@ -1,5 +1,39 @@
 //! Foreign text in messages: nothing that a terminal would obey, and never too much of it.
 
+use std::fmt::Write as _;
+
+/// A text from outside as the agent shows it everywhere: octets that are no UTF-8, and characters that a
+/// terminal obeys or that turn the reading direction, are written as `\xfc`. Names of links, programs and
+/// processes may hold any of them. Applied once, where the text is read.
+pub fn escaped(octets: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in octets.utf8_chunks() {
+        for char in chunk.valid().chars() {
+            if is_obeyed(char) {
+                escape(&mut shown, char.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                shown.push(char);
+            }
+        }
+        escape(&mut shown, chunk.invalid());
+    }
+    shown
+}
+
+/// Controls, line and paragraph separators, and the bidirectional controls of Unicode (UAX #9,
+/// section 2).
+const fn is_obeyed(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn escape(shown: &mut String, octets: &[u8]) {
+    for octet in octets {
+        // Writing to a string cannot fail.
+        let _ = write!(shown, "\\x{octet:02x}");
+    }
+}
+
 /// The text with `?` in the place of control characters. Names of links and processes may hold
 /// anything, also what a terminal obeys.
 pub fn printable(text: &str) -> String {
@@ -19,7 +53,16 @@ pub fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{printable, quoted};
+    use super::{escaped, printable, quoted};
+
+    #[test]
+    fn texts_from_outside_are_escaped_octet_by_octet() {
+        assert_eq!(escaped(b"eth0"), "eth0");
+        assert_eq!(escaped("café 網".as_bytes()), "café 網");
+        assert_eq!(escaped(b"v\x1b[31m\n"), r"v\x1b[31m\x0a");
+        assert_eq!(escaped(b"B\xfcro\xc3"), r"B\xfcro\xc3");
+        assert_eq!(escaped("a\u{9b}b\u{202e}c".as_bytes()), r"a\xc2\x9bb\xe2\x80\xaec");
+    }
 
     #[test]
     fn nothing_controls_the_terminal() {

@@ -23,6 +23,8 @@ pub(super) struct Kept {
 /// Counts of an interface, and since when.
 #[derive(Clone, Copy)]
 struct Counted {
+    /// Index of the link; 0 where it is no longer captured.
+    ifindex: u32,
     started_at: Timestamp,
     counts: Counts,
 }
@@ -30,9 +32,17 @@ struct Counted {
 impl From<&InterfaceStatus> for Counted {
     fn from(status: &InterfaceStatus) -> Self {
         Self {
+            ifindex: status.ifindex,
             started_at: status.started_at,
             counts: Counts::from_status(status),
         }
+    }
+}
+
+impl Counted {
+    /// What stays the same when a link is renamed.
+    const fn link(&self) -> (u32, Timestamp) {
+        (self.ifindex, self.started_at)
     }
 }
 
@@ -48,6 +58,12 @@ impl Kept {
             self.last.remove(&iface);
         }
         let mut last = BTreeMap::new();
+        let before_by_link: BTreeMap<_, _> = self
+            .last
+            .values()
+            .filter(|counted| counted.ifindex != 0)
+            .map(|counted| (counted.link(), *counted))
+            .collect();
         // Captured ones last: one that came back is both.
         for (iface, status) in status.closed.iter().chain(&status.interfaces) {
             let Some(name) = self.names.name(iface, with_iface) else {
@@ -57,6 +73,8 @@ impl Kept {
             // A capture that counts from 0 has another start.
             let before = last.get(iface).or_else(|| self.last.get(iface));
             let before = before.filter(|before| before.started_at == now.started_at);
+            // What a renamed link has counted is in the series of its old name already.
+            let before = before_by_link.get(&now.link()).or(before);
             let counters = self.counters.entry(name).or_default();
             counters.advance(&now.counts, before.map(|before| &before.counts));
             last.insert(iface.clone(), now);

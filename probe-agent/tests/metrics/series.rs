@@ -73,6 +73,46 @@ fn an_interface_that_comes_and_goes_between_two_scrapes_is_counted() {
     assert!((value(&text, series) - 10.0).abs() < 1e-9, "{text}");
 }
 
+/// A capture goes on under another name, and its status with all counts since it began.
+#[test]
+fn a_renamed_link_counts_every_packet_once() {
+    for disable_iface_tracking in [false, true] {
+        let metrics = Metrics::new(MetricsOptions {
+            disable_iface_tracking,
+        });
+        let status = Script::default();
+        let sum = |text: &str| -> f64 {
+            let lines = text.lines();
+            let series = lines.filter(|line| line.starts_with("probe_packets_processed_total"));
+            let values = series.filter_map(|line| line.rsplit(' ').next());
+            values.map(|value| value.parse::<f64>().expect("a number")).sum()
+        };
+        status.set([interface("eth0", 10), interface("eth1", 100)]);
+        scrape(&metrics, &status);
+        let renamed = |packets| InterfaceStatus {
+            iface: "lan0".into(),
+            ..interface("eth0", packets)
+        };
+        status.set([renamed(12), interface("eth1", 100)]);
+        let text = scrape(&metrics, &status);
+        assert!((sum(&text) - 112.0).abs() < 1e-9, "{text}");
+        // Two links that swap their names.
+        let swapped = [
+            InterfaceStatus {
+                iface: "lan0".into(),
+                ..interface("eth1", 105)
+            },
+            InterfaceStatus {
+                iface: "eth1".into(),
+                ..renamed(13)
+            },
+        ];
+        status.set(swapped);
+        let text = scrape(&metrics, &status);
+        assert!((sum(&text) - 118.0).abs() < 1e-9, "{text}");
+    }
+}
+
 #[test]
 fn interfaces_beyond_the_cap_are_summed_as_other() {
     let (metrics, status) = (Metrics::new(MetricsOptions::default()), Script::default());

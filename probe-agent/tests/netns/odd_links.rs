@@ -101,7 +101,7 @@ fn a_link_whose_name_is_no_text_is_captured_under_the_octets() {
     eventually("one of the two is told", || {
         installation
             .log()
-            .contains("its name is no UTF-8, and another link is called")
+            .contains("its name is no plain text, and another link is called")
             .then_some(())
     });
     assert!(agent.terminate().success(), "the agent's exit code");

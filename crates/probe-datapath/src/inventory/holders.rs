@@ -5,6 +5,8 @@ use std::{
     fs, io,
 };
 
+use probe_flow::text::escaped;
+
 /// A process that holds a program open.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Holder {
@@ -32,8 +34,8 @@ pub(super) fn holders(hidden: &mut BTreeSet<String>) -> HashMap<u32, Vec<Holder>
         match programs_held_by(pid) {
             Ok(programs) => {
                 for program in programs {
-                    let command = fs::read_to_string(format!("/proc/{pid}/comm"));
-                    let command = command.unwrap_or_default().trim_end().to_owned();
+                    let command = fs::read(format!("/proc/{pid}/comm"));
+                    let command = escaped(command.unwrap_or_default().trim_ascii_end());
                     holders
                         .entry(program)
                         .or_default()

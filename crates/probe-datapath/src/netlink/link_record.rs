@@ -1,12 +1,12 @@
 //! A link as the kernel describes it, as far as the agent asks.
 
-use std::fmt::Write as _;
-
 use rtnetlink::packet_core::DecodeError;
 use rtnetlink::packet_route::{
     AddressFamily,
     link::{LinkFlags, LinkHeader},
 };
+
+use probe_flow::text::escaped;
 
 use super::message::{attributes, octets, text, u16_of, u32_of, u64_of};
 
@@ -156,18 +156,11 @@ impl LinkRecord {
 
     /// The name as it is shown everywhere, and whether it is the kernel's to the octet.
     ///
-    /// Octets that are no UTF-8 are written as `\xfc`: so names that differ in them stay apart, and
-    /// the text is an ordinary one for filters, files and labels.
+    /// Octets that are no UTF-8 and control characters are written as `\xfc`: so names that differ in
+    /// them stay apart, and the text is an ordinary one for logs, filters, files and labels.
     pub(crate) fn shown_name(&self) -> Option<(String, bool)> {
         let name = self.name.as_deref().filter(|name| !name.is_empty())?;
-        let mut shown = String::new();
-        for chunk in name.utf8_chunks() {
-            shown.push_str(chunk.valid());
-            for octet in chunk.invalid() {
-                // Writing to a string cannot fail.
-                let _ = write!(shown, "\\x{octet:02x}");
-            }
-        }
+        let shown = escaped(name);
         let is_exact = shown.as_bytes() == name;
         Some((shown, is_exact))
     }
@@ -255,6 +248,7 @@ mod tests {
             shown(b"B\xfd\xc3\0"),
             Some((r"B\xfd\xc3".to_owned(), false))
         );
+        assert_eq!(shown(b"v\x1b[31m\0"), Some((r"v\x1b[31m".to_owned(), false)));
         assert_eq!(shown(b"\0"), None);
         assert_eq!(link(&[]).shown_name(), None);
     }

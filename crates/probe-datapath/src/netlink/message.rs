@@ -13,6 +13,8 @@ use rtnetlink::packet_core::{
     NlasIterator,
 };
 
+use probe_flow::text::escaped;
+
 /// A message of a datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
@@ -89,9 +91,9 @@ pub(crate) fn octets(value: &[u8]) -> &[u8] {
     value.split(|octet| *octet == 0).next().unwrap_or_default()
 }
 
-/// A text for people, with the replacement character in the place of octets that are no UTF-8.
+/// A text as it is shown.
 pub(crate) fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(octets(value)).into_owned()
+    escaped(octets(value))
 }
 
 /// An integer at the beginning of a value.

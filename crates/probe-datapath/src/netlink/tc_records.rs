@@ -83,7 +83,7 @@ mod tests {
             TcRecord::parse(&[vec![0; HEADER_LEN], attributes.concat()].concat()).unwrap()
         };
         let ours = filter(b"bpf\0");
-        assert_eq!(ours.program_name.as_deref(), Some("B\u{fffd}ro"));
+        assert_eq!(ours.program_name.as_deref(), Some(r"B\xfcro"));
         assert_eq!((ours.program, ours.has_options), (Some(7), true));
         // The same numbers mean something else there.
         assert_eq!(filter(b"flower\0").program, None);
