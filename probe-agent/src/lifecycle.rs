@@ -1,5 +1,6 @@
 //! Start, readiness, health and end of the agent's process.
 
+pub mod instance;
 pub mod readiness;
 pub mod shutdown;
 pub mod watchdog;

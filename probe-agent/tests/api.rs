@@ -130,7 +130,11 @@ fn a_socket_that_is_left_over_is_replaced_and_a_live_one_is_not() {
 
     let error = Api::bind(&api_config).expect_err("the first one listens");
     assert!(matches!(error, ApiError::InUse { .. }), "{error}");
-    assert!(error.to_string().contains("another process already does"));
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("process {} (", std::process::id()))
+    );
     UnixStream::connect(&path).expect("the first one was not disturbed");
 
     drop(first);

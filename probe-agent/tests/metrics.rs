@@ -71,9 +71,9 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
     InterfaceStatus {
         iface: name.into(),
         // Links have indices of their own.
-        ifindex: name
-            .bytes()
-            .fold(1, |index, octet| (index * 31 + u32::from(octet)) % 0xff_ffff),
+        ifindex: name.bytes().fold(1, |index, octet| {
+            (index * 31 + u32::from(octet)) % 0xff_ffff
+        }),
         attachment: Attachment {
             ingress: "xdp-native",
             egress: "tcx",

@@ -39,6 +39,7 @@ pub mod client;
 mod connection;
 pub mod endpoint;
 mod limits;
+pub mod listener;
 pub mod openapi;
 pub mod options;
 mod problem;
@@ -87,15 +88,14 @@ pub enum ApiError {
         source: io::Error,
     },
     /// Somebody else listens there.
-    #[error(
-        "cannot listen on {endpoint}: another process already does (`ss -lxtp` tells which); \
-         stop it, or change api.{key}"
-    )]
+    #[error("cannot listen on {endpoint}: {holder} already does; stop it, or change api.{key}")]
     InUse {
         /// Socket or address to listen on.
         endpoint: String,
         /// Key of the configuration.
         key: &'static str,
+        /// The process that listens there.
+        holder: String,
     },
     /// The kernel refused to listen there.
     #[error("cannot listen on {endpoint}: {source}; change api.{key}")]
@@ -124,7 +124,12 @@ pub enum ApiError {
 impl ApiError {
     fn listen(endpoint: String, key: &'static str, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::AddrInUse {
-            Self::InUse { endpoint, key }
+            let holder = "another process (`ss -lxtp` tells which)".to_owned();
+            Self::InUse {
+                endpoint,
+                key,
+                holder,
+            }
         } else {
             Self::Listen {
                 endpoint,

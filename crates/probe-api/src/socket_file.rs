@@ -1,15 +1,17 @@
 //! The unix socket of the API as a file: who may use it, and what becomes of an old one.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
 };
 
-use super::ApiError;
+use rustix::{io::Errno, net::SocketAddrUnix};
+
+use super::{ApiError, listener::listener_of};
 
 /// Owner and group may connect (connecting needs the right to write, unix(7)).
 const MODE: u32 = 0o660;
@@ -78,19 +80,16 @@ fn remove_stale(path: &Path) -> Result<(), ApiError> {
         });
     }
     let endpoint = || format!("unix:{}", path.display());
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+    match SocketAddrUnix::new(path).and_then(|addr| listener_of(&addr)) {
+        Ok(None) => {
             fs::remove_file(path).map_err(|source| ApiError::listen(endpoint(), "addr", source))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-            Err(ApiError::listen(endpoint(), "addr", error))
-        }
-        // It answers, or its backlog is full: somebody is there.
-        Ok(_) | Err(_) => Err(ApiError::listen(
-            endpoint(),
-            "addr",
-            io::ErrorKind::AddrInUse.into(),
-        )),
+        Ok(Some(holder)) => Err(ApiError::InUse {
+            endpoint: endpoint(),
+            key: "addr",
+            holder,
+        }),
+        Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(ApiError::listen(endpoint(), "addr", error.into())),
     }
 }

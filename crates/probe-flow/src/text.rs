@@ -22,7 +22,7 @@ pub fn escaped(octets: &[u8]) -> String {
 
 /// Controls, line and paragraph separators, and the bidirectional controls of Unicode (UAX #9,
 /// section 2).
-const fn is_obeyed(char: char) -> bool {
+fn is_obeyed(char: char) -> bool {
     char.is_control()
         || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -61,7 +61,10 @@ mod tests {
         assert_eq!(escaped("café 網".as_bytes()), "café 網");
         assert_eq!(escaped(b"v\x1b[31m\n"), r"v\x1b[31m\x0a");
         assert_eq!(escaped(b"B\xfcro\xc3"), r"B\xfcro\xc3");
-        assert_eq!(escaped("a\u{9b}b\u{202e}c".as_bytes()), r"a\xc2\x9bb\xe2\x80\xaec");
+        assert_eq!(
+            escaped("a\u{9b}b\u{202e}c".as_bytes()),
+            r"a\xc2\x9bb\xe2\x80\xaec"
+        );
     }
 
     #[test]

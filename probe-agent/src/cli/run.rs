@@ -8,12 +8,17 @@ use tokio::task::spawn_blocking;
 use super::EXIT_CONFIG;
 use crate::{
     agent::{self, RunSummary},
+    config::Config,
     error_text::with_causes,
-    lifecycle::shutdown::{Request, Signals},
+    lifecycle::{
+        instance::Instance,
+        shutdown::{Request, Signals},
+    },
     privileges::Privileges,
     reload::ConfigFile,
     telemetry,
 };
+use probe_capture::source::SourceError;
 use probe_datapath::{map_memory, source::EbpfSource};
 use probe_store::SinkReport;
 
@@ -38,11 +43,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
     // First of all, and while this is the only thread: see the module.
     Privileges::compare(&config)?.drop_others(&args.config)?;
+    let instance = Instance::claim();
+    let is_alone = is_alone(&instance);
     let maps = map_memory::of_embedded(config.source_options().load_options());
     let bound = agent::bind_with_file(
         config,
         Some(file),
-        Box::new(|config| Ok(Box::new(EbpfSource::load(config.source_options())?))),
+        Box::new(move |config| Ok(Box::new(load(config, is_alone)?))),
     )?
     .with_config_path(args.config.clone())
     .with_maps_bytes(maps.ok().map(|maps| maps.bytes()));
@@ -65,6 +72,35 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         }
     })?;
     Ok(report(&outcome))
+}
+
+/// Logs whether another agent is there. Without an answer none is.
+fn is_alone(instance: &std::io::Result<Instance>) -> bool {
+    match instance {
+        Ok(Instance::First { .. }) => true,
+        Ok(Instance::Beside(other)) => {
+            tracing::warn!(
+                "another agent captures in this network namespace already: {other}. Packets of \
+                 interfaces that both capture are counted by both: stop one of them, or give them \
+                 different `interfaces`"
+            );
+            false
+        }
+        Err(error) => {
+            tracing::warn!(%error, "whether another agent captures here is not known");
+            true
+        }
+    }
+}
+
+/// What a killed agent has left behind is removed, but nothing of one that lives.
+fn load(config: &Config, is_alone: bool) -> Result<EbpfSource, SourceError> {
+    let options = config.source_options();
+    if is_alone {
+        EbpfSource::load(options)
+    } else {
+        EbpfSource::with_options(options.load_options()).map_err(SourceError::unusable)
+    }
 }
 
 fn report(outcome: &RunSummary) -> ExitCode {

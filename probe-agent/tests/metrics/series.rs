@@ -85,7 +85,9 @@ fn a_renamed_link_counts_every_packet_once() {
             let lines = text.lines();
             let series = lines.filter(|line| line.starts_with("probe_packets_processed_total"));
             let values = series.filter_map(|line| line.rsplit(' ').next());
-            values.map(|value| value.parse::<f64>().expect("a number")).sum()
+            values
+                .map(|value| value.parse::<f64>().expect("a number"))
+                .sum()
         };
         status.set([interface("eth0", 10), interface("eth1", 100)]);
         scrape(&metrics, &status);

@@ -88,7 +88,8 @@ fn a_port_in_use_and_a_directory_that_cannot_be_written() {
     ));
     let (code, said) = give_up(&installation, &testbed.host, &[], &built_binary());
     assert_eq!(code, Some(FAILED), "{said}");
-    let port = format!("cannot listen on {addr}: another process already does");
+    let port =
+        format!("cannot listen on {addr}: another process (`ss -lxtp` tells which) already does");
     let directory = format!("the parquet sink cannot store files below {folder}/file/flows");
     let remedies = ["change api.metrics_addr", "set another `path`"];
     assert_says(&said, &[&port, &directory, remedies[0], remedies[1]]);

@@ -36,6 +36,7 @@ mod plan;
 mod prometheus;
 mod reload;
 mod rotation;
+mod second_agent;
 mod segmentation;
 mod service;
 mod shutdown;

@@ -106,3 +106,28 @@ fn a_link_whose_name_is_no_text_is_captured_under_the_octets() {
     });
     assert!(agent.terminate().success(), "the agent's exit code");
 }
+
+/// A colour for the terminal of who reads the log, in the name of a link.
+#[test]
+fn control_octets_of_names_reach_nobody() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let testbed = Testbed::without_links();
+    testbed.host.ip("link add n1 type bridge\n");
+    ip(
+        &testbed.host,
+        &[b"link", b"set", b"n1", b"name", b"n\x1b[31m\x01"],
+    );
+    let installation = Installation::empty();
+    configure(&installation, "{ '/^n/': {} }", "");
+    let agent = installation.start(&testbed.host);
+    assert!(is_captured(&agent, r"n\\x1b[31m\\x01"));
+    let (_, said) = agent.command(&["status", "--json"]);
+    let texts = [agent.exposition(), said, installation.log()];
+    for text in texts {
+        let is_plain = |octet: u8| octet == b'\n' || !octet.is_ascii_control();
+        assert!(text.bytes().all(is_plain), "{}", text.escape_debug());
+    }
+    assert!(agent.terminate().success(), "the agent's exit code");
+}

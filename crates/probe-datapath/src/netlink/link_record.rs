@@ -248,7 +248,10 @@ mod tests {
             shown(b"B\xfd\xc3\0"),
             Some((r"B\xfd\xc3".to_owned(), false))
         );
-        assert_eq!(shown(b"v\x1b[31m\0"), Some((r"v\x1b[31m".to_owned(), false)));
+        assert_eq!(
+            shown(b"v\x1b[31m\0"),
+            Some((r"v\x1b[31m".to_owned(), false))
+        );
         assert_eq!(shown(b"\0"), None);
         assert_eq!(link(&[]).shown_name(), None);
     }
