@@ -23,6 +23,7 @@ pub mod replay;
 mod resolve;
 mod retention;
 mod run;
+pub mod select;
 mod selftest;
 mod status;
 mod top;
@@ -44,6 +45,9 @@ use top::TopArgs;
 
 /// Name of the binary.
 const NAME: &str = "probe-agent";
+
+/// Where the configuration is unless `--config` says otherwise; systemd's unit has it there.
+const CONFIG_FILE: &str = "/etc/probe/probe.yaml";
 
 /// Exit code when the command line or the configuration is wrong. clap uses the same for usage.
 pub const EXIT_CONFIG: u8 = 2;

@@ -8,6 +8,9 @@ use std::{
 
 use probe_agent::cli::reference;
 
+#[path = "cli/examples.rs"]
+mod examples;
+
 fn probe_agent(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_probe-agent"))
         .args(arguments)
@@ -65,7 +68,7 @@ fn check_says_that_a_file_is_missing() {
 
 #[test]
 fn a_wrong_command_line_exits_with_2_and_says_how_it_is_used() {
-    for arguments in [&["chek"][..], &["check"], &[]] {
+    for arguments in [&["chek"][..], &["check", "eth0"], &[]] {
         let output = probe_agent(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(

@@ -4,14 +4,14 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use super::{EXIT_CONFIG, print};
+use super::{CONFIG_FILE, EXIT_CONFIG, print};
 use crate::config::Config;
 
 /// Check a configuration file and tell everything that is wrong with it
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
     config: PathBuf,
 }
 

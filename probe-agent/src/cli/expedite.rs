@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::bail;
 use clap::Args;
 
-use super::{EXIT_CONFIG, print};
+use super::{CONFIG_FILE, EXIT_CONFIG, print};
 use crate::config::Config;
 use probe_capture::selection;
 use probe_datapath::{
@@ -21,8 +21,8 @@ use probe_datapath::{
 #[derive(Args, Debug)]
 pub(super) struct ExpediteArgs {
     /// Configuration file to read, in YAML
-    #[arg(short, long, value_name = "FILE", required_unless_present = "end")]
-    config: Option<PathBuf>,
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
+    config: PathBuf,
     /// Put back what this command has set before
     #[arg(long, conflicts_with = "config")]
     end: bool,
@@ -30,10 +30,10 @@ pub(super) struct ExpediteArgs {
 
 /// Says in a line what was done, or why nothing.
 pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
-    let Some(path) = &args.config else {
+    if args.end {
         return end();
-    };
-    let config = match Config::load(path) {
+    }
+    let config = match Config::load(&args.config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");

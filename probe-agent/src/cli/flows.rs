@@ -7,92 +7,136 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
 
-use super::{connect::ConnectArgs, print, resolve};
+use super::{
+    connect::ConnectArgs,
+    print, resolve,
+    select::{FormatArgs, SelectArgs, split},
+};
 use crate::term::{
-    flow_format::{Numbers, ShownFlow, endpoint, marks, named_endpoint, tcp_flags, write_table},
+    flow_format::{
+        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, tcp_flags, write_table,
+    },
     human,
     page::TableStyle,
 };
-use probe_api::v1::flows::{Flows, FlowsQuery, LiveFlow, Sort};
+use probe_api::{
+    client::Client,
+    v1::flows::{Flows, FlowsOf, FlowsQuery, LiveFlow, Totals},
+};
 use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
+
+/// Flows that are shown unless a number is given.
+const LIMIT: u32 = 20;
 
 /// Show the flows of the running interval, those with the most traffic first
 ///
 /// Counts are since the last rotation. In the table `*` marks flows whose direction is certain and
 /// `+` those that stand for many. A port `*` is one that was aggregated away or is not known.
-/// Received and sent are seen from the interface.
+/// Received and sent are seen from the interface. 20 flows are shown unless --limit says otherwise.
+/// JSON is one object a line: the flows with the fields of the JSON sink, then one of type `flows` with
+/// the sums.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
-    /// Show only flows of these interfaces
-    iface: Vec<String>,
-    /// Number of flows to show
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
-    limit: u32,
-    /// Field by which flows are sorted
-    #[arg(long, default_value = "bytes", value_parser = sort_parser())]
-    sort: Sort,
-    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value_t,
-        hide_default_value = true
-    )]
-    filter: Filter,
+    /// Only flows of these interfaces; from the first other word on a filter, as by --filter
+    #[arg(value_name = "IFACE|FILTER")]
+    words: Vec<String>,
+    #[command(flatten)]
+    select: SelectArgs,
+    #[command(flatten)]
+    output: FormatArgs,
     /// Names of addresses in the table, as far as the resolver knows them within two seconds
     #[arg(long, conflicts_with_all = ["json", "csv"])]
     resolve: bool,
-    /// The answer of the agent as one JSON object
-    #[arg(long, conflicts_with = "csv")]
-    json: bool,
-    /// Comma-separated values with a header
-    #[arg(long)]
-    csv: bool,
     #[command(flatten)]
     connect: ConnectArgs,
 }
 
-/// The words are those of the API.
-fn sort_parser() -> impl TypedValueParser<Value = Sort> {
-    PossibleValuesParser::new(Sort::ALL.map(|(word, _)| word)).map(|word| {
-        let found = Sort::ALL.iter().find(|(known, _)| *known == word);
-        found.map_or(Sort::default(), |(_, sort)| *sort)
-    })
-}
-
 /// Asks the agent for flows, and shows them.
 pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
-    let flows = args.connect.client()?.flows(&FlowsQuery {
-        iface: args.iface.clone(),
-        filter: args.filter.clone(),
-        sort: Some(args.sort),
-        limit: Some(usize::try_from(args.limit)?),
+    let client = args.connect.client()?;
+    let (iface, filter) = selected(&client, &args.words, &args.select)?;
+    let flows = client.flows(&FlowsQuery {
+        iface,
+        filter,
+        sort: args.select.sort,
+        limit: Some(usize::try_from(args.select.limit.unwrap_or(LIMIT))?),
         ..FlowsQuery::default()
     })?;
-    let text = if args.json {
-        format!("{}\n", serde_json::to_string_pretty(&flows)?)
-    } else if args.csv {
-        csv_text(&flows)?
-    } else {
-        let style = TableStyle::of_terminal(io::stdout().is_terminal());
-        let names = if args.resolve {
-            let ends = flows
-                .flows
-                .iter()
-                .flat_map(|flow| [flow.src_addr, flow.dst_addr]);
-            resolve::names(ends)
-        } else {
-            HashMap::new()
-        };
-        let mut out = Vec::new();
-        write_text(&mut out, style, &flows, &names)?;
-        String::from_utf8(out)?
+    let text = match args.output.format() {
+        FlowFormat::Json => json_text(&flows)?,
+        FlowFormat::Csv => csv_text(&flows)?,
+        FlowFormat::Table => {
+            let style = TableStyle::of_terminal(io::stdout().is_terminal());
+            let names = if args.resolve {
+                let ends = flows
+                    .flows
+                    .iter()
+                    .flat_map(|flow| [flow.src_addr, flow.dst_addr]);
+                resolve::names(ends)
+            } else {
+                HashMap::new()
+            };
+            let mut out = Vec::new();
+            write_text(&mut out, style, &flows, &names)?;
+            String::from_utf8(out)?
+        }
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The interfaces and the filter that the words name. Asks the agent where there are words.
+pub(super) fn selected(
+    client: &Client,
+    words: &[String],
+    select: &SelectArgs,
+) -> anyhow::Result<(Vec<String>, Filter)> {
+    let captured = if words.is_empty() {
+        Vec::new()
+    } else {
+        let interfaces = client.interfaces(&[])?.interfaces;
+        interfaces.into_iter().map(|it| it.iface).collect()
+    };
+    split(words, &captured, select)
+}
+
+/// JSON lines as those of the sink and of `replay`: the flows, then one object with the sums.
+fn json_text(flows: &Flows) -> anyhow::Result<String> {
+    #[derive(Serialize)]
+    struct Line<'a, T> {
+        r#type: &'static str,
+        #[serde(flatten)]
+        value: &'a T,
+    }
+    #[derive(Serialize)]
+    struct Sums<'a> {
+        at: Timestamp,
+        interfaces: &'a [FlowsOf],
+        matched: u64,
+        truncated: bool,
+        total: Totals,
+    }
+    let lines = flows.flows.iter().map(|value| {
+        let r#type = "flow";
+        serde_json::to_string(&Line { r#type, value })
+    });
+    let mut lines: Vec<_> = lines.collect::<Result<_, _>>()?;
+    let sums = Sums {
+        at: flows.at,
+        interfaces: &flows.interfaces,
+        matched: flows.matched,
+        truncated: flows.truncated,
+        total: flows.total,
+    };
+    lines.push(serde_json::to_string(&Line {
+        r#type: "flows",
+        value: &sums,
+    })?);
+    Ok(lines.join("\n") + "\n")
 }
 
 fn csv_text(flows: &Flows) -> anyhow::Result<String> {

@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{EXIT_CONFIG, print};
+use super::{CONFIG_FILE, EXIT_CONFIG, print};
 use crate::{
     config::Config,
     plan::{Plan, write_text},
@@ -29,7 +29,7 @@ use probe_datapath::{inventory::HostInventory, map_memory};
 )]
 pub(super) struct PlanArgs {
     /// Configuration file to read, in YAML
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
     config: PathBuf,
     /// One JSON object instead of text; docs/PLAN.md describes it
     #[arg(long)]

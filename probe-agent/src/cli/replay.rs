@@ -14,6 +14,7 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
+use super::select::{FormatArgs, SelectArgs};
 use crate::term::{
     flow_format::{FlowFormat, InterfaceFlows, is_closed_by_reader, total_ledger, write_flows},
     page::TableStyle,
@@ -33,7 +34,7 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
 ///
 /// The addresses of --local tell which packets were sent. Else the file does, where it says so: by
 /// the packet flags of pcapng, or by the header of a capture of the `any` device. All other packets
-/// count as received. Bytes are IP octets. Times are those of the file, to the millisecond.
+/// count as received. Bytes are IP octets. --limit is for each interface. Times are those of the file, to the millisecond.
 ///
 /// In the table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+`
 /// those that stand for many. A port `*` is one that was aggregated away or that a fragment does not
@@ -48,9 +49,12 @@ pub struct ReplayArgs {
     /// Capture file, pcap or pcapng; `-` is the standard input. A pipe is read to its end, or up to
     /// SIGINT (Ctrl-C) or SIGTERM
     pub file: PathBuf,
-    /// How to write the flows
-    #[arg(long, value_enum, default_value_t)]
-    pub format: FlowFormat,
+    /// Words of a filter, as by --filter
+    #[arg(value_name = "FILTER")]
+    pub words: Vec<String>,
+    /// In which form the flows are written.
+    #[command(flatten)]
+    pub output: FormatArgs,
     /// Keep each direction and each client port apart: unidirectional flows by their five fields
     #[arg(long)]
     pub raw: bool,
@@ -61,14 +65,9 @@ pub struct ReplayArgs {
     /// Flows kept apart; further ones are folded into overflow flows
     #[arg(long, value_name = "N", default_value_t = FlowLogOptions::default().max_flows)]
     pub max_flows: usize,
-    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value_t,
-        hide_default_value = true
-    )]
-    pub filter: Filter,
+    /// Which flows are shown; the limit is that of each interface.
+    #[command(flatten)]
+    pub select: SelectArgs,
 }
 
 /// What a replay came to.
@@ -89,6 +88,9 @@ pub struct Replayed {
 /// Why a replay failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The words of a filter are none.
+    #[error("{0}")]
+    Filter(String),
     /// The file cannot be replayed.
     #[error(transparent)]
     File(#[from] PcapError),
@@ -113,6 +115,7 @@ pub enum ReplayError {
 /// As [`replay`]; [`ReplayError::Output`]: standard output cannot be written. A reader that has
 /// gone is no error.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
+    let format = args.output.format();
     let playback = Playback::default();
     stop::on_signals(&playback).map_err(ReplayError::Signals)?;
     let progress = progress::Progress::spawn(playback.clone(), io::stderr().is_terminal());
@@ -125,13 +128,13 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
-    let written = write_flows(&mut out, args.format, style, &replayed.interfaces)
-        .and_then(|()| write_times(&mut out, args.format, &replayed));
+    let written = write_flows(&mut out, format, style, &replayed.interfaces)
+        .and_then(|()| write_times(&mut out, format, &replayed));
     match written {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
     }
-    if args.format == FlowFormat::Csv {
+    if format == FlowFormat::Csv {
         // The other formats have it at their end.
         note(total_ledger(&replayed.interfaces));
     }
@@ -172,10 +175,13 @@ fn note(sentence: impl Display) {
 ///
 /// # Errors
 ///
+/// [`ReplayError::Filter`]: the words are no filter, or there is one already.
 /// [`ReplayError::File`]: the file cannot be opened, or is no capture. [`ReplayError::Manager`]: the
 /// system starts no thread. [`ReplayError::Source`]: the stream of packets failed. A file that is
 /// cut or damaged on the way is no error: [`Replayed::ending`] tells it.
 pub fn replay(args: &ReplayArgs, playback: &Playback) -> Result<Replayed, ReplayError> {
+    let filter = args.select.filter_with(&args.words);
+    let filter = filter.map_err(|error| ReplayError::Filter(error.to_string()))?;
     let options = PcapOptions {
         local: args.local.clone(),
         playback: playback.clone(),
@@ -202,7 +208,7 @@ pub fn replay(args: &ReplayArgs, playback: &Playback) -> Result<Replayed, Replay
     manager.close(&[])?;
     let intervals = std::mem::take(&mut *intervals.lock());
     Ok(Replayed {
-        interfaces: in_file_order(&interfaces, intervals, &args.filter),
+        interfaces: in_file_order(&interfaces, intervals, &args.select, &filter),
         // The stream has ended, so its ending is known.
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
@@ -227,14 +233,23 @@ fn warnings(args: &ReplayArgs, playback: &Playback) -> Vec<String> {
 fn in_file_order(
     interfaces: &[Interface],
     intervals: Vec<Interval>,
+    select: &SelectArgs,
     filter: &Filter,
 ) -> Vec<InterfaceFlows> {
+    let limit = select.limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    });
     let position = |iface: &str| interfaces.iter().position(|known| *known.name == *iface);
     let mut flows: Vec<_> = intervals
         .into_iter()
         .map(|interval| {
             let mut flows = interval.flows.sorted_rows();
             flows.retain(|row| filter.matches(&interval.iface, row));
+            if let Some(sort) = select.sort {
+                // A stable order of equal ones: by packets, as without it.
+                flows.sort_by(|a, b| sort.compare_rows(a, b));
+            }
+            flows.truncate(limit);
             InterfaceFlows {
                 iface: interval.iface.to_string(),
                 flows,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use tokio::task::spawn_blocking;
 
-use super::EXIT_CONFIG;
+use super::{CONFIG_FILE, EXIT_CONFIG};
 use crate::{
     agent::{self, RunSummary},
     config::Config,
@@ -26,7 +26,7 @@ use probe_store::SinkReport;
 #[derive(Args, Debug)]
 pub(super) struct RunArgs {
     /// Configuration file to read, in YAML
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", default_value = CONFIG_FILE)]
     config: PathBuf,
 }
 

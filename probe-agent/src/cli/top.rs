@@ -15,10 +15,10 @@ use ratatui::{
     crossterm::event::{self, Event, KeyEventKind},
 };
 
-use super::connect::ConnectArgs;
+use super::{connect::ConnectArgs, flows::selected, select::SelectArgs};
 use probe_api::{
     client::{Client, ClientError},
-    v1::flows::{FlowsQuery, Sort},
+    v1::flows::FlowsQuery,
 };
 use probe_flow::filter::Filter;
 
@@ -26,11 +26,11 @@ mod draw;
 mod keys;
 mod model;
 
-use model::{Reading, Top};
+use model::{Order, Reading, Top};
 
 /// Flows that are asked for: those with the most octets of the interval. Rates are computed for
 /// these, and more would be more work for the agent than a check is worth.
-const FLOWS: usize = 1000;
+const FLOWS: u32 = 1000;
 /// An agent that takes longer than this and than the time between two refreshes is told of.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two looks for an answer.
@@ -38,22 +38,18 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// Watch interfaces, flows and talkers change
 ///
-/// Rates are those since the last refresh. `?` lists the keys, `q` ends it.
+/// Rates are those since the last refresh. They are of up to 1000 flows, those with the most bytes,
+/// unless --limit and --sort say otherwise. `?` lists the keys, `q` ends it.
 #[derive(Args, Debug)]
 pub(super) struct TopArgs {
-    /// Show only flows of these interfaces
-    iface: Vec<String>,
+    /// Only flows of these interfaces; from the first other word on a filter, as by --filter
+    #[arg(value_name = "IFACE|FILTER")]
+    words: Vec<String>,
     /// Time between two refreshes
     #[arg(short, long, value_name = "TIME", default_value = "2s", value_parser = interval)]
     interval: Duration,
-    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
-    #[arg(
-        long,
-        value_name = "FILTER",
-        default_value_t,
-        hide_default_value = true
-    )]
-    filter: Filter,
+    #[command(flatten)]
+    select: SelectArgs,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -72,10 +68,19 @@ pub(super) fn run(args: &TopArgs) -> anyhow::Result<ExitCode> {
         bail!("`top` needs a terminal; `probe-agent flows` and `status` write anywhere");
     }
     let client = args.connect.client()?;
-    let mut top = Top::new(args.interval, args.filter.clone());
+    let (ifaces, filter) = selected(&client, &args.words, &args.select)?;
+    let query = FlowsQuery {
+        iface: ifaces,
+        filter: filter.clone(),
+        sort: Some(args.select.sort.unwrap_or_default()),
+        limit: Some(usize::try_from(args.select.limit.unwrap_or(FLOWS))?),
+        ..FlowsQuery::default()
+    };
+    let mut top = Top::new(args.interval, filter);
+    top.order = args.select.sort.map_or(top.order, Order::of_sort);
     // Before the terminal changes, so that an agent that does not answer is told as elsewhere.
-    top.on_reading(read(&client, &args.iface, &args.filter)?);
-    let reader = Reader::spawn(client, args.iface.clone());
+    top.on_reading(read(&client, &query)?);
+    let reader = Reader::spawn(client, query);
     // Also restores the terminal when something panics.
     let mut terminal = ratatui::try_init().context("cannot take over the terminal")?;
     let ended = watch(&mut terminal, &reader, args.interval, &mut top);
@@ -136,12 +141,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn spawn(client: Client, ifaces: Vec<String>) -> Self {
+    fn spawn(client: Client, mut query: FlowsQuery) -> Self {
         let (questions, asked) = mpsc::channel();
         let (answer, answers) = mpsc::channel();
         thread::spawn(move || {
             for filter in asked {
-                if answer.send(read(&client, &ifaces, &filter)).is_err() {
+                query.filter = filter;
+                if answer.send(read(&client, &query)).is_err() {
                     return;
                 }
             }
@@ -159,16 +165,10 @@ impl Reader {
     }
 }
 
-fn read(client: &Client, ifaces: &[String], filter: &Filter) -> Result<Reading, ClientError> {
+fn read(client: &Client, query: &FlowsQuery) -> Result<Reading, ClientError> {
     Ok(Reading {
-        filter: filter.clone(),
-        status: client.status(ifaces)?,
-        flows: client.flows(&FlowsQuery {
-            iface: ifaces.to_vec(),
-            filter: filter.clone(),
-            sort: Some(Sort::Bytes),
-            limit: Some(FLOWS),
-            ..FlowsQuery::default()
-        })?,
+        filter: query.filter.clone(),
+        status: client.status(&query.iface)?,
+        flows: client.flows(query)?,
     })
 }

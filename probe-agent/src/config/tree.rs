@@ -148,7 +148,12 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
-        self.scalar(Value::Number(value.to_string()))
+        let text = value.to_string();
+        // `1e6` is a whole number, too.
+        self.scalar(match text.parse() {
+            Ok(whole) => Value::Integer(whole),
+            Err(_) => Value::Number(text),
+        })
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {

@@ -11,6 +11,21 @@ use probe_store::options::{MinFree, Retention, SinkConfig, SinkFormat};
 use super::GOOD;
 
 #[test]
+fn a_power_of_ten_is_a_whole_number() {
+    let read = |number| Config::parse(&format!("{GOOD}capture: {{ max_flows: {number} }}\n"));
+    for number in ["1e6", "1.0e+6", "1000000.0"] {
+        assert_eq!(read(number).expect(number).capture.max_flows, 1_000_000);
+    }
+    for number in ["1.5", "1e-3", "1e30", "-1e6", ".inf"] {
+        let problems = read(number).expect_err(number).to_string();
+        assert!(
+            problems.contains("must be a whole number from 1 to"),
+            "{problems}"
+        );
+    }
+}
+
+#[test]
 fn all_settings_are_read() {
     let text = r#"
 interfaces:

@@ -8,14 +8,17 @@ use std::{
 };
 
 use probe_agent::{
-    cli::replay::{ReplayArgs, Replayed, replay},
+    cli::{
+        replay::{ReplayArgs, Replayed, replay},
+        select::{FormatArgs, SelectArgs},
+    },
     term::{
         flow_format::{FlowFormat, total_ledger, write_flows},
         page::TableStyle,
     },
 };
 use probe_common::classify::Evidence;
-use probe_flow::{filter::Filter, flow::FlowRow, flow_log::FlowLogOptions, schema::FlowView};
+use probe_flow::{flow::FlowRow, flow_log::FlowLogOptions, schema::FlowView};
 use probe_pcap::Playback;
 use serde_json::Value;
 
@@ -30,11 +33,12 @@ use crate::{
 pub(crate) fn replayed(path: &Path, raw: bool) -> Replayed {
     let args = ReplayArgs {
         file: path.to_owned(),
-        format: FlowFormat::Json,
+        output: FormatArgs::default(),
         raw,
         local: Vec::new(),
         max_flows: FlowLogOptions::default().max_flows,
-        filter: Filter::default(),
+        words: Vec::new(),
+        select: SelectArgs::default(),
     };
     replay(&args, &Playback::default()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -176,11 +180,12 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
     let folder = Folder::new();
     let args = ReplayArgs {
         file: conversation(&folder),
-        format: FlowFormat::Json,
+        output: FormatArgs::default(),
         raw: true,
         local: Vec::new(),
         max_flows: 1,
-        filter: Filter::default(),
+        words: Vec::new(),
+        select: SelectArgs::default(),
     };
     let replayed = replay(&args, &Playback::default()).unwrap();
     let rows = &replayed.interfaces[0].flows;

@@ -62,8 +62,7 @@ impl<'a> Scanner<'a> {
 
     /// The next token; [`Token::End`] for ever once there is none.
     pub(super) fn next(&mut self) -> Result<Found<'a>, FilterError> {
-        let trimmed = self.rest().trim_start();
-        self.position = self.text.len() - trimmed.len();
+        let trimmed = self.skip_space();
         let start = self.position;
         let Some(first) = trimmed.chars().next() else {
             return Ok(self.found(start, Token::End, 0));
@@ -85,6 +84,16 @@ impl<'a> Scanner<'a> {
                 Ok(self.found(start, token, len))
             }
         }
+    }
+
+    /// What follows behind spaces and comments, which last from `#` to the end of the line.
+    fn skip_space(&mut self) -> &'a str {
+        let mut rest = self.rest().trim_start();
+        while rest.starts_with('#') {
+            rest = rest.find('\n').map_or("", |end| &rest[end..]).trim_start();
+        }
+        self.position = self.text.len() - rest.len();
+        rest
     }
 
     fn found(&mut self, start: usize, token: Token<'a>, len: usize) -> Found<'a> {

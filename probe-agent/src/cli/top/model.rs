@@ -9,7 +9,7 @@ use std::{
 
 use crate::{cli::flows::shown, term::flow_format::ShownFlow};
 use probe_api::v1::{
-    flows::{Flows, LiveFlow},
+    flows::{Flows, LiveFlow, Sort},
     status::{InterfaceStatus, StatusReport},
 };
 use probe_flow::{filter::Filter, flow::FlowCounters};
@@ -45,6 +45,16 @@ impl Order {
             Self::Packets => Self::Received,
             Self::Received => Self::Sent,
             Self::Sent => Self::Bytes,
+        }
+    }
+
+    /// The one that comes closest to an order of the API.
+    pub(super) const fn of_sort(sort: Sort) -> Self {
+        match sort {
+            Sort::BytesRcvd => Self::Received,
+            Sort::BytesSent => Self::Sent,
+            Sort::Packets | Sort::PacketsRcvd | Sort::PacketsSent => Self::Packets,
+            _ => Self::Bytes,
         }
     }
 

@@ -1,5 +1,7 @@
 //! What may be asked for, by clients and to the server.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -7,7 +9,10 @@ use crate::{
     problem::Problem,
     query::{Query, word},
 };
-use probe_flow::filter::{Filter, FilterError};
+use probe_flow::{
+    filter::{Filter, FilterError},
+    flow::{FlowCounters, FlowRow},
+};
 
 /// Flows that are answered unless a limit is given.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -87,6 +92,34 @@ impl Sort {
     pub fn name(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, sort)| *sort == self);
         found.map_or("bytes", |(name, _)| name)
+    }
+
+    /// Compares two flows of one interface, the smaller one first.
+    pub(super) fn compare(self, a: &FlowRow, b: &FlowRow) -> Ordering {
+        let count =
+            |read: fn(&FlowCounters) -> u64| read(&a.flow.counters).cmp(&read(&b.flow.counters));
+        match self {
+            Self::Bytes => count(FlowCounters::bytes),
+            Self::BytesRcvd => count(|it| it.bytes_rcvd),
+            Self::BytesSent => count(|it| it.bytes_sent),
+            Self::Packets => count(FlowCounters::packets),
+            Self::PacketsRcvd => count(|it| it.packets_rcvd),
+            Self::PacketsSent => count(|it| it.packets_sent),
+            Self::Iface => Ordering::Equal,
+            Self::SrcAddr => a.src_addr.cmp(&b.src_addr),
+            Self::SrcPort => a.src_port.cmp(&b.src_port),
+            Self::DstAddr => a.dst_addr.cmp(&b.dst_addr),
+            Self::DstPort => a.dst_port.cmp(&b.dst_port),
+            Self::IpProtocol => a.ip_protocol.cmp(&b.ip_protocol),
+        }
+    }
+
+    /// Compares two flows of one interface in the natural order.
+    pub fn compare_rows(self, a: &FlowRow, b: &FlowRow) -> Ordering {
+        match self.natural_order() {
+            Order::Asc => self.compare(a, b),
+            Order::Desc => self.compare(b, a),
+        }
     }
 
     /// The order that is meant when none is given: most traffic first, else from small to large.

@@ -18,11 +18,10 @@ struct Ranked {
 
 impl Ord for Ranked {
     fn cmp(&self, other: &Self) -> Ordering {
-        let by_key = compare(
-            self.sort,
-            (&self.iface, &self.row),
-            (&other.iface, &other.row),
-        );
+        let by_key = match self.sort {
+            Sort::Iface => self.iface.cmp(&other.iface),
+            sort => sort.compare(&self.row, &other.row),
+        };
         let by_key = match self.order {
             Order::Asc => by_key,
             Order::Desc => by_key.reverse(),
@@ -51,25 +50,6 @@ impl Ranked {
         let row = &self.row;
         let ends = (row.src_addr, row.dst_addr, row.src_port, row.dst_port);
         (&self.iface, ends, row.ip_protocol, row.flow.is_overflow)
-    }
-}
-
-fn compare(sort: Sort, a: (&Arc<str>, &FlowRow), b: (&Arc<str>, &FlowRow)) -> Ordering {
-    let count =
-        |read: fn(&FlowCounters) -> u64| read(&a.1.flow.counters).cmp(&read(&b.1.flow.counters));
-    match sort {
-        Sort::Bytes => count(FlowCounters::bytes),
-        Sort::BytesRcvd => count(|it| it.bytes_rcvd),
-        Sort::BytesSent => count(|it| it.bytes_sent),
-        Sort::Packets => count(FlowCounters::packets),
-        Sort::PacketsRcvd => count(|it| it.packets_rcvd),
-        Sort::PacketsSent => count(|it| it.packets_sent),
-        Sort::Iface => a.0.cmp(b.0),
-        Sort::SrcAddr => a.1.src_addr.cmp(&b.1.src_addr),
-        Sort::SrcPort => a.1.src_port.cmp(&b.1.src_port),
-        Sort::DstAddr => a.1.dst_addr.cmp(&b.1.dst_addr),
-        Sort::DstPort => a.1.dst_port.cmp(&b.1.dst_port),
-        Sort::IpProtocol => a.1.ip_protocol.cmp(&b.1.ip_protocol),
     }
 }
 

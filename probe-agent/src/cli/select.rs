@@ -1,0 +1,151 @@
+//! Which flows are shown, in which order and form: the same options for `flows`, `top` and `replay`.
+
+use anyhow::bail;
+use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+
+use crate::term::flow_format::FlowFormat;
+use probe_api::v1::flows::Sort;
+use probe_flow::filter::Filter;
+
+/// Which flows, and in which order.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SelectArgs {
+    /// Only flows that pass, as in 'tcp port https and not host 192.0.2.1' (docs/FILTER.md)
+    #[arg(
+        short,
+        long,
+        value_name = "FILTER",
+        default_value_t,
+        hide_default_value = true
+    )]
+    pub filter: Filter,
+    /// Most flows that are shown
+    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
+    pub limit: Option<u32>,
+    /// Field by which flows are sorted: traffic with the most first, else from small to large
+    #[arg(long, value_parser = sort_parser())]
+    pub sort: Option<Sort>,
+}
+
+/// In which form flows are written: a table, JSON lines or CSV.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct FormatArgs {
+    /// How to write the flows
+    #[arg(long, value_enum, default_value_t)]
+    pub format: FlowFormat,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// The same as --format csv
+    #[arg(long, conflicts_with_all = ["format", "json"])]
+    pub csv: bool,
+}
+
+impl FormatArgs {
+    /// The form that was asked for.
+    pub fn format(self) -> FlowFormat {
+        match (self.json, self.csv) {
+            (true, _) => FlowFormat::Json,
+            (_, true) => FlowFormat::Csv,
+            _ => self.format,
+        }
+    }
+}
+
+/// The words are those of the API.
+fn sort_parser() -> impl TypedValueParser<Value = Sort> {
+    PossibleValuesParser::new(Sort::ALL.map(|(word, _)| word)).map(|word| {
+        let found = Sort::ALL.iter().find(|(known, _)| *known == word);
+        found.map_or(Sort::default(), |(_, sort)| *sort)
+    })
+}
+
+impl SelectArgs {
+    /// The filter, which may also stand as words behind everything else.
+    ///
+    /// # Errors
+    ///
+    /// The words are no filter, or there is one already.
+    pub(super) fn filter_with(&self, words: &[String]) -> anyhow::Result<Filter> {
+        let typed = words.join(" ");
+        match (words.is_empty(), self.filter.is_empty()) {
+            (true, _) => Ok(self.filter.clone()),
+            (false, true) => Ok(typed.parse()?),
+            (false, false) => {
+                bail!("the filter is given twice, by --filter and as `{typed}`: join them by `and`")
+            }
+        }
+    }
+}
+
+/// Names of interfaces first, from the first other word on a filter.
+///
+/// # Errors
+///
+/// The first other word is no captured interface, and what begins there is no filter.
+pub(super) fn split(
+    words: &[String],
+    captured: &[String],
+    select: &SelectArgs,
+) -> anyhow::Result<(Vec<String>, Filter)> {
+    let names = words.iter().take_while(|word| captured.contains(word));
+    let names = names.count();
+    let (ifaces, rest) = words.split_at(names);
+    let filter = select.filter_with(rest);
+    match (filter, rest.first()) {
+        (Ok(filter), _) => Ok((ifaces.to_vec(), filter)),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(word)) => bail!(
+            "`{word}` is no interface that is captured ({}), and begins no filter: {error}",
+            captured.join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SelectArgs, split};
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn words_behind_the_interfaces_are_a_filter() {
+        let captured = words("eth0 eth1 tcp");
+        let split = |line| split(&words(line), &captured, &SelectArgs::default());
+        for (line, ifaces, filter) in [
+            ("", "", ""),
+            ("eth1 eth0", "eth1 eth0", ""),
+            ("eth0 port https", "eth0", "port 443"),
+            (
+                "udp and dst net 10/8",
+                "",
+                "ip_protocol udp and dst_addr 10.0.0.0/8",
+            ),
+            ("tcp udp", "tcp", "ip_protocol udp"),
+        ] {
+            let (found, shown) = split(line).expect(line);
+            assert_eq!(
+                (found, shown.to_string()),
+                (words(ifaces), filter.to_owned()),
+                "{line}"
+            );
+        }
+        let error = split("eth7 eth0").expect_err("neither").to_string();
+        let expected = "`eth7` is no interface that is captured (eth0, eth1, tcp), and begins no \
+                        filter: column 1: ";
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn two_filters_are_told() {
+        let select = SelectArgs {
+            filter: "tcp".parse().expect("a filter"),
+            ..SelectArgs::default()
+        };
+        let error = select.filter_with(&words("port 53")).expect_err("two");
+        assert!(error.to_string().contains("join them by `and`"), "{error}");
+    }
+}
