@@ -1,6 +1,7 @@
 //! Capture files: pcap and pcapng.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::Write,
     os::fd::AsRawFd,
@@ -16,7 +17,7 @@ use probe_pcap::{PcapSource, Playback};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// Replays a file with a rotation in its middle. Every packet must be in a record or a named loss,
-/// every record must be of an interface of the file, and the replay must end.
+/// every record must be of an interface and a time of the file, and the replay must end.
 pub fn check(input: &[u8]) {
     let (file, path) = in_memory(input);
     match PcapSource::open(&path) {
@@ -51,8 +52,9 @@ fn replay(mut source: PcapSource, interfaces: &[Interface], input_len: usize) {
             .expect("it is in the file");
     }
     let mut ledgers = vec![Ledger::default(); interfaces.len()];
-    drain(&mut source, &mut ledgers);
+    let ticks = drain(&mut source, &mut ledgers);
     check_ending(&playback, input_len);
+    check_times(&source, &playback, &ticks);
 
     for (interface, ledger) in interfaces.iter().zip(&mut ledgers) {
         let banks = source.counters(interface.ifindex).expect("attached");
@@ -69,8 +71,9 @@ fn replay(mut source: PcapSource, interfaces: &[Interface], input_len: usize) {
     }
 }
 
-/// Takes all records, and switches the bank once.
-fn drain(source: &mut PcapSource, ledgers: &mut [Ledger]) {
+/// Takes all records, and switches the bank once. Returns their ticks, each once.
+fn drain(source: &mut PcapSource, ledgers: &mut [Ledger]) -> BTreeSet<u32> {
+    let mut ticks = BTreeSet::new();
     let mut streams = source.take_streams();
     let stream: &mut dyn RecordStream = streams.first_mut().expect("a stream").as_mut();
     let mut has_switched = false;
@@ -78,6 +81,7 @@ fn drain(source: &mut PcapSource, ledgers: &mut [Ledger]) {
         let drained = stream.drain(&mut |records| {
             for record in records {
                 let head = record.head();
+                ticks.extend([head.first, head.last()]);
                 let position = head.ifindex as usize - 1;
                 ledgers[position]
                     .flows
@@ -85,7 +89,7 @@ fn drain(source: &mut PcapSource, ledgers: &mut [Ledger]) {
             }
         });
         match drained.expect("a file has no ring to fail") {
-            Drained::End => return,
+            Drained::End => return ticks,
             Drained::Idle => panic!("all interfaces are attached, and nothing begins"),
             Drained::Records(_) if !has_switched => {
                 source.switch_bank().expect("switched");
@@ -93,6 +97,20 @@ fn drain(source: &mut PcapSource, ledgers: &mut [Ledger]) {
             }
             Drained::Records(_) => {}
         }
+    }
+}
+
+/// A tick is a time between the first and the last of the file, or none.
+fn check_times(source: &PcapSource, playback: &Playback, ticks: &BTreeSet<u32>) {
+    let clock = source.tick_clock();
+    let times = ticks.iter().filter_map(|tick| clock.known_time_of(*tick));
+    for at in times {
+        let (first, last) = playback.time_range().expect("there is a time");
+        let ms = at.as_millisecond();
+        assert!(
+            first.as_millisecond() <= ms && ms <= last.as_millisecond(),
+            "{first} {at} {last}"
+        );
     }
 }
 
