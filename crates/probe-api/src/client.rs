@@ -18,10 +18,10 @@ use tokio::{
     net::{TcpStream, UnixStream},
     runtime, time,
 };
+use tokio_rustls::rustls;
 
 use crate::{
     Problem,
-    endpoint::Endpoint,
     reload::ReloadReport,
     v1::{
         flows::{self, Flows, FlowsQuery},
@@ -34,6 +34,12 @@ use crate::{
         status::{self, StatusReport},
     },
 };
+
+mod address;
+mod tls;
+
+use self::tls::Tls;
+pub use self::{address::AgentAddr, tls::Trust};
 
 /// Environment variable with the key, if no file is given.
 pub const KEY_VARIABLE: &str = "PROBE_API_KEY";
@@ -88,6 +94,30 @@ pub enum ClientError {
     /// The agent answered with an error.
     #[error("{}", .0.detail)]
     Problem(Problem),
+    /// The certificates to trust cannot be used.
+    #[error("cannot use the certificates of {path}: {reason}; give a PEM file by --ca-file", path = path.display())]
+    CaFile {
+        /// Path of the file with certificates.
+        path: PathBuf,
+        /// Why they cannot be used, a sentence.
+        reason: String,
+    },
+    /// Neither a name of DNS nor an IP address.
+    #[error("`{}` is no name that a certificate can be for; give a DNS name or an IP address by --server-name", .0.escape_debug())]
+    ServerName(String),
+    /// TLS itself cannot be used.
+    #[error("cannot use TLS: {0}")]
+    Unusable(String),
+    /// The agent cannot prove who it is, or speaks no TLS.
+    #[error("no TLS connection to {endpoint}: {reason}; {remedy}")]
+    Tls {
+        /// Address of the agent.
+        endpoint: String,
+        /// Cause, as the TLS library tells it.
+        reason: String,
+        /// What to try, as an imperative.
+        remedy: &'static str,
+    },
     /// Connection or answer broke.
     #[error("cannot talk to the agent on {endpoint}: {reason}")]
     Broken {
@@ -100,23 +130,50 @@ pub enum ClientError {
 
 /// Talks to one agent. A connection for each request.
 pub struct Client {
-    endpoint: Endpoint,
+    endpoint: AgentAddr,
+    tls: Option<Tls>,
     key: Option<String>,
     runtime: runtime::Runtime,
 }
 
 impl Client {
-    /// A client of the agent at this address. `key` is sent with every request.
+    /// A client of the agent at this address. `key` is sent with every request. An agent with TLS
+    /// is trusted if the system trusts its certificate.
     ///
     /// # Errors
     ///
-    /// The system makes no event loop, for example because too many files are open.
-    pub fn new(endpoint: Endpoint, key: Option<String>) -> io::Result<Self> {
+    /// As [`Self::with_trust`].
+    pub fn new(endpoint: impl Into<AgentAddr>, key: Option<String>) -> Result<Self, ClientError> {
+        Self::with_trust(endpoint, key, &Trust::default())
+    }
+
+    /// As [`Self::new`], and an agent with TLS is trusted by these certificates. They are of no
+    /// account without TLS.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Unusable`]: the system makes no event loop, for example because too many files
+    /// are open. [`ClientError::CaFile`]: the certificates cannot be read.
+    /// [`ClientError::ServerName`]: no certificate can be for such a name.
+    pub fn with_trust(
+        endpoint: impl Into<AgentAddr>,
+        key: Option<String>,
+        trust: &Trust,
+    ) -> Result<Self, ClientError> {
+        let endpoint = endpoint.into();
+        let tls = match &endpoint {
+            AgentAddr::Tcp {
+                host, is_tls: true, ..
+            } => Some(trust.connector(host)?),
+            _ => None,
+        };
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
-            .build()?;
+            .build()
+            .map_err(|error| ClientError::Unusable(error.to_string()))?;
         Ok(Self {
             endpoint,
+            tls,
             key,
             runtime,
         })
@@ -239,8 +296,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ClientError::NotRunning`] and [`ClientError::Permission`]: there is no connection.
-    /// [`ClientError::Refused`]: status 401 or 403. [`ClientError::Problem`]: another status of
+    /// [`ClientError::NotRunning`], [`ClientError::Permission`] and [`ClientError::Tls`]: there is no
+    /// connection. [`ClientError::Refused`]: status 401 or 403. [`ClientError::Problem`]: another status of
     /// failure, with its document. [`ClientError::Broken`]: the connection broke, 30 s are over, or
     /// the answer is not understood.
     pub fn request<T: DeserializeOwned>(
@@ -281,15 +338,22 @@ impl Client {
         body: Option<Vec<u8>>,
     ) -> Result<Bytes, ClientError> {
         match &self.endpoint {
-            Endpoint::Unix(socket) => {
+            AgentAddr::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await;
                 let stream = stream.map_err(|error| self.unreachable(&error))?;
                 self.exchange_over(stream, method, path, query, body).await
             }
-            Endpoint::Tcp(addr) => {
-                let stream = TcpStream::connect(addr).await;
+            AgentAddr::Tcp { host, port, .. } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await;
                 let stream = stream.map_err(|error| self.unreachable(&error))?;
-                self.exchange_over(stream, method, path, query, body).await
+                match &self.tls {
+                    None => self.exchange_over(stream, method, path, query, body).await,
+                    Some(Tls { connector, name }) => {
+                        let stream = connector.connect(name.clone(), stream).await;
+                        let stream = stream.map_err(|error| self.untrusted(&error))?;
+                        self.exchange_over(stream, method, path, query, body).await
+                    }
+                }
             }
         }
     }
@@ -308,7 +372,7 @@ impl Client {
         let connection = tokio::spawn(connection);
         let request = self.build(method, path, query, body);
         let response = sender.send_request(request.map_err(|error| broken(&error))?);
-        let response = response.await.map_err(|error| broken(&error))?;
+        let response = response.await.map_err(|error| self.no_answer(&error))?;
         let status = response.status();
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| broken(&error))?.to_bytes();
@@ -331,10 +395,15 @@ impl Client {
         } else {
             format!("{path}?{query}")
         };
+        let host = match &self.endpoint {
+            AgentAddr::Unix(_) => "probe-agent".to_owned(),
+            AgentAddr::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            AgentAddr::Tcp { host, port, .. } => format!("{host}:{port}"),
+        };
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, "probe-agent")
+            .header(header::HOST, host)
             .header(header::ACCEPT, "application/json");
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -366,10 +435,42 @@ impl Client {
         }
     }
 
+    /// The connection ended before an answer came.
+    fn no_answer(&self, error: &hyper::Error) -> ClientError {
+        let hint = match &self.endpoint {
+            AgentAddr::Tcp { is_tls: false, .. } => {
+                "; if the agent has api.tls, write https:// before the address"
+            }
+            _ => "",
+        };
+        self.broken(format!("{error}{hint}"))
+    }
+
+    fn untrusted(&self, error: &io::Error) -> ClientError {
+        let cause = error.get_ref().and_then(|it| it.downcast_ref());
+        let remedy = match cause {
+            Some(rustls::Error::InvalidMessage(_)) => {
+                "does it speak TLS? Without api.tls, leave https:// out, and api.metrics_addr never does"
+            }
+            Some(rustls::Error::InvalidCertificate(
+                rustls::CertificateError::NotValidForName
+                | rustls::CertificateError::NotValidForNameContext { .. },
+            )) => "give the name that the certificate is for by --server-name",
+            _ => {
+                "give the certificate that signs the agent's by --ca-file, or its own if it is self-signed"
+            }
+        };
+        ClientError::Tls {
+            endpoint: self.endpoint.to_string(),
+            reason: error.to_string(),
+            remedy,
+        }
+    }
+
     fn unreachable(&self, error: &io::Error) -> ClientError {
         let metadata = match &self.endpoint {
-            Endpoint::Unix(path) => fs::symlink_metadata(path).ok().map(|it| (path, it)),
-            Endpoint::Tcp(_) => None,
+            AgentAddr::Unix(path) => fs::symlink_metadata(path).ok().map(|it| (path, it)),
+            AgentAddr::Tcp { .. } => None,
         };
         match (error.kind(), metadata) {
             (io::ErrorKind::PermissionDenied, Some((path, metadata))) => ClientError::Permission {

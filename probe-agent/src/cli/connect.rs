@@ -5,32 +5,45 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::EXIT_UNREACHABLE;
-use probe_api::{
-    client::{Client, ClientError},
-    endpoint::Endpoint,
-};
+use probe_api::client::{AgentAddr, Client, ClientError, Trust};
 
 /// Where the agent is.
 #[derive(Args, Clone, Debug)]
 pub(super) struct ConnectArgs {
-    /// Where the agent listens: its api.addr, `unix:/path` or `IP:port`
+    /// Where the agent listens: its api.addr, `unix:/path` or `IP:port`; with api.tls `https://HOST:port`
     #[arg(
         long,
         value_name = "ADDR",
         default_value = "unix:/run/probe/probe.sock"
     )]
-    #[arg(value_parser = Endpoint::parse)]
-    addr: Endpoint,
+    addr: AgentAddr,
     /// File with the key, for an agent on TCP; else the variable `PROBE_API_KEY` is used
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Certificates (PEM) that sign the agent's, or its own if self-signed; else those of the system
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Name or IP address that the agent's certificate is for; else the host of ADDR
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
 }
 
 impl ConnectArgs {
     /// A client of that agent. Does not connect yet.
     pub(super) fn client(&self) -> anyhow::Result<Client> {
         let key = Client::find_key(self.key_file.as_deref())?;
-        Ok(Client::new(self.addr.clone(), key)?)
+        let is_tls = matches!(self.addr, AgentAddr::Tcp { is_tls: true, .. });
+        if !is_tls && (self.ca_file.is_some() || self.server_name.is_some()) {
+            anyhow::bail!(
+                "--ca-file and --server-name are for an agent with api.tls; \
+                 give its address as --addr https://HOST:port"
+            );
+        }
+        let trust = Trust {
+            ca_file: self.ca_file.clone(),
+            server_name: self.server_name.clone(),
+        };
+        Ok(Client::with_trust(self.addr.clone(), key, &trust)?)
     }
 }
 
@@ -45,6 +58,7 @@ pub(super) fn outcome(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCo
             ClientError::NotRunning { .. }
             | ClientError::Permission { .. }
             | ClientError::Refused { .. }
+            | ClientError::Tls { .. }
             | ClientError::Broken { .. },
         ) => {
             eprintln!("error: {error}");
