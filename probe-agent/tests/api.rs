@@ -2,6 +2,8 @@
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/attack.rs"]
+mod attack;
 #[path = "api/document.rs"]
 mod document;
 #[path = "api/flows.rs"]
@@ -22,6 +24,8 @@ mod server;
 mod sinks;
 #[path = "api/source.rs"]
 mod source;
+#[path = "api/tls.rs"]
+mod tls;
 
 use std::{
     fs,
@@ -84,7 +88,11 @@ fn unknown_paths_and_methods_are_problems() {
     let missing = request(tcp(addr), "GET /nothing");
     assert!(missing.starts_with("HTTP/1.1 404"), "{missing}");
     assert!(
-        missing.contains("no such path here: /nothing; /api/v1/openapi.json"),
+        missing.contains("no such path here: /nothing; this is api.metrics_addr"),
+        "{missing}"
+    );
+    assert!(
+        missing.contains("the API is switched off (api.addr: none)"),
         "{missing}"
     );
     assert!(missing.contains("content-type: application/problem+json"));

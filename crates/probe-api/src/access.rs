@@ -3,7 +3,10 @@
 //! On the unix socket the kernel tells who asks; on TCP a key does. `/healthz` and `/readyz` are
 //! open to everybody, since those who ask have no secrets to keep.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::Request,
@@ -13,7 +16,10 @@ use axum::{
 };
 use subtle::{Choice, ConstantTimeEq};
 
-use super::problem::Problem;
+use super::{
+    places::{Answering, Class, Holder, Place},
+    problem::Problem,
+};
 use crate::options::{Role, Secret};
 
 /// Paths that need no role.
@@ -26,33 +32,115 @@ pub(super) enum Access {
     Peer,
     /// By an API key, over TCP.
     Keys(Arc<[(Role, Secret)]>),
+    /// Not at all, over the loopback: every user of the host may read. A page in a browser of the
+    /// host may not, whatever address its name resolves to meanwhile (DNS rebinding).
+    Loopback,
     /// Not at all: everybody may read.
     Everybody,
 }
 
+impl Access {
+    /// That of an address which asks nobody for a key.
+    pub(super) const fn without_key(addr: SocketAddr) -> Self {
+        if addr.ip().is_loopback() {
+            Self::Loopback
+        } else {
+            Self::Everybody
+        }
+    }
+}
+
 /// What is known of a client from its connection alone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Client {
-    pub(super) access: Access,
+    access: Access,
     /// Its user, on a unix socket.
-    pub(super) uid: Option<u32>,
+    uid: Option<u32>,
+    place: Option<Arc<Place>>,
 }
 
 impl Client {
+    pub(super) const fn new(access: Access, uid: Option<u32>) -> Self {
+        Self {
+            access,
+            uid,
+            place: None,
+        }
+    }
+
+    /// The same client, with its place.
+    pub(super) fn at(self, place: &Arc<Place>) -> Self {
+        Self {
+            place: Some(Arc::clone(place)),
+            ..self
+        }
+    }
+
+    /// Whether it is root or who could attach a debugger to the agent, on a unix socket.
+    pub(super) fn is_admin(&self) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        matches!(self.access, Access::Peer) && self.uid.is_some_and(|uid| uid == 0 || uid == own)
+    }
+
+    /// Keeps its place as long as a request is being answered.
+    pub(super) fn answering(&self) -> Option<Answering> {
+        self.place.as_ref().map(Place::answering)
+    }
+
+    /// Whose share its requests count for.
+    pub(super) fn share(&self) -> (Holder, Class) {
+        let place = self.place.as_ref();
+        place.map_or((Holder::User(u32::MAX), Class::Guest), |place| {
+            (place.holder(), place.class())
+        })
+    }
+
     /// The role that the request proves, if any.
     fn role(&self, headers: &HeaderMap) -> Option<Role> {
         match &self.access {
-            // Root, and who could attach a debugger to the agent, may do everything; those whom the
-            // file's group lets in may read.
-            Access::Peer => {
-                let own = rustix::process::geteuid().as_raw();
-                let is_admin = self.uid.is_some_and(|uid| uid == 0 || uid == own);
-                Some(if is_admin { Role::Admin } else { Role::Read })
-            }
+            // Those whom the file's group lets in may read.
+            Access::Peer if self.is_admin() => Some(Role::Admin),
             Access::Keys(keys) => role_of_key(keys, bearer(headers)?),
-            Access::Everybody => Some(Role::Read),
+            Access::Peer | Access::Loopback | Access::Everybody => Some(Role::Read),
         }
     }
+
+    /// Whether there is a place for it among those who have sent a key. Others need none.
+    fn takes_place_of_member(&self) -> bool {
+        let place = self.place.as_ref();
+        !matches!(self.access, Access::Keys(_)) || place.is_none_or(|place| place.promote())
+    }
+}
+
+/// Whether a name is no other one than this host's: an address, or `localhost` (RFC 6761, section
+/// 6.3), with or without a port.
+fn is_own_name(host: &str) -> bool {
+    if host.parse::<SocketAddr>().is_ok() {
+        return true;
+    }
+    let bare = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    if bare.unwrap_or(host).parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+}
+
+/// The first name that a request is sent to and that is not this host's.
+fn foreign_name(request: &Request) -> Option<String> {
+    let named = request.headers().get_all(header::HOST).into_iter();
+    let named = named.map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+    let target = request.uri().authority().map(ToString::to_string);
+    named.chain(target).find(|host| !is_own_name(host))
+}
+
+fn misdirected(host: &str) -> Response {
+    let detail = format!(
+        "this address answers to itself only, by an IP address or `localhost` in the header \
+         `Host`; found `{}`",
+        host.escape_debug()
+    );
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
 }
 
 /// The strongest role of the key. Checks all keys, in a time that does not tell how much of any
@@ -77,6 +165,12 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
 
 /// Lets those pass who may: reading takes one role, everything else the other.
 pub(super) async fn check(request: Request, next: Next) -> Response {
+    let client = request.extensions().get::<Client>();
+    if client.is_some_and(|client| matches!(client.access, Access::Loopback))
+        && let Some(host) = foreign_name(&request)
+    {
+        return misdirected(&host);
+    }
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
@@ -84,8 +178,11 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
         Method::GET | Method::HEAD => Role::Read,
         _ => Role::Admin,
     };
-    let client = request.extensions().get::<Client>();
-    match client.and_then(|client| client.role(request.headers())) {
+    let role = client.and_then(|client| client.role(request.headers()));
+    if role.is_some() && !client.is_none_or(Client::takes_place_of_member) {
+        return busy();
+    }
+    match role {
         Some(role) if role >= needed => next.run(request).await,
         Some(role) => {
             let detail = format!(
@@ -97,6 +194,11 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
         }
         None => unauthorized(),
     }
+}
+
+fn busy() -> Response {
+    let detail = "all places for connections with a key are at work; ask again later";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
 }
 
 fn unauthorized() -> Response {
@@ -111,7 +213,7 @@ fn unauthorized() -> Response {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, Client, role_of_key};
+    use super::{Access, Client, is_own_name, role_of_key};
     use crate::options::{Role, Secret};
 
     #[test]
@@ -135,15 +237,37 @@ mod tests {
     fn on_the_socket_root_and_the_own_user_are_admins() {
         let own = rustix::process::geteuid().as_raw();
         let role = |uid| {
-            let client = Client {
-                access: Access::Peer,
-                uid,
-            };
+            let client = Client::new(Access::Peer, uid);
             client.role(&axum::http::HeaderMap::new())
         };
         assert_eq!(role(Some(0)), Some(Role::Admin));
         assert_eq!(role(Some(own)), Some(Role::Admin));
         assert_eq!(role(Some(own + 4711)), Some(Role::Read));
         assert_eq!(role(None), Some(Role::Read));
+    }
+    #[test]
+    fn only_names_that_nobody_else_can_own_are_the_host_itself() {
+        for own in [
+            "127.0.0.1",
+            "127.0.0.1:9478",
+            "[::1]:9478",
+            "[::1]",
+            "198.18.0.1",
+            "localhost",
+            "LocalHost:9478",
+        ] {
+            assert!(is_own_name(own), "{own}");
+        }
+        for foreign in [
+            "",
+            "example.org",
+            "example.org:9478",
+            "localhost.example.org",
+            "127.0.0.1.example.org:9478",
+            "127.0.0.1:9478@example.org",
+            "::1.example",
+        ] {
+            assert!(!is_own_name(foreign), "{foreign}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Bounds on what clients may hold: the agent's descriptors are needed for its files.
+//! A connection that ends when its client is silent for too long, or takes an answer too slowly.
 
 use std::{
     io,
@@ -8,66 +8,65 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::Listener;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, Sleep, sleep},
 };
+
+use super::places::{Answering, Place};
 
 /// A client that neither sends nor takes anything for so long is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Connections of one address at a time; more wait in the kernel's backlog.
-const MAX_CONNECTIONS: usize = 64;
+/// How often it is checked that a client takes its answer.
+const WINDOW: Duration = Duration::from_secs(10);
 
-/// A listener that keeps the bounds.
-pub(super) struct Bounded<L> {
-    listener: L,
-    permits: Arc<Semaphore>,
-}
+/// Octets of an answer that a client must take in each window: 64 KiB a second.
+const LEAST: usize = 640 << 10;
 
-impl<L> Bounded<L> {
-    pub(super) fn new(listener: L) -> Self {
-        Self {
-            listener,
-            permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        }
-    }
-}
-
-impl<L: Listener> Listener for Bounded<L> {
-    type Io = Connection<L::Io>;
-    type Addr = L::Addr;
-
-    async fn accept(&mut self) -> (Self::Io, L::Addr) {
-        // The semaphore is never closed; without a permit the connection is merely not counted.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let (io, addr) = self.listener.accept().await;
-        let connection = Connection {
-            io,
-            idle: Box::pin(sleep(IDLE_TIMEOUT)),
-            _permit: permit,
-        };
-        (connection, addr)
-    }
-
-    fn local_addr(&self) -> io::Result<L::Addr> {
-        self.listener.local_addr()
-    }
-}
-
-/// A connection that ends when its client is silent for too long.
+/// A connection that ends when its client is silent for too long, or takes an answer too slowly.
 pub(super) struct Connection<T> {
     io: T,
     idle: Pin<Box<Sleep>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// What the client has taken since it did not keep up, and when that is judged.
+    slow: Option<(usize, Pin<Box<Sleep>>)>,
+    place: Option<Arc<Place>>,
 }
 
 impl<T> Connection<T> {
-    /// What it is made over.
-    pub(super) const fn get_ref(&self) -> &T {
-        &self.io
+    pub(super) fn new(io: T) -> Self {
+        Self {
+            io,
+            idle: Box::pin(sleep(IDLE_TIMEOUT)),
+            slow: None,
+            place: None,
+        }
+    }
+
+    /// Tells the place what has been sent.
+    pub(super) fn at(self, place: &Arc<Place>) -> Self {
+        Self {
+            place: Some(Arc::clone(place)),
+            ..self
+        }
+    }
+
+    /// While the client does not take what there is: whether it is too slow.
+    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let (taken, judged) = self
+            .slow
+            .get_or_insert_with(|| (0, Box::pin(sleep(WINDOW))));
+        ready!(judged.as_mut().poll(context));
+        if std::mem::take(taken) < LEAST {
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        judged.as_mut().reset(Instant::now() + WINDOW);
+        // So that somebody wakes us: it has just begun.
+        judged
+            .as_mut()
+            .poll(context)
+            .map(|()| io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -94,16 +93,30 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        if written.is_ready() {
-            // Who reads a stream is not silent.
-            self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+        let this = &mut *self;
+        match Pin::new(&mut this.io).poll_write(context, bytes) {
+            Poll::Pending => this.poll_slow(context).map(Err),
+            written @ Poll::Ready(_) => {
+                // Who reads a stream is not silent.
+                this.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
+                if let (Some((taken, _)), Poll::Ready(Ok(octets))) = (&mut this.slow, &written) {
+                    *taken = taken.saturating_add(*octets);
+                }
+                written
+            }
         }
-        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        if flushed.is_ready() {
+            // It has taken all that there is.
+            self.slow = None;
+            if let Some(place) = &self.place {
+                place.sent();
+            }
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -111,64 +124,91 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 }
 
+/// The body of an answer, which keeps its connection's place until all of it is handed over.
+pub(super) struct Answer<B> {
+    body: B,
+    _answering: Option<Answering>,
+}
+
+impl<B> Answer<B> {
+    pub(super) const fn new(body: B, answering: Option<Answering>) -> Self {
+        Self {
+            body,
+            _answering: answering,
+        }
+    }
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, io, pin::Pin, time::Duration};
+    use std::{io, time::Duration};
 
-    use axum::serve::Listener;
     use tokio::{
-        io::{AsyncRead, ReadBuf},
+        io::{AsyncReadExt, AsyncWriteExt},
         net::UnixStream,
-        time::{sleep, timeout},
+        time::{Instant, sleep},
     };
 
-    use super::{Bounded, Connection, MAX_CONNECTIONS};
+    use super::{Connection, IDLE_TIMEOUT, WINDOW};
 
-    /// Always has one more client, which says nothing.
-    struct ManyClients(Vec<UnixStream>);
-
-    impl Listener for ManyClients {
-        type Io = UnixStream;
-        type Addr = ();
-
-        async fn accept(&mut self) -> (UnixStream, ()) {
-            let (ours, theirs) = UnixStream::pair().expect("a pair");
-            self.0.push(theirs);
-            (ours, ())
-        }
-
-        fn local_addr(&self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn one_too_many_waits_until_another_leaves() {
-        let mut listener = Bounded::new(ManyClients(Vec::new()));
-        let mut connections = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
-            connections.push(listener.accept().await);
-        }
-        let short = Duration::from_millis(20);
-        assert!(timeout(short, listener.accept()).await.is_err());
-        connections.pop();
-        let next = timeout(Duration::from_secs(10), listener.accept()).await;
-        assert!(next.is_ok(), "there is room for it");
-    }
-
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_silent_client_is_disconnected() {
         let (io, _client) = UnixStream::pair().expect("a pair");
-        let mut connection = Connection {
-            io,
-            idle: Box::pin(sleep(Duration::from_millis(5))),
-            _permit: None,
-        };
-        let mut bytes = [0; 8];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        let read = poll_fn(|context| Pin::new(&mut connection).poll_read(context, &mut buffer));
-        let read = timeout(Duration::from_secs(10), read).await;
-        let error = read.expect("it ends by itself").expect_err("nothing came");
+        let begin = Instant::now();
+        let read = Connection::new(io).read(&mut [0; 8]).await;
+        let error = read.expect_err("nothing came");
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begin.elapsed() >= IDLE_TIMEOUT);
+    }
+
+    /// A byte now and then keeps no answer in memory.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_its_answer_too_slowly_is_disconnected() {
+        let (io, mut client) = UnixStream::pair().expect("a pair");
+        let slow = tokio::spawn(async move {
+            let mut taken = vec![0; 4096];
+            while client.read_exact(&mut taken).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let begin = Instant::now();
+        let written = Connection::new(io).write_all(&vec![0; 64 << 20]).await;
+        let error = written.expect_err("it takes hours");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!((WINDOW..3 * WINDOW).contains(&begin.elapsed()));
+        slow.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_keeps_up_gets_all_of_it() {
+        let (io, mut client) = UnixStream::pair().expect("a pair");
+        let reading = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            client.read_to_end(&mut taken).await.map(|_| taken.len())
+        });
+        let mut connection = Connection::new(io);
+        connection.write_all(&vec![0; 8 << 20]).await.expect("sent");
+        drop(connection);
+        assert_eq!(reading.await.expect("it ends").expect("read"), 8 << 20);
     }
 }

@@ -2,8 +2,8 @@
 //! socket.
 //!
 //! [`Api::bind`] does all that can fail; [`BoundApi::serve`] answers until its shutdown comes.
-//! Capture has threads of its own, and whatever may wait for them is answered from blocking
-//! threads, so that neither can starve the other.
+//! Capture has threads of its own, and whatever may wait for them is answered on threads apart from
+//! the runtime, so that neither can starve the other.
 //!
 //! The crate never names the kernel's programs and never opens the files that flows are stored in.
 //! It knows the manager of `probe-capture`; metrics, readiness and reloads come in as functions and
@@ -38,16 +38,19 @@ mod access;
 pub mod client;
 mod connection;
 pub mod endpoint;
+mod lane;
 mod limits;
 pub mod listener;
 pub mod openapi;
 pub mod options;
+mod places;
 mod problem;
 mod query;
 pub mod reload;
 mod routes;
 mod secrets;
 mod serve;
+mod shares;
 mod socket_file;
 pub mod v1;
 
@@ -285,7 +288,7 @@ fn guard(addr: SocketAddr, config: &ApiConfig) -> Result<Guarded, ApiError> {
                 problem: "can be reached from outside, and there are no keys".to_owned(),
             });
         }
-        Access::Everybody
+        Access::without_key(addr)
     } else {
         Access::Keys(keys.into())
     };
@@ -312,31 +315,34 @@ impl BoundApi {
         tcp.or_else(|| unix.map(|(_, file)| Endpoint::Unix(file.path().to_owned())))
     }
 
+    /// Where the API is, as clients have it.
+    fn told_addr(&self) -> Option<String> {
+        let addr = self.addr()?;
+        let is_tls = self.tcp.as_ref().is_some_and(|tcp| tcp.tls.is_some());
+        let scheme = if is_tls { "https://" } else { "" };
+        Some(format!("{scheme}{addr}"))
+    }
+
     /// Answers until `shutdown` comes, and then finishes the open requests, if they are quick.
     ///
     /// # Errors
     ///
-    /// The runtime cannot take over a bound socket. Nothing is served then.
+    /// The runtime cannot take over a bound socket, or the system starts no thread. Nothing is served then.
     pub async fn serve(
         self,
         state: ApiState,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (stop, stopped) = watch::channel(());
-        let server = Server::new(state, stopped.clone());
+        let server = Server::new(state, self.told_addr(), stopped.clone())?;
         let mut servers = JoinSet::new();
         if let Some((listener, addr)) = self.metrics {
+            let access = Access::without_key(addr);
             let listener = listening(listener)?;
             info!(%addr, "serving metrics");
             let router = routes::metrics_router(server.clone());
             let stopped = stopped.clone();
-            servers.spawn(serve::serve(
-                listener,
-                None,
-                Access::Everybody,
-                router,
-                stopped,
-            ));
+            servers.spawn(serve::serve(listener, None, access, router, stopped));
         }
         if let Some(tcp) = self.tcp {
             let listener = listening(tcp.listener)?;

@@ -1,42 +1,105 @@
 //! Bounds on what the clients of all addresses may make the agent do.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, ops::Deref, sync::Arc, time::Duration};
 
 use axum::{
-    extract::Request,
-    http::{HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, Request},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::spawn_blocking,
-    time::timeout,
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+
+use super::{
+    ApiState,
+    access::Client,
+    lane::{Lane, Order},
+    places::{Class, Holder},
+    problem::Problem,
+    shares::{Budget, Memory, Share, Shares},
 };
 
-use super::{ApiState, problem::Problem};
+/// Threads for what waits for captures: status, ledgers, metrics.
+const CONTROL_THREADS: usize = 2;
 
-/// Queries that run at a time; more wait, for as long as a query may take.
-const MAX_QUERIES: usize = 4;
+/// Threads for flows. Each has a copy of the flows of one interface at a time.
+const FLOWS_THREADS: usize = 2;
 
-/// How long a query may wait and run.
-const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long anything but flows may wait and run.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Streams of flows at a time.
-const MAX_STREAMS: usize = 8;
+/// How long a query of flows may wait and run.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long a query of flows may run.
+const RUN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests of one client that may wait and run at a time, in each lane. Members are bounded by their
+/// connections.
+const MAX_WAITING: usize = 48;
+
+/// Rows that answers may hold at a time: those of one client, and of all of its class.
+const MAX_ROWS: [usize; 2] = [200_000, 300_000];
+
+/// Rows are given out in so many at a time.
+const ROWS_PER_UNIT: usize = 1000;
+
+/// Streams of flows at a time: those of one client, and of all of its class.
+const MAX_STREAMS: [usize; 2] = [8, 16];
 
 /// Largest body of a request, in octets: more than any configuration.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// How long a body may take.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(super) struct Server {
     state: Arc<ApiState>,
-    queries: Arc<Semaphore>,
-    streams: Arc<Semaphore>,
-    changes: Arc<Semaphore>,
+    control: Queue,
+    flows: Queue,
+    guests: Bounds,
+    members: Bounds,
+    changes: Arc<tokio::sync::Semaphore>,
+    /// Where the API is, if it is anywhere.
+    pub(super) api: Arc<Option<String>>,
     /// Ends when the agent does.
     pub(super) stopped: watch::Receiver<()>,
+}
+
+/// A lane, and how many requests of each guest may be on it.
+#[derive(Clone)]
+struct Queue {
+    lane: Lane,
+    guests: Shares,
+}
+
+/// What the clients of one class may take.
+#[derive(Clone)]
+struct Bounds {
+    rows: Budget,
+    streams: Shares,
+}
+
+impl Queue {
+    fn start(name: &str, threads: usize) -> io::Result<Self> {
+        Ok(Self {
+            lane: Lane::start(name, threads)?,
+            guests: Shares::new(MAX_WAITING, usize::MAX),
+        })
+    }
+}
+
+impl Bounds {
+    fn new() -> Self {
+        let [each, all] = MAX_ROWS.map(|rows| rows / ROWS_PER_UNIT);
+        let [streams_each, streams_all] = MAX_STREAMS;
+        Self {
+            rows: Budget::new(each, all),
+            streams: Shares::new(streams_each, streams_all),
+        }
+    }
 }
 
 impl Deref for Server {
@@ -48,39 +111,104 @@ impl Deref for Server {
 }
 
 impl Server {
-    pub(super) fn new(state: ApiState, stopped: watch::Receiver<()>) -> Self {
-        Self {
+    /// `api` is where the API is, as clients are told.
+    pub(super) fn new(
+        state: ApiState,
+        api: Option<String>,
+        stopped: watch::Receiver<()>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            api: Arc::new(api),
             state: Arc::new(state),
-            queries: Arc::new(Semaphore::new(MAX_QUERIES)),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            changes: Arc::new(Semaphore::new(1)),
+            control: Queue::start("probe-control", CONTROL_THREADS)?,
+            flows: Queue::start("probe-query", FLOWS_THREADS)?,
+            guests: Bounds::new(),
+            members: Bounds::new(),
+            changes: Arc::new(tokio::sync::Semaphore::new(1)),
             stopped,
+        })
+    }
+}
+
+/// The server, and who asks it.
+#[derive(Clone)]
+pub(super) struct Asked {
+    server: Server,
+    holder: Holder,
+    class: Class,
+}
+
+impl FromRequestParts<Server> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Infallible> {
+        let client = parts.extensions.get::<Client>();
+        let (holder, class) = client.map_or((Holder::User(u32::MAX), Class::Guest), Client::share);
+        Ok(Self {
+            server: server.clone(),
+            holder,
+            class,
+        })
+    }
+}
+
+impl Deref for Asked {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Asked {
+    fn bounds(&self) -> &Bounds {
+        match self.class {
+            Class::Guest => &self.guests,
+            Class::Member => &self.members,
         }
     }
 
-    /// Runs what may wait for a capture off the runtime, when it is its turn.
-    pub(super) async fn blocking<T: Send + 'static>(
+    /// A turn to wait for; none is needed by members.
+    fn turn(&self, queue: &Queue) -> Result<Option<Share>, Problem> {
+        if self.class == Class::Member {
+            return Ok(None);
+        }
+        queue.guests.take(self.holder).map(Some).ok_or_else(|| {
+            let detail = format!("{MAX_WAITING} requests of yours wait already; ask again later");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        })
+    }
+
+    /// Answers what may wait for a capture off the runtime, when it is the client's turn.
+    pub(super) async fn blocking<T: IntoResponse>(
         &self,
         work: impl FnOnce(&ApiState) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<T, Problem> {
-        let (queries, state) = (self.queries.clone(), self.state.clone());
-        let queued = async move {
-            let permit = queries.acquire_owned().await;
-            // It keeps its turn until it is over, also when nobody waits for it any more.
-            spawn_blocking(move || {
-                let _turn = permit;
-                work(&state)
-            })
-            .await
+    ) -> Result<Response, Problem> {
+        let _turn = self.turn(&self.control)?;
+        let state = Arc::clone(&self.state);
+        // The text is made there, too: that of a thousand interfaces takes milliseconds.
+        let answer = move |_: &Order| work(&state).map(IntoResponse::into_response);
+        let answered = self.control.lane.run(self.holder, CONTROL_TIMEOUT, answer);
+        in_time(CONTROL_TIMEOUT, answered).await?
+    }
+
+    /// Runs a query of flows when it is the client's turn and there is memory for so many rows of an
+    /// answer, which is to be kept as long as they are.
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        rows: usize,
+        work: impl FnOnce(&ApiState, &Order) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<(T, Memory), Problem> {
+        let _turn = self.turn(&self.flows)?;
+        let state = Arc::clone(&self.state);
+        let units = u32::try_from(rows.div_ceil(ROWS_PER_UNIT)).unwrap_or(u32::MAX);
+        let answered = async {
+            let memory = self.bounds().rows.take(self.holder, units).await.ok()?;
+            let work = move |order: &Order| work(&state, order);
+            let answer = self.flows.lane.run(self.holder, RUN_TIMEOUT, work).await?;
+            Some(answer.map(|answer| (answer, memory)))
         };
-        match timeout(QUERY_TIMEOUT, queued).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) => Err(Problem::internal(format!("the request failed: {error}"))),
-            Err(_) => Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("no answer in {QUERY_TIMEOUT:?}: the agent is busy; ask again later"),
-            )),
-        }
+        in_time(QUERY_TIMEOUT, answered).await?
     }
 
     /// Runs a change of the agent, one at a time and for as long as it takes: attaching hundreds of
@@ -102,12 +230,41 @@ impl Server {
     }
 
     /// A place for one more stream.
-    pub(super) fn stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.streams.clone().try_acquire_owned().map_err(|_| {
-            let detail = format!("{MAX_STREAMS} streams are open already; close one");
+    pub(super) fn stream(&self) -> Result<Share, Problem> {
+        self.bounds().streams.take(self.holder).ok_or_else(|| {
+            let [each, all] = MAX_STREAMS;
+            let detail = format!(
+                "{each} streams of yours, or {all} of all clients, are open already; close one"
+            );
             Problem::new(StatusCode::TOO_MANY_REQUESTS, detail)
         })
     }
+}
+
+/// The answer, if it comes in time and nothing panics.
+async fn in_time<T>(
+    limit: Duration,
+    answered: impl Future<Output = Option<T>>,
+) -> Result<T, Problem> {
+    match timeout(limit, answered).await {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(Problem::internal(
+            "the request failed: see the log of the agent",
+        )),
+        Err(_) => Err(late(limit)),
+    }
+}
+
+fn late(limit: Duration) -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("no answer in {limit:?}: the agent is busy; ask again later"),
+    )
+}
+
+/// A query that ran for as long as one may.
+pub(super) fn too_long() -> Problem {
+    late(RUN_TIMEOUT)
 }
 
 pub(super) fn too_large() -> Problem {

@@ -51,11 +51,15 @@ pub const PATH: &str = "/api/v1/openapi.json";
 struct Document;
 
 /// What any operation may be answered with besides its own answers.
-const PROBLEMS: [(&str, &str); 6] = [
+const PROBLEMS: [(&str, &str); 7] = [
     ("400", "The request is not understood"),
     ("401", "No key, or not one of this agent"),
     ("403", "The role of the key or user does not allow this"),
     ("413", "The body is too large"),
+    (
+        "421",
+        "The header `Host` has a foreign name, on a loopback address without keys",
+    ),
     ("500", "A defect, which the log tells more of"),
     ("503", "The agent is busy; ask again later"),
 ];

@@ -3,6 +3,7 @@
 use axum::{
     Router,
     extract::State,
+    handler::Handler,
     http::{Method, StatusCode, Uri, header},
     middleware::from_fn,
     response::{IntoResponse, Response},
@@ -11,7 +12,7 @@ use axum::{
 
 use super::{
     access,
-    limits::{self, Server},
+    limits::{self, Asked, Server},
     openapi,
     problem::Problem,
     v1,
@@ -54,16 +55,18 @@ fn resources() -> [(&'static str, MethodRouter<Server>); 11] {
 
 /// What `api.metrics_addr` serves: it asks nobody for a key.
 pub(super) fn metrics_router(server: Server) -> Router {
-    router(basics(), server)
+    router(basics(), not_of_metrics, server)
 }
 
 /// Routes of the listener at `api.addr`.
 pub(super) fn api_router(server: Server) -> Router {
-    router(basics().into_iter().chain(resources()), server)
+    let routes = basics().into_iter().chain(resources());
+    router(routes, not_found, server)
 }
 
-fn router(
+fn router<T: 'static>(
     routes: impl IntoIterator<Item = (&'static str, MethodRouter<Server>)>,
+    not_found: impl Handler<T, Server>,
     server: Server,
 ) -> Router {
     let mut router = Router::new();
@@ -82,15 +85,13 @@ fn router(
 #[utoipa::path(get, path = "/metrics", tag = "agent", responses(
     (status = 200, description = "Metrics in Prometheus' text format", body = String, content_type = "text/plain"),
 ))]
-pub(super) async fn metrics(State(server): State<Server>) -> Result<Response, Problem> {
-    let scrape = server.blocking(|state| {
-        state
-            .agent
-            .metrics()
+pub(super) async fn metrics(asked: Asked) -> Result<Response, Problem> {
+    let scrape = asked.blocking(|state| {
+        let text = state.agent.metrics();
+        text.map(|text| ([(header::CONTENT_TYPE, METRICS_FORMAT)], text))
             .map_err(|cause| Problem::internal(format!("cannot give the metrics: {cause}")))
     });
-    let text = scrape.await?;
-    Ok(([(header::CONTENT_TYPE, METRICS_FORMAT)], text).into_response())
+    scrape.await
 }
 
 /// Whether the agent is alive
@@ -126,9 +127,20 @@ pub(super) async fn readyz(State(server): State<Server>) -> Response {
 async fn not_found(uri: Uri) -> Problem {
     let path = uri.path().escape_debug();
     Problem::not_found(format!(
-        "no such path here: {path}; {} lists those of api.addr, and api.metrics_addr has \
-         /metrics, /healthz and /readyz",
+        "no such path here: {path}; {} lists those that there are",
         openapi::PATH
+    ))
+}
+
+async fn not_of_metrics(State(server): State<Server>, uri: Uri) -> Problem {
+    let path = uri.path().escape_debug();
+    let api = match &*server.api {
+        Some(addr) => format!("the API is at {addr} (api.addr)"),
+        None => "the API is switched off (api.addr: none)".to_owned(),
+    };
+    Problem::not_found(format!(
+        "no such path here: {path}; this is api.metrics_addr, which has /metrics, /healthz and \
+         /readyz, and {api}"
     ))
 }
 

@@ -1,12 +1,12 @@
 //! Serving one address: connections, their bounds, and their end.
 
-use std::{io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
     sync::watch,
     task::JoinSet,
@@ -17,7 +17,8 @@ use tower::ServiceExt;
 
 use super::{
     access::{Access, Client},
-    connection::Bounded,
+    connection::{Answer, Connection},
+    places::{Class, Holder, Places},
 };
 
 /// How long a client may take for the head of a request, and to be silent between two.
@@ -32,17 +33,39 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 64;
 
+/// What a newcomer is told where all others are at work.
+const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
+    content-type: application/problem+json\r\nretry-after: 5\r\nconnection: close\r\n\r\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+    \"detail\":\"all places for connections are taken; ask again later\"}";
+
+/// How long a newcomer without a place may take to hear of it.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A stream that may know who is at its other end.
 pub(super) trait Peer {
+    /// Whose share it counts for.
+    fn holder(&self) -> Holder;
+
     /// The user, if the kernel tells.
     fn uid(&self) -> Option<u32> {
         None
     }
 }
 
-impl Peer for TcpStream {}
+impl Peer for TcpStream {
+    fn holder(&self) -> Holder {
+        // One that is gone already has no address any more.
+        let addr = self.peer_addr().map(|addr| addr.ip());
+        Holder::of_address(addr.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()))
+    }
+}
 
 impl Peer for UnixStream {
+    fn holder(&self) -> Holder {
+        Holder::User(self.uid().unwrap_or(u32::MAX))
+    }
+
     fn uid(&self) -> Option<u32> {
         self.peer_cred().ok().map(|peer| peer.uid())
     }
@@ -50,7 +73,7 @@ impl Peer for UnixStream {
 
 /// Answers until `stopped` comes, and then finishes what is open.
 pub(super) async fn serve<L>(
-    listener: L,
+    mut listener: L,
     tls: Option<TlsAcceptor>,
     access: Access,
     router: Router,
@@ -59,38 +82,72 @@ pub(super) async fn serve<L>(
     L: Listener,
     L::Io: Peer,
 {
-    let mut listener = Bounded::new(listener);
+    let places = Places::default();
     let mut connections = JoinSet::new();
+    let mut newcomer = None;
     loop {
         let io = tokio::select! {
-            (io, _) = listener.accept() => io,
+            (io, _) = listener.accept(), if newcomer.is_none() => io,
+            () = places.changed(), if newcomer.is_some() => match newcomer.take() {
+                Some(io) => io,
+                None => continue,
+            },
             // Nothing is ever sent: an error says that the sender was dropped, which is the signal.
             _ = stopped.changed() => break,
             // Done ones are let go while others come.
             Some(_) = connections.join_next() => continue,
         };
-        let client = Client {
-            access: access.clone(),
-            uid: io.get_ref().uid(),
+        let client = Client::new(access.clone(), io.uid());
+        let class = if client.is_admin() {
+            Class::Member
+        } else {
+            Class::Guest
         };
-        let (router, stopped) = (router.clone(), stopped.clone());
-        match tls.clone() {
-            None => {
-                connections.spawn(answer(io, client, router, stopped));
+        let Some(place) = places.enter(io.holder(), class) else {
+            if class == Class::Member {
+                // Root alone is kept waiting, by nobody but root.
+                newcomer = Some(io);
+            } else {
+                connections.spawn(refuse(io, tls.is_some()));
             }
-            Some(tls) => {
-                connections.spawn(async move {
-                    let shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await;
-                    match shaken.map_err(io::Error::from).flatten() {
-                        Ok(io) => answer(io, client, router, stopped).await,
-                        Err(error) => tracing::debug!(%error, "no TLS connection"),
-                    }
-                });
+            continue;
+        };
+        let place = Arc::new(place);
+        let (client, io) = (client.at(&place), Connection::new(io).at(&place));
+        let (router, tls, stopped) = (router.clone(), tls.clone(), stopped.clone());
+        connections.spawn(async move {
+            tokio::select! {
+                () = converse(io, tls, client, router, stopped) => {}
+                () = place.evicted() => tracing::debug!("a connection gave way to another"),
             }
-        }
+        });
     }
     drop(listener);
     connections.join_all().await;
+}
+
+async fn refuse(mut io: impl AsyncWrite + Unpin, is_tls: bool) {
+    if !is_tls {
+        // Who does not listen is not told.
+        let _ = timeout(REFUSAL_TIMEOUT, io.write_all(NO_PLACE.as_bytes())).await;
+    }
+}
+
+async fn converse(
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    tls: Option<TlsAcceptor>,
+    client: Client,
+    router: Router,
+    stopped: watch::Receiver<()>,
+) {
+    let Some(tls) = tls else {
+        return answer(io, client, router, stopped).await;
+    };
+    let shaken = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)).await;
+    match shaken.map_err(io::Error::from).flatten() {
+        Ok(io) => answer(io, client, router, stopped).await,
+        Err(error) => tracing::debug!(%error, "no TLS connection"),
+    }
 }
 
 /// Answers the requests of one connection.
@@ -103,7 +160,12 @@ async fn answer(
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(client.clone());
         let request: Request = request.map(Body::new);
-        router.clone().oneshot(request)
+        let answering = client.answering();
+        let answered = router.clone().oneshot(request);
+        async move {
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| Body::new(Answer::new(body, answering))))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

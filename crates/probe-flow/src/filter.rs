@@ -46,6 +46,15 @@ impl Filter {
         self.expr.is_none()
     }
 
+    /// The filter for the flows of one interface: what it asks of the name is decided, so that no
+    /// regex is run for each flow. It is not to be shown.
+    #[must_use]
+    pub fn of_iface(&self, iface: &str) -> Self {
+        Self {
+            expr: self.expr.as_ref().map(|expr| expr.of_iface(iface)),
+        }
+    }
+
     /// Whether a flow of this interface passes.
     pub fn matches(&self, iface: &str, row: &FlowRow) -> bool {
         self.expr

@@ -11,7 +11,7 @@ use std::{
 
 use probe_api::{
     Api,
-    client::{Client, ClientError},
+    client::{AgentAddr, Client, ClientError, Trust},
     endpoint::Endpoint,
     options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig},
 };
@@ -50,7 +50,8 @@ fn serve(config: &ApiConfig) -> (Running, SocketAddr) {
 
 /// A request with these header lines, and the whole answer.
 fn ask(mut stream: impl Read + Write, line: &str, headers: &str) -> String {
-    let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{headers}\r\n");
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -242,17 +243,28 @@ fn tls_is_spoken_where_it_is_configured() {
     let client = ClientConnection::new(Arc::new(client), name).expect("a client");
     let header = format!("Authorization: Bearer {READ}\r\n");
     let mut stream = StreamOwned::new(client, tcp(addr));
-    let request =
-        format!("GET /api/v1/info HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header}\r\n");
+    let request = format!(
+        "GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n"
+    );
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");
 
+    // One that is self-signed is its own CA.
+    let trust = Trust {
+        ca_file: Some(tls.cert.clone()),
+        server_name: Some("localhost".to_owned()),
+    };
+    let over_tls = format!("https://{addr}").parse::<AgentAddr>();
+    let over_tls = over_tls.expect("an address");
+    let client = Client::with_trust(over_tls, Some(READ.to_owned()), &trust);
+    client.expect("a client").info().expect("trusted");
+
     // Plain HTTP gets no answer that a client could take for one.
     let mut plain = tcp(addr);
     plain
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .expect("sent");
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);

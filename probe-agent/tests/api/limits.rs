@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use probe_api::{Api, endpoint::Endpoint, v1::flows::Flows};
+use probe_api::{
+    Api,
+    endpoint::Endpoint,
+    options::{ApiConfig, ApiKey, KeySource, Role, Secret},
+    v1::flows::Flows,
+};
 
 use crate::{
     server::{Running, config, request, tcp},
@@ -36,7 +41,8 @@ fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
 #[test]
 fn large_bodies_and_heads_are_refused() {
     let (_running, addr) = serve();
-    let announced = "GET /api/v1/info HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999\r\n\r\n";
+    let announced =
+        "GET /api/v1/info HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n";
     let answer = raw(addr, announced.as_bytes());
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(
@@ -67,6 +73,89 @@ fn a_slow_head_ends_the_connection_and_holds_up_nobody() {
     assert!(begin.elapsed() < Duration::from_secs(30));
 }
 
+/// Clients that only hold connections give way to those who ask, before and behind the key.
+#[test]
+fn silent_connections_lock_nobody_out() {
+    const SILENT: usize = 200;
+    let keys = ApiConfig {
+        keys: vec![ApiKey {
+            role: Role::Read,
+            source: KeySource::Inline(Secret::new(&"k".repeat(40)).expect("a key")),
+        }],
+        ..config(Some("127.0.0.1:0"), Some("127.0.0.1:0"))
+    };
+    let api = Api::bind(&keys).expect("bound");
+    let metrics = api.metrics_addr().expect("an address");
+    let Some(Endpoint::Tcp(with_key)) = api.addr() else {
+        panic!("it is TCP");
+    };
+    let _running = Running::new(api);
+    let ask = |stream: &mut TcpStream, path: &str| {
+        let key = format!("Authorization: Bearer {}", "k".repeat(40));
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{key}\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a deadline");
+        let mut reader = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut head).expect("an answer"), 0, "{head}");
+        }
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        let length = head
+            .lines()
+            .find_map(|it| it.strip_prefix("content-length: "));
+        let mut body = vec![0; length.expect("a length").parse().expect("a number")];
+        reader.read_exact(&mut body).expect("the rest");
+    };
+    for (addr, path) in [(metrics, "/metrics"), (with_key, "/api/v1/info")] {
+        let mut known = tcp(addr);
+        ask(&mut known, path);
+        let silent: Vec<_> = (0..SILENT).map(|_| tcp(addr)).collect();
+        ask(&mut tcp(addr), path);
+        if addr == with_key {
+            // Those without a key have not taken the place of this one.
+            ask(&mut known, path);
+        }
+        drop(silent);
+    }
+}
+
+/// A page in a browser may let its own name resolve to the loopback.
+#[test]
+fn a_loopback_address_without_keys_answers_to_no_foreign_name() {
+    let api = Api::bind(&config(Some("127.0.0.1:0"), Some("127.0.0.1:0"))).expect("bound");
+    let metrics = api.metrics_addr().expect("an address");
+    let Some(Endpoint::Tcp(addr)) = api.addr() else {
+        panic!("it is TCP");
+    };
+    let _running = Running::new(api);
+    for (addr, path) in [(addr, "/api/v1/flows"), (metrics, "/metrics")] {
+        let ask = |target: &str, host: &str| {
+            let request =
+                format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            raw(addr, request.as_bytes())
+        };
+        let port = addr.port();
+        for own in ["127.0.0.1".to_owned(), format!("localhost:{port}")] {
+            let answer = ask(path, &own);
+            assert!(answer.starts_with("HTTP/1.1 200"), "{own}: {answer}");
+        }
+        for (target, host) in [
+            (path.to_owned(), format!("rebound.example:{port}")),
+            (
+                format!("http://rebound.example{path}"),
+                "127.0.0.1".to_owned(),
+            ),
+        ] {
+            let answer = ask(&target, &host);
+            assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+            assert!(answer.contains("found `rebound.example"), "{answer}");
+        }
+    }
+}
+
 struct Events(BufReader<TcpStream>);
 
 impl Events {
@@ -75,7 +164,8 @@ impl Events {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a deadline");
-        let request = format!("GET /api/v1/flows/stream?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request =
+            format!("GET /api/v1/flows/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut reader = BufReader::new(stream);
         let mut status = String::new();

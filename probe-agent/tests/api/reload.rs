@@ -42,7 +42,7 @@ fn serve() -> (Running, SocketAddr) {
 fn ask(addr: SocketAddr, line: &str, key: &str, media: &str, body: &[u8]) -> (u16, String) {
     let mut stream = tcp(addr);
     let head = format!(
-        "{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
+        "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer {key}\r\n\
          Content-Type: {media}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
@@ -165,7 +165,7 @@ fn a_body_in_pieces_is_bounded_too() {
     let (running, addr) = serve();
     let mut stream = tcp(addr);
     let head = format!(
-        "PUT /api/v1/config HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+        "PUT /api/v1/config HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Authorization: Bearer {ADMIN}\r\nTransfer-Encoding: chunked\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).expect("sent");

@@ -109,7 +109,7 @@ pub(crate) fn config(addr: Option<&str>, metrics_addr: Option<&str>) -> ApiConfi
 
 /// One request; the whole response.
 pub(crate) fn request(mut stream: impl Read + Write, line: &str) -> String {
-    let request = format!("{line} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n");
+    let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut response = String::new();
     stream.read_to_string(&mut response).expect("a response");

@@ -60,6 +60,34 @@ impl Script {
         self.0.records.lock().push_back(key.into_record(head));
     }
 
+    /// Sees one packet each of so many flows, and waits until all are in flows.
+    pub(crate) fn many_flows(&self, ifindex: u32, flows: u32) {
+        for first in 0..flows {
+            let bank = self.0.bank.read();
+            let mut counters = self.0.counters.lock();
+            let counters =
+                &mut counters.entry(ifindex).or_default()[usize::from(*bank)][usize::from(INGRESS)];
+            counters.seen.add(1, 100);
+            counters.recorded.add(1, 86);
+            let head = RecordHead {
+                octets: 86,
+                packets: 1,
+                ifindex,
+                flags: origin_flags(INGRESS, *bank),
+                ..RecordHead::default()
+            };
+            let key = EpHashV4 {
+                src_addr: (u32::from_be_bytes([198, 18, 0, 0]) + first).to_be_bytes(),
+                src_port: 40_000_u16.to_be_bytes(),
+                dst_addr: [198, 19, 255, 1],
+                dst_port: 5000_u16.to_be_bytes(),
+                ip_protocol: TCP,
+            };
+            self.0.records.lock().push_back(key.into_record(head));
+        }
+        self.settle();
+    }
+
     /// Captures these interfaces, with the indices 1, 2, …
     pub(crate) fn capture(manager: &Manager, names: &[&str]) {
         let links = names.iter().zip(1..).map(|(name, ifindex)| {

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{RawQuery, Request, State},
+    extract::{RawQuery, Request},
     http::{HeaderMap, StatusCode, header},
+    response::Response,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::reload::{dry_run, tell};
 use crate::{
-    limits::{MAX_BODY_BYTES, Server, too_large},
+    limits::{Asked, BODY_TIMEOUT, MAX_BODY_BYTES, too_large},
     problem::Problem,
     reload::ReloadReport,
 };
@@ -43,12 +45,15 @@ pub struct ConfigReport {
 #[utoipa::path(get, path = PATH, tag = "agent", responses(
     (status = 200, description = "All settings", body = ConfigReport),
 ))]
-pub(crate) async fn config(State(state): State<Server>) -> Json<ConfigReport> {
-    let path = state.config_path.as_ref();
-    Json(ConfigReport {
-        path: path.map(|path| path.display().to_string()),
-        settings: state.reloader.settings(),
-    })
+pub(crate) async fn config(asked: Asked) -> Result<Response, Problem> {
+    let report = asked.blocking(|state| {
+        let path = state.config_path.as_ref();
+        Ok(Json(ConfigReport {
+            path: path.map(|path| path.display().to_string()),
+            settings: state.reloader.settings(),
+        }))
+    });
+    report.await
 }
 
 /// Applies a configuration instead of the file's
@@ -61,6 +66,8 @@ pub(crate) async fn config(State(state): State<Server>) -> Json<ConfigReport> {
         description = "A whole configuration, as docs/CONFIGURATION.md has it"),
     responses(
         (status = 200, description = "What was changed, or would be", body = ReloadReport),
+        (status = 408, description = "The body came too slowly",
+            body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "A setting needs a restart, or another reload goes on",
             body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The document is not said to be YAML",
@@ -69,14 +76,14 @@ pub(crate) async fn config(State(state): State<Server>) -> Json<ConfigReport> {
             body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn replace(
-    State(server): State<Server>,
+    asked: Asked,
     RawQuery(raw): RawQuery,
     request: Request,
 ) -> Result<Json<ReloadReport>, Problem> {
     let dry_run = dry_run(raw.as_deref())?;
     require_yaml(request.headers())?;
     let text = text_of(request).await?;
-    let report = server.changing(move |state| state.reloader.reload_text(&text, dry_run));
+    let report = asked.changing(move |state| state.reloader.reload_text(&text, dry_run));
     tell(report.await?)
 }
 
@@ -102,7 +109,12 @@ fn require_yaml(headers: &HeaderMap) -> Result<(), Problem> {
 /// The body, as far as one may be long.
 async fn text_of(request: Request) -> Result<String, Problem> {
     let body = Limited::new(request.into_body(), MAX_BODY_BYTES);
-    let bytes = match body.collect().await {
+    let collected = timeout(BODY_TIMEOUT, body.collect()).await;
+    let collected = collected.map_err(|_| {
+        let detail = format!("the body took more than {BODY_TIMEOUT:?}; send it at once");
+        Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+    })?;
+    let bytes = match collected {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
         Err(error) => {

@@ -1,24 +1,28 @@
 //! `GET /api/v1/flows`: the flows of the running interval, filtered and sorted.
 
+mod answer;
 mod live;
 mod query;
 pub mod stream;
 mod top;
 
 use axum::{
-    Json,
-    extract::{RawQuery, State},
+    body::Body,
+    extract::RawQuery,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use self::answer::Pieces;
 pub use self::{
     live::LiveFlow,
     query::{DEFAULT_LIMIT, FlowsQuery, MAX_LIMIT, Order, Sort},
 };
 use super::check_interfaces;
-use crate::{limits::Server, problem::Problem};
+use crate::{limits::Asked, problem::Problem};
 use probe_flow::flow::FlowCounters;
 
 /// Path of this endpoint below the API's address.
@@ -90,18 +94,24 @@ impl From<FlowCounters> for Totals {
     (status = 404, description = "An interface is not captured", body = Problem,
         content_type = "application/problem+json"),
 ))]
-pub(crate) async fn flows(
-    State(server): State<Server>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Flows>, Problem> {
-    let query = FlowsQuery::parse(query.as_deref())?;
-    query_flows(&server, query).await.map(Json)
+pub(crate) async fn flows(asked: Asked, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let rows = FlowsQuery::rows(query.as_deref())?;
+    // A filter is read there, too: its regexes take milliseconds to compile.
+    let selected = asked.query(rows, move |state, waiting| {
+        let query = FlowsQuery::parse(query.as_deref())?;
+        check_interfaces(state, &query.iface)?;
+        top::select(&state.manager, &query, waiting)
+    });
+    let (selected, memory) = selected.await?;
+    let pieces = Pieces::new(selected, memory).map_err(|error| no_text(&error))?;
+    let json = HeaderValue::from_static("application/json");
+    Ok((
+        [(header::CONTENT_TYPE, json)],
+        Body::from_stream(pieces.into_stream()),
+    )
+        .into_response())
 }
 
-async fn query_flows(server: &Server, query: FlowsQuery) -> Result<Flows, Problem> {
-    let answer = server.blocking(move |state| {
-        check_interfaces(state, &query.iface)?;
-        Ok(top::select(&state.manager, &query))
-    });
-    answer.await
+fn no_text(error: &serde_json::Error) -> Problem {
+    Problem::internal(format!("cannot write the answer: {error}"))
 }

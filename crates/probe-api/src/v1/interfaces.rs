@@ -1,15 +1,12 @@
 //! `GET /api/v1/interfaces`: which interfaces are captured, and how.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{is_wanted, only_interfaces, status::Attachment};
-use crate::{limits::Server, problem::Problem};
+use crate::{limits::Asked, problem::Problem};
 use probe_capture::status::StatusReader;
 
 /// Path of this endpoint below the API's address.
@@ -51,10 +48,10 @@ pub struct Interface {
     ),
 )]
 pub(crate) async fn interfaces(
-    State(server): State<Server>,
+    asked: Asked,
     RawQuery(query): RawQuery,
-) -> Result<Json<Interfaces>, Problem> {
-    server
+) -> Result<Response, Problem> {
+    asked
         .blocking(move |state| {
             let wanted = only_interfaces(state, query.as_deref())?;
             let settings = state.manager.config(&[]);

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{is_wanted, only_interfaces};
-use crate::{limits::Server, problem::Problem};
+use crate::{limits::Asked, problem::Problem};
 use probe_capture::status::StatusReader;
 use probe_flow::ledger::{Identity, Ledger, Loss};
 
@@ -111,11 +108,8 @@ impl From<&Ledger> for LedgerCounts {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn ledger(
-    State(server): State<Server>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<LedgerReport>, Problem> {
-    server
+pub(crate) async fn ledger(asked: Asked, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    asked
         .blocking(move |state| {
             let wanted = only_interfaces(state, query.as_deref())?;
             let status = state.manager.flush_and_read();

@@ -1,12 +1,9 @@
 //! `POST /api/v1/reload`: the configuration file anew, or what that would change.
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery};
 
 use crate::{
-    limits::Server,
+    limits::Asked,
     problem::Problem,
     query::Query,
     reload::{ReloadError, ReloadReport},
@@ -29,11 +26,11 @@ pub const PATH: &str = "/api/v1/reload";
             body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn reload(
-    State(server): State<Server>,
+    asked: Asked,
     RawQuery(raw): RawQuery,
 ) -> Result<Json<ReloadReport>, Problem> {
     let dry_run = dry_run(raw.as_deref())?;
-    let report = server.changing(move |state| state.reloader.reload(dry_run));
+    let report = asked.changing(move |state| state.reloader.reload(dry_run));
     tell(report.await?)
 }
 

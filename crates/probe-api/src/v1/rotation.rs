@@ -1,11 +1,11 @@
 //! `/api/v1/rotation`: when flows were and will be written, how long that takes, and writing now.
 
-use axum::{Json, extract::State};
+use axum::{Json, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{limits::Server, problem::Problem};
+use crate::{limits::Asked, problem::Problem};
 use probe_capture::clock::next_multiple;
 
 /// Path of this endpoint below the API's address.
@@ -48,15 +48,18 @@ pub struct DurationBucket {
 #[utoipa::path(get, path = PATH, tag = "capture", responses(
     (status = 200, description = "Last and next rotation, and how long they took", body = RotationReport),
 ))]
-pub(crate) async fn rotation(State(state): State<Server>) -> Json<RotationReport> {
-    let interval = state.agent.rotation_interval();
-    let (started, last) = state.manager.timestamps();
-    Json(RotationReport {
-        interval_seconds: interval.as_secs(),
-        last: (last != started).then_some(last),
-        next: next_multiple(Timestamp::now(), interval),
-        duration: state.agent.rotation_durations(),
-    })
+pub(crate) async fn rotation(asked: Asked) -> Result<Response, Problem> {
+    let report = asked.blocking(|state| {
+        let interval = state.agent.rotation_interval();
+        let (started, last) = state.manager.timestamps();
+        Ok(Json(RotationReport {
+            interval_seconds: interval.as_secs(),
+            last: (last != started).then_some(last),
+            next: next_multiple(Timestamp::now(), interval),
+            duration: state.agent.rotation_durations(),
+        }))
+    });
+    report.await
 }
 
 /// What a rotation came to.
@@ -76,19 +79,20 @@ pub struct Rotated {
 #[utoipa::path(post, path = PATH, tag = "capture", responses(
     (status = 200, description = "What was handed to the sinks", body = Rotated),
 ))]
-pub(crate) async fn rotate(State(server): State<Server>) -> Result<Json<Rotated>, Problem> {
-    let rotated = server.blocking(|state| {
+pub(crate) async fn rotate(asked: Asked) -> Result<Response, Problem> {
+    let rotated = asked.blocking(|state| {
         let rotated = state.manager.rotate();
-        rotated.map_err(|error| Problem::internal(format!("cannot rotate: {error}")))
+        let rotated =
+            rotated.map_err(|error| Problem::internal(format!("cannot rotate: {error}")))?;
+        tracing::info!(
+            flows = rotated.flows,
+            "rotated, since a client asked for it"
+        );
+        Ok(Json(Rotated {
+            interfaces: rotated.interfaces,
+            flows: rotated.flows,
+            duration_seconds: rotated.duration.as_secs_f64(),
+        }))
     });
-    let rotated = rotated.await?;
-    tracing::info!(
-        flows = rotated.flows,
-        "rotated, since a client asked for it"
-    );
-    Ok(Json(Rotated {
-        interfaces: rotated.interfaces,
-        flows: rotated.flows,
-        duration_seconds: rotated.duration.as_secs_f64(),
-    }))
+    rotated.await
 }

@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use axum::{Json, extract::RawQuery, response::Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{is_wanted, ledger::LedgerCounts, only_interfaces};
-use crate::{ApiState, limits::Server, problem::Problem};
+use crate::{ApiState, limits::Asked, problem::Problem};
 use probe_capture::{
     source,
     status::{self, Issue, StatusReader},
@@ -337,11 +334,8 @@ impl From<&status::InterfaceStatus> for InterfaceStatus {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn status(
-    State(server): State<Server>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<StatusReport>, Problem> {
-    server
+pub(crate) async fn status(asked: Asked, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    asked
         .blocking(move |state| {
             let wanted = only_interfaces(state, query.as_deref())?;
             Ok(Json(report(state, &wanted)))

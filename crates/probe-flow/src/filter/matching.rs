@@ -20,6 +20,25 @@ impl Expr {
             Self::Test(test) => test.matches(iface, row),
         }
     }
+
+    /// The same for the flows of one interface, without tests of its name.
+    pub(super) fn of_iface(&self, iface: &str) -> Self {
+        let each = |parts: &[Self]| parts.iter().map(|expr| expr.of_iface(iface)).collect();
+        match self {
+            Self::And(all) => Self::And(each(all)),
+            Self::Or(any) => Self::Or(each(any)),
+            Self::Not(expr) => Self::Not(Box::new(expr.of_iface(iface))),
+            Self::Test(Test::Iface(patterns)) => {
+                // All of nothing are true, and none of nothing is.
+                if patterns.iter().any(|pattern| pattern.matches(iface)) {
+                    Self::And(Vec::new())
+                } else {
+                    Self::Or(Vec::new())
+                }
+            }
+            Self::Test(test) => Self::Test(test.clone()),
+        }
+    }
 }
 
 impl Test {

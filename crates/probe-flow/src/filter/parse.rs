@@ -23,8 +23,7 @@ pub const MAX_LENGTH: usize = 4096;
 /// Parentheses and `not`s inside each other that a filter may have.
 pub const MAX_DEPTH: usize = 64;
 
-/// Regexes that a filter may have. Each may take a megabyte and milliseconds, and anybody who may ask
-/// may send a filter.
+/// Regexes that a filter may have: anybody who may ask may send a filter.
 pub(super) const MAX_REGEXES: usize = 16;
 
 /// Reads a filter. The empty one is `None`.
@@ -39,7 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         return Err(FilterError::new(text, start..text.len(), message));
     }
     let mut scanner = Scanner::new(text);
-    check_regexes(scanner.clone())?;
+    let regexes = count_regexes(scanner.clone())?;
     let ahead = scanner.next()?;
     if ahead.token == Token::End {
         return Ok(None);
@@ -48,6 +47,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         scanner,
         ahead,
         implied: Implied::Address(Side::Either),
+        regexes,
     };
     let expr = parser.or(0)?;
     match parser.ahead.token {
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
 }
 
 /// Before any of them is compiled. What is no token is told by the parser.
-fn check_regexes(mut scanner: Scanner<'_>) -> Result<(), FilterError> {
+fn count_regexes(mut scanner: Scanner<'_>) -> Result<usize, FilterError> {
     let text = scanner.text();
     let mut regexes = 0;
     while let Ok(Found { token, at }) = scanner.next() {
@@ -86,7 +86,7 @@ fn check_regexes(mut scanner: Scanner<'_>) -> Result<(), FilterError> {
             _ => {}
         }
     }
-    Ok(())
+    Ok(regexes)
 }
 
 fn too_deep() -> String {
@@ -104,6 +104,8 @@ struct Parser<'a> {
     scanner: Scanner<'a>,
     ahead: Found<'a>,
     implied: Implied,
+    /// How many regexes the filter has.
+    regexes: usize,
 }
 
 type Parsed = Result<Expr, FilterError>;
@@ -317,11 +319,12 @@ impl<'a> Parser<'a> {
 
     fn iface(&mut self) -> Parsed {
         let is_not = self.negation()?;
+        let regexes = self.regexes;
         let patterns = self.values(|token| match token {
             Token::Word(name) | Token::Quoted(name) if !name.is_empty() => {
                 Ok(vec![IfacePattern::Name(name.to_owned())])
             }
-            Token::Regex(pattern) => value::regex(pattern).map(|pattern| vec![pattern]),
+            Token::Regex(pattern) => value::regex(pattern, regexes).map(|pattern| vec![pattern]),
             _ => Err("the name of an interface, or a regex such as /^veth/".to_owned()),
         })?;
         Ok(negated(is_not, Test::Iface(patterns)))

@@ -357,16 +357,44 @@ fn depth_and_length_are_bounded() {
         let error = text.parse::<Filter>().unwrap_err();
         assert!(error.message().starts_with("more than 64 "), "{error}");
     }
-    // A regex that would take a gigabyte.
-    let error = r"iface /(\w{100}){100}/".parse::<Filter>().unwrap_err();
-    assert!(error.message().contains("exceeds size limit"), "{error}");
+    // Regexes that would take gigabytes.
+    for large in [
+        r"iface /(\w{100}){100}/",
+        "iface /(((((a{100}){100}){100}){100}){100})/",
+        r"iface /[\w\W]{9999}/",
+    ] {
+        let error = large.parse::<Filter>().unwrap_err();
+        assert!(error.message().contains("exceeds size limit"), "{error}");
+    }
+}
+
+/// What is asked of the interface is the same for all its flows, and asked once.
+#[rstest]
+#[case("iface /^veth/ or port 443")]
+#[case("not iface eth0,/^veth/ and not (iface eth1 or iface veth1 and tcp)")]
+#[case("iface != veth1")]
+fn a_filter_for_one_interface_lets_the_same_pass(#[case] text: &str) {
+    let filter = filter(text);
+    for iface in ["eth0", "eth1", "veth1", ""] {
+        let of_iface = filter.of_iface(iface);
+        for row in [https(), ping()] {
+            let passes = filter.matches(iface, &row);
+            assert_eq!(of_iface.matches("other", &row), passes, "{iface}");
+        }
+    }
 }
 
 /// As many as fit into the length would take half a gigabyte.
 #[test]
 fn regexes_are_bounded() {
-    let with = |count| format!("iface {}", vec![r"/\w{9}/"; count].join(","));
+    let of = |count, regex| format!("iface {}", vec![regex; count].join(","));
+    let with = |count| of(count, r"/^\w/");
     filter(&with(MAX_REGEXES));
+    // One alone may be as large as four of many.
+    filter(&of(1, r"/\w{9}/"));
+    let large = of(MAX_REGEXES, r"/\w{9}/").parse::<Filter>().unwrap_err();
+    assert!(large.message().contains("exceeds size limit"), "{large}");
+    assert_eq!(large.column(), 7, "the first one is refused");
     let error = with(MAX_REGEXES + 1).parse::<Filter>().unwrap_err();
     assert_eq!(
         error.message(),

@@ -14,6 +14,12 @@ use crate::{protocols as names, schema};
 /// What a compiled regex may take: anybody who may ask may send one.
 const REGEX_BYTES: usize = 1 << 20;
 
+/// What all regexes of a filter may take together; each has its part.
+const REGEXES_BYTES: usize = 4 << 20;
+
+/// What each of them may take while it runs.
+const REGEX_CACHE_BYTES: usize = 128 << 10;
+
 /// Lowest and highest port, both included.
 pub(super) type PortRange = (u16, u16);
 
@@ -166,9 +172,12 @@ impl<I: Iterator<Item = Option<u8>>> SumBits for I {
     }
 }
 
-/// A regex between slashes.
-pub(super) fn regex(pattern: &str) -> Result<IfacePattern, String> {
-    let built = RegexBuilder::new(pattern).size_limit(REGEX_BYTES).build();
+/// A regex between slashes, one of so many in the filter.
+pub(super) fn regex(pattern: &str, of: usize) -> Result<IfacePattern, String> {
+    let built = RegexBuilder::new(pattern)
+        .size_limit(REGEX_BYTES.min(REGEXES_BYTES / of.max(1)))
+        .dfa_size_limit(REGEX_CACHE_BYTES)
+        .build();
     built.map(IfacePattern::Regex).map_err(|error| {
         let text = error.to_string();
         // The parser draws the pattern first; the sentence is the last line.

@@ -168,13 +168,6 @@ impl FlowsQuery {
     }
 
     pub(super) fn from_query(query: &Query) -> Result<Self, Problem> {
-        let limit = |text: &str| {
-            let limit = text.parse().ok().filter(|limit| *limit <= MAX_LIMIT);
-            let found = text.escape_debug();
-            limit.ok_or_else(|| {
-                format!("must be a whole number from 0 to {MAX_LIMIT}, found `{found}`")
-            })
-        };
         Ok(Self {
             iface: query.all("iface"),
             filter: filter(query.one("filter")?.unwrap_or_default())?,
@@ -182,6 +175,13 @@ impl FlowsQuery {
             order: query.read("order", word(&Order::ALL))?,
             limit: query.read("limit", limit)?,
         })
+    }
+
+    /// How many rows an answer may have, by the query of a request.
+    pub(super) fn rows(raw: Option<&str>) -> Result<usize, Problem> {
+        let known: Vec<_> = Self::PARAMETERS.into_iter().chain(["every"]).collect();
+        let limit = Query::parse(raw, &known)?.read("limit", limit)?;
+        Ok(limit.unwrap_or(DEFAULT_LIMIT))
     }
 
     /// The query as a client sends it, without the question mark.
@@ -205,6 +205,12 @@ impl FlowsQuery {
         }
         query.finish()
     }
+}
+
+fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| *limit <= MAX_LIMIT);
+    let found = text.escape_debug();
+    limit.ok_or_else(|| format!("must be a whole number from 0 to {MAX_LIMIT}, found `{found}`"))
 }
 
 fn filter(text: &str) -> Result<Filter, Problem> {

@@ -1,19 +1,21 @@
 //! `GET /api/v1/flows/stream`: the same as `/api/v1/flows`, again and again.
 
-use std::{convert::Infallible, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    extract::{RawQuery, State},
-    response::sse::{Event, Sse},
+    body::{Body, Bytes},
+    extract::RawQuery,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
 };
-use futures_util::{Stream, stream::unfold};
+use futures_util::stream::unfold;
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    task::yield_now,
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{FlowsQuery, query_flows};
-use crate::{limits::Server, problem::Problem, query::Query};
+use super::{FlowsQuery, answer::Pieces, no_text, top};
+use crate::{limits::Asked, problem::Problem, query::Query, shares::Share};
 
 /// Path of this endpoint below the API's address.
 pub const PATH: &str = "/api/v1/flows/stream";
@@ -64,11 +66,13 @@ impl StreamQuery {
 
 /// One client that watches the flows.
 struct Watching {
-    server: Server,
+    asked: Asked,
     query: FlowsQuery,
     ticks: Interval,
+    /// What is left of the event that is being sent.
+    event: Option<Pieces>,
     over: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Share,
 }
 
 /// Flows of the running interval, again and again
@@ -89,41 +93,73 @@ struct Watching {
             content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn stream(
-    State(server): State<Server>,
-    RawQuery(query): RawQuery,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let StreamQuery { flows, every } = StreamQuery::parse(query.as_deref())?;
-    super::check_interfaces(&server, &flows.iface)?;
+pub(crate) async fn stream(asked: Asked, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let parsed = asked.query(0, move |state, _| {
+        let query = StreamQuery::parse(query.as_deref())?;
+        super::check_interfaces(state, &query.flows.iface)?;
+        Ok(query)
+    });
+    let (StreamQuery { flows, every }, _) = parsed.await?;
+    let place = asked.stream()?;
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = Watching {
+        asked,
         query: flows,
         ticks,
+        event: None,
         over: false,
-        _place: server.stream()?,
-        server,
+        _place: place,
     };
-    Ok(Sse::new(unfold(watching, next)))
+    let events = HeaderValue::from_static("text/event-stream");
+    let body = Body::from_stream(unfold(watching, next));
+    Ok(([(header::CONTENT_TYPE, events)], body).into_response())
 }
 
-/// The next event; none when the agent stops.
-async fn next(mut watching: Watching) -> Option<(Result<Event, Infallible>, Watching)> {
+type Piece = serde_json::Result<Bytes>;
+
+/// The next piece of an event, of the one that is being sent or after the next tick; none when the
+/// agent stops.
+async fn next(mut watching: Watching) -> Option<(Piece, Watching)> {
+    if let Some(piece) = watching.event.as_mut().and_then(Iterator::next) {
+        yield_now().await;
+        return Some((piece, watching));
+    }
+    // Its rows are let go before the next tick.
+    watching.event = None;
     if watching.over {
         return None;
     }
-    let mut stopped = watching.server.stopped.clone();
+    let mut stopped = watching.asked.stopped.clone();
     tokio::select! {
         _ = watching.ticks.tick() => {}
         _ = stopped.changed() => return None,
     }
-    let answer = query_flows(&watching.server, watching.query.clone()).await;
-    let event = match answer {
-        Ok(flows) => Event::default().event("flows").json_data(&flows),
+    let piece = match watching.begin().await {
+        Ok(mut event) => {
+            let piece = event.next().unwrap_or_else(|| Ok(Bytes::new()));
+            watching.event = Some(event);
+            piece
+        }
         Err(problem) => {
             watching.over = true;
-            Event::default().event("problem").json_data(&problem)
+            let text = serde_json::to_string(&problem);
+            text.map(|text| format!("event: problem\ndata: {text}\n\n").into())
         }
     };
-    event.ok().map(|event| (Ok(event), watching))
+    Some((piece, watching))
+}
+
+impl Watching {
+    async fn begin(&self) -> Result<Pieces, Problem> {
+        let query = self.query.clone();
+        let rows = query.limit.unwrap_or(super::DEFAULT_LIMIT);
+        let selected = self.asked.query(rows, move |state, waiting| {
+            super::check_interfaces(state, &query.iface)?;
+            top::select(&state.manager, &query, waiting)
+        });
+        let (selected, memory) = selected.await?;
+        let event = Pieces::between("event: flows\ndata: ", selected, memory, "\n\n");
+        event.map_err(|error| no_text(&error))
+    }
 }

@@ -1,19 +1,38 @@
 //! The first N flows in an order, without sorting all of them.
+//!
+//! Of a row no more is kept than its order needs; the answer is written from it piece by piece.
 
 use std::{cmp::Ordering, collections::BinaryHeap, ops::ControlFlow, sync::Arc};
 
 use jiff::Timestamp;
 
-use super::{DEFAULT_LIMIT, Flows, FlowsOf, FlowsQuery, LiveFlow, Order, Sort};
+use super::{DEFAULT_LIMIT, Flows, FlowsOf, FlowsQuery, Order, Sort};
+use crate::{lane, limits::too_long, problem::Problem};
 use probe_capture::manager::Manager;
-use probe_flow::flow::{FlowCounters, FlowRow};
+use probe_flow::{
+    flow::{FlowCounters, FlowRow},
+    ticks::TickClock,
+};
+
+/// Flows that are checked before it is asked again whether anybody waits for the answer.
+const FLOWS_AT_A_TIME: usize = 256;
 
 /// A flow with the order it is ranked by. The greatest is the last that would be shown.
-struct Ranked {
+pub(super) struct Ranked {
     sort: Sort,
     order: Order,
-    iface: Arc<str>,
-    row: FlowRow,
+    pub(super) iface: Arc<str>,
+    pub(super) row: FlowRow,
+}
+
+/// The answer to a query, before it is written.
+pub(super) struct Selected {
+    /// All but the flows.
+    pub(super) head: Flows,
+    /// The flows in their order.
+    pub(super) rows: Vec<Ranked>,
+    /// Tells the times of the flows.
+    pub(super) tick_clock: TickClock,
 }
 
 impl Ord for Ranked {
@@ -54,18 +73,32 @@ impl Ranked {
 }
 
 /// Checks the flows of the wanted interfaces, one interface after the other, and keeps the first.
-pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
+/// Fails where nobody waits for them any more, or it takes too long.
+pub(super) fn select(
+    manager: &Manager,
+    query: &FlowsQuery,
+    waiting: &lane::Order,
+) -> Result<Selected, Problem> {
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     let sort = query.sort.unwrap_or_default();
     let order = query.order.unwrap_or(sort.natural_order());
     let mut kept: BinaryHeap<Ranked> = BinaryHeap::new();
     let mut interfaces = Vec::new();
     let mut total = FlowCounters::default();
+    let mut is_over = false;
     let wanted: Vec<_> = query.iface.iter().map(String::as_str).collect();
     let tick_clock = manager.flush_and_visit_flows(&wanted, |iface, since, flows| {
         let mut matched = 0;
-        let passing = flows.rows().filter(|row| query.filter.matches(iface, row));
-        for row in passing {
+        // What the filter asks of the interface is decided once, not for each flow.
+        let filter = query.filter.of_iface(iface);
+        for (number, row) in flows.rows().enumerate() {
+            if number % FLOWS_AT_A_TIME == 0 && waiting.is_over() {
+                is_over = true;
+                return ControlFlow::Break(());
+            }
+            if !filter.matches(iface, &row) {
+                continue;
+            }
             matched += 1;
             total += row.flow.counters;
             kept.push(Ranked {
@@ -86,17 +119,22 @@ pub(super) fn select(manager: &Manager, query: &FlowsQuery) -> Flows {
         });
         ControlFlow::Continue(())
     });
+    if is_over {
+        return Err(too_long());
+    }
     let matched = interfaces.iter().map(|it| it.matched).sum();
-    let kept = kept.into_sorted_vec();
-    Flows {
+    let rows = kept.into_sorted_vec();
+    let head = Flows {
         at: Timestamp::now(),
         interfaces,
         matched,
-        truncated: matched > kept.len() as u64,
+        truncated: matched > rows.len() as u64,
         total: total.into(),
-        flows: kept
-            .iter()
-            .map(|it| LiveFlow::new(&it.iface, &it.row, &tick_clock))
-            .collect(),
-    }
+        flows: Vec::new(),
+    };
+    Ok(Selected {
+        head,
+        rows,
+        tick_clock,
+    })
 }
