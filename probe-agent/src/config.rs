@@ -51,7 +51,7 @@ use sections::{
 const LEAST_INTERFACES: u32 = 64;
 
 /// Largest file that is read.
-const MAX_FILE_BYTES: u64 = 512 << 10;
+const MAX_FILE_BYTES: u64 = tree::MAX_OCTETS as u64;
 
 section! {
     /// The whole configuration, after defaults and validation.
@@ -175,6 +175,8 @@ impl Config {
     ///
     /// Everything that is wrong with it, in its order, each with its key and place.
     pub fn parse(text: &str) -> Result<Self, FileProblems> {
+        let excessive = |message| FileProblems(vec![FileProblem::excessive(message)]);
+        tree::check_size(text).map_err(excessive)?;
         let root =
             tree::parse(text).map_err(|error| FileProblems(vec![FileProblem::syntax(&error)]))?;
         if matches!(root.value, tree::Value::Null) {

@@ -3,21 +3,39 @@
 use std::{collections::BTreeMap, fmt};
 
 use probe_flow::text::quoted;
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::interface::{Interface, InterfaceConfig};
 
 /// Longest name of a link: `IFNAMSIZ` is 16 with the final 0 (linux/if.h).
 const MAX_NAME_LEN: usize = 15;
 
+/// What a compiled regex may take.
+const REGEX_BYTES: usize = 1 << 20;
+
+/// What all regexes of a list may take together; each has its part.
+const REGEXES_BYTES: usize = 8 << 20;
+
+/// What each of them may take while it runs.
+const REGEX_CACHE_BYTES: usize = 64 << 10;
+
+/// How many of these rules are regexes, or meant to be.
+pub fn regexes<'a>(rules: impl IntoIterator<Item = &'a str>) -> usize {
+    rules
+        .into_iter()
+        .filter(|rule| rule.starts_with('/'))
+        .count()
+}
+
 /// Checks a key of `interfaces` or an entry of `autodetection.exclude`: a name that the kernel
-/// would accept, or a `/regex/`. The error is the end of a sentence: "is …".
+/// would accept, or a `/regex/`. All [`regexes`] of the list share the memory that they may take. The
+/// error is the end of a sentence: "is …".
 ///
 /// # Errors
 ///
 /// The rule is empty, is longer than 15 bytes, has a character that the kernel refuses, lacks the
-/// final `/`, or is no regular expression.
-pub fn parse_rule(rule: &str) -> Result<Option<Regex>, String> {
+/// final `/`, is no regular expression, or is one that is too large once it is compiled.
+pub fn parse_rule(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
     if rule.is_empty() {
         return Err("is empty; give an interface name or a /regex/".to_owned());
     }
@@ -31,10 +49,19 @@ pub fn parse_rule(rule: &str) -> Result<Option<Regex>, String> {
         if pattern.is_empty() {
             return Err("is an empty regex; write /.*/ for every interface".to_owned());
         }
-        let regex = Regex::new(pattern);
-        return regex
-            .map(Some)
-            .map_err(|error| format!("is not a regex: {}", in_one_line(&error)));
+        let limit = REGEX_BYTES.min(REGEXES_BYTES / regexes.max(1));
+        let regex = RegexBuilder::new(pattern)
+            .size_limit(limit)
+            .dfa_size_limit(REGEX_CACHE_BYTES)
+            .build();
+        return regex.map(Some).map_err(|error| match error {
+            regex::Error::CompiledTooBig(limit) => format!(
+                "takes more than the {limit} bytes that each of {} may take; make it simpler, or \
+                 write fewer of them",
+                of_regexes(regexes)
+            ),
+            error => format!("is not a regex: {}", in_one_line(&error)),
+        });
     }
     if rule.len() > MAX_NAME_LEN {
         return Err(format!(
@@ -51,6 +78,13 @@ pub fn parse_rule(rule: &str) -> Result<Option<Regex>, String> {
         ));
     }
     Ok(None)
+}
+
+fn of_regexes(count: usize) -> String {
+    match count {
+        0 | 1 => "the regexes".to_owned(),
+        count => format!("{count} regexes"),
+    }
 }
 
 /// The regex crate draws the place with `^` below the pattern; its last line says what is wrong.
@@ -137,8 +171,9 @@ impl InterfaceSelector {
     ) -> Result<Self, String> {
         let mut names = BTreeMap::new();
         let mut patterns = Vec::new();
+        let count = regexes(interfaces.keys().map(String::as_str));
         for (rule, settings) in interfaces {
-            match compile(rule)? {
+            match compile(rule, count)? {
                 Some(regex) => patterns.push(Pattern {
                     rule: rule.clone(),
                     regex,
@@ -198,15 +233,17 @@ impl InterfaceSelector {
     }
 }
 
-fn compile(rule: &str) -> Result<Option<Regex>, String> {
-    parse_rule(rule).map_err(|message| format!("interface rule {} {message}", quoted(rule)))
+fn compile(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
+    parse_rule(rule, regexes)
+        .map_err(|message| format!("interface rule {} {message}", quoted(rule)))
 }
 
 fn compile_exclusions(rules: &[String]) -> Result<(Vec<String>, Vec<Pattern<()>>), String> {
     let mut names = Vec::new();
     let mut patterns = Vec::new();
+    let count = regexes(rules.iter().map(String::as_str));
     for rule in rules {
-        match compile(rule)? {
+        match compile(rule, count)? {
             Some(regex) => patterns.push(Pattern {
                 rule: rule.clone(),
                 regex,

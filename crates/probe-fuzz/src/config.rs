@@ -5,11 +5,18 @@ mod document;
 use probe_agent::config::{Config, FileProblem, FileProblems, Place};
 
 /// Problems of one document that have a place; further ones have none, since each costs a pass.
+/// Those of a large document are fewer.
 const LOCATED: usize = 100;
 
+/// Octets of a document whose first [`LOCATED`] problems have a place.
+const SMALL: usize = 40 << 10;
+
 /// Problems of the file as a whole, which have no place in it.
-const OF_WHOLE_FILE: [&str; 3] = [
+const OF_WHOLE_FILE: [&str; 5] = [
     "is empty",
+    // One of the bounds of `config::tree`, or more problems than are told.
+    "has ",
+    "is not YAML: more than ",
     "is not YAML: deserializing from YAML containing more than one document",
     "is not YAML: repetition limit exceeded",
 ];
@@ -25,7 +32,8 @@ pub fn check(input: &[u8]) {
         Ok(config) => check_accepted(&config),
         Err(FileProblems(problems)) => {
             assert!(!problems.is_empty(), "refused for nothing");
-            for problem in problems.iter().take(LOCATED) {
+            let located = if text.len() <= SMALL { LOCATED } else { 1 };
+            for problem in problems.iter().take(located) {
                 check_problem(&text, problem);
             }
         }

@@ -15,17 +15,32 @@ use super::{
 /// Problems of a file that get a line and column. Each costs a pass over the file.
 const MAX_LOCATED: usize = 100;
 
+/// Octets that all these passes read: large files with errors have fewer places.
+const LOCATED_OCTETS: usize = 4 << 20;
+
+/// Problems of a file that are told, besides their number.
+const MAX_TOLD: usize = 1000;
+
+/// Characters of a name that a path shows.
+const NAME_SHOWN: usize = 100;
+
 /// Collects what is wrong, so that everything is told at once.
 #[derive(Default)]
 pub(super) struct Collector {
     found: Vec<(usize, String, String)>,
+    /// How many there were after [`MAX_TOLD`].
+    untold: usize,
 }
 
 impl Collector {
     /// Records a problem of the node, under the name of its key.
     pub(super) fn refuse(&mut self, node: &Node, key: &str, message: impl Into<String>) {
-        self.found
-            .push((node.number, key.to_owned(), message.into()));
+        if self.found.len() < MAX_TOLD {
+            self.found
+                .push((node.number, key.to_owned(), message.into()));
+        } else {
+            self.untold += 1;
+        }
     }
 
     /// The value, if `outcome` has one; else records why not.
@@ -46,15 +61,20 @@ impl Collector {
             return None;
         }
         self.found.sort_by_key(|(number, ..)| *number);
+        let with_place = (LOCATED_OCTETS / text.len().max(1)).clamp(1, MAX_LOCATED);
         let located = self.found.into_iter().enumerate();
         let problems = located.map(|(position, (number, key, message))| FileProblem {
             key,
-            place: (position < MAX_LOCATED)
+            place: (position < with_place)
                 .then(|| tree::locate(text, number))
                 .flatten(),
             message,
         });
-        Some(FileProblems(problems.collect()))
+        let mut problems: Vec<_> = problems.collect();
+        if self.untold > 0 {
+            problems.push(FileProblem::untold(self.untold));
+        }
+        Some(FileProblems(problems))
     }
 }
 
@@ -94,10 +114,14 @@ pub(super) fn entries<'a>(
 /// `path.name`, quoted where it would be hard to read otherwise.
 pub(super) fn join(path: &str, name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-@".contains(c);
-    let name = if !name.is_empty() && name.chars().all(plain) {
+    let (name, more) = match name.char_indices().nth(NAME_SHOWN) {
+        Some((end, _)) => (name.get(..end).unwrap_or_default(), "…"),
+        None => (name, ""),
+    };
+    let name = if !name.is_empty() && more.is_empty() && name.chars().all(plain) {
         name.to_owned()
     } else {
-        format!("\"{}\"", name.escape_debug())
+        format!("\"{}{more}\"", name.escape_debug())
     };
     if path.is_empty() {
         name

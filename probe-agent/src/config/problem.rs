@@ -47,6 +47,24 @@ impl FileProblem {
         }
     }
 
+    /// More than are told one by one.
+    pub(super) fn untold(count: usize) -> Self {
+        Self {
+            key: String::new(),
+            place: None,
+            message: format!("has {count} more problems; mend those above first"),
+        }
+    }
+
+    /// The document is more than any configuration is.
+    pub(super) fn excessive(message: String) -> Self {
+        Self {
+            key: String::new(),
+            place: None,
+            message,
+        }
+    }
+
     /// The document has nothing but comments.
     pub(super) fn empty() -> Self {
         Self {

@@ -19,6 +19,19 @@ use super::problem::Place;
 /// their settings need, and little enough that a bomb of aliases stays harmless.
 const MAX_NODES: usize = 1 << 17;
 
+/// Octets that a document may have.
+pub(super) const MAX_OCTETS: usize = 512 << 10;
+
+/// Octets of all keys and values, aliases expanded: a long text may stand in few words.
+const MAX_TEXT: usize = 4 * MAX_OCTETS;
+
+/// Brackets that may be open at a time. The YAML library takes time for each that is at each token;
+/// it refuses 128 levels, and some are within comments and regexes.
+const MAX_OPEN: usize = 256;
+
+/// Directives that a document may have. The YAML library compares each with all others.
+const MAX_DIRECTIVES: usize = 64;
+
 /// A value with its number in the document.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -58,6 +71,39 @@ impl fmt::Display for Value {
     }
 }
 
+/// Refuses, before it is read, what the YAML library would take long for. The error is the end of a
+/// sentence.
+pub(super) fn check_size(text: &str) -> Result<(), String> {
+    if text.len() > MAX_OCTETS {
+        return Err(format!(
+            "has {} octets, and a configuration has at most {MAX_OCTETS}",
+            text.len()
+        ));
+    }
+    let mut open = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_OPEN {
+            return Err(format!(
+                "has more than {MAX_OPEN} brackets that are not closed; a configuration needs few"
+            ));
+        }
+    }
+    let directives = text
+        .split(['\n', '\r'])
+        .filter(|line| line.starts_with('%'));
+    if directives.count() > MAX_DIRECTIVES {
+        return Err(format!(
+            "has more than {MAX_DIRECTIVES} lines that begin with %; a configuration needs none"
+        ));
+    }
+    Ok(())
+}
+
 /// Reads a YAML document into a tree.
 pub(super) fn parse(text: &str) -> Result<Node, serde_yaml::Error> {
     read(text, None)
@@ -74,6 +120,7 @@ pub(super) fn locate(text: &str, number: usize) -> Option<Place> {
 fn read(text: &str, stop_at: Option<usize>) -> Result<Node, serde_yaml::Error> {
     let reader = Reader {
         next: &Cell::new(0),
+        octets: &Cell::new(0),
         stop_at,
     };
     reader.deserialize(serde_yaml::Deserializer::from_str(text))
@@ -82,6 +129,7 @@ fn read(text: &str, stop_at: Option<usize>) -> Result<Node, serde_yaml::Error> {
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     next: &'a Cell<usize>,
+    octets: &'a Cell<usize>,
     stop_at: Option<usize>,
 }
 
@@ -157,6 +205,13 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Node, E> {
+        let octets = self.octets.get().saturating_add(value.len());
+        self.octets.set(octets);
+        if octets > MAX_TEXT {
+            return Err(E::custom(format!(
+                "more than {MAX_TEXT} octets of text, aliases expanded"
+            )));
+        }
         self.scalar(Value::Text(value.to_owned()))
     }
 
@@ -193,7 +248,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Node, Value, locate, parse};
+    use super::{MAX_OCTETS, Node, Value, check_size, locate, parse};
 
     #[test]
     fn every_node_is_found_where_it_stands() {
@@ -232,6 +287,37 @@ mod tests {
             .chain(levels)
             .collect();
         parse(&text).expect_err("a thousand million nodes");
+    }
+
+    /// A long text is as good for a bomb as a long list.
+    #[test]
+    fn a_bomb_of_long_texts_is_refused() {
+        let long = "x".repeat(200 << 10);
+        let text = format!("a: &a {long}\nb: [{}]\n", vec!["*a"; 60_000].join(","));
+        check_size(&text).expect("no longer than others");
+        let error = parse(&text).expect_err("12 GB").to_string();
+        assert!(
+            error.contains("octets of text, aliases expanded"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_would_take_minutes_to_read_is_refused_before() {
+        let nested = "[".repeat(400 << 10);
+        let mappings = "{a: ".repeat(100 << 10);
+        let directives = (0..20_000).map(|it| format!("%TAG !{it}! x\n"));
+        let directives: String = directives.collect();
+        let long = "x".repeat(MAX_OCTETS + 1);
+        for (text, told) in [
+            (nested.as_str(), "brackets that are not closed"),
+            (&mappings, "brackets that are not closed"),
+            (&directives, "lines that begin with %"),
+            (&long, "at most 524288"),
+        ] {
+            let refused = check_size(text).expect_err("too much");
+            assert!(refused.contains(told), "{refused}");
+        }
     }
 
     fn walk(node: &Node, visit: &mut impl FnMut(&Node)) {

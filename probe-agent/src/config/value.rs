@@ -15,11 +15,17 @@ const UNITS: [(&str, u64); 5] = [
     ("B", 1),
 ];
 
+/// Distances to long names cost their length, and no key is near to them.
+const LONGEST_NEAR: usize = 64;
+
 /// The candidate that a typing error may have been meant as.
 pub(super) fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    if name.len() > LONGEST_NEAR {
+        return None;
+    }
     let name = name.to_lowercase().replace('-', "_");
     let allowed = (name.chars().count() / 3).clamp(1, 3);
     candidates

@@ -63,3 +63,42 @@ fn auto_detection_takes_all_but_the_excluded() {
         "interface rule `/[/` is not a regex: unclosed character class"
     );
 }
+
+/// As many regexes as interfaces are read soon, and take little memory, whatever they are.
+#[test]
+fn all_regexes_of_a_list_are_bounded_together() {
+    let list = |regex: &str| -> String {
+        let rules = (0..1024).map(|number| format!("  \"/{regex}|^x{number}$/\": {{}}\n"));
+        format!("interfaces:\n{}", rules.collect::<String>())
+    };
+    let modest = Config::parse(&list("^eth[0-9]+[.][0-9]{1,4}$")).expect("good");
+    let selector = modest.selector().expect("the rules are good");
+    assert!(selector.matches("eth7.12").is_some() && selector.matches("x1023").is_some());
+    let begin = std::time::Instant::now();
+    let told = Config::parse(&list(r"\\w{9}"))
+        .expect_err("gigabytes")
+        .to_string();
+    assert!(
+        told.contains("that each of 1024 regexes may take"),
+        "{told}"
+    );
+    assert!(begin.elapsed().as_secs() < 60, "{:?}", begin.elapsed());
+    let excluded = vec![r#""/\\w{9}/""#; 1024].join(",");
+    let excluded = format!("autodetection: {{ enabled: true, exclude: [{excluded}] }}");
+    let told = Config::parse(&excluded).expect_err("gigabytes").to_string();
+    assert!(told.contains("make it simpler"), "{told}");
+}
+
+/// Problems are told with keys and messages of bounded length, and not all of them.
+#[test]
+fn what_is_told_of_a_bad_document_is_bounded() {
+    let wrong = (0..40_000).map(|number| format!("k{number}: 1"));
+    let wrong = wrong.collect::<Vec<_>>().join(", ");
+    let text = format!("interfaces: {{ ? {} : {{ {wrong} }} }}", "x".repeat(50_000));
+    let told = Config::parse(&text).expect_err("wrong").to_string();
+    assert!(told.len() < 1 << 20, "{}", told.len());
+    assert!(
+        told.contains("more problems; mend those above first"),
+        "{told}"
+    );
+}

@@ -1,6 +1,7 @@
 //! The section `autodetection`: which links are captured that `interfaces` does not name.
 
-use probe_capture::selection::parse_rule;
+use probe_capture::selection::{parse_rule, regexes};
+use probe_common::control::MAX_INTERFACES;
 
 use super::super::{
     declare::section,
@@ -32,10 +33,21 @@ struct Rules;
 impl Kind<Vec<String>> for Rules {
     fn read(&self, list: &Node, path: &str, problems: &mut Collector) -> Option<Vec<String>> {
         let mut rules = Vec::new();
-        for (path, item) in items(list, path, problems) {
+        let items = items(list, path, problems);
+        if items.len() > MAX_INTERFACES as usize {
+            let message = format!(
+                "has {} rules; at most {MAX_INTERFACES} are taken",
+                items.len()
+            );
+            problems.refuse(list, path, message);
+            return None;
+        }
+        let texts = items.iter().filter_map(|(_, item)| text(&item.value).ok());
+        let regexes = regexes(texts);
+        for (path, item) in items {
             let rule = problems.check(item, &path, text(&item.value));
             let Some(rule) = rule else { continue };
-            problems.check(item, &path, parse_rule(rule).map(drop));
+            problems.check(item, &path, parse_rule(rule, regexes).map(drop));
             rules.push(rule.to_owned());
         }
         Some(rules)

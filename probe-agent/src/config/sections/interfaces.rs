@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use probe_capture::{
     interface::{Hook, InterfaceConfig},
-    selection::parse_rule,
+    selection::{parse_rule, regexes},
 };
 use probe_common::control::MAX_INTERFACES;
 
@@ -65,10 +65,12 @@ impl Kind<BTreeMap<String, InterfaceConfig>> for Interfaces {
                 entries.len()
             );
             problems.refuse(node, path, message);
+            return None;
         }
+        let regexes = regexes(entries.iter().map(|(name, ..)| *name));
         for (name, key, value) in entries {
             let path = join(path, name);
-            problems.check(key, &path, parse_rule(name).map(drop));
+            problems.check(key, &path, parse_rule(name, regexes).map(drop));
             let config = nested().read(value, &path, problems);
             interfaces.insert(name.to_owned(), config.unwrap_or_default());
         }
