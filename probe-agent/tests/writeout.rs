@@ -243,6 +243,55 @@ fn child_that_fills_a_small_disk() {
 }
 
 #[test]
+fn a_disk_full_of_expired_intervals_takes_new_ones() {
+    if !rustix::process::geteuid().is_root() {
+        return skip("mounting a small tmpfs takes root");
+    }
+    let root = tempfile::tempdir().unwrap();
+    let test = "child_that_fills_a_disk_with_expired_intervals";
+    let mut command = child(&PRIVATE_MOUNTS, test, root.path());
+    assert!(command.status().unwrap().success());
+}
+
+#[test]
+fn child_that_fills_a_disk_with_expired_intervals() {
+    let Some(root) = child_root() else { return };
+    // Without blocks, and without inodes, where not even an empty file can be made.
+    for options in ["size=256k", "size=16m,nr_inodes=40"] {
+        let root = root.join(options);
+        fs::create_dir(&root).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&root)
+            .status();
+        assert!(mount.unwrap().success());
+        fill_with_expired_intervals_and_write(&root);
+    }
+}
+
+fn fill_with_expired_intervals_and_write(root: &Path) {
+    let mut unbounded = open(Parquet::new(), root);
+    let filled = (0..1000).find_map(|minute| {
+        let start: jiff::Timestamp = START.parse().unwrap();
+        let start = start + jiff::SignedDuration::from_mins(minute);
+        let interval = interval("eth0", &start.to_string(), 10, Ends::Few);
+        unbounded
+            .write(&interval)
+            .err()
+            .map(|error| (minute, error))
+    });
+    let (written, error) = filled.expect("the disk is small");
+    assert!(written > 10 && error.is_no_space(), "{written}: {error}");
+    let retention = Retention {
+        max_age: Some(Duration::from_hours(1)),
+        ..Retention::default()
+    };
+    let mut sink = FileSink::open(Parquet::new(), root.to_owned(), retention).unwrap();
+    sink.write(&interval("eth1", START, 10, Ends::Few)).unwrap();
+    assert!(!root.join("iface=eth0").exists());
+}
+
+#[test]
 fn a_file_that_cannot_be_deleted_does_not_keep_the_others() {
     if !rustix::process::geteuid().is_root() {
         return skip("mounting a directory read-only takes root");

@@ -73,6 +73,14 @@ impl<F: FileFormat> FileSink<F> {
     /// [`WriteoutError::NotWritable`]: the directory cannot be made, written or cleaned.
     pub fn open(format: F, root: PathBuf, retention: Retention) -> Result<Self, WriteoutError> {
         check_writable::<F>(&root)
+            // Retention may make room, and until then every failed write is told.
+            .or_else(|error| {
+                if error.is_no_space() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })
             .and_then(|()| remove_abandoned_files(&root, F::EXTENSION))
             .map_err(|error| WriteoutError::NotWritable {
                 sink: F::FORMAT.name(),
