@@ -169,6 +169,21 @@ impl Config {
             .clamp(LEAST_INTERFACES, MAX_INTERFACES)
     }
 
+    /// What a good document may mean otherwise than it is read: sentences with key and place.
+    pub fn doubts(text: &str) -> Vec<FileProblem> {
+        let Ok(root) = tree::parse(text) else {
+            return Vec::new();
+        };
+        let doubts = writeout::doubts(&root).into_iter();
+        doubts
+            .map(|(number, key, message)| FileProblem {
+                key,
+                place: tree::locate(text, number),
+                message,
+            })
+            .collect()
+    }
+
     /// Reads and checks a document (YAML).
     ///
     /// # Errors

@@ -32,7 +32,40 @@ fn check_accepts_the_annotated_file() {
         text(&output.stdout).ends_with("config/probe.yaml: good\n"),
         "{output:?}"
     );
-    assert!(output.stderr.is_empty(), "{output:?}");
+    // Only root may write below /var/lib.
+    let told = text(&output.stderr);
+    let is_warning = |line: &str| line.starts_with("warning: as this user, ");
+    assert!(told.lines().all(is_warning), "{told}");
+}
+
+#[test]
+fn check_finds_sinks_that_could_not_be_opened_and_makes_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("probe.yaml");
+    let fine = dir.path().join("flows");
+    let check = |path: &str, age: &str| {
+        let sinks = format!("[{{ type: json, path: {path}, retention: {{ max_age: {age} }} }}]");
+        let config = format!("interfaces: {{ eth0: {{}} }}\nwriteout: {sinks}\n");
+        fs::write(&file, config).expect("written");
+        let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
+        (output.status.code(), text(&output.stderr))
+    };
+    let fine_text = fine.to_str().expect("a path");
+    assert_eq!(check(fine_text, "90d"), (Some(0), String::new()));
+    let (code, told) = check("/dev/null", "90d");
+    assert_eq!(code, Some(2), "{told}");
+    assert!(
+        told.starts_with("error: the json sink cannot store files below /dev/null"),
+        "{told}"
+    );
+    let (code, told) = check(fine_text, "90M");
+    assert_eq!(code, Some(0), "{told}");
+    let expected = "writeout[0].retention.max_age: `90M` is read as months, 2739 days; write days";
+    assert!(
+        told.starts_with("warning: 2:") && told.contains(expected),
+        "{told}"
+    );
+    assert!(!fine.exists(), "a check makes nothing");
 }
 
 #[test]

@@ -11,6 +11,7 @@
 #![warn(missing_docs, clippy::missing_errors_doc)]
 
 mod address_text;
+pub mod examine;
 pub mod file_sink;
 #[cfg(test)]
 mod fixture;
@@ -127,6 +128,17 @@ impl WriteoutError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
             )
         })
+    }
+
+    /// Whether another user might succeed.
+    pub fn is_permission_denied(&self) -> bool {
+        match self {
+            Self::NotWritable { source, .. } => source.is_permission_denied(),
+            Self::Store { source, .. } => source
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied),
+            _ => false,
+        }
     }
 
     /// What helps, as an imperative.

@@ -1,13 +1,18 @@
-//! `probe-agent check -c FILE`: reads a configuration, touches nothing.
+//! `probe-agent check -c FILE`: reads a configuration and looks at the directories of its sinks.
+//! Touches nothing.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
 use super::{CONFIG_FILE, EXIT_CONFIG, print};
-use crate::config::Config;
+use crate::config::{Config, FileProblem};
+use probe_store::examine::examine_sink;
 
 /// Check a configuration file and tell everything that is wrong with it
+///
+/// Looks at the directories of the sinks on this host, too, and makes nothing. What this user may not
+/// write, and what may be meant otherwise than it is read, is a warning.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
@@ -20,6 +25,13 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     match Config::load(&args.config) {
         Ok(config) => {
             print(&summary(&config))?;
+            let text = std::fs::read_to_string(&args.config)?;
+            for doubt in Config::doubts(&text) {
+                eprintln!("warning: {}", located(&doubt));
+            }
+            if !are_storable(&config) {
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
             print(&format!("{}: good\n", args.config.display()))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -28,6 +40,34 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(EXIT_CONFIG))
         }
     }
+}
+
+/// Tells of every sink that could not be opened now. What this user may not do the agent's user may,
+/// so that is a warning.
+fn are_storable(config: &Config) -> bool {
+    let mut are_storable = true;
+    for sink in &config.writeout {
+        let Err(error) = examine_sink(sink) else {
+            continue;
+        };
+        if error.is_permission_denied() {
+            eprintln!("warning: as this user, {error}");
+        } else {
+            are_storable = false;
+            eprintln!("error: {error}");
+        }
+    }
+    are_storable
+}
+
+fn located(doubt: &FileProblem) -> String {
+    let FileProblem {
+        key,
+        place,
+        message,
+    } = doubt;
+    let place = place.map_or_else(String::new, |it| format!("{}:{}: ", it.line, it.column));
+    format!("{place}{key}: {message}")
 }
 
 fn summary(config: &Config) -> String {

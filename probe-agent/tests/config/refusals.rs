@@ -145,6 +145,14 @@ use super::{GOOD, problems};
     "writeout: [{ type: json, path: /x }, { type: parquet, path: /x/ }]\n",
     "2:38: writeout[1].path: is the directory of writeout[0] too"
 )]
+#[case::sink_inside(
+    "writeout: [{ type: json, path: /x }, { type: parquet, path: /x/y }]\n",
+    "2:38: writeout[1].path: is inside the directory of writeout[0]; give each sink its own, beside it"
+)]
+#[case::sink_around(
+    "writeout: [{ type: json, path: /x/y }, { type: parquet, path: /x }]\n",
+    "2:40: writeout[1].path: has the directory of writeout[0] inside"
+)]
 #[case::sink_no_list(
     "writeout: { type: json }\n",
     "writeout: must be a list, found a mapping"

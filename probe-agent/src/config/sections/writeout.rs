@@ -1,6 +1,12 @@
 //! The section `writeout`: a list of sinks.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use probe_flow::text::quoted;
 
 use probe_store::options::{MinFree, Retention, SinkConfig, SinkFormat};
 
@@ -25,7 +31,7 @@ section! {
         #[key("type", Restart, required(Choice(&SinkFormat::ALL)))]
         pub format: Option<SinkFormat> = None,
 
-        /// Directory of the sink. No two sinks may share one.
+        /// Directory of the sink. No two sinks may share one, or have one inside the other.
         #[key("path", Restart, required(Directory))]
         pub path: Option<PathBuf> = None,
 
@@ -128,12 +134,11 @@ impl Kind<Vec<SinkConfig>> for Sinks {
             let Some(sink) = sink.and_then(Sink::into_config) else {
                 continue;
             };
-            match paths.iter().find(|(taken, _)| *taken == sink.path) {
-                Some((_, first)) => {
-                    let message =
-                        format!("is the directory of {first} too; give each sink its own");
-                    problems.refuse(item, &join(&at, "path"), message);
-                }
+            match paths
+                .iter()
+                .find_map(|(taken, first)| clash(&sink.path, taken, first))
+            {
+                Some(message) => problems.refuse(item, &join(&at, "path"), message),
                 None => paths.push((sink.path.clone(), at)),
             }
             sinks.push(sink);
@@ -201,6 +206,61 @@ impl Scalar for FreeSpace {
         let (least, most) = (FREE_PERCENT.start(), FREE_PERCENT.end());
         format!("{}, or {least}% to {most}%", FREE_BYTES.range())
     }
+}
+
+/// Why a sink cannot have this directory, if another has that one.
+fn clash(path: &Path, taken: &Path, first: &str) -> Option<String> {
+    if path == taken {
+        Some(format!(
+            "is the directory of {first} too; give each sink its own"
+        ))
+    } else if path.starts_with(taken) {
+        Some(format!(
+            "is inside the directory of {first}; give each sink its own, beside it"
+        ))
+    } else if taken.starts_with(path) {
+        Some(format!(
+            "has the directory of {first} inside; give each sink its own, beside it"
+        ))
+    } else {
+        None
+    }
+}
+
+/// What may be meant otherwise than it is read, each with the number of its node and its key.
+pub(in super::super) fn doubts(root: &Node) -> Vec<(usize, String, String)> {
+    let Some(Value::List(sinks)) = entry(root, "writeout").map(|node| &node.value) else {
+        return Vec::new();
+    };
+    let ages = sinks.iter().enumerate().filter_map(|(position, sink)| {
+        let age = entry(entry(sink, "retention")?, "max_age")?;
+        let Value::Text(text) = &age.value else {
+            return None;
+        };
+        let months = text.contains('M').then(|| humantime::parse_duration(text));
+        let days = months?.ok()?.as_secs() / 86_400;
+        let message = format!(
+            "{} is read as months, {days} days; write days (90d) or minutes (90m), and a size \
+             as `max_size: 90MiB`",
+            quoted(text)
+        );
+        Some((
+            age.number,
+            format!("writeout[{position}].retention.max_age"),
+            message,
+        ))
+    });
+    ages.collect()
+}
+
+fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
+    let Value::Map(map) = &node.value else {
+        return None;
+    };
+    let found = map
+        .iter()
+        .find(|(name, _)| matches!(&name.value, Value::Text(it) if it == key));
+    found.map(|(_, value)| value)
 }
 
 /// An absolute path, rebuilt from its components, so that `/a` and `/a/` are seen to be the same.
