@@ -15,14 +15,14 @@ use serde::Serialize;
 
 pub use self::text::write_text;
 use self::{
-    bench::{Bench, PROGRAMS, Ran, UnderTest, load_with_cache},
+    bench::{Bench, PROGRAMS, Ran, UnderTest, load_as_run, load_with_cache},
     expected::{expected_of, parse_on_host},
     packets::Case,
 };
 use probe_capture::source::SourceError;
 use probe_datapath::{
     attach,
-    load::LoadError,
+    load::{LoadError, LoadOptions},
     test_run::{TestFrame, TestRunError},
 };
 
@@ -174,16 +174,22 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Runs all packets through all programs of an object, by default the embedded one. `name` is the
-/// object's name in the report.
+/// object's name in the report. The kernel must take the programs with the sizes of `as_run`, too:
+/// they are what the agent loads.
 ///
 /// # Errors
 ///
 /// [`SelftestError::Load`]: the kernel does not take the object. All others as [`Bench::run`].
 /// Wrong answers of programs are no error: they are in the report.
-pub fn run(object: Option<&[u8]>, name: String) -> Result<Report, SelftestError> {
+pub fn run(
+    object: Option<&[u8]>,
+    name: String,
+    as_run: LoadOptions,
+) -> Result<Report, SelftestError> {
     let began = Instant::now();
     let mut bench = Bench::load(object, false)?;
-    let mut as_shipped = load_with_cache(object)?;
+    let mut as_shipped = Vec::from(load_with_cache(object)?);
+    as_shipped.insert(0, load_as_run(object, as_run)?);
     let cases = packets::cases();
     let mut report = Report {
         format: FORMAT,
@@ -201,7 +207,7 @@ pub fn run(object: Option<&[u8]>, name: String) -> Result<Report, SelftestError>
     for under_test in PROGRAMS {
         let mut program = run_program(&mut bench, under_test, &cases, &mut report.differences)?;
         if program.left_out.is_none() {
-            // Of the longer form.
+            // The facts that stay are of what the agent loads.
             for source in as_shipped.iter_mut().rev() {
                 let facts = source.object().program_facts(under_test.program)?;
                 program.verified_instructions = facts.verified_instructions;

@@ -8,7 +8,9 @@ use std::{
     process::{Command, Output},
 };
 
-use object::{Object as _, ObjectSection as _, SectionKind};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
+use probe_agent::config::Config;
+use probe_datapath::verify;
 use probe_testkit::skip;
 use serde_json::Value;
 
@@ -68,6 +70,75 @@ fn mutated(from: i32, to: i32) -> Vec<u8> {
     }
     assert!(changed > 0, "the object compares nothing with {from:#x}");
     object
+}
+
+/// The committed object whose program of this name begins with a register that nothing has set.
+fn refused(program: &str) -> Vec<u8> {
+    let mut bytes = fs::read(OBJECT).expect("the committed object");
+    let file = object::File::parse(&*bytes).expect("an ELF file");
+    let mut symbols = file.symbols();
+    let symbol = symbols
+        .find(|symbol| symbol.name() == Ok(program))
+        .expect("the object has the program");
+    let section = symbol.section_index().expect("a section");
+    let section = file.section_by_index(section).expect("that section");
+    let (start, _) = section.file_range().expect("it is in the file");
+    let at = usize::try_from(start + symbol.address()).expect("it is in the file");
+    // BPF_ALU64, MOV, X: r0 = r9 (RFC 9669, section 4.1).
+    bytes[at..at + 8].copy_from_slice(&[0xbf, 0x90, 0, 0, 0, 0, 0, 0]);
+    bytes
+}
+
+#[test]
+fn a_program_that_the_kernel_refuses_is_named_and_hides_no_other() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let options = Config::default().source_options().load_options();
+    assert!(
+        verify::refused_programs(options)
+            .expect("it loads")
+            .is_empty()
+    );
+    let object = refused("probe_tc_egress_l3");
+    let found = verify::refused_programs_of(&object, options).expect("it loads");
+    let names: Vec<_> = found.keys().copied().collect();
+    assert_eq!(names, ["probe_tc_egress_l3"]);
+    assert!(
+        found["probe_tc_egress_l3"].contains("R9 !read_ok"),
+        "{found:?}"
+    );
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let object = in_folder(folder.path(), "refused.o", &object);
+    let output = selftest(&["--object", object.to_str().expect("a path")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("probe_tc_egress_l3"), "{told}");
+}
+
+#[test]
+fn it_loads_what_the_configuration_makes_of_the_programs() {
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let with = |capture: &str| {
+        let yaml = format!("interfaces: {{ lo: {{}} }}\ncapture: {{ {capture} }}\n");
+        let config = in_folder(folder.path(), "probe.yaml", yaml.as_bytes());
+        selftest(&["--json", "-c", config.to_str().expect("a path")])
+    };
+    let steps = |output: &Output| {
+        let report = json(output);
+        assert_eq!(output.status.code(), Some(0), "{report:#}");
+        let programs = report["programs"].as_array().expect("a list").clone();
+        let of = |program: &Value| program["jited_bytes"].as_u64().expect("a number");
+        programs.iter().map(of).sum::<u64>()
+    };
+    // Without a cache the verifier drops the code for it.
+    let with_cache = steps(&with("cache_slots: 1024"));
+    assert!(steps(&with("cache_slots: 0")) < with_cache);
+    assert_eq!(with("cache_slots: 3").status.code(), Some(2));
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub mod source;
 pub mod stale_filters;
 mod syscall;
 pub mod test_run;
+pub mod verify;
 
 pub use stale_filters::detach_stale_filters;
 

@@ -14,13 +14,14 @@ use crate::{
     plan::{Plan, write_text},
     term::page::TableStyle,
 };
-use probe_datapath::{inventory::HostInventory, map_memory};
+use probe_datapath::{inventory::HostInventory, map_memory, verify};
 
 /// Tell what would be attached where, how and why; touches nothing
 ///
 /// Checks every link of the host: which rule captures it, and which hooks would be tried in which
 /// order and why. Shows which links share its packets, and which programs are attached to it now.
-/// Changes nothing and needs no privileges, but sees more with those of the agent.
+/// Changes nothing and needs no privileges, but sees more with those of the agent: it then asks the
+/// kernel whether it takes the programs, and loads them for a moment.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit status: 0 when everything that is wanted can be attached, as far as can be \
@@ -46,8 +47,16 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let selector = config.selector().map_err(anyhow::Error::msg)?;
-    let inventory = HostInventory::take()?;
-    let map_memory = map_memory::of_embedded(config.source_options().load_options())?;
+    let mut inventory = HostInventory::take()?;
+    let options = config.source_options().load_options();
+    let host = &mut inventory.host;
+    if host.obstacle.is_none() {
+        match verify::refused_programs(options) {
+            Ok(refused) => host.refused_programs = refused,
+            Err(error) => host.obstacle = Some(error.to_string()),
+        }
+    }
+    let map_memory = map_memory::of_embedded(options)?;
     let plan = Plan::from_inventory(&config, &selector, &inventory, &map_memory);
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&plan)?))?;

@@ -10,8 +10,9 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::print;
+use super::{EXIT_CONFIG, print};
 use crate::{
+    config::Config,
     selftest::{self, Report, write_text},
     term::page::TableStyle,
 };
@@ -24,12 +25,16 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(
     after_help = "Exit status: 0 when every run agrees. 1 when one differs or the programs cannot \
-                  be loaded or run."
+                  be loaded or run. 2 when the configuration is wrong."
 )]
 pub(super) struct SelftestArgs {
     /// One JSON object instead of text; docs/PLAN.md describes it
     #[arg(long)]
     json: bool,
+    /// Load the programs with the sizes of this configuration file too, as `run` does; by default
+    /// with those of an empty file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Test this eBPF object in the place of the embedded one
     #[arg(long, value_name = "FILE")]
     object: Option<PathBuf>,
@@ -37,14 +42,25 @@ pub(super) struct SelftestArgs {
 
 /// Runs the test and shows the report.
 pub(super) fn run(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
+    let config = match &args.config {
+        None => Config::default(),
+        Some(path) => match Config::load(path) {
+            Ok(config) => config,
+            Err(error) => {
+                eprintln!("{error}");
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
+        },
+    };
+    let as_run = config.source_options().load_options();
     let report = match &args.object {
         Some(path) => {
             let shown = path.display().to_string();
             let object =
                 fs::read(path).with_context(|| format!("cannot read the object {shown}"))?;
-            selftest::run(Some(&object), shown)
+            selftest::run(Some(&object), shown, as_run)
         }
-        None => selftest::run(None, "embedded".to_owned()),
+        None => selftest::run(None, "embedded".to_owned(), as_run),
     }?;
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;

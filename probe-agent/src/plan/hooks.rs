@@ -50,10 +50,11 @@ pub(super) fn plan(config: &InterfaceConfig, listed: &InventoryLink, host: &Host
             HookAttempt::Try(candidate) => (candidate, tc_obstacle(candidate, listed, host)),
             HookAttempt::Skip(candidate, reason) => (candidate, Some(reason.to_owned())),
         };
+        let program = program(candidate, link);
         HookStep {
             hook: candidate.name(),
-            skipped,
-            program: program(candidate, link),
+            skipped: skipped.or_else(|| host.refused_programs.get(program).cloned()),
+            program,
         }
     };
     let ingress: Vec<_> = attach::plan(config, link)

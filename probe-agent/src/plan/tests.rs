@@ -79,6 +79,29 @@ fn modern() -> Host {
     }
 }
 
+#[test]
+fn a_program_that_the_kernel_refuses_is_a_problem_of_its_links() {
+    let mut host = modern();
+    let refused = "the kernel refuses the eBPF program";
+    host.refused_programs.insert(
+        "probe_tc_ingress_l3",
+        format!("{refused} probe_tc_ingress_l3"),
+    );
+    let mut tun = link(2, "tun0", Some("tun"));
+    tun.link.header = LinkHeader::None;
+    let links = vec![link(1, "veth0", Some("veth")), tun];
+    let plan = plan("interfaces: { veth0: {}, tun0: {} }", links, host);
+    assert!(!plan.can_attach);
+    assert_eq!(plan.interfaces[0].problem, None);
+    assert_eq!(plan.problems.len(), 1, "{:?}", plan.problems);
+    assert!(
+        plan.problems[0].starts_with("tun0: "),
+        "{:?}",
+        plan.problems
+    );
+    assert!(plan.problems[0].contains(refused), "{:?}", plan.problems);
+}
+
 fn hooks(plan: &Plan, link: usize) -> Vec<(&'static str, bool)> {
     let steps = plan.interfaces[link].ingress.iter();
     steps

@@ -95,6 +95,21 @@ pub fn load_with_cache(object: Option<&[u8]>) -> Result<[EbpfSource; 2], Selftes
     ])
 }
 
+/// Loads an object with the sizes with which the agent would.
+///
+/// # Errors
+///
+/// [`SelftestError::Load`]: the kernel does not take the object.
+pub fn load_as_run(
+    object: Option<&[u8]>,
+    options: LoadOptions,
+) -> Result<EbpfSource, SelftestError> {
+    Ok(match object {
+        Some(object) => EbpfSource::with_object(object, options)?,
+        None => EbpfSource::with_options(options)?,
+    })
+}
+
 const ONE_RING: u32 = 1;
 const SEVERAL_RINGS: u32 = 4;
 
@@ -104,10 +119,7 @@ fn load(object: Option<&[u8]>, cache: CacheParts, rings: u32) -> Result<EbpfSour
         interfaces: 4,
         cache,
     };
-    Ok(match object {
-        Some(object) => EbpfSource::with_object(object, options)?,
-        None => EbpfSource::with_options(options)?,
-    })
+    load_as_run(object, options)
 }
 
 impl Bench {

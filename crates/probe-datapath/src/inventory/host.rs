@@ -1,6 +1,6 @@
 //! The kernel and what this process may do with it.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use aya::util::KernelVersion;
 
@@ -21,6 +21,8 @@ pub struct Host {
     pub obstacle: Option<String>,
     /// TCX can be used.
     pub has_tcx: bool,
+    /// Programs that the kernel refuses, by name, each with the reason; empty where it was not asked.
+    pub refused_programs: BTreeMap<&'static str, String>,
 }
 
 /// Something that a kernel has or lacks.
@@ -78,6 +80,7 @@ impl Host {
                 .to_vec(),
             obstacle: load::can_load().err().map(|error| error.to_string()),
             has_tcx,
+            refused_programs: BTreeMap::new(),
         }
     }
 }
