@@ -125,21 +125,18 @@ fn every_value_follows_the_status() {
             1000.0 + 28.0 + 3.0,
         ),
         (
-            "probe_packets_total{direction=\"inbound\",iface=\"eth0\"}",
+            "probe_packets_total{direction=\"rcvd\",iface=\"eth0\"}",
             999.0,
         ),
         (
-            "probe_packets_total{direction=\"outbound\",iface=\"eth0\"}",
+            "probe_packets_total{direction=\"sent\",iface=\"eth0\"}",
             1.0,
         ),
         (
-            "probe_bytes_total{direction=\"inbound\",iface=\"eth0\"}",
+            "probe_bytes_total{direction=\"rcvd\",iface=\"eth0\"}",
             99_960.0,
         ),
-        (
-            "probe_bytes_total{direction=\"outbound\",iface=\"eth0\"}",
-            40.0,
-        ),
+        ("probe_bytes_total{direction=\"sent\",iface=\"eth0\"}", 40.0),
         (
             "probe_lost_packets_total{iface=\"eth0\",loss=\"non_ip\"}",
             1.0,
@@ -206,11 +203,8 @@ fn scraping_twice_counts_nothing_twice() {
     status.set([interface("eth0", 25)]);
     scrape(&metrics, &status);
     assert_eq!(metrics.observe_packets_processed("eth0"), 25);
-    assert_eq!(
-        metrics.observe_packets_total("eth0", Direction::Inbound),
-        24
-    );
-    assert_eq!(metrics.observe_bytes_total("eth0", Direction::Outbound), 40);
+    assert_eq!(metrics.observe_packets_total("eth0", Direction::Rcvd), 24);
+    assert_eq!(metrics.observe_bytes_total("eth0", Direction::Sent), 40);
     assert_eq!(
         metrics.observe_capture_issues("eth0", Issue::Lost(Loss::Truncated)),
         3
@@ -266,19 +260,19 @@ fn coverage_and_attachment_follow_the_status() {
     let text = scrape(&metrics, &status);
     let expected = [
         (
-            "probe_coverage_ratio{direction=\"inbound\",iface=\"eth0\"}",
+            "probe_coverage_ratio{direction=\"rcvd\",iface=\"eth0\"}",
             0.5,
         ),
         (
-            "probe_coverage_ratio{direction=\"outbound\",iface=\"eth0\"}",
+            "probe_coverage_ratio{direction=\"sent\",iface=\"eth0\"}",
             1.0,
         ),
         (
-            "probe_link_packets_total{direction=\"inbound\",iface=\"eth0\"}",
+            "probe_link_packets_total{direction=\"rcvd\",iface=\"eth0\"}",
             100.0,
         ),
         (
-            "probe_link_packets_total{direction=\"outbound\",iface=\"eth0\"}",
+            "probe_link_packets_total{direction=\"sent\",iface=\"eth0\"}",
             70.0,
         ),
         ("probe_capture_state{iface=\"eth0\",state=\"partial\"}", 1.0),
@@ -392,7 +386,7 @@ fn without_the_label_everything_is_a_sum_that_never_goes_back() {
     assert!(!text.contains("iface="), "{text}");
     let expected = [
         ("probe_packets_processed_total", 30.0),
-        ("probe_packets_total{direction=\"outbound\"}", 2.0),
+        ("probe_packets_total{direction=\"sent\"}", 2.0),
         ("probe_lost_packets_total{loss=\"ring_full\"}", 12.0),
         ("probe_flows", 14.0),
         ("probe_ledger_residue_packets", 6.0),

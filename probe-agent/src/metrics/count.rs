@@ -3,23 +3,23 @@
 use probe_capture::status::{InterfaceStatus, Issue};
 use probe_flow::ledger::Loss;
 
-/// Whether packets entered or left the host, in the order of the wire. The labels are the seed's.
+/// Whether packets entered or left the host, by the words of the flow schema.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Direction {
     /// Packets that the link received.
-    Inbound,
+    Rcvd,
     /// Packets that the link sent.
-    Outbound,
+    Sent,
 }
 
 impl Direction {
-    pub(super) const ALL: [Self; 2] = [Self::Inbound, Self::Outbound];
+    pub(super) const ALL: [Self; 2] = [Self::Rcvd, Self::Sent];
 
     /// Value of the label `direction`.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
+            Self::Rcvd => "rcvd",
+            Self::Sent => "sent",
         }
     }
 }
@@ -121,10 +121,10 @@ impl Count {
             Self::Processed => ledger.flows.packets,
             Self::Dropped => ledger.dropped_packets(),
             Self::Seen => ledger.seen.packets,
-            Self::Packets(Direction::Inbound) => totals.packets_rcvd,
-            Self::Packets(Direction::Outbound) => totals.packets_sent,
-            Self::Bytes(Direction::Inbound) => totals.bytes_rcvd,
-            Self::Bytes(Direction::Outbound) => totals.bytes_sent,
+            Self::Packets(Direction::Rcvd) => totals.packets_rcvd,
+            Self::Packets(Direction::Sent) => totals.packets_sent,
+            Self::Bytes(Direction::Rcvd) => totals.bytes_rcvd,
+            Self::Bytes(Direction::Sent) => totals.bytes_sent,
             Self::Link(direction) => status.watch.coverage[direction as usize].compared.link,
             Self::Reattached => status.watch.reattached,
             Self::DetachedSeconds => status.watch.detached.as_secs(),

@@ -14,8 +14,8 @@ use super::{
 };
 
 const IFACE: &str = r#"iface="probe0""#;
-const INBOUND: &str = r#"direction="inbound""#;
-const OUTBOUND: &str = r#"direction="outbound""#;
+const RCVD: &str = r#"direction="rcvd""#;
+const SENT: &str = r#"direction="sent""#;
 
 #[test]
 fn metrics_move_with_the_traffic_and_equal_the_flows() {
@@ -31,7 +31,7 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     let before = agent.settled_metrics();
     ping(&testbed.host, PEER_V4, 200);
     let after_ping = agent.settled_metrics();
-    for (direction, packets) in [(INBOUND, 5), (OUTBOUND, 5)] {
+    for (direction, packets) in [(RCVD, 5), (SENT, 5)] {
         let moved = |name| after_ping.sum(name, direction) - before.sum(name, direction);
         assert_eq!(moved("probe_packets_total"), packets, "{direction}");
         // `ping -s 200`: with 8 octets of ICMP and 20 of IPv4.
@@ -49,10 +49,10 @@ fn metrics_move_with_the_traffic_and_equal_the_flows() {
     assert_nothing_lost(&json);
     let stored = stored_total(&json);
     let sums = [
-        ("probe_packets_total", INBOUND, stored.packets_rcvd),
-        ("probe_packets_total", OUTBOUND, stored.packets_sent),
-        ("probe_bytes_total", INBOUND, stored.bytes_rcvd),
-        ("probe_bytes_total", OUTBOUND, stored.bytes_sent),
+        ("probe_packets_total", RCVD, stored.packets_rcvd),
+        ("probe_packets_total", SENT, stored.packets_sent),
+        ("probe_bytes_total", RCVD, stored.bytes_rcvd),
+        ("probe_bytes_total", SENT, stored.bytes_sent),
     ];
     for (name, direction, stored) in sums {
         assert_eq!(last.sum(name, direction), signed(stored), "{name}");

@@ -46,11 +46,11 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
     ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), PINGS, "the foreign program runs");
     assert_eq!(
-        packets(&agent, "outbound"),
+        packets(&agent, "sent"),
         PINGS,
         "ours still sees what is sent"
     );
-    assert_eq!(packets(&agent, "inbound"), 0);
+    assert_eq!(packets(&agent, "rcvd"), 0);
 
     drop(foreign);
     eventually("ours takes its place again", || {

@@ -99,9 +99,8 @@ fn sigterm_under_traffic_leaves_nothing_attached(#[case] hook: &str) {
 }
 
 fn of_metrics(metrics: &Metrics) -> Value {
-    let by_direction = |name| {
-        ["inbound", "outbound"].map(|direction| metrics.sum(name, &format!("\"{direction}\"")))
-    };
+    let by_direction =
+        |name| ["rcvd", "sent"].map(|direction| metrics.sum(name, &format!("\"{direction}\"")));
     json!({"packets": by_direction("probe_packets_total"), "bytes": by_direction("probe_bytes_total")})
 }
 

@@ -75,7 +75,7 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
     ping(&testbed.host, PEER_V4, 200);
     testbed.host.ip(&format!("link set {LINK} down\n"));
     eventually("the agent checks it", || {
-        let moved = agent.metrics().sum("probe_link_packets_total", "outbound");
+        let moved = agent.metrics().sum("probe_link_packets_total", "sent");
         (moved.cast_unsigned() >= PINGS).then_some(())
     });
     testbed.host.ip(&format!("link set {LINK} up\n"));
@@ -124,7 +124,7 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
     bpftool(&["delete", "id", &all_interfaces, "key", a, b, c, d]);
     wait_for_state(&agent, "blind", PATIENCE);
     let exposition = agent.exposition();
-    for direction in ["inbound", "outbound"] {
+    for direction in ["rcvd", "sent"] {
         let series =
             format!("probe_coverage_ratio{{direction=\"{direction}\",iface=\"{LINK}\"}} 0\n");
         assert!(exposition.contains(&series), "{exposition}");
