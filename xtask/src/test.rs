@@ -13,6 +13,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
+mod failures;
+
 /// How `not_in_this_kernel` of `skip.rs` words it.
 const NOT_IN_THIS_KERNEL: &str = ": this kernel has no ";
 
@@ -35,31 +37,46 @@ pub(crate) struct Objects {
     pub(crate) with_log: Option<PathBuf>,
 }
 
-/// Builds and runs the tests, with the objects that they need.
+/// Where nextest writes which tests failed, as `.config/nextest.toml` says.
+const JUNIT: &str = "target/nextest/default/junit.xml";
+
+/// Builds and runs the tests, with the objects that they need. The names of those that failed are the
+/// last lines.
 pub(crate) fn run(args: &Args, objects: &Objects) -> Result<()> {
     let skip_log = workspace::root().join("target/skipped.log");
+    let junit = workspace::root().join(JUNIT);
     forget(&skip_log)?;
-    let failures: Vec<_> = commands(args)
-        .into_iter()
-        .filter_map(|mut command| {
-            command.env("PROBE_SKIP_LOG", &skip_log);
-            if let Some(object) = &objects.embedded {
-                command.env("PROBE_BPF_OBJECT", object);
-            }
-            if let Some(object) = &objects.with_log {
-                command.env("PROBE_BPF_LOG_OBJECT", object);
-            }
-            workspace::run(&mut command).err()
-        })
-        .collect();
+    forget(&junit)?;
+    let mut failed = BTreeSet::new();
+    let mut failures = Vec::new();
+    for mut command in commands(args) {
+        command.env("PROBE_SKIP_LOG", &skip_log);
+        if let Some(object) = &objects.embedded {
+            command.env("PROBE_BPF_OBJECT", object);
+        }
+        if let Some(object) = &objects.with_log {
+            command.env("PROBE_BPF_LOG_OBJECT", object);
+        }
+        let (outcome, names) = failures::run(&mut command)?;
+        failed.extend(names);
+        failures.extend(outcome.err());
+    }
+    // There is none where nothing was built.
+    failed.extend(failures::of_junit(
+        &fs::read_to_string(&junit).unwrap_or_default(),
+    ));
     report_skipped(&skip_log)?;
     for failure in &failures {
         eprintln!("{failure:#}");
     }
-    if !failures.is_empty() {
-        bail!("there are failing tests");
+    match (failures.is_empty(), failed.is_empty()) {
+        (true, _) => Ok(()),
+        (false, true) => bail!("the tests cannot be built, or did not end"),
+        (false, false) => {
+            let names: Vec<_> = failed.iter().map(String::as_str).collect();
+            bail!("{} tests failed:\n  {}", names.len(), names.join("\n  "))
+        }
     }
-    Ok(())
 }
 
 /// nextest where it is installed: it is faster and shows what hangs. It runs no documentation

@@ -58,7 +58,7 @@ pub use problem::{ConfigProblem, Problem};
 
 use access::Access;
 use limits::Server;
-pub use secrets::SecretError;
+pub use secrets::{SecretError, certain_mistakes};
 use socket_file::SocketFile;
 
 /// How long open requests may take after the shutdown.

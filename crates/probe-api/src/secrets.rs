@@ -17,7 +17,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::options::{ApiKey, KeySource, Role, Secret, TlsConfig};
+use crate::options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig};
 
 /// No key or certificate is larger.
 const MAX_BYTES: u64 = 1 << 20;
@@ -75,6 +75,23 @@ pub(super) fn keys(configured: &[ApiKey]) -> Result<Vec<(Role, Secret)>, SecretE
         Ok((key.role, secret))
     });
     keys.collect()
+}
+
+/// What is surely wrong with the files of keys and certificates: what does not exist,
+/// what others may read, what is of no use. What only the asking user may not read is left out.
+pub fn certain_mistakes(config: &ApiConfig) -> Vec<SecretError> {
+    let files = config.keys.iter().filter_map(|key| match &key.source {
+        KeySource::Inline(_) => None,
+        KeySource::File(path) => Some(path),
+    });
+    let keys = files.filter_map(|path| key_of_file(path).err());
+    let tls = config.tls.iter().filter_map(|tls| acceptor(tls).err());
+    let is_certain = |error: &SecretError| match error {
+        SecretError::Read { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+        SecretError::Exposed { mode, .. } => mode & OTHERS != 0,
+        SecretError::Content { .. } => true,
+    };
+    keys.chain(tls).filter(is_certain).collect()
 }
 
 fn key_of_file(path: &Path) -> Result<Secret, SecretError> {
