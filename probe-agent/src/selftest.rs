@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use self::text::write_text;
 use self::{
     bench::{Bench, PROGRAMS, Ran, UnderTest, load_as_run, load_with_cache},
-    expected::{expected_of, parse_on_host},
+    expected::{expected_of, parse_on_host, without_end},
     packets::Case,
 };
 use probe_capture::source::SourceError;
@@ -252,7 +252,7 @@ fn run_program(
         let parsed = if under_test.is_l3 {
             parse_on_host(under_test, &case.frame)
         } else {
-            case.expected
+            without_end(case.expected, case.wire_len - case.frame.len())
         };
         let expected = expected_of(under_test, &parsed, case.frame.len());
         if ran == expected {

@@ -68,6 +68,7 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
     ledger.later_fragments = 11;
     ledger.unattributed_fragments = 5;
     ledger.short_transports = 12;
+    ledger.beyond_frame.add(13, 900);
     InterfaceStatus {
         iface: name.into(),
         // Links have indices of their own.
@@ -168,6 +169,10 @@ fn every_value_follows_the_status() {
         (
             "probe_capture_issues_total{iface=\"eth0\",issue_type=\"short_transport\"}",
             12.0,
+        ),
+        (
+            "probe_capture_issues_total{iface=\"eth0\",issue_type=\"length_beyond_frame\"}",
+            13.0,
         ),
         ("probe_ledger_residue_packets{iface=\"eth0\"}", 3.0),
         ("probe_flows{iface=\"eth1\"}", 7.0),

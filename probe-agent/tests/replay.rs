@@ -19,6 +19,8 @@ mod directions;
 mod formats;
 #[path = "replay/fragments.rs"]
 mod fragments;
+#[path = "replay/octets.rs"]
+mod octets;
 #[path = "replay/oracle.rs"]
 mod oracle;
 #[path = "../src/selftest/packets.rs"]

@@ -59,8 +59,8 @@ pub mod maps {
     /// Hash map from ifindex (`u32`) to [`super::InterfaceSlot`], for all interfaces: read where the slot
     /// in [`INTERFACES`] is another interface's.
     pub const ALL_INTERFACES: &str = "ALL_INTERFACES";
-    /// Array of one `u64`: the active bank. It is the section of a variable: no look-up is needed
-    /// to read it.
+    /// Array of one `u64`: the [word](super::bank_word) of the active bank. It is the section of a variable: no
+    /// look-up is needed to read it.
     pub const ACTIVE_BANK: &str = ".data.bank";
     /// Per-CPU array of one [`super::Tally`]: packets on interfaces that are not captured.
     pub const UNKNOWN_IFACE: &str = "UNKNOWN_IFACE";
@@ -107,6 +107,19 @@ pub mod programs {
 #[inline(always)]
 pub const fn area(cpu: u32, bank: u32) -> u32 {
     cpu * BANKS + bank
+}
+
+/// What [`maps::ACTIVE_BANK`] holds while a bank is active: [`counter_block_index`] of the bank on CPU 0. So the
+/// programs find their counters by adding it up, and divide where they need the area.
+#[inline(always)]
+pub const fn bank_word(bank: u32) -> u32 {
+    counter_block_index(area(0, bank), 0)
+}
+
+/// The area whose counters, of either direction, are at a [`counter_block_index`].
+#[inline(always)]
+pub const fn area_of_counter_block(index: u32) -> u32 {
+    index / DIRECTIONS
 }
 
 /// Position of the counters of an area and direction ([`crate::record::INGRESS`] or
@@ -183,6 +196,12 @@ impl InterfaceSlot {
         self.counters_and_flag & !IGNORES_VLANS
     }
 
+    /// The same if [`Self::ignores_vlans`] is known to be false: without an instruction that takes it out.
+    #[inline(always)]
+    pub const fn first_counter_block_if_all_pass(self) -> u32 {
+        self.counters_and_flag
+    }
+
     /// Whether packets with a VLAN tag are left out.
     #[inline(always)]
     pub const fn ignores_vlans(self) -> bool {
@@ -225,6 +244,9 @@ pub struct Counters {
     /// Of the packets seen: segments of super-packets beyond the first of each. See
     /// [`Self::frames`].
     pub further_segments: u64,
+    /// Of the recorded packets: those whose length field states more octets than the frame has. Bytes are the
+    /// octets beyond the frame, which are counted nowhere else.
+    pub beyond_frame: Tally,
 }
 
 /// The counters of an area for one interface and direction. A multiple of a cache line of the CPU, and what
@@ -276,7 +298,7 @@ impl CounterBlock {
 
 wire_type!(Tally, size = 16);
 wire_type!(InterfaceSlot, size = 8);
-wire_type!(Counters, size = 56 + 16 * Loss::IN_KERNEL);
+wire_type!(Counters, size = 72 + 16 * Loss::IN_KERNEL);
 wire_type!(
     CounterBlock,
     size = (8 + size_of::<Counters>()).next_multiple_of(64)
@@ -331,6 +353,7 @@ impl core::ops::AddAssign for Counters {
             later_fragments,
             short_transports,
             further_segments,
+            beyond_frame,
         } = other;
         self.seen += seen;
         self.recorded += recorded;
@@ -340,6 +363,7 @@ impl core::ops::AddAssign for Counters {
         self.later_fragments += later_fragments;
         self.short_transports += short_transports;
         self.further_segments += further_segments;
+        self.beyond_frame += beyond_frame;
     }
 }
 
@@ -349,8 +373,8 @@ mod tests {
     use std::vec::Vec;
 
     use super::{
-        BANKS, CounterBlock, Counters, INSERT_BATCH_LEN, InterfaceSlot, area, counter_block_index,
-        counter_blocks_per_slot,
+        BANKS, CounterBlock, Counters, INSERT_BATCH_LEN, InterfaceSlot, area,
+        area_of_counter_block, bank_word, counter_block_index, counter_blocks_per_slot,
     };
     use crate::record::{EGRESS, INGRESS};
 
@@ -365,6 +389,11 @@ mod tests {
             .collect();
         let all: Vec<u32> = (0..counter_blocks_per_slot(CPUS)).collect();
         assert_eq!(indices, all);
+        for (cpu, bank, direction) in [(0, 1, INGRESS), (2, 0, EGRESS), (2, 1, EGRESS)] {
+            let index = counter_block_index(area(cpu, 0), direction) + bank_word(bank);
+            assert_eq!(index, counter_block_index(area(cpu, bank), direction));
+            assert_eq!(area_of_counter_block(index), area(cpu, bank));
+        }
     }
 
     #[test]

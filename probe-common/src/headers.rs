@@ -132,6 +132,9 @@ pub const VLAN_TAG_LEN: usize = VlanHdr::LEN;
 pub const MPLS_LABEL_LEN: usize = Mpls::LEN;
 /// Octets of a PPPoE header with the PPP protocol field (RFC 2516, section 4).
 pub const PPPOE_LEN: usize = 8;
+/// Bit of the first octet of the PPP protocol field that says that it is the last one, too (RFC 1661,
+/// sections 2 and 6.5).
+pub const PPP_PROTOCOL_ENDS: u8 = 1;
 
 /// Octets of an IPv4 header without options (RFC 791, section 3.1).
 pub const IPV4_MIN_LEN: usize = Ipv4Hdr::LEN;
@@ -142,6 +145,9 @@ pub const IPV4_MORE_FRAGMENTS: u16 = 0x2000;
 
 /// Octets of an IPv6 header without extension headers (RFC 8200, section 3).
 pub const IPV6_LEN: usize = Ipv6Hdr::LEN;
+/// Longest IPv6 packet whose length field can say how long it is; the field of a longer one is 0 (RFC 2675,
+/// section 3).
+pub const IPV6_MAX_LEN: usize = IPV6_LEN + u16::MAX as usize;
 /// Octets of an IPv6 fragment header (RFC 8200, section 4.5).
 pub const IPV6_FRAGMENT_LEN: usize = 8;
 /// Bits of the IPv6 fragment field that are the offset, in octets (RFC 8200, section 4.5).

@@ -49,6 +49,11 @@ pub trait Start {
     fn byte<const OFFSET: usize>(&self) -> u8;
     /// Two bytes at `OFFSET`, as they lie there.
     fn bytes_2<const OFFSET: usize>(&self) -> [u8; 2];
+    /// The number of 16 bits at `OFFSET`, which is in the order of the network.
+    #[inline(always)]
+    fn number_16<const OFFSET: usize>(&self) -> usize {
+        usize::from(u16::from_be_bytes(self.bytes_2::<OFFSET>()))
+    }
     /// Four bytes at `OFFSET`, as they lie there.
     fn bytes_4<const OFFSET: usize>(&self) -> [u8; 4];
     /// Sixteen bytes at `OFFSET`, as they lie there.
@@ -99,7 +104,7 @@ impl PacketBytes for [u8] {
 pub struct CapturedFrame<'a> {
     /// The bytes that were kept.
     pub bytes: &'a [u8],
-    /// Length of the frame on the wire.
+    /// Length of the frame on the wire; at least that of what was kept.
     pub wire_len: usize,
 }
 
@@ -113,7 +118,7 @@ impl PacketBytes for CapturedFrame<'_> {
     }
 
     fn wire_len(&self) -> usize {
-        self.wire_len
+        self.wire_len.max(self.bytes.len())
     }
 }
 
@@ -133,9 +138,17 @@ impl From<OutOfBounds> for ParseError {
 pub struct Observation<K> {
     /// Flow key of the outermost IP header.
     pub key: K,
-    /// IP octets as the header states them (IPv4 total length; IPv6 payload length + 40); where
-    /// that field is 0 (BIG TCP, TSO, jumbograms), what the frame holds behind the link header.
+    /// IP octets on the wire: as many as the header states (IPv4 total length; IPv6 payload length + 40),
+    /// but never more than the frame has behind the link header.
+    ///
+    /// A field of 0 stands for all of these where no other number can: in IPv4, whose total length is
+    /// never 0 (BIG TCP, TSO), and in an IPv6 packet that is longer than the field can say (BIG TCP,
+    /// jumbograms). Any other IPv6 packet with a payload length of 0 has no payload, and what follows is
+    /// padding.
     pub octets: u32,
+    /// Octets that the header states and the frame does not have: of a packet that was cut before the
+    /// programs saw it, or of a header that lies.
+    pub octets_beyond_frame: u32,
     /// Octets of IP and transport headers: what each further segment of a GSO super-packet repeats
     /// on the wire. Without TCP or UDP: of the IP headers.
     pub header_octets: u16,

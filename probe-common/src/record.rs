@@ -20,6 +20,10 @@ pub const FLAG_SHORT_TRANSPORT: u8 = 1 << 1;
 /// [`RecordHead::flags`]: the first fragment of several, which tells the ports of all of them.
 pub const FLAG_FIRST_FRAGMENT: u8 = 1 << 2;
 
+/// [`RecordHead::fragment_id`] of IPv4, beside the 16 bits of the identification: the IP header names the
+/// authentication header, while the key of a first fragment has the protocol behind it.
+pub const FRAGMENT_BEHIND_AH: u32 = 1 << 16;
+
 /// Bit of the direction in [`RecordHead::flags`].
 const DIRECTION_SHIFT: u8 = 6;
 /// Bit of the bank in [`RecordHead::flags`].
@@ -93,8 +97,8 @@ impl RecordHead {
         }
     }
 
-    /// Identification of the packet that a fragment is a part of: 16 bits in IPv4, 32 in IPv6. 0 in
-    /// packets that are no fragments.
+    /// Identification of the packet that a fragment is a part of: 16 bits in IPv4 and
+    /// [`FRAGMENT_BEHIND_AH`], 32 in IPv6. 0 in packets that are no fragments.
     #[inline(always)]
     pub const fn fragment_id(&self) -> u32 {
         if self.is_fragment() {

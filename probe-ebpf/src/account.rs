@@ -4,7 +4,7 @@
 //! parse errors.
 
 use probe_common::{
-    control::{CounterBlock, Counters, InterfaceSlot, Tally, area, counter_block_index},
+    control::{CounterBlock, Counters, Tally, area, area_of_counter_block, counter_block_index},
     ephash::EpHash,
     loss::Loss,
     parse::{Observation, Packet, ParseError, link::has_vlan_tag, segment::SegmentHeaders},
@@ -28,18 +28,22 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
         on_unknown_interface(frame);
         return;
     };
-    let area = area(maps::cpu(), maps::active_bank());
-    let index = counter_block_index(area, direction);
-    let Some(block) = maps::counter_block(slot.first_counter_block() + index) else {
+    let first_index = counter_block_index(area(maps::cpu(), 0), 0) + maps::active_bank_word();
+    let area = area_of_counter_block(first_index);
+    let index = first_index | u32::from(direction);
+    let first_counter_block = if slot.ignores_vlans() {
+        if has_any_vlan_tag(frame) {
+            on_filtered(frame, slot.first_counter_block() + index);
+            return;
+        }
+        slot.first_counter_block()
+    } else {
+        slot.first_counter_block_if_all_pass()
+    };
+    let Some(block) = maps::counter_block(first_counter_block + index) else {
         on_unknown_interface(frame);
         return;
     };
-    if is_filtered(frame, slot) {
-        let whole = whole(frame);
-        block.counters.see(whole.packets, whole.bytes);
-        block.counters.losses[Loss::Filtered as usize] += whole;
-        return;
-    }
     let seen = Seen {
         ifindex,
         area,
@@ -47,12 +51,17 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
     };
     // Paths of their own, in which no value comes from two sides: see `parse::plain`.
     if frame.segmentation().size == 0 {
-        if let Some(observation) = frame.parse_plain_ipv4() {
-            on_plain(frame, seen, block, &observation);
+        let counters = &mut block.counters;
+        if let Some(observation) =
+            frame.parse_plain_ipv4(|octets| count_if_it_has_room(frame, counters, octets))
+        {
+            on_plain(seen, block, &observation);
             return;
         }
-        if let Some(observation) = frame.parse_plain_ipv6() {
-            on_plain(frame, seen, block, &observation);
+        if let Some(observation) =
+            frame.parse_plain_ipv6(|octets| count_if_it_has_room(frame, counters, octets))
+        {
+            on_plain(seen, block, &observation);
             return;
         }
     }
@@ -72,8 +81,20 @@ pub(crate) fn frame<F: Frame>(frame: &F, direction: u8) {
 }
 
 #[inline(always)]
-fn is_filtered<F: Frame>(frame: &F, slot: InterfaceSlot) -> bool {
-    slot.ignores_vlans() && (frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame))
+fn has_any_vlan_tag<F: Frame>(frame: &F) -> bool {
+    frame.stripped_vlan_tag_len() != 0 || has_vlan_tag(frame)
+}
+
+/// Counts a frame that the configuration leaves out.
+#[inline(always)]
+fn on_filtered<F: Frame>(frame: &F, counter_block: u32) {
+    let Some(block) = maps::counter_block(counter_block) else {
+        on_unknown_interface(frame);
+        return;
+    };
+    let whole = whole(frame);
+    block.counters.see(whole.packets, whole.bytes);
+    block.counters.losses[Loss::Filtered as usize] += whole;
 }
 
 /// Where a frame was seen.
@@ -84,10 +105,24 @@ struct Seen {
     direction: u8,
 }
 
-/// Counts a plain packet and records it.
+/// Counts a plain packet of so many octets if the frame has them. Says whether it has.
 #[inline(always)]
-fn on_plain<F: Frame, const N: usize>(
-    frame: &F,
+fn count_if_it_has_room<F: Frame>(frame: &F, counters: &mut Counters, octets: usize) -> bool {
+    let Some(frame_octets) = frame.len_with_room_for(octets) else {
+        return false;
+    };
+    let ip = Tally {
+        packets: 1,
+        bytes: octets as u64,
+    };
+    let no_flags = 0;
+    count(counters, ip, frame_octets as u64, no_flags);
+    true
+}
+
+/// Records a plain packet, which has been counted.
+#[inline(always)]
+fn on_plain<const N: usize>(
     seen: Seen,
     block: &mut CounterBlock,
     observation: &Observation<EpHash<N>>,
@@ -100,8 +135,6 @@ fn on_plain<F: Frame, const N: usize>(
     };
     // Without the time: until it is known where the record goes, it would only be in the way.
     let record = record_of(seen, ip, observation, 0, maps::join);
-    let frame_octets = frame.len_of_packet(observation.octets as usize) as u64;
-    count(&mut block.counters, ip, frame_octets, observation.flags);
     cache::insert_plain::<EpHash<N>>(seen.area, record, block);
 }
 
@@ -121,6 +154,10 @@ where
     let or = |part, other| part | other;
     let tick = maps::tick();
     count(counters, ip, frame_octets, observation.flags);
+    if observation.octets_beyond_frame != 0 {
+        let octets = observation.octets_beyond_frame.into();
+        counters.beyond_frame.add(ip.packets, octets);
+    }
     record_of(seen, ip, observation, tick, or)
 }
 

@@ -14,7 +14,8 @@ use aya_ebpf::{
 use probe_common::{
     coalesce::{Coalesce, InsertBatch, InsertBatchV4, InsertBatchV6, L1SlotV4},
     control::{
-        CounterBlock, InterfaceSlot, InterfaceTable, MAX_INTERFACES, Tally, interface_index,
+        CounterBlock, InterfaceSlot, InterfaceTable, MAX_INTERFACES, Tally, bank_word,
+        interface_index,
     },
     ephash::{EpHashV4, EpHashV6},
     record::{IntoRecord, RecordHead, RecordV4, RecordV6},
@@ -185,7 +186,7 @@ pub(crate) fn interface_slot(ifindex: u32) -> Option<InterfaceSlot> {
     const SLOTS: usize = size_of::<InterfaceTable>() / size_of::<InterfaceSlot>();
     // SAFETY: the pointer is that of a static. The agent writes an interface's slot before it
     // attaches a program to it, and clears it after the program is gone; what is read meanwhile for
-    // another interface is not its ifindex. Volatile: see `active_bank`.
+    // another interface is not its ifindex. Volatile: see `active_bank_word`.
     let word = unsafe {
         INTERFACES[interface_index(ifindex)]
             .as_ptr()
@@ -200,11 +201,11 @@ pub(crate) fn interface_slot(ifindex: u32) -> Option<InterfaceSlot> {
     ALL_INTERFACES.get_ptr(ifindex).map(|slot| unsafe { *slot })
 }
 
-/// The bank to count in: 0 or 1. Read it once per packet, so that the packet's counters and its
-/// record are on the same side of a rotation.
+/// The [`bank_word`] of the bank to count in. Read it once per packet, so that the packet's counters and
+/// its record are on the same side of a rotation.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "it is 0 or 1")]
-pub(crate) fn active_bank() -> u32 {
+#[expect(clippy::cast_possible_truncation, reason = "it is 0 or 2")]
+pub(crate) fn active_bank_word() -> u32 {
     // SAFETY: the section is a map of its own, with this as its only value; the loader finds it by
     // the section's name. Whatever the agent writes into it is a `u64`.
     #[unsafe(link_section = ".data.bank")]
@@ -212,8 +213,10 @@ pub(crate) fn active_bank() -> u32 {
     // SAFETY: the pointer is that of a static. The agent may write the value meanwhile; it is an
     // aligned word, so either the old or the new value is read. Volatile keeps the compiler, which
     // sees no write to it, from knowing the value, and from reading it twice.
-    let bank = unsafe { ACTIVE_BANK.as_ptr().read_volatile() };
-    bank as u32
+    let word = unsafe { ACTIVE_BANK.as_ptr().read_volatile() };
+    // SAFETY: the agent writes the words of both banks and no others.
+    unsafe { core::hint::assert_unchecked(word & !u64::from(bank_word(1)) == 0) };
+    word as u32
 }
 
 /// The counter block at an index, which is of an area of this CPU. The caller drops the reference before it

@@ -21,6 +21,7 @@ use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 use aya_ebpf::EbpfContext;
 use probe_common::{
     ephash::{EpHashV4, EpHashV6},
+    headers::ETHERNET_LEN,
     parse::{Observation, OutOfBounds, Packet, PacketBytes, ParseError, segment::SegmentHeaders},
 };
 
@@ -41,15 +42,21 @@ pub(crate) trait Frame: PacketBytes + EbpfContext {
     /// Interface that received or sends it.
     fn ifindex(&self) -> u32;
 
-    /// Parses it if it is a plain IPv4 packet (see [`probe_common::parse::plain`]).
+    /// Parses it if it is a plain IPv4 packet: see [`plain::parse_ipv4_if`](probe_common::parse::plain).
     #[inline(always)]
-    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
+    fn parse_plain_ipv4(
+        &self,
+        _has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV4>> {
         None
     }
 
     /// The same of IPv6.
     #[inline(always)]
-    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
+    fn parse_plain_ipv6(
+        &self,
+        _has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV6>> {
         None
     }
 
@@ -60,6 +67,12 @@ pub(crate) trait Frame: PacketBytes + EbpfContext {
     #[inline(always)]
     fn len_of_packet(&self, _octets: usize) -> usize {
         self.wire_len()
+    }
+
+    /// The same if the frame has so many octets behind an Ethernet header, else `None`.
+    #[inline(always)]
+    fn len_with_room_for(&self, octets: usize) -> Option<usize> {
+        (ETHERNET_LEN + octets <= self.wire_len()).then(|| self.len_of_packet(octets))
     }
 
     /// The headers that each segment of a super-packet repeats; none of other packets.
@@ -95,14 +108,14 @@ pub(crate) struct Segmentation {
 /// Copies `N` bytes at `data + offset` if they end at or before `data_end`.
 #[inline(always)]
 fn load_direct<const N: usize>(
-    data: u32,
-    data_end: u32,
+    data: usize,
+    data_end: usize,
     offset: usize,
 ) -> Result<[u8; N], OutOfBounds> {
     if offset > MAX_OFFSET {
         return Err(OutOfBounds);
     }
-    let start = data as usize + offset;
+    let start = data + offset;
     // The compiler makes `start >= data_end` of `start + 1 > data_end`, and from that the verifier
     // learns nothing ("This doesn't give us any range", find_good_pkt_pointers in
     // kernel/bpf/verifier.c, 5.10 to 6.18), so the compiler must not see the sum.
@@ -111,7 +124,7 @@ fn load_direct<const N: usize>(
     } else {
         start + N
     };
-    if end > data_end as usize {
+    if end > data_end {
         return Err(OutOfBounds);
     }
     // SAFETY: `start..start + N` lies within `data..data_end`, which the kernel keeps readable

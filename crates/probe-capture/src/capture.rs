@@ -469,5 +469,6 @@ fn counters_difference(now: &Counters, before: &Counters) -> Counters {
         later_fragments: now.later_fragments.saturating_sub(before.later_fragments),
         short_transports: now.short_transports.saturating_sub(before.short_transports),
         further_segments: now.further_segments.saturating_sub(before.further_segments),
+        beyond_frame: difference(now.beyond_frame, before.beyond_frame),
     }
 }

@@ -92,6 +92,8 @@ pub enum Issue {
     UnattributedFragment,
     /// A cut transport header: counted in a flow without ports.
     ShortTransport,
+    /// A length field that states more octets than the frame has: counted in a flow, without these octets.
+    LengthBeyondFrame,
 }
 
 impl Issue {
@@ -124,10 +126,11 @@ impl Issue {
     };
 
     /// Those that are no losses.
-    const IN_FLOWS: [Self; 3] = [
+    const IN_FLOWS: [Self; 4] = [
         Self::LaterFragment,
         Self::UnattributedFragment,
         Self::ShortTransport,
+        Self::LengthBeyondFrame,
     ];
 
     /// Value of the label `issue_type`.
@@ -137,6 +140,7 @@ impl Issue {
             Self::LaterFragment => "later_fragment",
             Self::UnattributedFragment => "unattributed_fragment",
             Self::ShortTransport => "short_transport",
+            Self::LengthBeyondFrame => "length_beyond_frame",
         }
     }
 
@@ -147,6 +151,7 @@ impl Issue {
             Self::LaterFragment => ledger.later_fragments,
             Self::UnattributedFragment => ledger.unattributed_fragments,
             Self::ShortTransport => ledger.short_transports,
+            Self::LengthBeyondFrame => ledger.beyond_frame.packets,
         }
     }
 }

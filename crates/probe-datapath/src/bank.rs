@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, ArrayOfMaps, MapData};
-use probe_common::control::maps;
+use probe_common::control::{bank_word, maps};
 
 use super::{DatapathError, load::Object};
 
@@ -49,7 +49,7 @@ impl BankSwitch {
         let closed = self.active;
         let active = 1 - closed;
         self.active_bank
-            .set(0, u64::from(active), 0)
+            .set(0, u64::from(bank_word(active.into())), 0)
             .map_err(DatapathError::update(maps::ACTIVE_BANK))?;
         self.active = active;
         let waited = self.wait()? + self.wait()?;

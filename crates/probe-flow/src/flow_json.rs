@@ -57,8 +57,10 @@ pub struct LedgerCounts {
     later_fragments: u64,
     unattributed_fragments: u64,
     short_transports: u64,
+    lengths_beyond_frame: u64,
     seen_bytes: u64,
     flow_bytes: u64,
+    beyond_frame_bytes: u64,
     #[serde(serialize_with = "by_name")]
     loss_bytes: [u64; Loss::COUNT],
 }
@@ -74,8 +76,10 @@ impl LedgerCounts {
             later_fragments: ledger.later_fragments,
             unattributed_fragments: ledger.unattributed_fragments,
             short_transports: ledger.short_transports,
+            lengths_beyond_frame: ledger.beyond_frame.packets,
             seen_bytes: ledger.seen.bytes,
             flow_bytes: ledger.flows.bytes,
+            beyond_frame_bytes: ledger.beyond_frame.bytes,
             loss_bytes: ledger.losses.map(|tally| tally.bytes),
         }
     }

@@ -92,6 +92,9 @@ pub struct Ledger {
     pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
+    /// Of the packets in flows: those whose length field states more octets than the frame has. Bytes are the
+    /// octets beyond the frame, which are in no flow.
+    pub beyond_frame: Tally,
 }
 
 impl Ledger {
@@ -104,6 +107,7 @@ impl Ledger {
             later_fragments,
             short_transports,
             further_segments: _,
+            beyond_frame,
         } = *counters;
         self.seen += seen;
         self.recorded += recorded;
@@ -113,6 +117,7 @@ impl Ledger {
         }
         self.later_fragments += later_fragments;
         self.short_transports += short_transports;
+        self.beyond_frame += beyond_frame;
     }
 
     /// Packets of one loss.
@@ -164,6 +169,7 @@ impl std::ops::AddAssign for Ledger {
             later_fragments,
             unattributed_fragments,
             short_transports,
+            beyond_frame,
         } = other;
         self.seen += seen;
         self.recorded += recorded;
@@ -174,6 +180,7 @@ impl std::ops::AddAssign for Ledger {
         self.later_fragments += later_fragments;
         self.unattributed_fragments += unattributed_fragments;
         self.short_transports += short_transports;
+        self.beyond_frame += beyond_frame;
     }
 }
 

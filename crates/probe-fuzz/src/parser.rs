@@ -67,6 +67,7 @@ fn found(outcome: Result<Packet, ParseError>) -> Result<Expected, &'static str> 
             ports: [it.key.src_port(), it.key.dst_port()],
             ip_protocol: it.key.ip_protocol,
             octets: it.octets as usize,
+            octets_beyond_frame: it.octets_beyond_frame as usize,
             header_octets: it.header_octets.into(),
             tcp_flags: it.tcp_flags,
             aux: it.aux,

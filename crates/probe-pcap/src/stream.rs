@@ -205,9 +205,9 @@ impl Parsed {
             counters.losses[Loss::Filtered as usize].add(1, self.wire_len);
             return None;
         }
-        let (octets, flags) = match &self.outcome {
-            Ok(Packet::V4(observation)) => (observation.octets, observation.flags),
-            Ok(Packet::V6(observation)) => (observation.octets, observation.flags),
+        let (octets, beyond_frame, flags) = match &self.outcome {
+            Ok(Packet::V4(seen)) => (seen.octets, seen.octets_beyond_frame, seen.flags),
+            Ok(Packet::V6(seen)) => (seen.octets, seen.octets_beyond_frame, seen.flags),
             Err(error) => {
                 error.of_mut(&mut counters.losses).add(1, self.wire_len);
                 return None;
@@ -216,6 +216,9 @@ impl Parsed {
         counters.recorded.add(1, u64::from(octets));
         counters.later_fragments += u64::from(flags & FLAG_LATER_FRAGMENT != 0);
         counters.short_transports += u64::from(flags & FLAG_SHORT_TRANSPORT != 0);
+        if beyond_frame != 0 {
+            counters.beyond_frame.add(1, beyond_frame.into());
+        }
         match self.outcome.ok()? {
             Packet::V4(observation) => Some(OwnedRecord::V4(self.record(observation, bank))),
             Packet::V6(observation) => Some(OwnedRecord::V6(self.record(observation, bank))),

@@ -148,11 +148,14 @@ fn push_counters(fields: &mut Vec<Field>, counters: &Counters) {
         later_fragments,
         short_transports,
         further_segments,
+        beyond_frame,
     } = counters;
     let losses = Loss::ALL.map(|loss| (loss.name(), counters.loss(loss)));
+    let beyond_frame = ("length beyond frame", *beyond_frame);
     let tallies = [("seen", *seen), ("recorded", *recorded)]
         .into_iter()
         .chain(losses)
+        .chain([beyond_frame])
         .filter(|(_, tally)| *tally != Tally::default());
     fields.extend(tallies.map(|(name, Tally { packets, bytes })| {
         let name = format!("counted as {name}");

@@ -38,6 +38,30 @@ pub fn parse_on_host(under_test: UnderTest, frame: &[u8]) -> Result<Packet, Pars
     link::parse_ether_type(&FromNetworkHeader(frame), 0, ether_type)
 }
 
+/// The same where the program is handed a frame without its last octets, and is told no other length: what is
+/// missing lies beyond the frame.
+///
+/// # Errors
+///
+/// The error that was handed in.
+pub fn without_end(
+    parsed: Result<Packet, ParseError>,
+    missing: usize,
+) -> Result<Packet, ParseError> {
+    fn cut<K>(whole: Observation<K>, missing: usize) -> Observation<K> {
+        let missing = u32::try_from(missing).unwrap_or(u32::MAX);
+        Observation {
+            octets: whole.octets.saturating_sub(missing),
+            octets_beyond_frame: whole.octets_beyond_frame.saturating_add(missing),
+            ..whole
+        }
+    }
+    parsed.map(|packet| match packet {
+        Packet::V4(whole) => Packet::V4(cut(whole, missing)),
+        Packet::V6(whole) => Packet::V6(cut(whole, missing)),
+    })
+}
+
 /// What a program must do with a frame that is parsed like this.
 pub fn expected_of(
     under_test: UnderTest,
@@ -54,10 +78,12 @@ pub fn expected_of(
     let direction = under_test.direction;
     let (record, head) = match parsed {
         Ok(Packet::V4(seen)) => {
+            count_beyond_frame(&mut expected.counted, seen);
             let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
         Ok(Packet::V6(seen)) => {
+            count_beyond_frame(&mut expected.counted, seen);
             let head = head_of(direction, seen);
             (seen.key.into_record(head).as_bytes().to_vec(), head)
         }
@@ -74,6 +100,13 @@ pub fn expected_of(
     counted.short_transports = u64::from(head.flags & FLAG_SHORT_TRANSPORT != 0);
     expected.record = Some(record);
     expected
+}
+
+fn count_beyond_frame<K>(counted: &mut Counters, seen: &Observation<K>) {
+    if seen.octets_beyond_frame != 0 {
+        let octets = seen.octets_beyond_frame.into();
+        counted.beyond_frame.add(1, octets);
+    }
 }
 
 fn head_of<K>(direction: u8, seen: &Observation<K>) -> RecordHead {

@@ -29,9 +29,7 @@ pub(crate) struct Case {
     pub(crate) name: &'static str,
     /// The frame as it is captured, from its first octet.
     pub(crate) frame: Vec<u8>,
-    /// Length on the wire: more than `frame` holds where a snapshot length cut it. No answer but
-    /// those of the cases without a length field ("total length 0", "payload length 0") depends
-    /// on it, and those are not cut.
+    /// Length on the wire: more than `frame` holds where a snapshot length cut it.
     pub(crate) wire_len: usize,
     /// What the parser must answer.
     pub(crate) expected: Result<Packet, ParseError>,
@@ -132,6 +130,7 @@ fn observation<const N: usize>(
             ip_protocol,
         },
         octets,
+        octets_beyond_frame: 0,
         header_octets,
         tcp_flags: 0,
         aux: 0,
@@ -146,6 +145,7 @@ trait With: Sized {
     fn tcp_flags(self, flags: u8) -> Self;
     fn icmp_type(self, icmp_type: u8) -> Self;
     fn flags(self, flags: u8) -> Self;
+    fn beyond_frame(self, octets: u32) -> Self;
     fn first_fragment(self) -> Self;
     fn later_fragment(self) -> Self;
 }
@@ -174,6 +174,13 @@ impl<const N: usize> With for Observation<EpHash<N>> {
 
     fn flags(self, flags: u8) -> Self {
         Self { flags, ..self }
+    }
+
+    fn beyond_frame(self, octets: u32) -> Self {
+        Self {
+            octets_beyond_frame: octets,
+            ..self
+        }
     }
 
     fn first_fragment(self) -> Self {

@@ -50,6 +50,14 @@ fn flow_tables_equal_the_oracle() {
                 ));
             }
         }
+        let beyond_frame = played.ledger.beyond_frame;
+        let found = (beyond_frame.packets, beyond_frame.bytes);
+        let known = differences::beyond_frame(&name);
+        if found != known {
+            complain(format!(
+                "beyond the frame {found:?}, of which known {known:?}"
+            ));
+        }
         compare("flow", &played.flows, &expected.flows, &mut complain);
         compare(
             "fragment",

@@ -1,9 +1,13 @@
 //! From the first byte of the frame to the outermost IP header.
 
-use super::{Packet, PacketBytes, ParseError, network, plain};
+use super::{
+    Packet, PacketBytes, ParseError,
+    network::{self, Source},
+    plain,
+};
 use crate::headers::{
-    ETHER_TYPE_OFFSET, ETHERNET_LEN, MPLS_LABEL_LEN, PPPOE_LEN, VLAN_TAG_LEN, ether_type,
-    ppp_protocol,
+    ETHER_TYPE_OFFSET, ETHERNET_LEN, MPLS_LABEL_LEN, PPP_PROTOCOL_ENDS, PPPOE_LEN, VLAN_TAG_LEN,
+    ether_type, ppp_protocol,
 };
 
 /// Tags, labels and PPPoE headers followed before [`ParseError::TooManyHeaders`].
@@ -32,12 +36,27 @@ pub fn parse_ether_type<P: PacketBytes + ?Sized>(
     offset: usize,
     ether_type: u16,
 ) -> Result<Packet, ParseError> {
-    let (offset, version) = skip_link_headers(frame, offset, ether_type)?;
+    let Found {
+        offset,
+        version,
+        labels,
+    } = skip_link_headers(frame, offset, ether_type)?;
     let offset = frame.blur(offset);
+    let source = Source {
+        labels: frame.blur(labels),
+    };
     match version {
-        IpVersion::V4 => network::parse_ipv4(frame, offset).map(Packet::V4),
-        IpVersion::V6 => network::parse_ipv6(frame, offset).map(Packet::V6),
+        IpVersion::V4 => network::parse_probable_ipv4(frame, offset, source).map(Packet::V4),
+        IpVersion::V6 => network::parse_probable_ipv6(frame, offset, source).map(Packet::V6),
     }
+}
+
+/// An IP header behind link headers.
+struct Found {
+    offset: usize,
+    version: IpVersion,
+    /// 1 if there are MPLS labels before it, which do not say what follows.
+    labels: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -52,11 +71,21 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
     frame: &P,
     mut offset: usize,
     mut ether_type: u16,
-) -> Result<(usize, IpVersion), ParseError> {
+) -> Result<Found, ParseError> {
+    let mut labels = 0;
     for _ in 0..=MAX_LINK_HEADERS {
         match ether_type {
-            ether_type::IPV4 => return Ok((offset, IpVersion::V4)),
-            ether_type::IPV6 => return Ok((offset, IpVersion::V6)),
+            ether_type::IPV4 | ether_type::IPV6 => {
+                let version = match ether_type {
+                    ether_type::IPV4 => IpVersion::V4,
+                    _ => IpVersion::V6,
+                };
+                return Ok(Found {
+                    offset,
+                    version,
+                    labels,
+                });
+            }
             ether_type::C_TAG | ether_type::S_TAG | ether_type::OLD_S_TAG => {
                 let [_, _, high, low] = frame.load::<VLAN_TAG_LEN>(offset)?;
                 ether_type = u16::from_be_bytes([high, low]);
@@ -65,15 +94,21 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
             ether_type::MPLS | ether_type::MPLS_UPSTREAM => {
                 let label = frame.load::<MPLS_LABEL_LEN>(offset)?;
                 offset += MPLS_LABEL_LEN;
+                labels = 1;
                 let is_bottom_of_stack = label[2] & 1 != 0;
                 if is_bottom_of_stack {
                     ether_type = ether_type_of_ip_version(frame, offset)?;
                 }
             }
             ether_type::PPPOE_SESSION => {
-                let header = frame.load::<PPPOE_LEN>(offset)?;
+                let [.., high, low] = frame.load::<PPPOE_LEN>(offset)?;
                 offset += PPPOE_LEN;
-                ether_type = match u16::from_be_bytes([header[6], header[7]]) {
+                let mut protocol = u16::from_be_bytes([high, low]);
+                if high & PPP_PROTOCOL_ENDS != 0 {
+                    protocol = high.into();
+                    offset -= 1;
+                }
+                ether_type = match protocol {
                     ppp_protocol::IPV4 => ether_type::IPV4,
                     ppp_protocol::IPV6 => ether_type::IPV6,
                     _ => return Err(ParseError::NonIp),
@@ -96,7 +131,9 @@ pub fn has_vlan_tag<P: PacketBytes + ?Sized>(frame: &P) -> bool {
     })
 }
 
-/// MPLS does not say what it carries; the first nibble does (RFC 4928, section 2).
+/// MPLS does not say what it carries; the first nibble does (RFC 4928, section 2). It may lie: an Ethernet
+/// frame without control word begins with an address, whose first nibble may be 4 or 6 (RFC 8469, section
+/// 1). See [`Source`].
 #[inline(always)]
 fn ether_type_of_ip_version<P: PacketBytes + ?Sized>(
     frame: &P,

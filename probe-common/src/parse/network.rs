@@ -5,14 +5,42 @@ use crate::{
     ephash::EpHash,
     headers::{
         IPV4_FRAGMENT_OFFSET_MASK, IPV4_MIN_LEN, IPV4_MORE_FRAGMENTS, IPV6_FRAGMENT_LEN,
-        IPV6_FRAGMENT_OFFSET_MASK, IPV6_LEN, IPV6_MORE_FRAGMENTS,
-        ip_protocol::{AH, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, NO_NEXT_HEADER, ROUTING},
+        IPV6_FRAGMENT_OFFSET_MASK, IPV6_LEN, IPV6_MAX_LEN, IPV6_MORE_FRAGMENTS,
+        ip_protocol::{AH, DESTINATION_OPTIONS, FRAGMENT, HOP_BY_HOP, ROUTING},
     },
-    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT},
+    record::{FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FRAGMENT_BEHIND_AH},
 };
 
 /// IPv6 extension headers followed before [`ParseError::TooManyHeaders`].
 pub const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// How it is known that a header is one of IP. Not an enum: the verifier would walk the parser once for each.
+#[derive(Clone, Copy)]
+pub(super) struct Source {
+    /// Not 0 behind MPLS labels, which do not say what follows them: what has the version is taken for an IP
+    /// header if its lengths fit, and is [`ParseError::NonIp`] if not.
+    pub(super) labels: usize,
+}
+
+impl Source {
+    /// The header before says that it is one.
+    const STATED: Self = Self { labels: 0 };
+
+    #[inline(always)]
+    const fn is_guess(self) -> bool {
+        self.labels != 0
+    }
+
+    /// The error for a header with a length that cannot be.
+    #[inline(always)]
+    const fn error(self) -> ParseError {
+        if self.is_guess() {
+            ParseError::NonIp
+        } else {
+            ParseError::InvalidIpHeader
+        }
+    }
+}
 
 /// Parses the IPv4 packet at `offset`.
 #[inline(always)]
@@ -20,16 +48,31 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
     frame: &P,
     offset: usize,
 ) -> Result<Observation<EpHash<4>>, ParseError> {
+    parse_probable_ipv4(frame, offset, Source::STATED)
+}
+
+/// [`parse_ipv4`] where the header may be none.
+#[inline(always)]
+pub(super) fn parse_probable_ipv4<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+    source: Source,
+) -> Result<Observation<EpHash<4>>, ParseError> {
     let header = frame.load::<IPV4_MIN_LEN>(offset)?;
     let header_len = usize::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || header_len < IPV4_MIN_LEN {
-        return Err(ParseError::InvalidIpHeader);
+        return Err(source.error());
     }
-    let octets = match usize::from(u16::from_be_bytes([header[2], header[3]])) {
-        0 => frame.wire_len().saturating_sub(offset),
-        total_len if total_len < header_len => return Err(ParseError::InvalidIpHeader),
+    let room = frame.wire_len().saturating_sub(offset);
+    let stated = match usize::from(u16::from_be_bytes([header[2], header[3]])) {
+        0 => room,
+        total_len if total_len < header_len => return Err(source.error()),
         total_len => total_len,
     };
+    if stated > room && source.is_guess() {
+        return Err(source.error());
+    }
+    let octets = stated.min(room);
     if header_len > IPV4_MIN_LEN {
         // The options must be there up to their last word, although nothing in them is read.
         frame.load::<4>(offset + header_len - 4)?;
@@ -44,6 +87,7 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
             ip_protocol: header[9],
         },
         octets: wire_octets(octets),
+        octets_beyond_frame: wire_octets(stated - octets),
         header_octets: wire_header_octets(header_len),
         tcp_flags: 0,
         aux: 0,
@@ -54,18 +98,47 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(
         & (IPV4_FRAGMENT_OFFSET_MASK | IPV4_MORE_FRAGMENTS);
     if fragment != 0 {
         observation.fragment_id = u32::from(u16::from_be_bytes([header[4], header[5]]));
+        if observation.key.ip_protocol == AH {
+            observation.fragment_id |= FRAGMENT_BEHIND_AH;
+        }
         if fragment & IPV4_FRAGMENT_OFFSET_MASK != 0 {
             observation.flags = FLAG_LATER_FRAGMENT;
             return Ok(observation);
         }
         observation.flags = FLAG_FIRST_FRAGMENT;
     }
-    Ok(transport::parse(
-        frame,
-        offset + header_len,
-        offset + octets,
-        observation,
-    ))
+    let packet_end = offset + octets;
+    let mut end = offset + header_len;
+    if observation.key.ip_protocol == AH {
+        let (behind, next_header) = walk_authentication_header(frame, end, packet_end)?;
+        end = frame.blur(behind);
+        observation.key.ip_protocol = next_header;
+        observation.header_octets = wire_header_octets(end - offset);
+    }
+    Ok(transport::parse(frame, end, packet_end, observation))
+}
+
+/// What follows the authentication header of an IPv4 packet, which is at `offset`. It is walked as those of IPv6
+/// are; a second one is not, and the other extension headers are none in IPv4.
+#[inline(always)]
+fn walk_authentication_header<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+    packet_end: usize,
+) -> Result<(usize, u8), ParseError> {
+    let [next_header, len, _, _] = frame.load::<4>(offset)?;
+    let end = offset + authentication_len(len);
+    if end > packet_end {
+        return Err(ParseError::Truncated);
+    }
+    frame.load::<4>(end - 4)?; // its last word, so all of it is there
+    Ok((end, next_header))
+}
+
+/// Octets of an authentication header with this number in its length field (RFC 4302, section 2.2).
+#[inline(always)]
+fn authentication_len(len: u8) -> usize {
+    (usize::from(len) + 2) * 4
 }
 
 /// Parses the IPv6 packet at `offset`, through its extension headers.
@@ -74,6 +147,16 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
     frame: &P,
     offset: usize,
 ) -> Result<Observation<EpHash<16>>, ParseError> {
+    parse_probable_ipv6(frame, offset, Source::STATED)
+}
+
+/// [`parse_ipv6`] where the header may be none.
+#[inline(always)]
+pub(super) fn parse_probable_ipv6<P: PacketBytes + ?Sized>(
+    frame: &P,
+    offset: usize,
+    source: Source,
+) -> Result<Observation<EpHash<16>>, ParseError> {
     let header = frame.load::<8>(offset)?;
     if header[0] >> 4 != 6 {
         return Err(ParseError::InvalidIpHeader);
@@ -81,11 +164,15 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
     let src_addr = frame.load::<16>(offset + 8)?;
     let dst_addr = frame.load::<16>(offset + 24)?;
     let next_header = header[6];
-    let octets = match usize::from(u16::from_be_bytes([header[4], header[5]])) {
-        // A real empty payload has no next header either (RFC 8200, section 4.7).
-        0 if next_header != NO_NEXT_HEADER => frame.wire_len().saturating_sub(offset).max(IPV6_LEN),
+    let room = frame.wire_len().saturating_sub(offset);
+    let stated = match usize::from(u16::from_be_bytes([header[4], header[5]])) {
+        0 if room > IPV6_MAX_LEN => room,
         payload_len => payload_len + IPV6_LEN,
     };
+    if stated > room && source.is_guess() {
+        return Err(source.error());
+    }
+    let octets = stated.min(room);
     let end = offset + octets;
     let mut chain = walk_extension_headers(frame, offset + IPV6_LEN, end, next_header)?;
     chain.end = frame.blur(chain.end);
@@ -99,6 +186,7 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(
             ip_protocol: chain.ip_protocol,
         },
         octets: wire_octets(octets),
+        octets_beyond_frame: wire_octets(stated - octets),
         header_octets: wire_header_octets(chain.end - offset),
         tcp_flags: 0,
         aux: 0,
@@ -149,7 +237,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         let [next, len, high, low] = frame.load::<4>(offset)?;
         let header_len = match next_header {
             FRAGMENT => IPV6_FRAGMENT_LEN,
-            AH => (usize::from(len) + 2) * 4, // RFC 4302, section 2.2
+            AH => authentication_len(len),
             _ => (usize::from(len) + 1) * 8,
         };
         let end = offset + header_len;

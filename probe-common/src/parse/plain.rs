@@ -3,7 +3,8 @@
 //!
 //! It says nothing that the general parser would not say (a property test compares them), only
 //! sooner: one bounds check for a whole head, fields at constant offsets and in whole words. A datagram
-//! that ends before the flags of TCP would lie is not worth a check of its own.
+//! that ends before the flags of TCP would lie is not worth a check of its own. A packet that states more
+//! octets than its frame has is left to the general parser, which counts them.
 
 use super::{Observation, Packet, PacketBytes, Start, network::wire_header_octets};
 use crate::{
@@ -17,6 +18,10 @@ use crate::{
 
 /// Version 4, and five words.
 const VERSION_4_NO_OPTIONS: u8 = 0x45;
+
+/// Octets of IP payload without which a part of what is read could be padding. Those of TCP, for both:
+/// a bound of its own would cost each packet more than it gains for datagrams of up to five octets.
+const LEAST_PAYLOAD: usize = TCP_THROUGH_FLAGS_LEN;
 
 /// Offset of the transport header.
 const TRANSPORT_V4: usize = ETHERNET_LEN + IPV4_MIN_LEN;
@@ -34,6 +39,28 @@ pub(super) fn parse<P: PacketBytes + ?Sized>(frame: &P) -> Option<Packet> {
 /// Parses a plain IPv4 packet. `None` says nothing: the general parser has to decide.
 #[inline(always)]
 pub fn parse_ipv4<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHash<4>>> {
+    parse_ipv4_if(frame, |octets| has_room(frame, octets))
+}
+
+/// Parses a plain IPv6 packet. `None` says nothing.
+#[inline(always)]
+pub fn parse_ipv6<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHash<16>>> {
+    parse_ipv6_if(frame, |octets| has_room(frame, octets))
+}
+
+/// Whether the frame has as many octets as the header of its packet states.
+#[inline(always)]
+fn has_room<P: PacketBytes + ?Sized>(frame: &P, octets: usize) -> bool {
+    ETHERNET_LEN + octets <= frame.wire_len()
+}
+
+/// [`parse_ipv4`] for a caller that finds out the length of the frame anyway. It is asked last, and once: whether
+/// the frame has so many octets behind its Ethernet header. If it has, the packet is plain.
+#[inline(always)]
+pub fn parse_ipv4_if<P: PacketBytes + ?Sized>(
+    frame: &P,
+    has_room: impl FnOnce(usize) -> bool,
+) -> Option<Observation<EpHash<4>>> {
     const IP: usize = ETHERNET_LEN;
     let start = frame.start(TRANSPORT_V4 + TCP_THROUGH_FLAGS_LEN)?;
     let fragment = u16::from_be_bytes(start.bytes_2::<{ IP + 6 }>());
@@ -53,8 +80,8 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
         UDP => Transport::UDP,
         _ => return None,
     };
-    let total_len = usize::from(u16::from_be_bytes(start.bytes_2::<{ IP + 2 }>()));
-    if total_len < IPV4_MIN_LEN + transport.least_len {
+    let total_len = start.number_16::<{ IP + 2 }>();
+    if total_len < IPV4_MIN_LEN + LEAST_PAYLOAD || !has_room(total_len) {
         return None;
     }
     let key = EpHash {
@@ -67,9 +94,12 @@ pub fn parse_ipv4<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
     Some(transport.observation(key, total_len, IPV4_MIN_LEN))
 }
 
-/// Parses a plain IPv6 packet. `None` says nothing.
+/// [`parse_ipv6`] for such a caller: see [`parse_ipv4_if`].
 #[inline(always)]
-pub fn parse_ipv6<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHash<16>>> {
+pub fn parse_ipv6_if<P: PacketBytes + ?Sized>(
+    frame: &P,
+    has_room: impl FnOnce(usize) -> bool,
+) -> Option<Observation<EpHash<16>>> {
     const IP: usize = ETHERNET_LEN;
     let start = frame.start(TRANSPORT_V6 + TCP_THROUGH_FLAGS_LEN)?;
     let [type_high, type_low, version_and_class, _] = start.bytes_4::<ETHER_TYPE_OFFSET>();
@@ -86,8 +116,8 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
         UDP => Transport::UDP,
         _ => return None,
     };
-    let payload_len = usize::from(u16::from_be_bytes(start.bytes_2::<{ IP + 4 }>()));
-    if payload_len < transport.least_len {
+    let payload_len = start.number_16::<{ IP + 4 }>();
+    if payload_len < LEAST_PAYLOAD || !has_room(payload_len + IPV6_LEN) {
         return None;
     }
     let key = EpHash {
@@ -104,15 +134,12 @@ pub fn parse_ipv6<P: PacketBytes + ?Sized>(frame: &P) -> Option<Observation<EpHa
 struct Transport {
     header_octets: u16,
     tcp_flags: u8,
-    /// Octets of IP payload without which a part of what was read would be padding.
-    least_len: usize,
 }
 
 impl Transport {
     const UDP: Self = Self {
         header_octets: wire_header_octets(UDP_LEN),
         tcp_flags: 0,
-        least_len: UDP_LEN,
     };
 
     /// From data offset and flags (RFC 9293, section 3.1).
@@ -121,7 +148,6 @@ impl Transport {
         Self {
             header_octets: u16::from(data_offset >> 4) * 4,
             tcp_flags,
-            least_len: TCP_THROUGH_FLAGS_LEN,
         }
     }
 
@@ -139,6 +165,7 @@ impl Transport {
         Observation {
             key,
             octets: octets as u32,
+            octets_beyond_frame: 0,
             header_octets: network_octets as u16 + self.header_octets,
             tcp_flags: self.tcp_flags,
             aux: self.tcp_flags,

@@ -15,8 +15,8 @@ pub(super) struct LinearStart(usize);
 impl LinearStart {
     /// If so many bytes lie between two packet pointers.
     #[inline(always)]
-    pub(super) fn new(data: u32, data_end: u32, len: usize) -> Option<Self> {
-        (data as usize + len <= data_end as usize).then_some(Self(data as usize))
+    pub(super) fn new(data: usize, data_end: usize, len: usize) -> Option<Self> {
+        (data + len <= data_end).then_some(Self(data))
     }
 }
 
@@ -62,6 +62,23 @@ impl Start for LinearStart {
     #[inline(always)]
     fn bytes_2<const OFFSET: usize>(&self) -> [u8; 2] {
         read!("u16" as u16, self.0, OFFSET).to_ne_bytes()
+    }
+
+    /// In a register of 64 bits, whose upper ones the compiler would clear once more.
+    #[cfg(target_arch = "bpf")]
+    #[inline(always)]
+    fn number_16<const OFFSET: usize>(&self) -> usize {
+        let mut value = u64::from(read!("u16" as u16, self.0, OFFSET));
+        // SAFETY: the instruction swaps the lower octets and clears the others.
+        unsafe {
+            core::arch::asm!(
+                "{value} = be16 {value}",
+                value = inout(reg) value,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            core::hint::assert_unchecked(value <= u64::from(u16::MAX));
+        }
+        value as usize
     }
 
     #[inline(always)]

@@ -1,6 +1,8 @@
 //! XDP: whole Ethernet frames, as they left the wire.
 
 use core::ffi::c_void;
+#[cfg(target_arch = "bpf")]
+use core::mem::offset_of;
 
 use aya_ebpf::{
     EbpfContext,
@@ -79,13 +81,19 @@ impl Frame for XdpFrame {
     }
 
     #[inline(always)]
-    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
-        plain::parse_ipv4(self)
+    fn parse_plain_ipv4(
+        &self,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV4>> {
+        plain::parse_ipv4_if(self, has_room)
     }
 
     #[inline(always)]
-    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
-        plain::parse_ipv6(self)
+    fn parse_plain_ipv6(
+        &self,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV6>> {
+        plain::parse_ipv6_if(self, has_room)
     }
 
     #[inline(always)]
@@ -104,6 +112,16 @@ impl Frame for XdpFrame {
             self.wire_len()
         }
     }
+
+    #[inline(always)]
+    fn len_with_room_for(&self, octets: usize) -> Option<usize> {
+        let linear_len = linear_len(self.0.ctx);
+        if ETHERNET_LEN + octets <= linear_len {
+            return Some(linear_len);
+        }
+        let wire_len = self.wire_len();
+        (ETHERNET_LEN + octets <= wire_len).then_some(wire_len)
+    }
 }
 
 impl XdpLinearFrame {
@@ -116,19 +134,20 @@ impl XdpLinearFrame {
 impl PacketBytes for XdpLinearFrame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds> {
-        let (data, data_end) = bounds(self.0.ctx);
+        let (data, data_end) = wide_bounds(self.0.ctx);
         load_direct(data, data_end, offset)
     }
 
     #[inline(always)]
     fn start(&self, len: usize) -> Option<impl Start> {
-        let (data, data_end) = bounds(self.0.ctx);
+        let (data, data_end) = wide_bounds(self.0.ctx);
         LinearStart::new(data, data_end, len)
     }
 
     #[inline(always)]
     fn wire_len(&self) -> usize {
-        linear_len(self.0.ctx)
+        let (data, data_end) = wide_bounds(self.0.ctx);
+        data_end.wrapping_sub(data)
     }
 
     #[inline(always)]
@@ -151,13 +170,19 @@ impl Frame for XdpLinearFrame {
     }
 
     #[inline(always)]
-    fn parse_plain_ipv4(&self) -> Option<Observation<EpHashV4>> {
-        plain::parse_ipv4(self)
+    fn parse_plain_ipv4(
+        &self,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV4>> {
+        plain::parse_ipv4_if(self, has_room)
     }
 
     #[inline(always)]
-    fn parse_plain_ipv6(&self) -> Option<Observation<EpHashV6>> {
-        plain::parse_ipv6(self)
+    fn parse_plain_ipv6(
+        &self,
+        has_room: impl FnOnce(usize) -> bool,
+    ) -> Option<Observation<EpHashV6>> {
+        plain::parse_ipv6_if(self, has_room)
     }
 
     #[inline(always)]
@@ -168,16 +193,47 @@ impl Frame for XdpLinearFrame {
 
 /// Packet pointers to the first byte of the first buffer and behind its last.
 #[inline(always)]
-fn bounds(ctx: *mut xdp_md) -> (u32, u32) {
+fn bounds(ctx: *mut xdp_md) -> (usize, usize) {
     // SAFETY: `ctx` is the program's context, which the kernel keeps readable.
-    unsafe { ((*ctx).data, (*ctx).data_end) }
+    let (data, data_end) = unsafe { ((*ctx).data, (*ctx).data_end) };
+    (data as usize, data_end as usize)
 }
 
 /// Length of the first buffer, which is all of an ordinary frame.
 #[inline(always)]
 fn linear_len(ctx: *mut xdp_md) -> usize {
     let (data, data_end) = bounds(ctx);
-    (data_end as usize).wrapping_sub(data as usize)
+    data_end.wrapping_sub(data)
+}
+
+/// [`bounds`] in registers of 64 bits from the first moment on. Where the compiler has read 32 bits and uses them
+/// again in another block, it may clear the others once more: then they are a number and no pointer to
+/// the verifier. In a program without calls between the reads nothing else keeps it from that.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn wide_bounds(ctx: *mut xdp_md) -> (usize, usize) {
+    let (data, data_end): (u64, u64);
+    // SAFETY: `ctx` is the program's context, which the kernel keeps readable. The instructions read it and
+    // do nothing else.
+    unsafe {
+        core::arch::asm!(
+            "{data} = *(u32 *)({ctx} + {start})",
+            "{data_end} = *(u32 *)({ctx} + {end})",
+            data = out(reg) data,
+            data_end = lateout(reg) data_end,
+            ctx = in(reg) ctx,
+            start = const offset_of!(xdp_md, data),
+            end = const offset_of!(xdp_md, data_end),
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    (data as usize, data_end as usize)
+}
+
+/// The same for builds that check this code on another target.
+#[cfg(not(target_arch = "bpf"))]
+fn wide_bounds(ctx: *mut xdp_md) -> (usize, usize) {
+    bounds(ctx)
 }
 
 #[inline(always)]

@@ -60,12 +60,18 @@ pub struct LedgerCounts {
     pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
+    /// Of the packets in flows: those whose length field states more octets than the frame has.
+    #[serde(default)]
+    pub lengths_beyond_frame: u64,
     /// Octets of `seen`, whole frames.
     pub seen_bytes: u64,
     /// IP octets of `recorded`.
     pub recorded_bytes: u64,
     /// IP octets of `flows`.
     pub flow_bytes: u64,
+    /// Octets that these length fields state beyond the frame; they are in no flow.
+    #[serde(default)]
+    pub beyond_frame_bytes: u64,
     /// Octets by loss: whole frames for what could not be parsed, else IP octets.
     pub loss_bytes: BTreeMap<String, u64>,
 }
@@ -84,9 +90,11 @@ impl From<&Ledger> for LedgerCounts {
             later_fragments: ledger.later_fragments,
             unattributed_fragments: ledger.unattributed_fragments,
             short_transports: ledger.short_transports,
+            lengths_beyond_frame: ledger.beyond_frame.packets,
             seen_bytes: ledger.seen.bytes,
             recorded_bytes: ledger.recorded.bytes,
             flow_bytes: ledger.flows.bytes,
+            beyond_frame_bytes: ledger.beyond_frame.bytes,
             loss_bytes: losses
                 .iter()
                 .map(|(name, tally)| (name.clone(), tally.bytes))

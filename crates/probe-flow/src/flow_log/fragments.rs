@@ -9,7 +9,7 @@ use hashbrown::HashMap;
 use probe_common::{
     ephash::EpHash,
     headers::ip_protocol::{ICMP, ICMPV6},
-    record::{FLAG_LATER_FRAGMENT, RecordHead},
+    record::{FLAG_LATER_FRAGMENT, FRAGMENT_BEHIND_AH, RecordHead},
 };
 
 /// Packets in fragments that are remembered, per IP version of a flow log: 1,024. The kernel itself
@@ -28,18 +28,20 @@ struct PacketId<const N: usize> {
     dst_addr: [u8; N],
     identification: u32,
     /// 0 in IPv6, where later fragments do not have it if extension headers follow the fragment
-    /// header.
+    /// header, and in IPv4 behind an authentication header, which the identification tells.
     ip_protocol: u8,
     direction: u8,
 }
 
 impl<const N: usize> PacketId<N> {
     const fn from_key(key: &EpHash<N>, head: &RecordHead) -> Self {
+        let identification = head.fragment_id();
+        let has_protocol = N == 4 && identification & FRAGMENT_BEHIND_AH == 0;
         Self {
             src_addr: key.src_addr,
             dst_addr: key.dst_addr,
-            identification: head.fragment_id(),
-            ip_protocol: if N == 4 { key.ip_protocol } else { 0 },
+            identification,
+            ip_protocol: if has_protocol { key.ip_protocol } else { 0 },
             direction: head.direction(),
         }
     }

@@ -11,6 +11,7 @@ pub(super) struct Expected {
     pub(super) ports: [u16; 2],
     pub(super) ip_protocol: u8,
     pub(super) octets: usize,
+    pub(super) octets_beyond_frame: usize,
     pub(super) header_octets: usize,
     pub(super) tcp_flags: u8,
     pub(super) aux: u8,
@@ -56,8 +57,11 @@ impl<'a> Frame<'a> {
         let mut ether_type = self.number(12)?;
         let mut at = 14;
         let mut followed = 0;
+        let mut is_guess = false;
         loop {
             match ether_type {
+                0x0800 if is_guess && !self.has_possible_lengths(at, 4)? => return Err(NOT_IP),
+                0x86dd if is_guess && !self.has_possible_lengths(at, 6)? => return Err(NOT_IP),
                 0x0800 => return self.ipv4(at),
                 0x86dd => return self.ipv6(at),
                 0x8100 | 0x88a8 | 0x9100 => {
@@ -75,16 +79,22 @@ impl<'a> Frame<'a> {
                             6 => 0x86dd,
                             _ => return Err(NOT_IP),
                         };
+                        is_guess = true;
                     }
                 }
                 0x8864 => {
                     let header = self.slice(at..at + 8)?;
                     at += 8;
-                    ether_type = match header[6..] {
-                        [0x00, 0x21] => 0x0800,
-                        [0x00, 0x57] => 0x86dd,
+                    // An odd octet is the last one of the protocol (RFC 1661, section 2).
+                    let (ip, octets_of_ip) = match header[6..] {
+                        [0x00, 0x21] => (0x0800, 0),
+                        [0x00, 0x57] => (0x86dd, 0),
+                        [0x21, _] => (0x0800, 1),
+                        [0x57, _] => (0x86dd, 1),
                         _ => return Err(NOT_IP),
                     };
+                    ether_type = ip;
+                    at -= octets_of_ip;
                 }
                 _ => return Err(NOT_IP),
             }
@@ -93,6 +103,22 @@ impl<'a> Frame<'a> {
                 return Err(TOO_MANY);
             }
         }
+    }
+
+    /// Whether lengths at the start of an IP header are such that it can be one.
+    fn has_possible_lengths(self, at: usize, version: u8) -> Result<bool, &'static str> {
+        let room = self.wire_len - at;
+        if version == 6 {
+            self.slice(at..at + 40)?;
+            return Ok(usize::from(self.number(at + 4)?) + 40 <= room);
+        }
+        let header_octets = usize::from(self.slice(at..at + 20)?[0] % 16) * 4;
+        let total_length = usize::from(self.number(at + 2)?);
+        let has_no_length = total_length == 0;
+        Ok(
+            header_octets >= 20
+                && (has_no_length || (header_octets..=room).contains(&total_length)),
+        )
     }
 
     /// An IP packet without link header: the version says which.
@@ -112,13 +138,17 @@ impl<'a> Frame<'a> {
             return Err(INVALID);
         }
         let total_length = usize::from(self.number(at + 2)?);
-        let octets = if total_length == 0 {
+        // What the frame has behind the link header bounds what the packet has on the wire.
+        let room = self.wire_len - at;
+        let (octets, octets_beyond_frame) = if total_length == 0 {
             // TSO: the frame says how long it is.
-            self.wire_len - at
+            (room, 0)
         } else if total_length < header_octets {
             return Err(INVALID);
+        } else if total_length > room {
+            (room, total_length - room)
         } else {
-            total_length
+            (total_length, 0)
         };
         self.slice(at..at + header_octets)?;
 
@@ -126,20 +156,46 @@ impl<'a> Frame<'a> {
             addrs: [header[12..16].to_vec(), header[16..20].to_vec()],
             ip_protocol: header[9],
             octets,
+            octets_beyond_frame,
             header_octets,
             ..Expected::default()
         };
         let more_fragments = header[6] & 0b0010_0000 != 0;
         let fragment_offset = self.number(at + 6)? % 0x2000;
         if more_fragments || fragment_offset > 0 {
-            packet.fragment_id = self.number(at + 4)?.into();
+            // Above the identification: whether the key may have another protocol than the header.
+            let is_behind_ah = header[9] == 51;
+            packet.fragment_id =
+                u32::from(self.number(at + 4)?) + if is_behind_ah { 0x1_0000 } else { 0 };
             packet.is_first_fragment = fragment_offset == 0;
             packet.is_later_fragment = fragment_offset > 0;
         }
         if !packet.is_later_fragment {
-            self.transport(at + header_octets, at + octets, &mut packet);
+            let end = self.authentication(at + header_octets, at + octets, &mut packet)?;
+            packet.header_octets = end - at;
+            self.transport(end, at + octets, &mut packet);
         }
         Ok(packet)
+    }
+
+    /// Skips the authentication header of an IPv4 packet (RFC 4302), if it has one. Returns where it ends.
+    fn authentication(
+        self,
+        at: usize,
+        packet_end: usize,
+        packet: &mut Expected,
+    ) -> Result<usize, &'static str> {
+        if packet.ip_protocol != 51 {
+            return Ok(at);
+        }
+        let start = self.slice(at..at + 4)?;
+        let len = 4 * (2 + usize::from(start[1])); // section 2.2
+        if at + len > packet_end {
+            return Err(TRUNCATED);
+        }
+        self.slice(at..at + len)?;
+        packet.ip_protocol = start[0];
+        Ok(at + len)
     }
 
     /// RFC 8200, sections 3 and 4.
@@ -151,16 +207,18 @@ impl<'a> Frame<'a> {
         }
         let addrs = self.slice(at + 8..at + 40)?;
         let payload_length = usize::from(self.number(at + 4)?);
-        let no_next_header = 59;
-        let octets = if payload_length == 0 && header[6] != no_next_header {
-            // BIG TCP and jumbograms: the frame says how long it is.
-            (self.wire_len - at).max(40)
+        let room = self.wire_len - at;
+        let stated = if payload_length == 0 && room > 40 + 65_535 {
+            // BIG TCP and jumbograms (RFC 2675): the frame says how long it is.
+            room
         } else {
             40 + payload_length
         };
+        let octets = room.min(stated);
         let mut packet = Expected {
             addrs: [addrs[..16].to_vec(), addrs[16..].to_vec()],
             octets,
+            octets_beyond_frame: stated - octets,
             ..Expected::default()
         };
         let packet_end = at + octets;

@@ -2,14 +2,17 @@
 //! 4.5).
 
 use probe_common::{
-    headers::IPV4_FRAGMENT_OFFSET_MASK, parse::ParseError, record::FLAG_SHORT_TRANSPORT,
+    headers::IPV4_FRAGMENT_OFFSET_MASK,
+    parse::{Observation, ParseError},
+    record::{FLAG_SHORT_TRANSPORT, FRAGMENT_BEHIND_AH},
 };
 
 use super::{
     Case, With, case,
     frame::{
-        DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMP, IPV4_MORE_FRAGMENTS, Ipv4,
-        Ipv6, SRC_PORT, TCP, UDP, extension, fragment, join, tcp, udp,
+        AH, DESTINATION_OPTIONS, DST_PORT, ESP, FRAGMENT, HOP_BY_HOP, ICMP, ID_V4,
+        IPV4_MORE_FRAGMENTS, Ipv4, Ipv6, SRC_PORT, TCP, UDP, authentication, extension, fragment,
+        join, tcp, udp,
     },
     v4, v6,
 };
@@ -77,6 +80,22 @@ fn ipv4_cases() -> Vec<Case> {
             }
             .frame(&[0; 8]),
             v4(UDP, 32, 24).later_fragment(),
+        ),
+        case(
+            "first fragment behind an authentication header",
+            of(IPV4_MORE_FRAGMENTS, AH).frame(&join(&[&authentication(UDP), &udp(16)])),
+            Observation {
+                fragment_id: FRAGMENT_BEHIND_AH | u32::from(ID_V4),
+                ..v4(UDP, 68, 52).ports(SRC_PORT, DST_PORT).first_fragment()
+            },
+        ),
+        case(
+            "later fragment behind an authentication header",
+            of(3, AH).frame(&[0x55; 24]),
+            Observation {
+                fragment_id: FRAGMENT_BEHIND_AH | u32::from(ID_V4),
+                ..v4(AH, 44, 20).later_fragment()
+            },
         ),
         case(
             "tiny first fragment of tcp",

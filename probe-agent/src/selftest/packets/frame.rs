@@ -51,6 +51,17 @@ pub(crate) fn label(is_bottom_of_stack: bool) -> [u8; 4] {
     [0x00, 0x01, 0x10 | u8::from(is_bottom_of_stack), 64]
 }
 
+/// The same with a PPP protocol of one octet (RFC 1661, section 6.5).
+pub(crate) fn pppoe_compressed(ppp_protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(payload.len() + 1).expect("fits the length field");
+    join(&[
+        &[0x11, 0x00, 0x00, 0x01],
+        &length.to_be_bytes(),
+        &[ppp_protocol],
+        payload,
+    ])
+}
+
 /// PPPoE session header with the PPP protocol (RFC 2516, section 4).
 pub(crate) fn pppoe(ppp_protocol: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(payload.len() + 2).expect("fits the length field");
@@ -129,10 +140,10 @@ impl Ipv6 {
     }
 
     pub(crate) fn packet(self, payload: &[u8]) -> Vec<u8> {
-        let real_len = u16::try_from(payload.len()).expect("fits the length field");
+        let real_len = || u16::try_from(payload.len()).expect("fits the length field");
         join(&[
             &[self.version << 4, 0, 0, 0],
-            &self.payload_len.unwrap_or(real_len).to_be_bytes(),
+            &self.payload_len.unwrap_or_else(real_len).to_be_bytes(),
             &[self.next_header, 64],
             &SRC_V6,
             &DST_V6,

@@ -13,6 +13,7 @@ use super::{
 pub(super) fn cases() -> Vec<Case> {
     [
         length_cases(),
+        beyond_frame_cases(),
         option_cases(),
         header_length_cases(),
         cut_cases(),
@@ -75,19 +76,72 @@ fn length_cases() -> Vec<Case> {
             v4(UDP, 20, 28).flags(FLAG_SHORT_TRANSPORT),
         ),
         case(
+            "jumbo frame",
+            Ipv4::of(UDP).frame(&udp(8900)),
+            v4(UDP, 8928, 28).ports(SRC_PORT, DST_PORT),
+        ),
+    ]
+}
+
+fn beyond_frame_cases() -> Vec<Case> {
+    let udp_of = |total_len| {
+        Ipv4 {
+            total_len: Some(total_len),
+            ..Ipv4::of(UDP)
+        }
+        .frame(&udp(4))
+    };
+    vec![
+        case(
             "ipv4 total length beyond the frame",
             udp_of(1000),
-            v4(UDP, 1000, 28).ports(SRC_PORT, DST_PORT),
+            v4(UDP, 32, 28).ports(SRC_PORT, DST_PORT).beyond_frame(968),
+        ),
+        case(
+            "ipv4 total length one beyond the frame",
+            udp_of(33),
+            v4(UDP, 32, 28).ports(SRC_PORT, DST_PORT).beyond_frame(1),
+        ),
+        case(
+            "plain tcp, total length one beyond the frame",
+            Ipv4 {
+                total_len: Some(141),
+                ..Ipv4::of(TCP)
+            }
+            .frame(&join(&[&tcp(0x10), &[0; 100]])),
+            v4(TCP, 140, 40)
+                .ports(SRC_PORT, DST_PORT)
+                .tcp_flags(0x10)
+                .beyond_frame(1),
+        ),
+        case(
+            "plain tcp, total length 65535",
+            Ipv4 {
+                total_len: Some(65535),
+                ..Ipv4::of(TCP)
+            }
+            .frame(&join(&[&tcp(0x10), &[0; 100]])),
+            v4(TCP, 140, 40)
+                .ports(SRC_PORT, DST_PORT)
+                .tcp_flags(0x10)
+                .beyond_frame(65395),
+        ),
+        case(
+            "later fragment, total length beyond the frame",
+            Ipv4 {
+                total_len: Some(1500),
+                fragment: 185,
+                ..Ipv4::of(UDP)
+            }
+            .frame(&[0x55; 26]),
+            v4(UDP, 46, 20).later_fragment().beyond_frame(1454),
         ),
         case(
             "ipv4 total length 65535",
             udp_of(65535),
-            v4(UDP, 65535, 28).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "jumbo frame",
-            Ipv4::of(UDP).frame(&udp(8900)),
-            v4(UDP, 8928, 28).ports(SRC_PORT, DST_PORT),
+            v4(UDP, 32, 28)
+                .ports(SRC_PORT, DST_PORT)
+                .beyond_frame(65503),
         ),
     ]
 }

@@ -15,6 +15,7 @@ use super::{
 pub(super) fn cases() -> Vec<Case> {
     [
         length_cases(),
+        no_length_cases(),
         extension_cases(),
         chain_limit_cases(),
         cut_cases(),
@@ -35,42 +36,26 @@ fn length_cases() -> Vec<Case> {
         }
         .frame(payload)
     };
-    let jumbogram = join(&[&[UDP, 0, 0xc2, 4, 0, 1, 0, 8], &udp(65400)]);
     vec![
-        case(
-            "ipv6 payload length 0: what the frame holds",
-            of(0, UDP, &udp(4)),
-            v6(UDP, 52, 48).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "ipv6 payload length 0, 9000 bytes",
-            of(0, TCP, &join(&[&tcp(0x10), &[0; 8940]])),
-            v6(TCP, 9000, 60).ports(SRC_PORT, DST_PORT).tcp_flags(0x10),
-        ),
-        case(
-            "jumbogram",
-            of(0, HOP_BY_HOP, &jumbogram),
-            v6(UDP, 40 + 8 + 8 + 65400, 56).ports(SRC_PORT, DST_PORT),
-        ),
-        case(
-            "ipv6 payload length 0, no next header, padded",
-            of(0, NO_NEXT_HEADER, &[0; 6]),
-            v6(NO_NEXT_HEADER, 40, 40),
-        ),
-        case(
-            "ipv6 payload length 0, udp, nothing behind",
-            of(0, UDP, &[]),
-            v6(UDP, 40, 48).flags(FLAG_SHORT_TRANSPORT),
-        ),
         case(
             "ipv6 payload length beyond the frame",
             of(500, UDP, &udp(4)),
-            v6(UDP, 540, 48).ports(SRC_PORT, DST_PORT),
+            v6(UDP, 52, 48).ports(SRC_PORT, DST_PORT).beyond_frame(488),
+        ),
+        case(
+            "plain tcp6, payload length one beyond the frame",
+            of(121, TCP, &join(&[&tcp(0x10), &[0; 100]])),
+            v6(TCP, 160, 60)
+                .ports(SRC_PORT, DST_PORT)
+                .tcp_flags(0x10)
+                .beyond_frame(1),
         ),
         case(
             "ipv6 payload length 65535",
             of(65535, UDP, &udp(4)),
-            v6(UDP, 65575, 48).ports(SRC_PORT, DST_PORT),
+            v6(UDP, 52, 48)
+                .ports(SRC_PORT, DST_PORT)
+                .beyond_frame(65_523),
         ),
         case(
             "udp6 ports in the padding only",
@@ -99,6 +84,77 @@ fn length_cases() -> Vec<Case> {
             "ipv4 behind the ipv6 ether type",
             ethernet(IPV6, &Ipv4::of(UDP).packet(&udp(40))),
             ParseError::InvalidIpHeader,
+        ),
+    ]
+}
+
+fn no_length_cases() -> Vec<Case> {
+    let of = |payload_len, next_header, payload: &[u8]| {
+        Ipv6 {
+            payload_len: Some(payload_len),
+            ..Ipv6::of(next_header)
+        }
+        .frame(payload)
+    };
+    // A payload of 65,535 octets has a length field for itself, one of 65,536 does not.
+    let hop_by_hop = |payload_len: u32| {
+        let option = [&[UDP, 0, 0xc2, 4], &payload_len.to_be_bytes()[..]].concat();
+        let mut payload = join(&[&option, &udp(60_000)]);
+        payload.resize(payload_len as usize, 0x55);
+        payload
+    };
+    vec![
+        case(
+            "ipv6 payload length 0: what follows is padding",
+            of(0, UDP, &udp(4)),
+            v6(UDP, 40, 48).flags(FLAG_SHORT_TRANSPORT),
+        ),
+        case(
+            "ipv6 payload length 0, tcp in the padding",
+            of(0, TCP, &join(&[&tcp(0x10), &[0; 100]])),
+            v6(TCP, 40, 40).flags(FLAG_SHORT_TRANSPORT),
+        ),
+        case(
+            "ipv6 payload length 0, unknown protocol, padded",
+            of(0, 99, &[0; 6]),
+            v6(99, 40, 40),
+        ),
+        case(
+            "ipv6 payload length 0, extension header in the padding",
+            of(0, HOP_BY_HOP, &join(&[&extension(UDP, 0), &udp(4)])),
+            ParseError::Truncated,
+        ),
+        case(
+            "ipv6 payload length 0, long padding",
+            of(0, 99, &[0; 1400]),
+            v6(99, 40, 40),
+        ),
+        case(
+            "the shortest jumbogram",
+            of(0, HOP_BY_HOP, &hop_by_hop(65_536)),
+            v6(UDP, 40 + 65_536, 56).ports(SRC_PORT, DST_PORT),
+        ),
+        case(
+            "jumbogram",
+            of(0, HOP_BY_HOP, &hop_by_hop(100_000)),
+            v6(UDP, 100_040, 56).ports(SRC_PORT, DST_PORT),
+        ),
+        case(
+            "big tcp without a jumbo option",
+            of(0, TCP, &join(&[&tcp(0x10), &[0; 70_000]])),
+            v6(TCP, 70_060, 60)
+                .ports(SRC_PORT, DST_PORT)
+                .tcp_flags(0x10),
+        ),
+        case(
+            "ipv6 payload length 0, no next header, padded",
+            of(0, NO_NEXT_HEADER, &[0; 6]),
+            v6(NO_NEXT_HEADER, 40, 40),
+        ),
+        case(
+            "ipv6 payload length 0, udp, nothing behind",
+            of(0, UDP, &[]),
+            v6(UDP, 40, 48).flags(FLAG_SHORT_TRANSPORT),
         ),
     ]
 }

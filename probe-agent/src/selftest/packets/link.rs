@@ -6,7 +6,8 @@ use super::{
     Case, With, case, cut,
     frame::{
         ARP, C_TAG, DST_PORT, IPV4, IPV6, Ipv4, Ipv6, MPLS, MPLS_UPSTREAM, OLD_S_TAG,
-        PPPOE_SESSION, S_TAG, SRC_PORT, UDP, ethernet, label, pppoe, udp, vlan, vlans,
+        PPPOE_SESSION, S_TAG, SRC_PORT, UDP, ethernet, label, pppoe, pppoe_compressed, udp, vlan,
+        vlans,
     },
     v4, v6,
 };
@@ -180,6 +181,11 @@ fn vlan_cases() -> Vec<Case> {
 }
 
 fn mpls_cases() -> Vec<Case> {
+    // An Ethernet frame behind a pseudowire label without control word (RFC 4448, section 4.4).
+    let customer_frame = |first| {
+        let addresses = [first, 0xf8, 0xb3, 0x01, 0xf2, 0x03, 2, 0, 0, 0, 0, 9];
+        [&addresses, &IPV4.to_be_bytes()[..], &udp4()].concat()
+    };
     let labels = |count: usize, packet: &[u8]| {
         let mut stack = label(false).repeat(count - 1);
         stack.extend(label(true));
@@ -220,6 +226,36 @@ fn mpls_cases() -> Vec<Case> {
             ParseError::NonIp,
         ),
         case(
+            "mpls, an ethernet address that begins with 4",
+            ethernet(MPLS, &labels(1, &customer_frame(0x48))),
+            ParseError::NonIp,
+        ),
+        case(
+            "mpls, an ethernet address that begins with 6",
+            ethernet(MPLS, &labels(2, &customer_frame(0x6c))),
+            ParseError::NonIp,
+        ),
+        case(
+            "mpls, ipv4 shorter than its header",
+            ethernet(
+                MPLS,
+                &labels(
+                    1,
+                    &Ipv4 {
+                        total_len: Some(19),
+                        ..Ipv4::of(UDP)
+                    }
+                    .packet(&udp(4)),
+                ),
+            ),
+            ParseError::NonIp,
+        ),
+        case(
+            "mpls, ipv4 that fills the frame, padded",
+            ethernet(MPLS, &labels(1, &[udp4(), vec![0; 10]].concat())),
+            is_udp4(),
+        ),
+        case(
             "mpls without bottom",
             ethernet(MPLS, &label(false)),
             ParseError::Truncated,
@@ -250,6 +286,29 @@ fn pppoe_cases() -> Vec<Case> {
             "pppoe ipv6",
             session(ppp_protocol::IPV6, &udp6()),
             is_udp6(),
+        ),
+        case(
+            "pppoe ipv4, protocol of one octet",
+            ethernet(PPPOE_SESSION, &pppoe_compressed(0x21, &udp4())),
+            is_udp4(),
+        ),
+        case(
+            "pppoe ipv6, protocol of one octet",
+            ethernet(PPPOE_SESSION, &pppoe_compressed(0x57, &udp6())),
+            is_udp6(),
+        ),
+        case(
+            "s-tag, pppoe ipv4, protocol of one octet",
+            ethernet(
+                S_TAG,
+                &vlan(1, PPPOE_SESSION, &pppoe_compressed(0x21, &udp4())),
+            ),
+            is_udp4(),
+        ),
+        case(
+            "pppoe, other protocol of one octet",
+            ethernet(PPPOE_SESSION, &pppoe_compressed(0x2d, &udp4())),
+            ParseError::NonIp,
         ),
         case("pppoe ipcp", session(IPCP, &[1; 20]), ParseError::NonIp),
         case("pppoe lcp", session(0xc021, &[1; 20]), ParseError::NonIp),

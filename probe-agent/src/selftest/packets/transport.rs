@@ -2,6 +2,7 @@
 
 use probe_common::{
     headers::ip_protocol::{GRE, IPV4_IN_IP},
+    parse::ParseError,
     record::FLAG_SHORT_TRANSPORT,
 };
 
@@ -19,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
         tcp_cases(),
         udp_and_sctp_cases(),
         icmp_cases(),
+        authentication_cases(),
         other_cases(),
     ]
     .concat()
@@ -248,6 +250,62 @@ fn icmp_cases() -> Vec<Case> {
     ]
 }
 
+fn authentication_cases() -> Vec<Case> {
+    vec![
+        case(
+            "authentication header in ipv4",
+            Ipv4::of(AH).frame(&join(&[&authentication(UDP), &udp(4)])),
+            v4(UDP, 56, 52).ports(SRC_PORT, DST_PORT),
+        ),
+        case(
+            "authentication header in ipv4, tcp",
+            Ipv4::of(AH).frame(&join(&[&authentication(TCP), &tcp(0x12)])),
+            v4(TCP, 64, 64).ports(SRC_PORT, DST_PORT).tcp_flags(0x12),
+        ),
+        case(
+            "authentication header in ipv4 with options, icmp",
+            Ipv4 {
+                options: &[1, 1, 1, 0],
+                ..Ipv4::of(AH)
+            }
+            .frame(&join(&[&authentication(ICMP), &[8, 0, 0, 0]])),
+            v4(ICMP, 52, 48).icmp_type(8),
+        ),
+        case(
+            "authentication header in ipv4, esp",
+            Ipv4::of(AH).frame(&join(&[&authentication(ESP), &[0x12; 40]])),
+            v4(ESP, 84, 44),
+        ),
+        case(
+            "a second authentication header in ipv4 is not walked",
+            Ipv4::of(AH).frame(&join(&[&authentication(AH), &authentication(UDP), &udp(4)])),
+            v4(AH, 80, 44),
+        ),
+        case(
+            "authentication header in ipv4 beyond the packet",
+            Ipv4 {
+                total_len: Some(40),
+                ..Ipv4::of(AH)
+            }
+            .frame(&join(&[&authentication(UDP), &udp(4)])),
+            ParseError::Truncated,
+        ),
+        case(
+            "authentication header in ipv4 longer than the frame",
+            Ipv4::of(AH).frame(&[UDP, 200, 0, 0, 0, 0, 0, 0]),
+            ParseError::Truncated,
+        ),
+        case(
+            "extension headers behind an authentication header in ipv4 are not walked",
+            Ipv4::of(AH).frame(&join(&[
+                &authentication(DESTINATION_OPTIONS),
+                &extension(UDP, 0),
+            ])),
+            v4(DESTINATION_OPTIONS, 52, 44),
+        ),
+    ]
+}
+
 fn other_cases() -> Vec<Case> {
     let inner = Ipv4::of(UDP).packet(&udp(4));
     vec![
@@ -272,11 +330,6 @@ fn other_cases() -> Vec<Case> {
             v6(4, 72, 40),
         ),
         case("esp", Ipv4::of(ESP).frame(&[0x12; 40]), v4(ESP, 60, 20)),
-        case(
-            "authentication header in ipv4 is not walked",
-            Ipv4::of(AH).frame(&join(&[&authentication(UDP), &udp(4)])),
-            v4(AH, 56, 20),
-        ),
         case(
             "extension headers in ipv4 are not walked",
             Ipv4::of(DESTINATION_OPTIONS).frame(&extension(UDP, 0)),

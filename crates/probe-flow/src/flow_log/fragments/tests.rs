@@ -6,10 +6,10 @@ use std::{
 use probe_common::{
     classify::Evidence,
     ephash::EpHash,
-    headers::ip_protocol::{DESTINATION_OPTIONS, ICMP, ICMPV6, TCP, UDP},
+    headers::ip_protocol::{AH, DESTINATION_OPTIONS, ICMP, ICMPV6, TCP, UDP},
     record::{
-        EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, INGRESS, IntoRecord, Record, RecordHead,
-        origin_flags,
+        EGRESS, FLAG_FIRST_FRAGMENT, FLAG_LATER_FRAGMENT, FRAGMENT_BEHIND_AH, INGRESS, IntoRecord,
+        Record, RecordHead, origin_flags,
     },
 };
 use proptest::prelude::*;
@@ -475,4 +475,28 @@ proptest! {
         }
         prop_assert_eq!(handed_out, (log.totals().packets(), log.totals().bytes()));
     }
+}
+
+#[test]
+fn later_fragments_behind_an_authentication_header_have_the_ports_of_the_first() {
+    let first = Packet {
+        id: FRAGMENT_BEHIND_AH | 7,
+        ..DATAGRAM
+    };
+    // Their IP header names the authentication header, which only the first fragment has.
+    let later = Packet {
+        ip_protocol: AH,
+        ..first
+    };
+    let mut log = FlowLog::new(FlowLogOptions::default());
+    later.later(&mut log, 500);
+    first.first(&mut log, 1000);
+    later.later(&mut log, 100);
+    let (flows, _) = log.rotate();
+    let [(key, flow)] = flows.v4[..] else {
+        panic!("{:?}", flows.v4);
+    };
+    assert_eq!((key.ip_protocol, key.dst_port()), (UDP, 7000));
+    assert_eq!((flow.counters.packets(), flow.counters.bytes()), (3, 1600));
+    assert_eq!(log.unattributed_fragments(), 0);
 }
