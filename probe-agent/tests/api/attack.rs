@@ -123,6 +123,11 @@ impl Bound {
             if fs::create_dir(&group).is_err() {
                 continue;
             }
+            // In a directory that is no cgroup there is no such file, and writing would make one.
+            if !group.join(limit).exists() {
+                let _ = fs::remove_dir(&group);
+                continue;
+            }
             let own = std::process::id().to_string();
             let limited = fs::write(group.join(limit), bytes.to_string());
             if limited.is_ok() && fs::write(group.join("cgroup.procs"), own).is_ok() {

@@ -7,7 +7,6 @@ pub mod stream;
 mod top;
 
 use axum::{
-    body::Body,
     extract::RawQuery,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -105,11 +104,7 @@ pub(crate) async fn flows(asked: Asked, RawQuery(query): RawQuery) -> Result<Res
     let (selected, memory) = selected.await?;
     let pieces = Pieces::new(selected, memory).map_err(|error| no_text(&error))?;
     let json = HeaderValue::from_static("application/json");
-    Ok((
-        [(header::CONTENT_TYPE, json)],
-        Body::from_stream(pieces.into_stream()),
-    )
-        .into_response())
+    Ok(([(header::CONTENT_TYPE, json)], pieces.into_body()).into_response())
 }
 
 fn no_text(error: &serde_json::Error) -> Problem {

@@ -2,8 +2,11 @@
 
 use std::vec;
 
-use axum::body::Bytes;
-use futures_util::{Stream, stream::unfold};
+use axum::body::{Body, Bytes};
+use futures_util::{
+    StreamExt,
+    stream::{iter, unfold},
+};
 use tokio::task::yield_now;
 
 use super::{
@@ -54,13 +57,18 @@ impl Pieces {
         })
     }
 
-    /// The pieces one by one. Others get their turn on the runtime between two of them: each takes up
-    /// to a millisecond.
-    pub(super) fn into_stream(self) -> impl Stream<Item = serde_json::Result<Bytes>> {
-        unfold(self, |mut pieces| async move {
+    /// The pieces as a body, of known length if there is only one. Others get their turn on the
+    /// runtime between two of them: each takes up to a millisecond.
+    pub(super) fn into_body(mut self) -> Body {
+        let first = self.next();
+        if let (Some(Ok(whole)), None) = (&first, &self.rows) {
+            return Body::from(whole.clone());
+        }
+        let rest = unfold(self, |mut pieces| async move {
             yield_now().await;
             Some((pieces.next()?, pieces))
-        })
+        });
+        Body::from_stream(iter(first).chain(rest))
     }
 
     fn write_row(&mut self, ranked: &Ranked) -> serde_json::Result<()> {
