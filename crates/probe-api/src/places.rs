@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -21,6 +22,10 @@ use tokio::sync::Notify;
 
 /// Connections of each class at a time, at one address.
 pub(super) const MAX_PLACES: usize = 64;
+
+/// How long root may take to send a request before another of its connections gets the place: a
+/// thousand at once are answered one after the other.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose share a connection counts for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -79,6 +84,7 @@ struct Entry {
     busy: usize,
     /// When it last began to wait or to answer.
     since: u64,
+    at: Instant,
     evicted: Arc<Notify>,
 }
 
@@ -96,7 +102,11 @@ impl Places {
     /// A place, if need be that of another; none where all are at work.
     pub(super) fn enter(&self, holder: Holder, class: Class) -> Option<Place> {
         let mut taken = self.0.taken.lock();
-        taken.make_room(holder, class)?;
+        let patience = match class {
+            Class::Guest => Duration::ZERO,
+            Class::Member => PATIENCE,
+        };
+        taken.make_room(holder, class, patience)?;
         let number = taken.event();
         let evicted = Arc::new(Notify::new());
         let entry = Entry {
@@ -104,6 +114,7 @@ impl Places {
             class,
             busy: 0,
             since: number,
+            at: Instant::now(),
             evicted: Arc::clone(&evicted),
         };
         taken.places.insert(number, entry);
@@ -128,10 +139,10 @@ impl Taken {
         self.events
     }
 
-    fn make_room(&mut self, newcomer: Holder, class: Class) -> Option<()> {
+    fn make_room(&mut self, newcomer: Holder, class: Class, patience: Duration) -> Option<()> {
         let of_class = self.places.values().filter(|it| it.class == class);
         if of_class.count() >= MAX_PLACES {
-            let victim = self.victim(newcomer, class)?;
+            let victim = self.victim(newcomer, class, patience)?;
             self.places.remove(&victim)?.evicted.notify_one();
         }
         Some(())
@@ -139,14 +150,16 @@ impl Taken {
 
     /// Whose place a newcomer gets: of those who hold at least as many, the one that has waited for
     /// its client the longest. If none waits, the last one of who holds more than its share.
-    fn victim(&self, newcomer: Holder, class: Class) -> Option<u64> {
+    fn victim(&self, newcomer: Holder, class: Class, patience: Duration) -> Option<u64> {
         let rivals = || self.places.iter().filter(|(_, it)| it.class == class);
         let mut held: HashMap<Holder, usize> = HashMap::new();
         for (_, it) in rivals() {
             *held.entry(it.holder).or_default() += 1;
         }
         let own = held.get(&newcomer).copied().unwrap_or_default();
-        let waiting = rivals().filter(|(_, it)| it.busy == 0 && held[&it.holder] >= own);
+        let waiting = rivals().filter(|(_, it)| {
+            it.busy == 0 && it.at.elapsed() >= patience && held[&it.holder] >= own
+        });
         let longest = waiting.max_by_key(|(_, it)| (held[&it.holder], Reverse(it.since)));
         let share = MAX_PLACES / (held.len() + usize::from(own == 0));
         let above_share = rivals().filter(|(_, it)| own < share && held[&it.holder] > share);
@@ -176,7 +189,10 @@ impl Place {
             Some(Class::Guest) => {}
             None => return false,
         }
-        if taken.make_room(self.holder, Class::Member).is_none() {
+        if taken
+            .make_room(self.holder, Class::Member, Duration::ZERO)
+            .is_none()
+        {
             return false;
         }
         if let Some(entry) = taken.places.get_mut(&self.number) {
@@ -211,6 +227,7 @@ impl Place {
         if let Some(entry) = taken.places.get_mut(&self.number) {
             entry.busy = change(entry.busy);
             entry.since = since;
+            entry.at = Instant::now();
         }
         drop(taken);
         self.places.0.changed.notify_one();
@@ -281,6 +298,15 @@ mod tests {
         greedy[0].sent();
         assert!(places.enter(Holder::User(1), Class::Guest).is_some());
         assert!(is_evicted(&greedy[0]), "nothing of its answer is left");
+    }
+
+    /// Those of root that have just come are not cut off; the newcomer waits.
+    #[test]
+    fn root_has_time_to_send_its_requests() {
+        let places = Places::default();
+        let root = fill(&places, Holder::User(0), Class::Member);
+        assert!(places.enter(Holder::User(0), Class::Member).is_none());
+        assert!(!is_evicted(&root[0]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use super::{
     access::{Access, Client},
     connection::{Answer, Connection},
-    places::{Class, Holder, Places},
+    places::{Class, Holder, PATIENCE, Places},
 };
 
 /// How long a client may take for the head of a request, and to be silent between two.
@@ -88,7 +88,8 @@ pub(super) async fn serve<L>(
     loop {
         let io = tokio::select! {
             (io, _) = listener.accept(), if newcomer.is_none() => io,
-            () = places.changed(), if newcomer.is_some() => match newcomer.take() {
+            // Time alone may make room, too.
+            _ = timeout(PATIENCE, places.changed()), if newcomer.is_some() => match newcomer.take() {
                 Some(io) => io,
                 None => continue,
             },
