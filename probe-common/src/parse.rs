@@ -19,6 +19,10 @@ use crate::ephash::{EpHashV4, EpHashV6};
 /// A frame that can be read at any offset.
 pub trait PacketBytes {
     /// Copies `N` bytes at `offset`, or says that not all of them are there.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfBounds`]: the bytes end before the last of the `N`.
     fn load<const N: usize>(&self, offset: usize) -> Result<[u8; N], OutOfBounds>;
 
     /// The first `len` bytes, if they can be had without any effort. `None` says nothing.

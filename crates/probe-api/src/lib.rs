@@ -10,7 +10,7 @@
 //! as the trait [`reload::Reload`]. The agent serves it, the command line uses its [`client`].
 
 #![deny(unsafe_code)]
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs)]
 
 use std::{
     collections::BTreeMap,

@@ -9,7 +9,7 @@
 //! [`options`]. The agent, `plan`, the self-test and the benchmarks call it.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs)]
 
 pub mod attach;
 pub mod bank;

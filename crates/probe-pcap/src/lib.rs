@@ -11,7 +11,7 @@
 //! it.
 
 #![deny(unsafe_code)]
-#![warn(missing_docs, clippy::missing_errors_doc)]
+#![warn(missing_docs)]
 
 mod error;
 mod interfaces;

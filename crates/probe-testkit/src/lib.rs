@@ -22,7 +22,6 @@
 //! instead: benchmarks and the demo call them.
 
 #![deny(unsafe_code)]
-#![warn(clippy::missing_errors_doc)]
 #![expect(
     clippy::missing_panics_doc,
     reason = "what a test calls panics where it cannot do its work, as told above"

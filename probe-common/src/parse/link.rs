@@ -14,6 +14,10 @@ use crate::headers::{
 pub const MAX_LINK_HEADERS: usize = 8;
 
 /// Parses a frame that starts with an Ethernet header.
+///
+/// # Errors
+///
+/// As [`parse_any_ethernet`].
 #[inline(always)]
 pub fn parse_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, ParseError> {
     match plain::parse(frame) {
@@ -23,6 +27,11 @@ pub fn parse_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, Pars
 }
 
 /// [`parse_ethernet`] without its search for plain packets, for callers that have tried it.
+///
+/// # Errors
+///
+/// As [`parse_ether_type`], with the EtherType of the Ethernet header; [`ParseError::Truncated`] if
+/// the frame ends inside that.
 #[inline(always)]
 pub fn parse_any_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, ParseError> {
     let ether_type = u16::from_be_bytes(frame.load(ETHER_TYPE_OFFSET)?);
@@ -30,6 +39,12 @@ pub fn parse_any_ethernet<P: PacketBytes + ?Sized>(frame: &P) -> Result<Packet, 
 }
 
 /// Parses a frame from `offset` on, where the payload of the given EtherType starts.
+///
+/// # Errors
+///
+/// [`ParseError::NonIp`]: no IP packet follows. [`ParseError::Truncated`]: the frame ends inside a
+/// header. [`ParseError::TooManyHeaders`]: more than [`MAX_LINK_HEADERS`] precede the IP header.
+/// Else as [`network::parse_ipv4`] and [`network::parse_ipv6`].
 #[inline(always)]
 pub fn parse_ether_type<P: PacketBytes + ?Sized>(
     frame: &P,
@@ -148,6 +163,11 @@ fn ether_type_of_ip_version<P: PacketBytes + ?Sized>(
 }
 
 /// Parses an IP packet without any link header, told apart by its version field.
+///
+/// # Errors
+///
+/// [`ParseError::InvalidIpHeader`]: the version is neither 4 nor 6. [`ParseError::Truncated`]:
+/// nothing lies at `offset`. Else as [`network::parse_ipv4`] and [`network::parse_ipv6`].
 pub fn parse_raw_ip<P: PacketBytes + ?Sized>(
     frame: &P,
     offset: usize,

@@ -43,6 +43,11 @@ impl Source {
 }
 
 /// Parses the IPv4 packet at `offset`.
+///
+/// # Errors
+///
+/// [`ParseError::InvalidIpHeader`]: the version is not 4, or a length contradicts the header.
+/// [`ParseError::Truncated`]: the frame ends inside the header or its options.
 #[inline(always)]
 pub fn parse_ipv4<P: PacketBytes + ?Sized>(
     frame: &P,
@@ -142,6 +147,12 @@ fn authentication_len(len: u8) -> usize {
 }
 
 /// Parses the IPv6 packet at `offset`, through its extension headers.
+///
+/// # Errors
+///
+/// [`ParseError::InvalidIpHeader`]: the version is not 6. [`ParseError::Truncated`]: the frame or
+/// the packet ends inside a header. [`ParseError::TooManyHeaders`]: more than
+/// [`MAX_EXTENSION_HEADERS`] extension headers.
 #[inline(always)]
 pub fn parse_ipv6<P: PacketBytes + ?Sized>(
     frame: &P,
