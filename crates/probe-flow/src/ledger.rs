@@ -185,9 +185,9 @@ impl std::ops::AddAssign for Ledger {
 }
 
 impl fmt::Display for Ledger {
-    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Behind
-    /// it, if there are any, the fragments that could not be attributed: `; 2 fragments without
-    /// ports`.
+    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Then, where
+    /// there are any, the fragments that could not be attributed (`; 2 fragments without ports`),
+    /// and the lengths that were not believed (`; 3 lengths beyond the frame, by 900 octets`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -207,6 +207,10 @@ impl fmt::Display for Ledger {
                 "; {} fragments without ports",
                 self.unattributed_fragments
             )?;
+        }
+        let Tally { packets, bytes } = self.beyond_frame;
+        if packets > 0 {
+            write!(f, "; {packets} lengths beyond the frame, by {bytes} octets")?;
         }
         Ok(())
     }
@@ -295,6 +299,12 @@ mod tests {
             ledger
                 .to_string()
                 .ends_with("(residue 0); 3 fragments without ports")
+        );
+        ledger.beyond_frame.add(2, 900);
+        assert!(
+            ledger
+                .to_string()
+                .ends_with("without ports; 2 lengths beyond the frame, by 900 octets")
         );
     }
 }

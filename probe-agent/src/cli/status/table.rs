@@ -84,7 +84,8 @@ fn coverage(it: &InterfaceStatus) -> String {
     worst.map_or_else(|| "-".to_owned(), |ratio| human::percent(ratio.min(1.0)))
 }
 
-/// `seen 12 = flows 10 + non_ip 2 (residue 0)`, as the ledger itself is written.
+/// `seen 12 = flows 10 + non_ip 2 (residue 0)`, as the ledger itself is written, with what it says
+/// of fragments and of lengths beyond the frame.
 pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
     let losses = ledger.losses.iter().filter(|(_, packets)| **packets > 0);
     let losses: Vec<_> = losses
@@ -95,9 +96,19 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
         seen,
         flows,
         residue,
+        unattributed_fragments: fragments,
+        lengths_beyond_frame: lengths,
+        beyond_frame_bytes: octets,
         ..
     } = ledger;
-    format!("seen {seen} = flows {flows}{losses} (residue {residue})")
+    let mut line = format!("seen {seen} = flows {flows}{losses} (residue {residue})");
+    if *fragments > 0 {
+        line += &format!("; {fragments} fragments without ports");
+    }
+    if *lengths > 0 {
+        line += &format!("; {lengths} lengths beyond the frame, by {octets} octets");
+    }
+    line
 }
 
 #[cfg(test)]
@@ -172,7 +183,18 @@ pub(in crate::cli) mod tests {
 
     #[test]
     fn the_ledger_is_one_line() {
-        let line = ledger_line(&report().interfaces["eth0"].ledger);
-        assert_eq!(line, "seen 100 = flows 98 + non_ip 2 (residue 0)");
+        let mut report = report();
+        let ledger = &mut report.interfaces.get_mut("eth0").unwrap().ledger;
+        assert_eq!(
+            ledger_line(ledger),
+            "seen 100 = flows 98 + non_ip 2 (residue 0)"
+        );
+        ledger.unattributed_fragments = 3;
+        (ledger.lengths_beyond_frame, ledger.beyond_frame_bytes) = (2, 900);
+        assert_eq!(
+            ledger_line(ledger),
+            "seen 100 = flows 98 + non_ip 2 (residue 0); 3 fragments without ports; \
+             2 lengths beyond the frame, by 900 octets"
+        );
     }
 }
