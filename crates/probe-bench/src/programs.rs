@@ -70,9 +70,7 @@ impl Programs {
             format!("cannot read {}: run `cargo xtask bench`", object.display())
         })?;
         let mut loader = EbpfLoader::new();
-        loader
-            .verifier_log_level(VerifierLogLevel::DISABLE)
-            .btf(None);
+        loader.verifier_log_level(VerifierLogLevel::DEBUG).btf(None);
         for map in ["FLOWS_V4", "FLOWS_V6"] {
             loader.map_max_entries(map, flows);
         }
