@@ -171,8 +171,8 @@ impl fmt::Display for Ending {
             ),
             Self::TooLarge { offset, bytes } => write!(
                 f,
-                "the packet at byte {offset} claims {bytes} bytes, more than the {} MiB that a packet \
-                 may have; all packets before it are counted, none behind it",
+                "the packet at byte {offset} claims {bytes} bytes with its header, more than the {} MiB that \
+                 a packet may have; all packets before it are counted, none behind it",
                 MAX_PACKET_BYTES >> 20
             ),
             Self::Unsupported {
