@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     io::{self, Read},
     path::Path,
 };
@@ -32,7 +31,7 @@ pub use sections::{
     rotation::RotationConfig,
 };
 
-use probe_api::options::ApiConfig;
+use probe_api::{named_file::open_to_read, options::ApiConfig};
 use probe_capture::{interface::InterfaceConfig, selection::InterfaceSelector};
 use probe_common::control::MAX_INTERFACES;
 use probe_datapath::options::SourceOptions;
@@ -110,7 +109,7 @@ impl Config {
             path: path.to_owned(),
             source,
         };
-        let file = fs::File::open(path).map_err(read)?;
+        let file = open_to_read(path).map_err(read)?;
         let mut bytes = Vec::new();
         file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)

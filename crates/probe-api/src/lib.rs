@@ -41,6 +41,7 @@ pub mod endpoint;
 mod lane;
 mod limits;
 pub mod listener;
+pub mod named_file;
 pub mod openapi;
 pub mod options;
 mod places;

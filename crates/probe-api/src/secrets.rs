@@ -17,6 +17,7 @@ use tokio_rustls::{
     },
 };
 
+use crate::named_file::open_to_read;
 use crate::options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig};
 
 /// No key or certificate is larger.
@@ -150,7 +151,7 @@ fn read_secret(key: &'static str, path: &Path) -> Result<Vec<u8>, SecretError> {
 }
 
 fn open(key: &'static str, path: &Path) -> Result<File, SecretError> {
-    File::open(path).map_err(|source| SecretError::Read {
+    open_to_read(path).map_err(|source| SecretError::Read {
         key,
         path: path.to_owned(),
         source,
