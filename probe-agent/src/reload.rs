@@ -53,9 +53,22 @@ impl Reloader {
         }
     }
 
-    /// Reloads because of `cause`, and logs how it went: for callers that show no answer.
+    /// Reloads because of `cause`: for callers that show no answer. The log says how it went.
     pub fn reload_and_log(&self, cause: &str) {
-        match self.reload(false) {
+        drop(self.reload_because(cause));
+    }
+
+    /// Reads the file again and applies it. Whoever asked: the log says how it went.
+    fn reload_because(&self, cause: &str) -> Result<ReloadReport, ReloadError> {
+        let _reloading = self.reloading.lock();
+        let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
+        let _told = service::reloading();
+        let wanted = Config::load(&file.path).map_err(unusable_file);
+        let outcome = wanted.and_then(|wanted| self.change_to(wanted, false));
+        let refusal = outcome.as_ref().err().map(|error| refusal(file, error));
+        let found = refusal.into_iter().collect();
+        self.live.troubles.set(Finder::Reload, found);
+        match &outcome {
             Ok(report) if report.is_clean() => {
                 tracing::info!(cause, took_ms = report.took_ms, "reloaded: {report}");
             }
@@ -68,6 +81,7 @@ impl Reloader {
             }
             Err(error) => tracing::error!(cause, "not reloaded: {error}"),
         }
+        outcome
     }
 
     /// The configuration in force.
@@ -110,18 +124,12 @@ impl Reloader {
 
 impl Reload for Reloader {
     fn reload(&self, dry_run: bool) -> Result<ReloadReport, ReloadError> {
+        if !dry_run {
+            return self.reload_because("API");
+        }
         let _reloading = self.reloading.lock();
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
-        if dry_run {
-            return self.change_to(Config::load(&file.path).map_err(unusable_file)?, true);
-        }
-        let _told = service::reloading();
-        let wanted = Config::load(&file.path).map_err(unusable_file);
-        let report = wanted.and_then(|wanted| self.change_to(wanted, false));
-        let refusal = report.as_ref().err().map(|error| refusal(file, error));
-        let found = refusal.into_iter().collect();
-        self.live.troubles.set(Finder::Reload, found);
-        report
+        self.change_to(Config::load(&file.path).map_err(unusable_file)?, true)
     }
 
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError> {

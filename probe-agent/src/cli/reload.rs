@@ -206,8 +206,11 @@ fn conclusion(style: TableStyle, report: &ReloadReport) -> String {
         (true, _) => ("nothing was changed: a dry run".to_owned(), Colour::Yellow),
         (false, true) if nothing => ("nothing to change".to_owned(), Colour::Green),
         (false, true) => {
-            let took = Duration::from_millis(report.took_ms);
-            (format!("reloaded in {took:.1?}"), Colour::Green)
+            let text = match report.took_ms {
+                0 => "reloaded in less than 1 ms".to_owned(),
+                ms => format!("reloaded in {:.1?}", Duration::from_millis(ms)),
+            };
+            (text, Colour::Green)
         }
         (false, false) => ("reloaded in part".to_owned(), Colour::Red),
     };

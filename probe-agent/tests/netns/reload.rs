@@ -24,15 +24,15 @@ pub(crate) fn configure(installation: &Installation, interfaces: &str, rest: &st
 /// What the log says about a reload by a signal.
 #[track_caller]
 pub(crate) fn reload(agent: &Agent, installation: &Installation) -> String {
-    let before = told(installation).len();
+    let before = lines_about_reloads(installation).len();
     agent.signal(Signal::HUP);
     eventually("the reload is told", || {
-        told(installation).get(before).cloned()
+        lines_about_reloads(installation).get(before).cloned()
     })
 }
 
 /// The lines about reloads.
-fn told(installation: &Installation) -> Vec<String> {
+fn lines_about_reloads(installation: &Installation) -> Vec<String> {
     let log = installation.log();
     let lines = log.lines().filter(|line| line.contains("reloaded"));
     lines.map(str::to_owned).collect()
@@ -87,6 +87,15 @@ fn a_reload_changes_what_differs_or_nothing() {
         "{told}"
     );
     assert_eq!(agent.attached(), before, "nothing was applied");
+    let lines = lines_about_reloads(&installation);
+    let (code, answer) = command(&agent, &[]);
+    assert_eq!(code, 2, "{answer}");
+    let now = lines_about_reloads(&installation);
+    assert_eq!(now.len(), lines.len() + 1, "the log has it, whoever asked");
+    assert!(
+        now.last()
+            .is_some_and(|line| line.contains("not reloaded: "))
+    );
 
     let rest = "rotation: { interval: 1s }\nlogging: { level: debug }\n";
     configure(&installation, "{ one: {} }", rest);
