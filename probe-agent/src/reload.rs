@@ -58,7 +58,7 @@ impl Reloader {
         drop(self.reload_because(cause));
     }
 
-    /// Reads the file again and applies it. Whoever asked: the log says how it went.
+    /// Reads the file again and applies it. The log says how it went, for every cause.
     fn reload_because(&self, cause: &str) -> Result<ReloadReport, ReloadError> {
         let _reloading = self.reloading.lock();
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;

@@ -91,7 +91,7 @@ fn a_reload_changes_what_differs_or_nothing() {
     let (code, answer) = command(&agent, &[]);
     assert_eq!(code, 2, "{answer}");
     let now = lines_about_reloads(&installation);
-    assert_eq!(now.len(), lines.len() + 1, "the log has it, whoever asked");
+    assert_eq!(now.len(), lines.len() + 1, "the log has it for the API too");
     assert!(
         now.last()
             .is_some_and(|line| line.contains("not reloaded: "))

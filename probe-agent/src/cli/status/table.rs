@@ -101,14 +101,15 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
         beyond_frame_bytes: octets,
         ..
     } = ledger;
-    let mut line = format!("seen {seen} = flows {flows}{losses} (residue {residue})");
-    if *fragments > 0 {
-        line += &format!("; {fragments} fragments without ports");
-    }
-    if *lengths > 0 {
-        line += &format!("; {lengths} lengths beyond the frame, by {octets} octets");
-    }
-    line
+    let fragments = match fragments {
+        0 => String::new(),
+        _ => format!("; {fragments} fragments without ports"),
+    };
+    let lengths = match lengths {
+        0 => String::new(),
+        _ => format!("; {lengths} lengths beyond the frame, by {octets} octets"),
+    };
+    format!("seen {seen} = flows {flows}{losses} (residue {residue}){fragments}{lengths}")
 }
 
 #[cfg(test)]
