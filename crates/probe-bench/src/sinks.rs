@@ -207,6 +207,7 @@ impl Traffic {
             iface: Arc::from("eth0"),
             start,
             end: start + Duration::from_millis(LENGTH_MS.into()),
+            end_since_boot: None,
             flows,
             tick_clock: TickClock::millis(start),
             totals: FlowCounters::default(),

@@ -358,6 +358,7 @@ impl Capture {
             iface: self.interface.name.clone(),
             start: begin,
             end,
+            end_since_boot: Some(now.moment.since_boot),
             flows,
             tick_clock,
             totals,

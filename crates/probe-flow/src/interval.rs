@@ -22,6 +22,11 @@ pub struct Interval {
     pub start: Timestamp,
     /// End of the interval (the rotation); never before its start.
     pub end: Timestamp,
+    /// Time since the boot at the end ([`Moment::since_boot`]): it tells by how much the clock was
+    /// set since. `None` where no clock of this host told the end.
+    ///
+    /// [`Moment::since_boot`]: crate::moment::Moment::since_boot
+    pub end_since_boot: Option<Duration>,
     /// Flows that had traffic.
     pub flows: FlowMap,
     /// When the ticks in `flows` were.

@@ -17,7 +17,7 @@ use super::{
     Cause, Interval, WriteoutError, WriteoutHandler,
     layout::{FileName, is_iface_dir, parse_date_dir},
     partition::{Directory, FileSize},
-    retention::{Pruner, Tree},
+    retention::{Bounds, Pruner, Tree},
 };
 use crate::{
     options::{Retention, SinkFormat},
@@ -133,13 +133,17 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             pruner,
             stored_bytes,
         } = self;
-        let (start, end) = (interval.start, interval.end);
-        pruner.write_with_room(start, end, now(), |_| {
+        let bounds = Bounds {
+            start: interval.start,
+            end: interval.end,
+            end_since_boot: interval.end_since_boot,
+        };
+        pruner.write_with_room(bounds, now(), |_| {
             let size = files.write(interval)?;
             debug!(
                 sink = F::FORMAT.name(),
                 iface = &*interval.iface,
-                %start,
+                start = %interval.start,
                 flows = interval.flows.len(),
                 bytes = size.length,
                 "interval written"

@@ -56,6 +56,7 @@ pub(super) fn interval(iface: &str, start: &str, flows: u32) -> Interval {
         iface: Arc::from(iface),
         start,
         end: start + SignedDuration::from_mins(5),
+        end_since_boot: None,
         flows: FlowMap {
             v4: (0..flows).map(flow).collect(),
             v6: Vec::new(),

@@ -78,6 +78,15 @@ impl Pruned {
     }
 }
 
+/// When an interval that is written was.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) start: Timestamp,
+    pub(super) end: Timestamp,
+    /// Time since the boot at the end, as in the [interval](probe_flow::interval::Interval).
+    pub(super) end_since_boot: Option<Duration>,
+}
+
 /// What is to be deleted.
 #[derive(Clone, Copy, Debug)]
 struct Task {
@@ -106,8 +115,7 @@ impl<D: Disk> Pruner<D> {
     /// the bytes on disk.
     pub(super) fn write_with_room(
         &mut self,
-        start: Timestamp,
-        end: Timestamp,
+        bounds: Bounds,
         now: Moment,
         mut write: impl FnMut(&mut D) -> Result<u64, WriteoutError>,
     ) -> Result<(), WriteoutError> {
@@ -118,7 +126,7 @@ impl<D: Disk> Pruner<D> {
         {
             result = write(&mut self.disk);
         }
-        self.on_written(start, end, result?, now);
+        self.on_written(bounds, result?, now);
         Ok(())
     }
 
@@ -289,13 +297,18 @@ impl<D: Disk> Pruner<D> {
         });
     }
 
-    fn on_written(&mut self, start: Timestamp, end: Timestamp, bytes: u64, now: Moment) {
-        if self.trust(now).on_written(end, now) {
+    fn on_written(&mut self, bounds: Bounds, bytes: u64, now: Moment) {
+        // The clock may have been set since the interval ended.
+        let ended = bounds.end_since_boot.map_or(now, |since_boot| Moment {
+            wall: bounds.end,
+            since_boot,
+        });
+        if self.trust(now).on_written(bounds.end, ended, now) {
             self.save_trust(now);
         }
         if let Some(stored) = &mut self.stored {
-            *stored.by_day.entry(date_of(start)).or_default() += bytes;
-            stored.oldest.get_or_insert(end);
+            *stored.by_day.entry(date_of(bounds.start)).or_default() += bytes;
+            stored.oldest.get_or_insert(bounds.end);
         }
     }
 

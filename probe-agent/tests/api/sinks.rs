@@ -107,6 +107,7 @@ fn interval() -> Arc<Interval> {
         iface: "eth0".into(),
         start,
         end: start + SignedDuration::from_mins(5),
+        end_since_boot: None,
         flows: probe_flow::flow::FlowMap::default(),
         tick_clock: probe_flow::ticks::TickClock::default(),
         totals: probe_flow::flow::FlowCounters::default(),

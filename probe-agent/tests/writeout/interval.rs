@@ -65,6 +65,7 @@ pub(crate) fn interval(iface: &str, start: &str, flows: u64, ends: Ends) -> Inte
         iface: Arc::from(iface),
         start,
         end: start + SignedDuration::from_mins(5),
+        end_since_boot: None,
         flows: map,
         tick_clock: TickClock::even(0, start, Duration::from_millis(1)),
         totals,

@@ -364,6 +364,10 @@ fn no_interval_ends_before_its_start_and_each_tells_of_its_steps() {
         told.collect::<Vec<_>>(),
         [(5, 0, 0), (5, 1, -8760), (5, 1, 8760), (5, 1, 2)]
     );
+    // The other clock of each end tells a sink that the first was set since.
+    let ends = written.iter().map(|interval| interval.end_since_boot);
+    let minutes = [65, 70, 75, 80].map(|minutes| Some(Duration::from_mins(minutes)));
+    assert_eq!(ends.collect::<Vec<_>>(), minutes);
     let steps = manager.flush_and_read().clock_steps;
     assert_eq!((steps.forward, steps.backward), (2, 1));
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use probe_flow::moment::Moment;
 
 use super::{
-    Pruner,
+    Bounds, Pruner,
     order::date_of,
     tree::{Days, Disk, Space, StoredFile},
     trust::Trust,
@@ -21,7 +21,14 @@ pub(super) const INTERVAL: i64 = 6 * 3600;
 /// When the host begins, in seconds of the epoch.
 const BEGIN: i64 = 1_772_323_200;
 
-/// A file with the true time at which it was written.
+/// An interval that waits for being written.
+pub(super) struct Ended {
+    bounds: Bounds,
+    /// True time of its end.
+    time: i64,
+}
+
+/// A file with the true time at which its interval ended.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) file: StoredFile,
@@ -173,12 +180,29 @@ impl Host {
 
     /// An interval of so many seconds goes by and is written. Returns whether it could be.
     pub(super) fn write_after(&mut self, seconds: i64) -> bool {
+        let ended = self.end_interval(seconds);
+        self.write_ended(&ended)
+    }
+
+    /// An interval of so many seconds goes by, and waits for being written.
+    pub(super) fn end_interval(&mut self, seconds: i64) -> Ended {
         self.time += seconds;
         let now = self.now();
-        let end = now.wall;
-        let start = end - SignedDuration::from_secs(seconds);
-        let (disk, written) = (self.disk.clone(), self.time);
-        let result = self.pruner.write_with_room(start, end, now, |_| {
+        Ended {
+            bounds: Bounds {
+                start: now.wall - SignedDuration::from_secs(seconds),
+                end: now.wall,
+                end_since_boot: Some(now.since_boot),
+            },
+            time: self.time,
+        }
+    }
+
+    /// An interval that waited is written. Returns whether it could be.
+    pub(super) fn write_ended(&mut self, ended: &Ended) -> bool {
+        let Bounds { start, end, .. } = ended.bounds;
+        let (disk, written, now) = (self.disk.clone(), ended.time, self.now());
+        let result = self.pruner.write_with_room(ended.bounds, now, |_| {
             let mut contents = disk.0.borrow_mut();
             if contents.free() < FILE {
                 let full = io::Error::from(io::ErrorKind::StorageFull);

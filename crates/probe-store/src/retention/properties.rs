@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    model::{FILE, Host, INTERVAL, Kept},
+    model::{Ended, FILE, Host, INTERVAL, Kept},
     trust::allowance,
 };
 use crate::options::{MinFree, Retention};
@@ -19,6 +19,8 @@ enum Event {
     Write(usize),
     /// The clock is set, so that it is ahead by so many seconds.
     SetClock(i64),
+    /// An interval ends and waits for so many seconds; then the clock is set so, and it is written.
+    SetClockBeforeWrite(i64, i64),
     /// Others use so many percent of the disk.
     Fill(u64),
     /// Somebody deletes every so many-th file.
@@ -45,6 +47,8 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => (1_usize..30).prop_map(Event::Write),
         4 => clock_error().prop_map(Event::SetClock),
+        2 => (0_i64..2 * 3600, clock_error())
+            .prop_map(|(waits, error)| Event::SetClockBeforeWrite(waits, error)),
         2 => (0_u64..101).prop_map(Event::Fill),
         1 => (1_usize..5).prop_map(Event::RemoveByHand),
         1 => Just(Event::Restart),
@@ -101,8 +105,13 @@ impl Checked {
 
     /// One interval; everything that is deleted on the way has a reason.
     fn write(&mut self) -> Result<(), TestCaseError> {
+        let ended = self.host.end_interval(INTERVAL);
+        self.write_ended(&ended)
+    }
+
+    fn write_ended(&mut self, ended: &Ended) -> Result<(), TestCaseError> {
         let (excess, had_room) = (self.excess(), self.host.disk.0.borrow().free() >= FILE);
-        let is_written = self.host.write();
+        let is_written = self.host.write_ended(ended);
         self.check_deleted(excess)?;
         if had_room {
             prop_assert!(is_written, "there was room");
@@ -173,6 +182,12 @@ impl Checked {
                 }
             }
             Event::SetClock(error) => host.error = error,
+            Event::SetClockBeforeWrite(waits, error) => {
+                let ended = host.end_interval(INTERVAL);
+                host.time += waits;
+                host.error = error;
+                self.write_ended(&ended)?;
+            }
             Event::Fill(percent) => {
                 let mut contents = host.disk.0.borrow_mut();
                 let room = contents.total - contents.stored();

@@ -8,7 +8,7 @@ use std::{
 use probe_flow::moment::Moment;
 
 use super::{
-    Pruned, Pruner, Tree,
+    Bounds, Pruned, Pruner, Tree,
     model::{FILE, Host},
 };
 use crate::options::{MinFree, Retention};
@@ -153,7 +153,12 @@ fn what_somebody_deletes_is_not_deleted_twice() {
     assert_eq!(prune_with(&mut pruner), Pruned::default());
     // One file more than allowed, by what is kept in mind; on disk there are fewer than before.
     let written = "2026-03-01T00:10:00Z".parse().unwrap();
-    pruner.on_written(written, written, block, now());
+    let bounds = Bounds {
+        start: written,
+        end: written,
+        end_since_boot: None,
+    };
+    pruner.on_written(bounds, block, now());
     fs::remove_file(root.path().join(FILES[1])).unwrap();
     assert_eq!(prune_with(&mut pruner).files, 0);
     let left = [FILES[2], FILES[3], "iface=eth1/date=2026-02-28"];

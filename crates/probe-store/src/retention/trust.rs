@@ -23,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 /// A jump that matters for nothing that is told to people.
 const TOLERANCE_MS: i64 = 60_000;
+/// The longest interval, in milliseconds.
+const DAY_MS: i64 = 24 * 3_600_000;
 /// One part in so many of the time that passes is added to the budget.
 const BUDGET_SHARE: i64 = 100;
 /// Most stretches of time that were written while the clock was not believed.
@@ -137,12 +139,15 @@ impl Trust {
         (ahead.abs() > TOLERANCE_MS).then(|| SignedDuration::from_millis(ahead))
     }
 
-    /// An interval of this end was written. Returns whether that must not be forgotten.
-    pub(super) fn on_written(&mut self, end: Timestamp, now: Moment) -> bool {
-        let by_ms = -self.ahead_ms(now);
+    /// An interval of this end was written; `ended` is a moment at which the clock was as at its end.
+    /// Returns whether that must not be forgotten.
+    pub(super) fn on_written(&mut self, end: Timestamp, ended: Moment, now: Moment) -> bool {
+        let by_ms = -self.ahead_ms(ended);
         let end_ms = end.as_millisecond();
+        // What a wrong clock left in the queue is written when the right time is known.
+        let is_open = is_near(by_ms, 0) || self.doubt(now).is_some();
         match self.moved.last_mut() {
-            Some(moved) if moved.is_open && is_near(moved.by_ms, by_ms) => {
+            Some(moved) if moved.is_joined_by(end_ms, by_ms, is_open) => {
                 moved.first_ms = moved.first_ms.min(end_ms);
                 moved.last_ms = moved.last_ms.max(end_ms);
             }
@@ -154,7 +159,7 @@ impl Trust {
                     first_ms: end_ms,
                     last_ms: end_ms,
                     by_ms,
-                    is_open: true,
+                    is_open,
                 });
             }
         }
@@ -179,8 +184,10 @@ impl Trust {
         moved.any(|moved| moved.is_moved() && moved.first_ms <= last && first <= moved.last_ms)
     }
 
-    fn ahead_ms(&self, now: Moment) -> i64 {
-        now.wall.as_millisecond() - self.trusted.as_millisecond()
+    /// How far a clock is ahead of the trusted time of that moment, which may be long ago.
+    fn ahead_ms(&self, at: Moment) -> i64 {
+        let elapsed = millis(at.since_boot) - self.since_boot_ms;
+        at.wall.as_millisecond() - later(self.trusted, elapsed).as_millisecond()
     }
 }
 
@@ -191,6 +198,13 @@ impl Moved {
             is_open: self.is_open && self.is_moved(),
             ..self
         }
+    }
+
+    /// Whether an interval of the same clock belongs to these. If the error of the clock is the same
+    /// by chance, times of a right clock may lie in between.
+    const fn is_joined_by(&self, end_ms: i64, by_ms: i64, is_open: bool) -> bool {
+        let is_close = self.first_ms - DAY_MS <= end_ms && end_ms <= self.last_ms + DAY_MS;
+        self.is_open == is_open && is_near(self.by_ms, by_ms) && (is_open || is_close)
     }
 
     const fn is_moved(&self) -> bool {

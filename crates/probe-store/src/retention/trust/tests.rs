@@ -80,10 +80,36 @@ fn what_a_wrong_clock_wrote_has_its_true_place() {
     let mut trust = begin();
     let wrong = at(HOUR, -20_000 * DAY);
     trust.observe(wrong, WEEK);
-    assert!(trust.on_written(wrong.wall, wrong));
+    assert!(trust.on_written(wrong.wall, wrong, wrong));
     assert_eq!(trust.moved(wrong.wall), Some(at(HOUR, 0).wall));
     // If that clock is confirmed, it wrote the right times.
     trust.confirm(wrong, WEEK);
     assert_eq!(trust.moved(wrong.wall), None);
     assert_eq!(trust.doubt(wrong), None);
+}
+
+#[test]
+fn an_interval_goes_by_the_clock_of_its_end() {
+    // The clock is wrong at the end, and right when the interval is written.
+    let mut trust = begin();
+    let wrong = at(HOUR, -20_000 * DAY);
+    let right = at(2 * HOUR, 0);
+    trust.observe(right, WEEK);
+    assert!(trust.on_written(wrong.wall, wrong, right));
+    assert_eq!(trust.moved(wrong.wall), Some(at(HOUR, 0).wall));
+    // What waited with it does not take another entry.
+    let next = at(HOUR + 60, -20_000 * DAY);
+    assert!(trust.on_written(next.wall, next, right));
+    assert_eq!(trust.moved.len(), 1);
+
+    // The other way round; what the wrong clock wrote before is told from it.
+    let mut trust = begin();
+    let ahead = at(3 * HOUR, 5000 * DAY);
+    trust.observe(ahead, WEEK);
+    assert!(trust.on_written(ahead.wall, ahead, ahead));
+    let right = at(2 * HOUR, 0);
+    assert!(!trust.on_written(right.wall, right, ahead));
+    assert_eq!(trust.moved(right.wall), None);
+    assert_eq!(trust.moved(at(1000 * DAY, 0).wall), None);
+    assert_eq!(trust.moved(ahead.wall), Some(at(3 * HOUR, 0).wall));
 }
