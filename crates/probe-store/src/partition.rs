@@ -159,8 +159,8 @@ impl Directory {
         Ok(Some(bytes))
     }
 
-    /// Writes such a file, whole or not at all. It is not synced: after a power cut the older one
-    /// may be there.
+    /// Writes such a file, whole or not at all. The directory is not synced: after a power cut the
+    /// older one may be there, but none that is empty.
     pub(super) fn replace_note(&self, name: &str, bytes: &[u8]) -> Result<(), WriteoutError> {
         let temporary = format!("{name}.tmp");
         let path = self.path.join(&temporary);
@@ -169,9 +169,11 @@ impl Directory {
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = rustix::fs::openat(&self.fd, &temporary, flags, FILE_MODE)
             .map_err(|errno| file_error("create", &path, errno))?;
-        File::from(fd)
-            .write_all(bytes)
+        let mut file = File::from(fd);
+        file.write_all(bytes)
             .map_err(|source| WriteoutError::file("write", &path, source))?;
+        file.sync_data()
+            .map_err(|source| WriteoutError::file("sync", &path, source))?;
         rustix::fs::renameat(&self.fd, &temporary, &self.fd, name)
             .map_err(|errno| file_error("publish", &path, errno))
     }

@@ -81,7 +81,8 @@ impl Trust {
                 boot_id: boot_id.to_owned(),
                 since_boot_ms: 0,
                 budget_ms,
-                moved: saved.moved.into_iter().map(Moved::after_boot).collect(),
+                // What was written with a clock that was believed had the right times.
+                moved: saved.moved.into_iter().filter(Moved::is_moved).collect(),
                 ..saved
             },
             None => Self {
@@ -152,8 +153,10 @@ impl Trust {
                 moved.last_ms = moved.last_ms.max(end_ms);
             }
             _ => {
-                if self.moved.len() == MAX_MOVED {
-                    self.moved.remove(0);
+                if self.moved.len() >= MAX_MOVED {
+                    // Of a clock that was believed little is lost.
+                    let believed = self.moved.iter().position(|moved| !moved.is_moved());
+                    self.moved.remove(believed.unwrap_or(0));
                 }
                 self.moved.push(Moved {
                     first_ms: end_ms,
@@ -192,14 +195,6 @@ impl Trust {
 }
 
 impl Moved {
-    /// After a boot. What was written with a clock that was believed had the right times.
-    const fn after_boot(self) -> Self {
-        Self {
-            is_open: self.is_open && self.is_moved(),
-            ..self
-        }
-    }
-
     /// Whether an interval of the same clock belongs to these. If the error of the clock is the same
     /// by chance, times of a right clock may lie in between.
     const fn is_joined_by(&self, end_ms: i64, by_ms: i64, is_open: bool) -> bool {

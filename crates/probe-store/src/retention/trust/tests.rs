@@ -113,3 +113,27 @@ fn an_interval_goes_by_the_clock_of_its_end() {
     assert_eq!(trust.moved(at(1000 * DAY, 0).wall), None);
     assert_eq!(trust.moved(ahead.wall), Some(at(3 * HOUR, 0).wall));
 }
+
+#[test]
+fn what_a_wrong_clock_wrote_outlives_many_boots_and_right_clocks() {
+    let mut trust = begin();
+    let wrong = at(HOUR, -20_000 * DAY);
+    trust.observe(wrong, WEEK);
+    trust.on_written(wrong.wall, wrong, wrong);
+    for boot in 0..100 {
+        let right = at(2 * HOUR + boot, 0);
+        trust = Trust::begin(Some(trust), || None, &boot.to_string(), right, WEEK);
+        trust.on_written(right.wall, right, right);
+    }
+    assert_eq!(trust.moved(wrong.wall), Some(at(HOUR, 0).wall));
+    // The same in one boot, with a clock that is wrong in many ways.
+    for day in 1..50 {
+        let wrong = at(3 * HOUR, -20_000 * DAY - day * 100 * DAY);
+        let right = at(3 * HOUR, 0);
+        for now in [wrong, right] {
+            trust.observe(now, WEEK);
+            trust.on_written(now.wall, now, now);
+        }
+    }
+    assert_eq!(trust.moved(wrong.wall), Some(at(HOUR, 0).wall));
+}
