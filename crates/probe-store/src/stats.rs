@@ -55,7 +55,7 @@ pub struct SinkTrouble {
 pub enum TroubleKind {
     /// Its last attempt failed.
     Failing,
-    /// An attempt takes longer than ten seconds.
+    /// An attempt takes longer than ten seconds, or what the sink does between attempts.
     Stuck,
     /// Intervals found the queue full, and it has not been empty since.
     Overrun,
@@ -112,14 +112,19 @@ struct Now {
     failing: Option<(Instant, Arc<str>, &'static str)>,
     /// When the running attempt began.
     attempt: Option<Instant>,
+    /// When the sink began to look after what it keeps, if it still does.
+    upkeep: Option<Instant>,
     /// Since when the queue runs over.
     overrun: Option<Instant>,
     store: Option<StoreReport>,
 }
 
 impl Now {
-    fn trouble(&self) -> Option<SinkTrouble> {
-        let stuck = self.attempt.filter(|begin| begin.elapsed() >= STUCK_AFTER);
+    fn trouble(&self, queue_length: u64) -> Option<SinkTrouble> {
+        // Nobody waits for upkeep but the intervals behind it.
+        let upkeep = self.upkeep.filter(|_| queue_length > 0);
+        let running = self.attempt.or(upkeep);
+        let stuck = running.filter(|begin| begin.elapsed() >= STUCK_AFTER);
         let none = || "".into();
         let (kind, since, error, remedy) = if let Some(since) = stuck {
             let remedy = "see whether its disk or mount answers (`dmesg`, `ls` in its directory)";
@@ -239,6 +244,15 @@ impl SinkStats {
             failure.map(|(text, remedy)| (since.unwrap_or_else(Instant::now), text, remedy));
     }
 
+    /// The sink looks after what it keeps.
+    pub(super) fn on_upkeep(&self) {
+        self.now.lock().upkeep = Some(Instant::now());
+    }
+
+    pub(super) fn on_upkeep_end(&self) {
+        self.now.lock().upkeep = None;
+    }
+
     pub(super) fn set_report(&self, report: Option<StoreReport>) {
         self.now.lock().store = report;
     }
@@ -265,8 +279,70 @@ impl SinkReader for SinkStats {
     fn state(&self) -> SinkState {
         let now = self.now.lock();
         SinkState {
-            trouble: now.trouble(),
+            trouble: now.trouble(self.queue_length()),
             store: now.store.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            mpsc::{Receiver, channel},
+        },
+        time::{Duration, Instant},
+    };
+
+    use probe_flow::interval::Interval;
+
+    use super::{STUCK_AFTER, SinkReader as _, TroubleKind};
+    use crate::{QueuePolicy, Writeout, WriteoutError, WriteoutHandler, fixture};
+
+    /// Far beyond what the test needs.
+    const LONG: Duration = Duration::from_mins(1);
+
+    /// Its mount hangs while it looks after what it keeps, until the test lets it go on.
+    struct Hanging(Receiver<()>);
+
+    impl WriteoutHandler for Hanging {
+        fn name(&self) -> &'static str {
+            "hanging"
+        }
+
+        fn write(&mut self, _: &Interval) -> Result<(), WriteoutError> {
+            Ok(())
+        }
+
+        fn maintain(&mut self) {
+            let _closed_gate_is_open = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn upkeep_that_hangs_is_told_where_intervals_wait() {
+        let (open, gate) = channel();
+        let handlers: Vec<Box<dyn WriteoutHandler>> = vec![Box::new(Hanging(gate))];
+        let writeout = Writeout::start(handlers, QueuePolicy::default()).unwrap();
+        let stats = &writeout.stats()[0];
+        let trouble = || stats.state().trouble.map(|trouble| trouble.kind);
+        let deadline = Instant::now() + LONG;
+        while stats.now.lock().upkeep.is_none() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        // As if it had begun so long ago.
+        let long_ago = |begin: Instant| begin.checked_sub(STUCK_AFTER);
+        let mut now = stats.now.lock();
+        now.upkeep = now.upkeep.and_then(long_ago);
+        assert!(now.upkeep.is_some());
+        drop(now);
+        assert_eq!(trouble(), None, "nothing waits");
+        let interval = fixture::interval("eth0", "2026-03-01T00:00:00Z", 1);
+        writeout.submit(Arc::new(interval));
+        assert_eq!(trouble(), Some(TroubleKind::Stuck));
+        drop(open);
+        assert!(writeout.finish(Instant::now() + LONG)[0].is_complete());
+        assert_eq!((trouble(), stats.written()), (None, 1));
     }
 }

@@ -51,7 +51,9 @@ impl Worker {
     /// Lets the handler do something beside its writes, and takes note of what it then keeps. A
     /// panic must not cost the sink.
     fn look_after(&mut self, task: impl FnOnce(&mut dyn WriteoutHandler)) {
+        self.stats.on_upkeep();
         let done = catch_unwind(AssertUnwindSafe(|| task(&mut *self.handler)));
+        self.stats.on_upkeep_end();
         if done.is_err() {
             error!(
                 sink = self.stats.sink(),
