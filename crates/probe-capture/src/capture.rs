@@ -387,12 +387,10 @@ impl Capture {
     }
 
     /// Like [`Self::flows`], with the start of the running interval, since which they are counted.
-    pub fn live_flows(&self) -> (Timestamp, FlowMap) {
+    /// If the clock was set since, that is a time of the old one: [`Reading::bounds_from`].
+    pub fn live_flows(&self) -> (Reading, FlowMap) {
         let state = self.state.lock();
-        (
-            state.accounts.interval_start.moment.wall,
-            state.flow_log.aggregate().0,
-        )
+        (state.accounts.interval_start, state.flow_log.aggregate().0)
     }
 
     /// What a later capture of the interface goes on from. Complete once the last interval ended.

@@ -299,9 +299,9 @@ impl Manager {
     }
 
     /// Flushes ([`Self::flush`]), then hands over a copy of the active flows of all interfaces, or of
-    /// those named, one interface after the other, with the moment since which they are counted.
-    /// Capture goes on, and one copy is there at a time. Stops early if `visit` says so. Returns the
-    /// clock of the flows' ticks.
+    /// those named, one interface after the other, with the moment since which they are counted: by
+    /// the clock as it is now, as the flows' ticks are. Capture goes on, and one copy is there at a
+    /// time. Stops early if `visit` says so. Returns the clock of the flows' ticks.
     pub fn flush_and_visit_flows(
         &self,
         ifaces: &[&str],
@@ -309,7 +309,9 @@ impl Manager {
     ) -> TickClock {
         let tick_clock = self.lock_flushed().source.tick_clock();
         for capture in self.captures(ifaces) {
-            let (since, flows) = capture.live_flows();
+            let (start, flows) = capture.live_flows();
+            // Read after the copy: its interval may have begun just now.
+            let (since, _) = self.read_clock().bounds_from(&start);
             if visit(&capture.interface.name, since, flows).is_break() {
                 break;
             }

@@ -3,6 +3,7 @@ mod updates;
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -320,36 +321,85 @@ fn an_interface_that_starts_again_counts_on() {
     assert_eq!(status.started_at, started_at);
 }
 
+/// A manager that captures `eth1` by a clock that the test sets, and the intervals it wrote.
+struct Clocked {
+    manager: Manager,
+    clock: Arc<Mutex<Moment>>,
+    written: Arc<Mutex<Vec<Interval>>>,
+}
+
+impl Clocked {
+    fn new() -> Self {
+        let begin = Moment {
+            wall: "2026-03-01T12:00:00Z".parse().unwrap(),
+            since_boot: Duration::from_hours(1),
+        };
+        let clock = Arc::new(Mutex::new(begin));
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (read, output) = (clock.clone(), written.clone());
+        let options = ManagerOptions {
+            clock: Box::new(move || *read.lock()),
+            writeout: Box::new(move |interval| output.lock().push(interval)),
+            ..ManagerOptions::default()
+        };
+        let manager = Manager::new(Box::new(Kernel::default()), options).unwrap();
+        let eth1 = Interface {
+            name: "eth1".into(),
+            ifindex: 1,
+        };
+        manager
+            .update([(eth1, InterfaceConfig::default())])
+            .unwrap();
+        Self {
+            manager,
+            clock,
+            written,
+        }
+    }
+
+    /// Five minutes pass, in which the clock is set by so many hours.
+    fn pass_five_minutes(&self, set_by_hours: i64) {
+        let mut now = self.clock.lock();
+        now.since_boot += Duration::from_mins(5);
+        now.wall += SignedDuration::from_mins(5) + SignedDuration::from_hours(set_by_hours);
+    }
+}
+
+#[test]
+fn live_flows_begin_by_the_clock_that_was_set() {
+    let bench = Clocked::new();
+    let minutes_live = || {
+        let mut since = None;
+        bench.manager.flush_and_visit_flows(&[], |_, start, _| {
+            since = Some(start);
+            ControlFlow::Continue(())
+        });
+        let now = bench.clock.lock().wall;
+        now.duration_since(since.unwrap()).as_mins()
+    };
+    assert_eq!(minutes_live(), 0);
+    for (hours, minutes) in [(0, 5), (-8760, 10), (8766, 15)] {
+        bench.pass_five_minutes(hours);
+        assert_eq!(
+            minutes_live(),
+            minutes,
+            "the clock was set by {hours} hours"
+        );
+    }
+    bench.manager.rotate().unwrap();
+    assert_eq!(minutes_live(), 0);
+}
+
 #[test]
 fn no_interval_ends_before_its_start_and_each_tells_of_its_steps() {
-    let begin = Moment {
-        wall: "2026-03-01T12:00:00Z".parse().unwrap(),
-        since_boot: Duration::from_hours(1),
-    };
-    let clock = Arc::new(Mutex::new(begin));
-    let written = Arc::new(Mutex::new(Vec::new()));
-    let (read, output) = (clock.clone(), written.clone());
-    let options = ManagerOptions {
-        clock: Box::new(move || *read.lock()),
-        writeout: Box::new(move |interval| output.lock().push(interval)),
-        ..ManagerOptions::default()
-    };
-    let manager = Manager::new(Box::new(Kernel::default()), options).unwrap();
-    let eth1 = Interface {
-        name: "eth1".into(),
-        ifindex: 1,
-    };
-    manager
-        .update([(eth1, InterfaceConfig::default())])
-        .unwrap();
-    // Five minutes each, in which the clock is set by so many hours.
+    let bench = Clocked::new();
     for hours in [0, -8760, 8760, 2] {
-        let mut now = clock.lock();
-        now.since_boot += Duration::from_mins(5);
-        now.wall += SignedDuration::from_mins(5) + SignedDuration::from_hours(hours);
-        drop(now);
-        manager.rotate().unwrap();
+        bench.pass_five_minutes(hours);
+        bench.manager.rotate().unwrap();
     }
+    let Clocked {
+        manager, written, ..
+    } = &bench;
     let written = written.lock();
     let told = written.iter().map(|interval: &Interval| {
         let lasted = interval.end.duration_since(interval.start);
