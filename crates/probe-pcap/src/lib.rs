@@ -169,7 +169,7 @@ impl RecordSource for PcapSource {
                     local: self.options.local.clone(),
                 };
                 let shared = Arc::clone(&self.shared);
-                Box::new(PcapStream::new(
+                Box::new(PcapStream::open(
                     reader,
                     shared,
                     meaning,

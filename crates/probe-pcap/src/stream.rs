@@ -21,7 +21,7 @@ use super::{
     playback::{Facts, Playback},
     reader::{FilePacket, PacketReader},
 };
-use probe_capture::source::{Drained, RecordStream, SourceError, Waker, park_if_idle};
+use probe_capture::source::{Drained, PolledStream, RecordStream};
 use probe_flow::ticks::{NO_TIME, TickTable};
 
 /// Packets read per call of `drain`, so that it always returns soon.
@@ -70,20 +70,22 @@ impl AsRecord for OwnedRecord {
 }
 
 impl PcapStream {
-    pub(super) const fn new(
+    /// The stream of what is in the file.
+    pub(super) fn open(
         reader: PacketReader,
         shared: Arc<Mutex<Shared>>,
         meaning: Meaning,
         playback: Playback,
-    ) -> Self {
-        Self {
+    ) -> impl RecordStream + 'static {
+        let mut stream = Self {
             reader,
             shared,
             playback,
             batch: Vec::new(),
             records: Vec::new(),
             meaning,
-        }
+        };
+        PolledStream::new(move |handle: &mut dyn FnMut(&[Record<'_>])| Ok(stream.drain(handle)))
     }
 
     /// Fills the batch; says so if the file is over.
@@ -117,15 +119,14 @@ impl PcapStream {
                 .extend(slot.and_then(|slot| packet.count(slot, *bank)));
         }
     }
-}
 
-impl RecordStream for PcapStream {
-    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Result<Drained, SourceError> {
+    /// Reads a batch, counts it, and hands its records over: each packet is one, and none is kept back.
+    fn drain(&mut self, handle: &mut dyn FnMut(&[Record<'_>])) -> Drained {
         if self.playback.ending().is_some() {
-            return Ok(Drained::End);
+            return Drained::End;
         }
         if !self.playback.has_begun() {
-            return Ok(Drained::Idle);
+            return Drained::Idle;
         }
         let ending = self.read_batch();
         self.count_batch();
@@ -143,26 +144,7 @@ impl RecordStream for PcapStream {
         if let Some(ending) = ending {
             self.playback.on_end(ending);
         }
-        Ok(Drained::Records(count))
-    }
-
-    fn on_thread_start(&mut self) {}
-
-    fn wait(&mut self, records: usize) {
-        park_if_idle(records);
-    }
-
-    fn waker(&self) -> Option<Waker> {
-        None
-    }
-
-    /// Each packet is a record, and no record is kept back.
-    fn drain_closed(
-        &mut self,
-        _bank: u8,
-        _handle: &mut dyn FnMut(&[Record<'_>]),
-    ) -> Result<(), SourceError> {
-        Ok(())
+        Drained::Records(count)
     }
 }
 
