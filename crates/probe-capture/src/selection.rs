@@ -2,22 +2,22 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use probe_flow::text::quoted;
-use regex::{Regex, RegexBuilder};
+use probe_flow::{
+    bounded_regex::{self, RegexBudget},
+    text::quoted,
+};
+use regex::Regex;
 
 use crate::interface::{Interface, InterfaceConfig};
 
 /// Longest name of a link: `IFNAMSIZ` is 16 with the final 0 (linux/if.h).
 const MAX_NAME_LEN: usize = 15;
 
-/// What a compiled regex may take.
-const REGEX_BYTES: usize = 1 << 20;
-
-/// What all regexes of a list may take together; each has its part.
-const REGEXES_BYTES: usize = 8 << 20;
-
-/// What each of them may take while it runs.
-const REGEX_CACHE_BYTES: usize = 64 << 10;
+/// What the regexes of a list may take.
+const REGEX_BUDGET: RegexBudget = RegexBudget {
+    together_bytes: 8 << 20,
+    cache_bytes: 64 << 10,
+};
 
 /// How many of these rules are regexes, or meant to be.
 pub fn regexes<'a>(rules: impl IntoIterator<Item = &'a str>) -> usize {
@@ -49,19 +49,8 @@ pub fn parse_rule(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
         if pattern.is_empty() {
             return Err("is an empty regex; write /.*/ for every interface".to_owned());
         }
-        let limit = REGEX_BYTES.min(REGEXES_BYTES / regexes.max(1));
-        let regex = RegexBuilder::new(pattern)
-            .size_limit(limit)
-            .dfa_size_limit(REGEX_CACHE_BYTES)
-            .build();
-        return regex.map(Some).map_err(|error| match error {
-            regex::Error::CompiledTooBig(limit) => format!(
-                "takes more than the {limit} bytes that each of {} may take; make it simpler, or \
-                 write fewer of them",
-                of_regexes(regexes)
-            ),
-            error => format!("is not a regex: {}", in_one_line(&error)),
-        });
+        let compiled = bounded_regex::compile(pattern, REGEX_BUDGET, regexes);
+        return compiled.map(Some).map_err(|error| error.to_string());
     }
     if rule.len() > MAX_NAME_LEN {
         return Err(format!(
@@ -78,20 +67,6 @@ pub fn parse_rule(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
         ));
     }
     Ok(None)
-}
-
-fn of_regexes(count: usize) -> String {
-    match count {
-        0 | 1 => "the regexes".to_owned(),
-        count => format!("{count} regexes"),
-    }
-}
-
-/// The regex crate draws the place with `^` below the pattern; its last line says what is wrong.
-fn in_one_line(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.trim_start_matches("error: ").to_owned()
 }
 
 /// A `/regex/` with the text it was written as.

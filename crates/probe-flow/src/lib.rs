@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bounded_regex;
 pub mod coverage;
 pub mod filter;
 pub mod flow;

@@ -6,19 +6,18 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use probe_common::classify::Evidence;
-use regex::RegexBuilder;
 
 use super::ast::{EVIDENCE, FLAGS, IfacePattern, IpVersion, Net, Traffic};
-use crate::{protocols as names, schema};
+use crate::{
+    bounded_regex::{self, RegexBudget, RegexError},
+    protocols as names, schema,
+};
 
-/// What a compiled regex may take: anybody who may ask may send one.
-const REGEX_BYTES: usize = 1 << 20;
-
-/// What all regexes of a filter may take together; each has its part.
-const REGEXES_BYTES: usize = 4 << 20;
-
-/// What each of them may take while it runs.
-const REGEX_CACHE_BYTES: usize = 128 << 10;
+/// What the regexes of a filter may take: anybody who may ask may send some.
+const REGEX_BUDGET: RegexBudget = RegexBudget {
+    together_bytes: 4 << 20,
+    cache_bytes: 128 << 10,
+};
 
 /// Lowest and highest port, both included.
 pub(super) type PortRange = (u16, u16);
@@ -174,16 +173,10 @@ impl<I: Iterator<Item = Option<u8>>> SumBits for I {
 
 /// A regex between slashes, one of so many in the filter.
 pub(super) fn regex(pattern: &str, of: usize) -> Result<IfacePattern, String> {
-    let built = RegexBuilder::new(pattern)
-        .size_limit(REGEX_BYTES.min(REGEXES_BYTES / of.max(1)))
-        .dfa_size_limit(REGEX_CACHE_BYTES)
-        .build();
-    built.map(IfacePattern::Regex).map_err(|error| {
-        let text = error.to_string();
-        // The parser draws the pattern first; the sentence is the last line.
-        let reason = text.lines().last().unwrap_or_default();
-        let reason = reason.trim_start_matches("error: ");
-        format!("a regex ({reason})")
+    let built = bounded_regex::compile(pattern, REGEX_BUDGET, of);
+    built.map(IfacePattern::Regex).map_err(|error| match error {
+        RegexError::Syntax(reason) => format!("a regex ({reason})"),
+        RegexError::TooLarge { .. } => format!("a smaller regex (this one {error})"),
     })
 }
 
