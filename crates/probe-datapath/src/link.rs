@@ -13,7 +13,8 @@ use probe_common::record::INGRESS;
 pub struct Link {
     /// Index of the link in its namespace.
     pub ifindex: u32,
-    /// Name of the link. Octets that are no UTF-8 and control characters are shown as `\xfc`.
+    /// Name of the link. Octets that are no UTF-8, and characters that a terminal obeys or that turn
+    /// the reading direction, are shown as `\xfc`.
     pub name: String,
     /// The name in the kernel, where it is not the text of [`Self::name`].
     pub odd_name: Option<Vec<u8>>,

@@ -34,11 +34,11 @@ fn escape(shown: &mut String, octets: &[u8]) {
     }
 }
 
-/// The text with `?` in the place of control characters. Names of links and processes may hold
-/// anything, also what a terminal obeys.
+/// The text with `?` in the place of what [`escaped`] escapes, character by character: for text with
+/// places in it, and as a net below what was escaped where it was read.
 pub fn printable(text: &str) -> String {
     text.chars()
-        .map(|char| if char.is_control() { '?' } else { char })
+        .map(|char| if is_obeyed(char) { '?' } else { char })
         .collect()
 }
 
@@ -70,6 +70,10 @@ mod tests {
     #[test]
     fn nothing_controls_the_terminal() {
         assert_eq!(printable("v\x1b[31m\x07"), "v?[31m?");
+        assert_eq!(
+            printable("a\u{202e}b\u{2028}c\u{2069}d\u{200f}é"),
+            "a?b?c?d?é"
+        );
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use probe_flow::text::escaped;
+
 /// Longest name of an interface that is shown; Linux has 15 characters.
 const MAX_NAME_CHARS: usize = 64;
 
@@ -63,7 +65,7 @@ impl Interfaces {
     pub(super) fn named(&mut self, name: &str) -> usize {
         let told_apart: String = name.chars().take(MAX_TOLD_APART_CHARS).collect();
         let identity = Identity::Name(told_apart.into());
-        self.index_of(identity, || printable(name))
+        self.index_of(identity, || shown(name.as_bytes()))
     }
 
     /// Index of the interface without a name at this place of its section, which is called after the
@@ -102,12 +104,8 @@ fn numbered(name: &str, number: usize) -> Arc<str> {
     (kept + &suffix).into()
 }
 
-/// An interface name that does no harm to a terminal.
-pub(super) fn printable(name: &str) -> Arc<str> {
-    let clean = |char: char| if char.is_control() { '\u{fffd}' } else { char };
-    name.chars()
-        .take(MAX_NAME_CHARS)
-        .map(clean)
-        .collect::<String>()
-        .into()
+/// An interface name as it is shown: escaped as names of links are, and no longer than names are.
+pub(super) fn shown(name: &[u8]) -> Arc<str> {
+    let shown: String = escaped(name).chars().take(MAX_NAME_CHARS).collect();
+    shown.into()
 }

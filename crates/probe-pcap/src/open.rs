@@ -17,7 +17,7 @@ use rustix::fs::OFlags;
 
 use super::{
     error::{Numbered, PcapError},
-    interfaces::{FileInterface, printable},
+    interfaces::{FileInterface, shown},
     link_type::{LinkType, SUPPORTED},
     pcap::{FILE_HEADER_LEN, FileHeader, HeaderError},
     pcapng::{BlockHead, Sections},
@@ -247,5 +247,5 @@ fn stem(path: &Path) -> Arc<str> {
         return "stdin".into();
     }
     let name = path.file_stem().unwrap_or(path.as_os_str());
-    printable(&name.to_string_lossy())
+    shown(name.as_encoded_bytes())
 }

@@ -113,18 +113,21 @@ fn interfaces_are_told_apart_by_name() {
         .whole(0, &frame)
         .whole(1, &frame)
         .whole(2, &frame)
-        .named(ETHERNET, "two\nlines");
+        .named(ETHERNET, "two\nlines")
+        .named(ETHERNET, "\u{202e}0hte");
     let folder = Folder::new();
     let played = play(&folder.file("x.pcapng", &file.bytes));
     assert_eq!(played.ending, Ending::Complete);
     let names: Vec<&str> = played.interfaces.iter().map(|found| &*found.name).collect();
-    assert_eq!(names, ["eth0", "any", "x", "x.1", "two\u{fffd}lines"]);
+    let escaped = [r"two\x0alines", r"\xe2\x80\xae0hte"];
+    assert_eq!(names[..4], ["eth0", "any", "x", "x.1"]);
+    assert_eq!(names[4..], escaped);
     let indices: Vec<u32> = played
         .interfaces
         .iter()
         .map(|found| found.ifindex)
         .collect();
-    assert_eq!(indices, [1, 2, 3, 4, 5]);
+    assert_eq!(indices, [1, 2, 3, 4, 5, 6]);
     let received = |name: &str| played.packets.get(&(name.to_owned(), 0)).copied();
     assert_eq!(received("eth0"), Some(2), "both sections");
     assert_eq!((received("x"), received("x.1")), (Some(1), Some(1)));
@@ -147,7 +150,7 @@ fn interfaces_whose_names_are_shown_alike_stay_apart() {
         .named(ETHERNET, &first)
         .named(ETHERNET, &second)
         .named(ETHERNET, "a\nb")
-        .named(ETHERNET, "a\tb")
+        .named(ETHERNET, r"a\x0ab")
         .named(ETHERNET, "x")
         .whole(0, &frame)
         .whole(1, &frame)
@@ -164,7 +167,7 @@ fn interfaces_whose_names_are_shown_alike_stay_apart() {
     let numbered = format!("{}~2", &long[..62]);
     assert_eq!(
         names,
-        [shown, &numbered, "a\u{fffd}b", "a\u{fffd}b~2", "x", "x~2"]
+        [shown, &numbered, r"a\x0ab", r"a\x0ab~2", "x", "x~2"]
     );
     let received = |name: &str| played.packets.get(&(name.to_owned(), 0)).copied();
     let counts = [shown, &numbered, "x", "x~2"].map(received);

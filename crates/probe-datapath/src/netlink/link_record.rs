@@ -156,8 +156,9 @@ impl LinkRecord {
 
     /// The name as it is shown everywhere, and whether it is the kernel's to the octet.
     ///
-    /// Octets that are no UTF-8 and control characters are written as `\xfc`: so names that differ in
-    /// them stay apart, and the text is an ordinary one for logs, filters, files and labels.
+    /// Octets that are no UTF-8, and characters that a terminal obeys or that turn the reading
+    /// direction, are written as `\xfc`: so names that differ in them stay apart, and the text is an
+    /// ordinary one for logs, filters, files and labels.
     pub(crate) fn shown_name(&self) -> Option<(String, bool)> {
         let name = self.name.as_deref().filter(|name| !name.is_empty())?;
         let shown = escaped(name);
