@@ -19,19 +19,62 @@ use super::places::{Answering, Place};
 /// A client that neither sends nor takes anything for so long is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// How often it is checked that a client takes its answer.
+/// How often it is checked that a client takes its answer. Only the time counts in which there is
+/// something to take.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Octets of an answer that a client must take in each window: 64 KiB a second.
+/// Octets of an answer that the kernel must take for a client in each window: 64 KiB a second.
 const LEAST: usize = 640 << 10;
 
 /// A connection that ends when its client is silent for too long, or takes an answer too slowly.
 pub(super) struct Connection<T> {
     io: T,
     idle: Pin<Box<Sleep>>,
-    /// What the client has taken since it did not keep up, and when that is judged.
-    slow: Option<(usize, Pin<Box<Sleep>>)>,
+    /// While an answer is under way, since the client first did not keep up.
+    slow: Option<Slow>,
     place: Option<Arc<Place>>,
+}
+
+/// What a client takes that has not kept up with its answer.
+struct Slow {
+    /// Octets since the last check.
+    taken: usize,
+    /// When the next check is.
+    check: Pin<Box<Sleep>>,
+    /// How much of the window was left when there was nothing more to take.
+    paused: Option<Duration>,
+}
+
+impl Slow {
+    fn new() -> Self {
+        Self {
+            taken: 0,
+            check: Box::pin(sleep(WINDOW)),
+            paused: None,
+        }
+    }
+
+    /// The client has taken all that there was.
+    fn pause(&mut self) {
+        let end = self.check.deadline();
+        self.paused
+            .get_or_insert_with(|| end.saturating_duration_since(Instant::now()));
+    }
+
+    /// While there is something to take: whether the client is too slow.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        if let Some(left) = self.paused.take() {
+            self.check.as_mut().reset(Instant::now() + left);
+        }
+        ready!(self.check.as_mut().poll(context));
+        if std::mem::take(&mut self.taken) < LEAST {
+            return Poll::Ready(io::ErrorKind::TimedOut.into());
+        }
+        self.check.as_mut().reset(Instant::now() + WINDOW);
+        // So that somebody wakes us: it has just begun.
+        let check = self.check.as_mut().poll(context);
+        check.map(|()| io::ErrorKind::TimedOut.into())
+    }
 }
 
 impl<T> Connection<T> {
@@ -50,23 +93,6 @@ impl<T> Connection<T> {
             place: Some(Arc::clone(place)),
             ..self
         }
-    }
-
-    /// While the client does not take what there is: whether it is too slow.
-    fn poll_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let (taken, judged) = self
-            .slow
-            .get_or_insert_with(|| (0, Box::pin(sleep(WINDOW))));
-        ready!(judged.as_mut().poll(context));
-        if std::mem::take(taken) < LEAST {
-            return Poll::Ready(io::ErrorKind::TimedOut.into());
-        }
-        judged.as_mut().reset(Instant::now() + WINDOW);
-        // So that somebody wakes us: it has just begun.
-        judged
-            .as_mut()
-            .poll(context)
-            .map(|()| io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -95,12 +121,16 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         match Pin::new(&mut this.io).poll_write(context, bytes) {
-            Poll::Pending => this.poll_slow(context).map(Err),
+            Poll::Pending => this
+                .slow
+                .get_or_insert_with(Slow::new)
+                .poll(context)
+                .map(Err),
             written @ Poll::Ready(_) => {
                 // Who reads a stream is not silent.
                 this.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
-                if let (Some((taken, _)), Poll::Ready(Ok(octets))) = (&mut this.slow, &written) {
-                    *taken = taken.saturating_add(*octets);
+                if let (Some(slow), Poll::Ready(Ok(octets))) = (&mut this.slow, &written) {
+                    slow.taken = slow.taken.saturating_add(*octets);
                 }
                 written
             }
@@ -108,12 +138,17 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.io).poll_flush(context);
         if flushed.is_ready() {
-            // It has taken all that there is.
-            self.slow = None;
-            if let Some(place) = &self.place {
+            let is_answering = this.place.as_ref().is_some_and(|place| {
                 place.sent();
+                place.is_answering()
+            });
+            match &mut this.slow {
+                // It has taken what there is; an answer comes piece by piece.
+                Some(slow) if is_answering => slow.pause(),
+                slow => *slow = None,
             }
         }
         flushed

@@ -94,6 +94,8 @@ pub(super) struct Place {
     number: u64,
     holder: Holder,
     evicted: Arc<Notify>,
+    /// Answers that are not complete.
+    under_way: AtomicUsize,
     /// Answers that are complete and perhaps not sent.
     complete: AtomicUsize,
 }
@@ -123,6 +125,7 @@ impl Places {
             number,
             holder,
             evicted,
+            under_way: AtomicUsize::new(0),
             complete: AtomicUsize::new(0),
         })
     }
@@ -204,8 +207,14 @@ impl Place {
     /// Protects the place until what is returned is dropped, for the answer is complete, and it is
     /// [sent](Self::sent).
     pub(super) fn answering(self: &Arc<Self>) -> Answering {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
         self.count(|busy| busy + 1);
         Answering(Arc::clone(self))
+    }
+
+    /// Whether an answer is not complete.
+    pub(super) fn is_answering(&self) -> bool {
+        self.under_way.load(Ordering::Relaxed) > 0
     }
 
     /// All that was complete has been sent.
@@ -246,6 +255,7 @@ pub(super) struct Answering(Arc<Place>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
         self.0.complete.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -288,12 +298,14 @@ mod tests {
         let places = Places::default();
         let greedy = fill(&places, Holder::User(1), Class::Guest);
         let answers: Vec<_> = greedy.iter().map(Place::answering).collect();
+        assert!(greedy.iter().all(|place| place.is_answering()));
         assert!(places.enter(Holder::User(1), Class::Guest).is_none());
         let other = places.enter(Holder::User(2), Class::Guest).expect("room");
         let last = greedy.last().expect("many");
         assert!(is_evicted(last), "the last one that came");
         assert!(!is_evicted(&greedy[0]) && !is_evicted(&other));
         drop(answers);
+        assert!(!greedy[0].is_answering());
         assert!(places.enter(Holder::User(1), Class::Guest).is_none());
         greedy[0].sent();
         assert!(places.enter(Holder::User(1), Class::Guest).is_some());

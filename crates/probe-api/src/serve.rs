@@ -1,10 +1,11 @@
 //! Serving one address: connections, their bounds, and their end.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, os::fd::AsFd, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -39,11 +40,16 @@ const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"detail\":\"all places for connections are taken; ask again later\"}";
 
+/// Octets that the kernel keeps of an answer; it doubles them for its own. By default that is
+/// megabytes. A slow client then takes nothing for a while, and afterwards all at once, so that its
+/// speed shows over minutes only.
+const SEND_BUFFER_BYTES: usize = 128 << 10;
+
 /// How long a newcomer without a place may take to hear of it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A stream that may know who is at its other end.
-pub(super) trait Peer {
+pub(super) trait Peer: AsFd {
     /// Whose share it counts for.
     fn holder(&self) -> Holder;
 
@@ -98,6 +104,9 @@ pub(super) async fn serve<L>(
             // Done ones are let go while others come.
             Some(_) = connections.join_next() => continue,
         };
+        if let Err(error) = set_socket_send_buffer_size(&io, SEND_BUFFER_BYTES) {
+            tracing::debug!(%error, "a connection keeps its send buffer");
+        }
         let client = Client::new(access.clone(), io.uid());
         let class = if client.is_admin() {
             Class::Member
@@ -185,5 +194,144 @@ async fn answer(
     if let Err(error) = outcome {
         // Whatever a client does wrong is its own business, and must not fill the log.
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use axum::{Router, body::Body, routing::get, serve::Listener};
+    use bytes::Bytes;
+    use futures_util::stream::{self, Stream, StreamExt};
+    use tokio::{
+        io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+        net::{TcpListener, TcpStream, UnixListener, UnixStream},
+        sync::watch,
+        task::yield_now,
+        time::{Instant, interval, sleep, timeout_at},
+    };
+
+    use super::Peer;
+    use crate::access::Access;
+
+    /// Octets of a piece, as answers with many flows have them.
+    const PIECE: usize = 32 << 10;
+
+    /// Pieces of a large answer.
+    const PIECES: usize = 1000;
+
+    /// Octets that a reader gets who is not let to read on.
+    const LITTLE: usize = PIECES * PIECE / 8;
+
+    /// Many pieces, each after another turn of the runtime.
+    fn pieces(count: usize) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        stream::iter(0..count).then(|_| async {
+            yield_now().await;
+            Ok(Bytes::from(vec![0; PIECE]))
+        })
+    }
+
+    /// Some pieces at once, and a minute later the next ones.
+    fn events() -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+        let ticks = stream::unfold(interval(Duration::from_mins(1)), |mut ticks| async {
+            ticks.tick().await;
+            Some(((), ticks))
+        });
+        ticks.flat_map(|()| Box::pin(pieces(10)))
+    }
+
+    /// Serves those answers until the sender is dropped.
+    fn serve<L: Listener<Io: Peer, Addr: Send>>(listener: L) -> watch::Sender<()> {
+        let router = Router::new()
+            .route(
+                "/large",
+                get(|| async { Body::from_stream(pieces(PIECES)) }),
+            )
+            .route("/events", get(|| async { Body::from_stream(events()) }));
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(super::serve(listener, None, Access::Peer, router, stopped));
+        stop
+    }
+
+    async fn serve_unix() -> (watch::Sender<()>, UnixStream) {
+        let folder = tempfile::tempdir().expect("a directory");
+        let socket = folder.path().join("socket");
+        let stop = serve(UnixListener::bind(&socket).expect("bound"));
+        let client = UnixStream::connect(&socket).await.expect("connected");
+        (stop, client)
+    }
+
+    async fn serve_tcp() -> (watch::Sender<()>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let addr = listener.local_addr().expect("an address");
+        let stop = serve(listener);
+        (stop, TcpStream::connect(addr).await.expect("connected"))
+    }
+
+    /// Asks, and reads so many octets a second up to a time: how many it got, and whether the answer
+    /// ended.
+    async fn read<T: AsyncRead + AsyncWrite + Unpin>(
+        (_stop, mut client): (watch::Sender<()>, T),
+        path: &str,
+        per_second: usize,
+        time: Duration,
+    ) -> (usize, bool) {
+        let until = Instant::now() + time;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        client.write_all(request.as_bytes()).await.expect("sent");
+        let mut octets = 0;
+        while Instant::now() < until {
+            let mut second = vec![0; per_second];
+            let mut left = &mut second[..];
+            while !left.is_empty() {
+                match timeout_at(until, client.read(left)).await {
+                    Err(_) => return (octets, false),
+                    Ok(Ok(0) | Err(_)) => return (octets, true),
+                    Ok(Ok(count)) => {
+                        octets += count;
+                        left = &mut left[count..];
+                    }
+                }
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
+        (octets, false)
+    }
+
+    /// It empties again and again all that the agent holds, and would take many minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_too_slow_is_disconnected() {
+        // What the kernel has taken is sent all the same.
+        let minutes = Duration::from_mins(10);
+        for per_second in [8_000, 20_000, 30_000, 50_000] {
+            let (octets, ended) = read(serve_unix().await, "/large", per_second, minutes).await;
+            assert!(
+                ended && octets < LITTLE,
+                "unix: {octets} octets, {per_second} a second"
+            );
+            let (octets, ended) = read(serve_tcp().await, "/large", per_second, minutes).await;
+            assert!(
+                ended && octets < LITTLE,
+                "TCP: {octets} octets, {per_second} a second"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_of_100_kb_a_second_gets_all_of_its_answer() {
+        let minutes = Duration::from_mins(10);
+        let (octets, _) = read(serve_unix().await, "/large", 100_000, minutes).await;
+        assert!(octets > PIECES * PIECE, "unix: {octets}");
+        let (octets, _) = read(serve_tcp().await, "/large", 100_000, minutes).await;
+        assert!(octets > PIECES * PIECE, "TCP: {octets}");
+    }
+
+    /// The time between two events is not the client's.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_keeps_up_with_a_stream_stays() {
+        let hour = Duration::from_hours(1);
+        let (octets, ended) = read(serve_unix().await, "/events", 100_000, hour).await;
+        assert!(!ended, "{octets} octets");
     }
 }
