@@ -58,8 +58,14 @@ impl Reloader {
         drop(self.reload_because(cause));
     }
 
-    /// Reads the file again and applies it. The log says how it went, for every cause.
     fn reload_because(&self, cause: &str) -> Result<ReloadReport, ReloadError> {
+        let outcome = self.reload_file();
+        log(cause, &outcome);
+        outcome
+    }
+
+    /// Reads the file again and applies it.
+    fn reload_file(&self) -> Result<ReloadReport, ReloadError> {
         let _reloading = self.reloading.lock();
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
         let _told = service::reloading();
@@ -68,19 +74,6 @@ impl Reloader {
         let refusal = outcome.as_ref().err().map(|error| refusal(file, error));
         let found = refusal.into_iter().collect();
         self.live.troubles.set(Finder::Reload, found);
-        match &outcome {
-            Ok(report) if report.is_clean() => {
-                tracing::info!(cause, took_ms = report.took_ms, "reloaded: {report}");
-            }
-            Ok(report) => {
-                tracing::warn!(
-                    cause,
-                    took_ms = report.took_ms,
-                    "reloaded in part: {report}"
-                );
-            }
-            Err(error) => tracing::error!(cause, "not reloaded: {error}"),
-        }
         outcome
     }
 
@@ -125,7 +118,7 @@ impl Reloader {
 impl Reload for Reloader {
     fn reload(&self, dry_run: bool) -> Result<ReloadReport, ReloadError> {
         if !dry_run {
-            return self.reload_because("API");
+            return self.reload_because("POST /api/v1/reload");
         }
         let _reloading = self.reloading.lock();
         let file = self.file.as_ref().ok_or(ReloadError::NoFile)?;
@@ -133,13 +126,36 @@ impl Reload for Reloader {
     }
 
     fn reload_text(&self, text: &str, dry_run: bool) -> Result<ReloadReport, ReloadError> {
-        let wanted = Config::parse(text).map_err(unusable_document)?;
-        let _reloading = self.reloading.lock();
-        self.change_to(wanted, dry_run)
+        let wanted = Config::parse(text).map_err(unusable_document);
+        let outcome = wanted.and_then(|wanted| {
+            let _reloading = self.reloading.lock();
+            self.change_to(wanted, dry_run)
+        });
+        if !dry_run {
+            log("PUT /api/v1/config", &outcome);
+        }
+        outcome
     }
 
     fn settings(&self) -> BTreeMap<String, String> {
         self.config().settings()
+    }
+}
+
+/// The one place that tells how a reload went, for every cause and whatever was read.
+fn log(cause: &str, outcome: &Result<ReloadReport, ReloadError>) {
+    match outcome {
+        Ok(report) if report.is_clean() => {
+            tracing::info!(cause, took_ms = report.took_ms, "reloaded: {report}");
+        }
+        Ok(report) => {
+            tracing::warn!(
+                cause,
+                took_ms = report.took_ms,
+                "reloaded in part: {report}"
+            );
+        }
+        Err(error) => tracing::error!(cause, "not reloaded: {error}"),
     }
 }
 

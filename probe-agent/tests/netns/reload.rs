@@ -1,6 +1,10 @@
 //! Reloads of a running agent.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+};
 
 use rustix::process::Signal;
 
@@ -151,11 +155,10 @@ fn the_command_shows_what_differs_and_applies_it() {
     let (code, told) = command(&agent, &[]);
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("three  enabled"), "{told}");
-    assert!(
-        installation.log().contains("cause=\"api\""),
-        "{}",
-        installation.log()
-    );
+    let log = installation.log();
+    let told: Vec<_> = log.lines().filter(|it| it.contains("reloaded")).collect();
+    assert_eq!(told.len(), 1, "a reload is logged once: {log}");
+    assert!(told[0].contains("cause=\"POST /api/v1/reload\""), "{log}");
     let kept = agent.attached();
     assert_ne!(kept, before);
 
@@ -222,5 +225,41 @@ fn an_edit_of_a_watched_file_is_a_reload() {
     eventually("the second link is captured", || {
         (agent.metrics().sum("probe_interfaces_capturing", "") == 2).then_some(())
     });
+    assert!(agent.terminate().success(), "the agent's exit code");
+}
+
+#[test]
+fn a_document_that_is_refused_is_logged() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let testbed = Testbed::without_links();
+    testbed.host.ip("link add one type bridge\n");
+    let installation = Installation::empty();
+    configure(&installation, "{ one: {} }", "");
+    let agent = installation.start(&testbed.host);
+    for (query, is_told) in [("?dry_run=true", false), ("", true)] {
+        let mut stream =
+            UnixStream::connect(installation.path().join("probe.sock")).expect("the agent listens");
+        let body = "interfaces: {}\n";
+        write!(
+            stream,
+            "PUT /api/v1/config{query} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\
+             Content-Type: application/yaml\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
+        let told = lines_about_reloads(&installation);
+        assert_eq!(told.len(), usize::from(is_told), "{told:?}");
+        assert!(
+            told.iter()
+                .all(|it| it.contains("not reloaded: ")
+                    && it.contains("cause=\"PUT /api/v1/config\"")),
+            "{told:?}"
+        );
+    }
     assert!(agent.terminate().success(), "the agent's exit code");
 }

@@ -1,6 +1,6 @@
 //! `POST /api/v1/reload`: the configuration file anew, or what that would change.
 
-use axum::{Json, extract::RawQuery};
+use axum::{Json, extract::RawQuery, http::StatusCode};
 
 use crate::{
     limits::Asked,
@@ -48,26 +48,11 @@ pub fn dry_run(raw: Option<&str>) -> Result<bool, Problem> {
     Ok(given.unwrap_or_default())
 }
 
-/// Answers with the report, and logs one that changed something.
+/// The answer. What takes on the configuration has logged how it went.
 pub(super) fn tell(
     report: Result<ReloadReport, ReloadError>,
 ) -> Result<Json<ReloadReport>, Problem> {
-    let report = report.map_err(problem)?;
-    let cause = "api";
-    match (report.dry_run, report.is_clean()) {
-        (true, _) => {}
-        (false, true) => {
-            tracing::info!(cause, took_ms = report.took_ms, "reloaded: {report}");
-        }
-        (false, false) => {
-            tracing::warn!(
-                cause,
-                took_ms = report.took_ms,
-                "reloaded in part: {report}"
-            );
-        }
-    }
-    Ok(Json(report))
+    report.map(Json).map_err(problem)
 }
 
 fn problem(error: ReloadError) -> Problem {
@@ -79,6 +64,7 @@ fn problem(error: ReloadError) -> Problem {
         ReloadError::Read(_) | ReloadError::Selector(_) => Problem::unprocessable(detail),
         ReloadError::NeedsRestart(settings) => Problem::conflict(detail).with_settings(settings),
         ReloadError::NoFile => Problem::conflict(detail),
-        ReloadError::Reconcile(_) => Problem::internal(detail),
+        // Not `Problem::internal`, which logs.
+        ReloadError::Reconcile(_) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail),
     }
 }
