@@ -74,11 +74,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     Ok(report(&outcome))
 }
 
-/// Logs whether another agent is there. Without an answer none is.
+/// Logs whether another agent is there. Without an answer one may be.
 fn is_alone(instance: &std::io::Result<Instance>) -> bool {
     match instance {
         Ok(Instance::First { .. }) => true,
-        Ok(Instance::Beside(other)) => {
+        Ok(Instance::Beside { other, .. }) => {
             tracing::warn!(
                 "another agent captures in this network namespace already: {other}. Packets of \
                  interfaces that both capture are counted by both: stop one of them, or give them \
@@ -87,8 +87,12 @@ fn is_alone(instance: &std::io::Result<Instance>) -> bool {
             false
         }
         Err(error) => {
-            tracing::warn!(%error, "whether another agent captures here is not known");
-            true
+            tracing::warn!(
+                %error,
+                "whether another agent captures here is not known, so what a dead one may have left \
+                 attached stays; `probe-agent detach` removes it"
+            );
+            false
         }
     }
 }

@@ -2,21 +2,35 @@
 //!
 //! Two agents may run side by side: hooks take several programs. But what both capture is counted
 //! twice, and what the first has attached by clsact looks to the second as if a dead agent had left
-//! it. So each agent takes a name that a network namespace has once, an abstract unix socket
-//! (unix(7)), and the kernel frees the name with the process.
+//! it. So each agent takes a name for its life, an abstract unix socket (unix(7)), and the kernel
+//! frees it with the process. Such names have no permissions: any user may take one. So a name
+//! that is taken is no reason to do without, and a holder counts only if it may be an agent.
 
 use std::{
-    io,
+    collections::BTreeSet,
+    fs, io,
     os::{
         linux::net::SocketAddrExt as _,
         unix::net::{SocketAddr, UnixListener},
     },
+    process,
 };
 
+use caps::Capability;
 use probe_api::listener::listener_of;
-use rustix::net::SocketAddrUnix;
+use rustix::{
+    io::Errno,
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, connect, socket_with,
+        sockopt::socket_peercred,
+    },
+    process::geteuid,
+};
 
-const NAME: &[u8] = b"probe-agent";
+const NAME: &str = "probe-agent";
+
+/// Who began to listen at an address; none if nobody does.
+type Holder = fn(&SocketAddrUnix) -> Result<Option<UCred>, Errno>;
 
 /// What a start has found.
 #[derive(Debug)]
@@ -26,49 +40,228 @@ pub enum Instance {
         /// Holds the name; nothing is ever read from it.
         _name: UnixListener,
     },
-    /// Another agent was there before: this process, as a message names it.
-    Beside(String),
+    /// Another agent was there before.
+    Beside {
+        /// Its process, as a message names it.
+        other: String,
+        /// So that a third agent learns of this one, also when the first has ended.
+        _name: UnixListener,
+    },
 }
 
 impl Instance {
-    /// Takes the name, if it is free.
+    /// Takes a name, and looks who else has one.
     ///
     /// # Errors
     ///
-    /// The system gives no socket.
+    /// The system gives no socket, or does not tell which there are.
     pub fn claim() -> io::Result<Self> {
-        Self::claim_name(NAME)
+        Self::claim_name(NAME, holder)
     }
 
-    fn claim_name(name: &[u8]) -> io::Result<Self> {
-        match UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?) {
-            Ok(listener) => Ok(Self::First { _name: listener }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                let other = listener_of(&SocketAddrUnix::new_abstract_name(name)?)?;
-                let other = other.unwrap_or_else(|| "a process that is just ending".to_owned());
-                Ok(Self::Beside(other))
-            }
-            Err(error) => Err(error),
+    fn claim_name(name: &str, holder: Holder) -> io::Result<Self> {
+        let (own, listener) = take(name)?;
+        let other = match other_agent(name, &own, holder) {
+            // Somebody has the name.
+            Err(error) if own != name => Some(cannot_be_named(&error)),
+            other => other?,
+        };
+        Ok(match other {
+            None => Self::First { _name: listener },
+            Some(other) => Self::Beside {
+                other,
+                _name: listener,
+            },
+        })
+    }
+}
+
+/// Takes the name, or if it is taken, one that begins with it.
+fn take(name: &str) -> io::Result<(String, UnixListener)> {
+    let others = (0_u32..).map(|number| format!("{name}.{}.{number}", process::id()));
+    for own in [name.to_owned()].into_iter().chain(others) {
+        match UnixListener::bind_addr(&SocketAddr::from_abstract_name(&own)?) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            bound => return Ok((own, bound?)),
         }
     }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// A process that holds such a name and may be an agent, as a message names it.
+fn other_agent(name: &str, own: &str, holder: Holder) -> io::Result<Option<String>> {
+    for held in held_names(name)? {
+        let addr = SocketAddrUnix::new_abstract_name(held.as_bytes())?;
+        if held == own {
+            continue;
+        }
+        match holder(&addr) {
+            Ok(Some(credentials)) if !may_be_agent(credentials) => tracing::warn!(
+                pid = credentials.pid.as_raw_pid(),
+                uid = credentials.uid.as_raw(),
+                "a process that can be no agent holds the name of one (the socket @{held})"
+            ),
+            Ok(Some(_)) | Err(Errno::AGAIN) => {
+                let other = listener_of(&addr);
+                let other = other.unwrap_or_else(|error| Some(cannot_be_named(&error.into())));
+                if other.is_some() {
+                    return Ok(other);
+                }
+            }
+            // It has just ended.
+            Ok(None) => {}
+            Err(error) => return Ok(Some(cannot_be_named(&error.into()))),
+        }
+    }
+    Ok(None)
+}
+
+fn cannot_be_named(error: &io::Error) -> String {
+    format!("a process that cannot be named: {error}")
+}
+
+/// The names in use that [`take`] gives, of this network namespace.
+fn held_names(name: &str) -> io::Result<BTreeSet<String>> {
+    let sockets = fs::read("/proc/thread-self/net/unix")?;
+    let names = sockets.split(|octet| *octet == b'\n').filter_map(|line| {
+        // The eighth column; other names may be of any octets.
+        let path = line.rsplit(|octet| *octet == b' ').next()?;
+        let held = str::from_utf8(path).ok()?.strip_prefix('@')?;
+        let rest = held.strip_prefix(name)?;
+        let is_one = rest.is_empty() || rest.starts_with('.');
+        is_one.then(|| held.to_owned())
+    });
+    Ok(names.collect())
+}
+
+/// Never waits for the process.
+fn holder(addr: &SocketAddrUnix) -> Result<Option<UCred>, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    match connect(&socket, addr) {
+        Ok(()) => socket_peercred(&socket).map(Some),
+        // What agents hold is a stream.
+        Err(Errno::CONNREFUSED | Errno::PROTOTYPE) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// An agent is root's, our user's, or has its rights from a service manager. Without an answer the
+/// process counts.
+fn may_be_agent(holder: UCred) -> bool {
+    if holder.uid.is_root() || holder.uid == geteuid() {
+        return true;
+    }
+    let of = |pid: &str, file| fs::read_to_string(format!("/proc/{pid}/{file}"));
+    let pid = holder.pid.as_raw_pid().to_string();
+    let (Ok(status), Ok(users), Ok(own_users)) = (
+        of(&pid, "status"),
+        of(&pid, "uid_map"),
+        of("self", "uid_map"),
+    ) else {
+        return true;
+    };
+    // In a user namespace of its own every process has all capabilities.
+    users == own_users && has_net_admin(&status)
+}
+
+/// By the text of /proc/PID/status, proc_pid_status(5).
+fn has_net_admin(status: &str) -> bool {
+    let mut lines = status.lines();
+    let effective = lines.find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    effective.is_none_or(|mask| mask & Capability::CAP_NET_ADMIN.bitmask() != 0)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Instance;
+    use std::{
+        io::{BufRead as _, BufReader, Read as _},
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
+
+    use probe_testkit::skip;
+    use rustix::io::Errno;
+
+    use super::{Instance, has_net_admin, holder};
+
+    fn claim(name: &str) -> std::io::Result<Instance> {
+        Instance::claim_name(name, holder)
+    }
+
+    fn unique(what: &str) -> String {
+        format!("probe-{what}-{}", std::process::id())
+    }
 
     #[test]
-    fn the_second_agent_learns_of_the_first() {
-        let name = format!("probe-instance-{}", std::process::id());
-        let first = Instance::claim_name(name.as_bytes()).unwrap();
+    fn the_second_agent_learns_of_the_first_and_the_third_of_the_second() {
+        let name = unique("instance");
+        let first = claim(&name).unwrap();
         assert!(matches!(first, Instance::First { .. }));
-        let Instance::Beside(other) = Instance::claim_name(name.as_bytes()).unwrap() else {
+        let us = format!("process {} (", std::process::id());
+        let second = claim(&name).unwrap();
+        let Instance::Beside { other, .. } = &second else {
             panic!("the name is taken");
         };
-        let us = format!("process {} (", std::process::id());
         assert!(other.starts_with(&us), "{other}");
         drop(first);
-        let next = Instance::claim_name(name.as_bytes()).unwrap();
+        let third = claim(&name).unwrap();
+        assert!(matches!(third, Instance::Beside { .. }), "{third:?}");
+        drop((second, third));
+        let next = claim(&name).unwrap();
         assert!(matches!(next, Instance::First { .. }));
+    }
+
+    #[test]
+    fn a_name_that_another_user_holds_keeps_no_agent_from_being_the_first() {
+        if !skip::kernel_or_skip(&["python3"]) {
+            return;
+        }
+        let name = unique("foreign");
+        let holds = format!(
+            "import socket, sys\nit = socket.socket(socket.AF_UNIX)\nit.bind('\\0{name}')\n\
+             it.listen()\nprint('listens', flush=True)\nsys.stdin.read()"
+        );
+        let mut python = Command::new("python3");
+        python.args(["-c", &holds]).uid(65_534).gid(65_534);
+        python.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut python = python.spawn().unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(python.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "listens\n");
+        let first = claim(&name).unwrap();
+        assert!(matches!(first, Instance::First { .. }), "{first:?}");
+        let second = claim(&name).unwrap();
+        assert!(matches!(second, Instance::Beside { .. }), "{second:?}");
+        drop(python.stdin.take());
+        said.read_to_string(&mut line).unwrap();
+        python.wait().unwrap();
+        let third = claim(&name).unwrap();
+        assert!(matches!(third, Instance::Beside { .. }), "{third:?}");
+    }
+
+    #[test]
+    fn who_holds_the_name_and_cannot_be_asked_counts() {
+        let name = unique("unnamed");
+        let first = claim(&name).unwrap();
+        let second = Instance::claim_name(&name, |_| Err(Errno::MFILE)).unwrap();
+        let Instance::Beside { other, .. } = &second else {
+            panic!("the name is taken");
+        };
+        assert!(
+            other.starts_with("a process that cannot be named: "),
+            "{other}"
+        );
+        drop(first);
+    }
+
+    #[test]
+    fn rights_of_an_agent_are_told_by_its_status() {
+        assert!(has_net_admin("Name:\tx\nCapEff:\t000000c000001000\n"));
+        assert!(!has_net_admin(
+            "CapPrm:\t0000000000001000\nCapEff:\t0000000000000000\n"
+        ));
     }
 }
