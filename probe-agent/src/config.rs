@@ -4,13 +4,10 @@
 //! A file is read into a tree (`tree`), which those declarations walk; whatever is wrong is
 //! collected and told at once, each problem with its key and place.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read},
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 mod declare;
+mod file;
 mod kind;
 mod mapping;
 mod problem;
@@ -21,6 +18,7 @@ mod tree;
 mod value;
 
 pub use declare::Change;
+pub use file::ConfigText;
 pub use problem::{ConfigError, FileProblem, FileProblems, Place};
 pub use reference::is_live;
 pub use sections::{
@@ -31,7 +29,7 @@ pub use sections::{
     rotation::RotationConfig,
 };
 
-use probe_api::{named_file::open_to_read, options::ApiConfig};
+use probe_api::options::ApiConfig;
 use probe_capture::{interface::InterfaceConfig, selection::InterfaceSelector};
 use probe_common::control::MAX_INTERFACES;
 use probe_datapath::options::SourceOptions;
@@ -48,9 +46,6 @@ use sections::{
 
 /// Slots for a configuration with few interfaces; 38 KiB per CPU.
 const LEAST_INTERFACES: u32 = 64;
-
-/// Largest file that is read.
-const MAX_FILE_BYTES: u64 = tree::MAX_OCTETS as u64;
 
 section! {
     /// The whole configuration, after defaults and validation.
@@ -97,7 +92,7 @@ section! {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file that is read again at each reload: no pipe.
     ///
     /// # Errors
     ///
@@ -105,32 +100,16 @@ impl Config {
     /// [`ConfigError::NotUtf8`]: it is too large, or no text. [`ConfigError::Invalid`]: everything that
     /// is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read = |source: io::Error| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let file = open_to_read(path).map_err(read)?;
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(read)?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(ConfigError::TooLarge {
-                path: path.to_owned(),
-                limit: MAX_FILE_BYTES,
-            });
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            ConfigError::NotUtf8 {
-                path: path.to_owned(),
-                line: valid.split(|byte| *byte == b'\n').count(),
-            }
-        })?;
-        Self::parse(&text).map_err(|problems| ConfigError::Invalid {
-            path: path.to_owned(),
-            problems,
-        })
+        ConfigText::read(path)?.config()
+    }
+
+    /// Reads and checks a file for a command that reads it once: a pipe will do, as of `-c <(…)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::load`]. [`ConfigError::Read`], too: nothing comes out of the pipe for ten seconds.
+    pub fn load_once(path: &Path) -> Result<Self, ConfigError> {
+        ConfigText::read_once(path)?.config()
     }
 
     /// The rules by which links are captured.

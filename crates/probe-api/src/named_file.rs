@@ -9,18 +9,14 @@ use std::{
 
 use rustix::fs::OFlags;
 
-/// Opens a file to read it, and never waits for the other end of a pipe: the agent reads these files again at
-/// each reload, and a pipe that nobody writes to would keep it for ever.
+/// Opens a file that the agent reads again at each reload: a pipe that nobody writes to would keep it
+/// for ever.
 ///
 /// # Errors
 ///
 /// [`io::ErrorKind::InvalidInput`]: it is a pipe. Else those of [`File::open`].
 pub fn open_to_read(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags)
-        .open(path)?;
+    let file = open_at_once(path)?;
     if file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -28,6 +24,17 @@ pub fn open_to_read(path: &Path) -> io::Result<File> {
         ));
     }
     Ok(file)
+}
+
+/// Opens a file to read it, and never waits for the other end of a pipe. Reading does not wait either: where
+/// nothing is there yet it fails.
+///
+/// # Errors
+///
+/// Those of [`File::open`].
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 #[cfg(test)]

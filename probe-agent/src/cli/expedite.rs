@@ -33,7 +33,7 @@ pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
     if args.end {
         return end();
     }
-    let config = match Config::load(&args.config) {
+    let config = match Config::load_once(&args.config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");

@@ -39,7 +39,7 @@ pub(super) struct PlanArgs {
 
 /// Works out the plan, and shows it.
 pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
-    let config = match Config::load(&args.config) {
+    let config = match Config::load_once(&args.config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");

@@ -44,7 +44,7 @@ pub(super) struct SelftestArgs {
 pub(super) fn run(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
     let config = match &args.config {
         None => Config::default(),
-        Some(path) => match Config::load(path) {
+        Some(path) => match Config::load_once(path) {
             Ok(config) => config,
             Err(error) => {
                 eprintln!("{error}");
