@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -66,6 +67,49 @@ fn check_finds_sinks_that_could_not_be_opened_and_makes_nothing() {
         "{told}"
     );
     assert!(!fine.exists(), "a check makes nothing");
+}
+
+/// Keys that others can read, files of the kernel, and exclusions that leave nothing.
+#[test]
+fn check_refuses_what_surely_fails() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, key) = (dir.path().join("probe.yaml"), dir.path().join("key"));
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").expect("written");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("set");
+    let keys = format!(
+        "interfaces: {{ eth0: {{}} }}\napi: {{ addr: \"127.0.0.1:9999\", metrics_addr: none, keys: [ \
+         {{ role: admin, file: {} }} ] }}\n",
+        key.display()
+    );
+    for (config, told) in [
+        (keys.as_str(), "holds a secret (api.keys[].file)"),
+        (
+            "interfaces: { eth0: {} }\nwriteout: [ { type: json, path: /proc/probe } ]\n",
+            "error: the json sink cannot store files below /proc/probe",
+        ),
+        (
+            "autodetection: { enabled: true, exclude: [ \"/.*/\" ] }\n",
+            "error: autodetection.exclude: nothing would be captured",
+        ),
+    ] {
+        fs::write(&file, config).expect("written");
+        let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+        assert!(!stdout.contains("good"), "{stdout}");
+    }
+}
+
+#[test]
+fn check_reads_a_pipe() {
+    let script = "exec \"$0\" check -c <(echo 'interfaces: { eth0: {} }')";
+    let output = Command::new("bash")
+        .args(["-c", script, env!("CARGO_BIN_EXE_probe-agent")])
+        .output()
+        .expect("bash runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text(&output.stdout).ends_with(": good\n"), "{output:?}");
 }
 
 #[test]

@@ -1,20 +1,39 @@
-//! `probe-agent check -c FILE`: reads a configuration and looks at the directories of its sinks.
-//! Touches nothing.
+//! `probe-agent check -c FILE`: reads a configuration and looks at the directories of its sinks, and
+//! at the files of its keys. Touches nothing.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
 use super::{CONFIG_FILE, EXIT_CONFIG, print};
-use crate::config::{Config, FileProblem};
-use probe_api::certain_mistakes;
+use crate::config::{Config, ConfigError, ConfigText, FileProblem};
+use probe_api::{SecretError, certain_mistakes, endpoint::Endpoint};
 use probe_store::examine::examine_sink;
+
+mod kernel_files;
+
+/// As many links are called.
+const USUAL_NAMES: [&str; 12] = [
+    "lo",
+    "eth0",
+    "eno1",
+    "enp3s0",
+    "wlan0",
+    "wlp2s0",
+    "veth1a2b3c",
+    "docker0",
+    "br0",
+    "bond0",
+    "tun0",
+    "wg0",
+];
 
 /// Check a configuration file and tell everything that is wrong with it
 ///
-/// Looks at the directories of the sinks on this host, too, and makes nothing. What this user may not
-/// write, and what may be meant otherwise than it is read, is a warning. So is what is allowed and
-/// surely a mistake: a pattern where a name is wanted (`eth*`), a file with a key that others can read.
+/// Looks at the directories of the sinks on this host, too, and at the files of keys and certificates,
+/// and makes nothing. What `run` would refuse is an error, and so are exclusions that leave no
+/// interface. What this user may not read or write, and what may be meant otherwise than it is read, is a
+/// warning. So is what is allowed and surely a mistake: a pattern where a name is wanted (`eth*`).
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
@@ -24,26 +43,48 @@ pub(super) struct CheckArgs {
 
 /// Says in a few lines what the file asks for, or everything that is wrong with it.
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    match Config::load(&args.config) {
-        Ok(config) => {
-            for warning in warnings(&config) {
-                eprintln!("warning: {}: {warning}", args.config.display());
-            }
-            print(&summary(&config))?;
-            let text = std::fs::read_to_string(&args.config)?;
-            for doubt in Config::doubts(&text) {
-                eprintln!("warning: {}", located(&doubt));
-            }
-            if !are_storable(&config) {
-                return Ok(ExitCode::from(EXIT_CONFIG));
-            }
-            print(&format!("{}: good\n", args.config.display()))?;
-            Ok(ExitCode::SUCCESS)
-        }
+    let (text, config) = match read(args) {
+        Ok(read) => read,
         Err(error) => {
             eprintln!("{error}");
-            Ok(ExitCode::from(EXIT_CONFIG))
+            return Ok(ExitCode::from(EXIT_CONFIG));
         }
+    };
+    for warning in name_patterns(&config) {
+        eprintln!("warning: {}: {warning}", args.config.display());
+    }
+    print(&summary(&config))?;
+    for doubt in text.doubts() {
+        eprintln!("warning: {}", located(&doubt));
+    }
+    let refused = refused_secrets(&config);
+    for error in &refused {
+        eprintln!("error: {error}");
+    }
+    let excludes_all = excludes_all(&config);
+    if let Some(error) = &excludes_all {
+        eprintln!("error: {error}");
+    }
+    let are_storable = are_storable(&config);
+    if !refused.is_empty() || excludes_all.is_some() || !are_storable {
+        return Ok(ExitCode::from(EXIT_CONFIG));
+    }
+    print(&format!("{}: good\n", args.config.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(args: &CheckArgs) -> Result<(ConfigText, Config), ConfigError> {
+    let text = ConfigText::read_once(&args.config)?;
+    let config = text.config()?;
+    Ok((text, config))
+}
+
+/// Files for which `run` refuses to start. It reads them for a TCP address only.
+fn refused_secrets(config: &Config) -> Vec<SecretError> {
+    let addr = config.api.addr.as_deref();
+    match addr.map(Endpoint::parse) {
+        Some(Ok(Endpoint::Tcp(_))) => certain_mistakes(&config.api),
+        _ => Vec::new(),
     }
 }
 
@@ -53,6 +94,16 @@ fn are_storable(config: &Config) -> bool {
     let mut are_storable = true;
     for sink in &config.writeout {
         let Err(error) = examine_sink(sink) else {
+            if let Some(of_kernel) = kernel_files::above(&sink.path) {
+                are_storable = false;
+                eprintln!(
+                    "error: the {} sink cannot store files below {}: {} is of a file system of the \
+                     kernel, which keeps none; choose a directory on a disk",
+                    sink.format.name(),
+                    sink.path.display(),
+                    of_kernel.display()
+                );
+            }
             continue;
         };
         if error.is_permission_denied() {
@@ -75,19 +126,35 @@ fn located(doubt: &FileProblem) -> String {
     format!("{place}{key}: {message}")
 }
 
-/// What the file may say, and is surely a mistake: nothing would be captured, or `run` would refuse.
-fn warnings(config: &Config) -> Vec<String> {
+/// Exclusions that leave nothing to capture: each name that has nothing in common with the rest is excluded,
+/// and each usual one.
+fn excludes_all(config: &Config) -> Option<String> {
+    if !config.autodetection.enabled {
+        return None;
+    }
+    let selector = config.selector().ok()?;
+    let letters = ('!'..='~').filter(|letter| !"./:".contains(*letter));
+    let unlike = letters.flat_map(|letter| [1, 15].map(|times| letter.to_string().repeat(times)));
+    let mut names = unlike.chain(USUAL_NAMES.map(str::to_owned));
+    let is_captured = names.any(|name| selector.matches(&name).is_some());
+    let exclude = config.autodetection.exclude.join(", ");
+    (!is_captured).then(|| {
+        format!("autodetection.exclude: nothing would be captured: every name matches {exclude}")
+    })
+}
+
+/// What the file may say, and is surely a mistake: nothing would be captured.
+fn name_patterns(config: &Config) -> Vec<String> {
     let named = config.interfaces.keys().map(|name| ("interfaces", name));
     let excluded = config.autodetection.exclude.iter();
     let excluded = excluded.map(|name| ("autodetection.exclude", name));
-    let names = named.chain(excluded).filter_map(|(section, name)| {
+    let patterns = named.chain(excluded).filter_map(|(section, name)| {
         let meant = meant_by(name)?;
         Some(format!(
             "{section}: `{name}` is the name of one interface, as it is; {meant}"
         ))
     });
-    let secrets = certain_mistakes(&config.api).into_iter();
-    names.chain(secrets.map(|it| it.to_string())).collect()
+    patterns.collect()
 }
 
 /// What a name with signs that no interface has in practice was meant to be. The kernel allows all
@@ -149,7 +216,7 @@ fn or_nothing(list: &[String]) -> String {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{summary, warnings};
+    use super::{excludes_all, name_patterns, refused_secrets, summary};
     use crate::config::Config;
 
     #[test]
@@ -169,7 +236,7 @@ mod tests {
             let excluded = format!("autodetection: {{ enabled: true, exclude: [ \"{name}\" ] }}\n");
             for text in [listed, excluded] {
                 let config = Config::parse(&text).expect("it may be the name of an interface");
-                let told = warnings(&config);
+                let told = name_patterns(&config);
                 assert_eq!(told.len(), usize::from(meant.is_some()), "{text}{told:?}");
                 assert!(
                     told.iter()
@@ -192,14 +259,37 @@ mod tests {
         let config = Config::parse(&text).expect("good");
         let mode = |mode| {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("changed");
-            warnings(&config)
+            refused_secrets(&config)
         };
         assert!(mode(0o600).is_empty());
-        assert!(mode(0o644)[0].contains("mode 644"), "{:?}", mode(0o644));
+        let told = mode(0o644)[0].to_string();
+        assert!(told.contains("mode 644"), "{told}");
         fs::write(&file, "short").expect("written");
         assert_eq!(mode(0o600).len(), 1);
         fs::remove_file(&file).expect("removed");
-        assert!(warnings(&config)[0].contains("cannot read api.keys[].file"));
+        let told = refused_secrets(&config)[0].to_string();
+        assert!(told.contains("cannot read api.keys[].file"), "{told}");
+        // No address that asks for a key, so no file is read.
+        let text = text.replace("127.0.0.1:9479", "none");
+        let config = Config::parse(&text).expect("good");
+        assert!(refused_secrets(&config).is_empty());
+    }
+
+    #[test]
+    fn exclusions_that_leave_nothing_are_told() {
+        for (exclude, is_told) in [
+            ("\"/.*/\"", true),
+            ("lo, \"/^./\"", true),
+            ("\"/[a-z]/\"", false),
+            ("\"/^(eth|en|wl)/\"", false),
+            ("\"/^[^v]/\"", false),
+            ("\"/^[^v]|^v[^e]|^ve[^t]/\"", false),
+            ("", false),
+        ] {
+            let text = format!("autodetection: {{ enabled: true, exclude: [ {exclude} ] }}\n");
+            let config = Config::parse(&text).expect("good");
+            assert_eq!(excludes_all(&config).is_some(), is_told, "{exclude}");
+        }
     }
 
     #[test]
