@@ -36,9 +36,10 @@ use flows::FlowsArgs;
 use man::ManArgs;
 use plan::PlanArgs;
 use reload::ReloadArgs;
-use replay::ReplayArgs;
+use replay::{ReplayArgs, ReplayError};
 use retention::RetentionArgs;
 use run::RunArgs;
+use select::UsageError;
 use selftest::SelftestArgs;
 use status::StatusArgs;
 use top::TopArgs;
@@ -120,8 +121,19 @@ impl Cli {
     /// # Errors
     ///
     /// A sentence for people: what kept the command from its work, and the remedy. An agent that
-    /// does not answer is no error here: it has an exit code of its own.
+    /// does not answer is no error here, nor is a word of the command line that is wrong: these have
+    /// exit codes of their own.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.run_command() {
+            Err(error) if error.is::<UsageError>() => {
+                eprintln!("error: {error}");
+                Ok(ExitCode::from(EXIT_CONFIG))
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn run_command(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Check(args) => check::run(&args),
             Command::Completions(args) => completions::run(&args),
@@ -131,7 +143,10 @@ impl Cli {
             Command::Man(args) => man::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Reload(args) => connect::outcome(reload::run(&args)),
-            Command::Replay(args) => Ok(replay::run(&args)?),
+            Command::Replay(args) => replay::run(&args).map_err(|error| match error {
+                ReplayError::Filter(text) => UsageError(text).into(),
+                error => error.into(),
+            }),
             Command::Retention(args) => connect::outcome(retention::run(&args)),
             Command::Run(args) => run::run(&args),
             Command::Selftest(args) => selftest::run(&args),

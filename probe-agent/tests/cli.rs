@@ -112,6 +112,21 @@ fn check_reads_a_pipe() {
     assert!(text(&output.stdout).ends_with(": good\n"), "{output:?}");
 }
 
+/// A word that is wrong is the caller's mistake, whichever part of the command finds it.
+#[test]
+fn a_wrong_filter_exits_with_2_wherever_it_stands() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.pcap");
+    let file = file.to_str().expect("a path");
+    for words in [
+        &["replay", "--filter", "port", file][..],
+        &["replay", file, "port"],
+        &["replay", file, "-f", "udp", "tcp"],
+    ] {
+        let output = probe_agent(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {output:?}");
+    }
+}
+
 #[test]
 fn check_tells_every_problem_and_exits_with_2() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::term::{
     flow_format::{
-        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, tcp_flags, write_table,
+        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, no_rows, tcp_flags,
+        write_table,
     },
     human,
     page::TableStyle,
@@ -101,7 +102,7 @@ pub(super) fn selected(
         let interfaces = client.interfaces(&[])?.interfaces;
         interfaces.into_iter().map(|it| it.iface).collect()
     };
-    split(words, &captured, select)
+    Ok(split(words, &captured, select)?)
 }
 
 /// JSON lines as those of the sink and of `replay`: the flows, then one object with the sums.
@@ -158,16 +159,17 @@ pub(super) fn write_text(
     write_table(out, style, Numbers::Human, with_iface, &shown)?;
     let total = &flows.total;
     let all: u64 = flows.interfaces.iter().map(|it| it.flows).sum();
-    let of = if flows.matched == all {
-        String::new()
+    let of = if shown.is_empty() {
+        no_rows(flows.matched, all)
+    } else if flows.matched == all {
+        format!("{} of {all} flows", shown.len())
     } else {
-        format!(" that pass, of {all}")
+        let matched = flows.matched;
+        format!("{} of {matched} flows that pass, of {all}", shown.len())
     };
     writeln!(
         out,
-        "{} of {} flows{of}; received {}, sent {}",
-        flows.flows.len(),
-        flows.matched,
+        "{of}; received {}, sent {}",
         human::bytes(total.bytes_rcvd),
         human::bytes(total.bytes_sent),
     )?;

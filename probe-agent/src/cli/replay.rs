@@ -244,15 +244,19 @@ fn in_file_order(
         .into_iter()
         .map(|interval| {
             let mut flows = interval.flows.sorted_rows();
+            let all = flows.len() as u64;
             flows.retain(|row| filter.matches(&interval.iface, row));
             if let Some(sort) = select.sort {
                 // A stable order of equal ones: by packets, as without it.
                 flows.sort_by(|a, b| sort.compare_rows(a, b));
             }
+            let matched = flows.len() as u64;
             flows.truncate(limit);
             InterfaceFlows {
                 iface: interval.iface.to_string(),
                 flows,
+                matched,
+                all,
                 tick_clock: interval.tick_clock,
                 ledger: interval.ledger,
             }

@@ -1,11 +1,31 @@
 //! Which flows are shown, in which order and form: the same options for `flows`, `top` and `replay`.
 
-use anyhow::bail;
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
 
 use crate::term::flow_format::FlowFormat;
 use probe_api::v1::flows::Sort;
-use probe_flow::filter::Filter;
+use probe_flow::{
+    filter::{Filter, FilterError},
+    text::quoted,
+};
+
+/// The command line is wrong, and only the command, not clap, could tell: a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UsageError(pub(super) String);
+
+/// The beginning of a sentence on a word that should be the name of an interface.
+pub(super) fn not_captured(word: &str, captured: &[String]) -> String {
+    let captured = if captured.is_empty() {
+        "none is".to_owned()
+    } else {
+        captured.join(", ")
+    };
+    format!(
+        "{} is no interface that is captured ({captured})",
+        quoted(word)
+    )
+}
 
 /// Which flows, and in which order.
 #[derive(Args, Clone, Debug, Default)]
@@ -67,14 +87,17 @@ impl SelectArgs {
     /// # Errors
     ///
     /// The words are no filter, or there is one already.
-    pub(super) fn filter_with(&self, words: &[String]) -> anyhow::Result<Filter> {
+    pub(super) fn filter_with(&self, words: &[String]) -> Result<Filter, UsageError> {
         let typed = words.join(" ");
         match (words.is_empty(), self.filter.is_empty()) {
             (true, _) => Ok(self.filter.clone()),
-            (false, true) => Ok(typed.parse()?),
-            (false, false) => {
-                bail!("the filter is given twice, by --filter and as `{typed}`: join them by `and`")
+            (false, true) => {
+                let filter = typed.parse();
+                filter.map_err(|error: FilterError| UsageError(error.to_string()))
             }
+            (false, false) => Err(UsageError(format!(
+                "the filter is given twice, by --filter and as `{typed}`: join them by `and`"
+            ))),
         }
     }
 }
@@ -88,7 +111,7 @@ pub(super) fn split(
     words: &[String],
     captured: &[String],
     select: &SelectArgs,
-) -> anyhow::Result<(Vec<String>, Filter)> {
+) -> Result<(Vec<String>, Filter), UsageError> {
     let names = words.iter().take_while(|word| captured.contains(word));
     let names = names.count();
     let (ifaces, rest) = words.split_at(names);
@@ -96,10 +119,10 @@ pub(super) fn split(
     match (filter, rest.first()) {
         (Ok(filter), _) => Ok((ifaces.to_vec(), filter)),
         (Err(error), None) => Err(error),
-        (Err(error), Some(word)) => bail!(
-            "`{word}` is no interface that is captured ({}), and begins no filter: {error}",
-            captured.join(", ")
-        ),
+        (Err(error), Some(word)) => Err(UsageError(format!(
+            "{}, and begins no filter: {error}",
+            not_captured(word, captured)
+        ))),
     }
 }
 

@@ -9,8 +9,17 @@ use std::{
 
 use clap::Args;
 
-use super::{EXIT_TROUBLE, connect::ConnectArgs, print};
+use super::{
+    EXIT_TROUBLE,
+    connect::ConnectArgs,
+    print,
+    select::{UsageError, not_captured},
+};
 use crate::term::page::TableStyle;
+use probe_api::{
+    Problem,
+    client::{Client, ClientError},
+};
 
 pub(super) mod findings;
 mod stores;
@@ -22,12 +31,15 @@ use findings::Finding;
 /// Time between the two readings that rates are computed from.
 const WINDOW: Duration = Duration::from_millis(500);
 
+/// The status of HTTP for what is not there.
+const NOT_FOUND: u16 = 404;
+
 /// Show how capturing goes: hooks, rates, losses, coverage, and what to do about trouble
 ///
 /// Totals are since capturing began; rates are those of half a second. Asking changes nothing.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 when all is well. 4 when the agent does not answer. 5 when it \
+    after_help = "Exit status: 0 when all is well. 2 when an interface is not captured. 4 when the agent does not answer. 5 when it \
                   answers and something is wrong, as told under `trouble`."
 )]
 pub(super) struct StatusArgs {
@@ -43,7 +55,12 @@ pub(super) struct StatusArgs {
 /// Asks the agent for its status, and shows it.
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let client = args.connect.client()?;
-    let first = client.status(&args.iface)?;
+    let first = match client.status(&args.iface) {
+        Err(ClientError::Problem(problem)) if problem.status == NOT_FOUND => {
+            return Err(not_there(&client, &args.iface, problem)?);
+        }
+        first => first?,
+    };
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&first)?))?;
         return Ok(code(&findings::compare(&first, None)));
@@ -57,6 +74,21 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     text::write(&mut out, style, &info, [&first, &now], &findings)?;
     print(&String::from_utf8(out)?)?;
     Ok(code(&findings))
+}
+
+/// Names the interfaces that there are, instead of where the API lists them.
+fn not_there(
+    client: &Client,
+    wanted: &[String],
+    problem: Problem,
+) -> Result<anyhow::Error, ClientError> {
+    let interfaces = client.interfaces(&[])?.interfaces;
+    let captured: Vec<_> = interfaces.into_iter().map(|it| it.iface).collect();
+    let unknown = wanted.iter().find(|name| !captured.contains(name));
+    Ok(match unknown {
+        Some(name) => UsageError(not_captured(name, &captured)).into(),
+        None => ClientError::Problem(problem).into(),
+    })
 }
 
 fn code(findings: &[Finding]) -> ExitCode {

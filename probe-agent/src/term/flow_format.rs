@@ -9,7 +9,8 @@ mod table;
 use std::io::{self, Write};
 
 pub(crate) use self::table::{
-    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, tcp_flags, write_table,
+    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, no_rows, tcp_flags,
+    write_table,
 };
 use crate::term::page::TableStyle;
 use probe_flow::{flow::FlowRow, ledger::Ledger, schema::FlowView, ticks::TickClock};
@@ -33,6 +34,10 @@ pub struct InterfaceFlows {
     pub iface: String,
     /// Flows to show, in order.
     pub flows: Vec<FlowRow>,
+    /// How many passed the filter.
+    pub matched: u64,
+    /// How many there were.
+    pub all: u64,
     /// When their ticks were.
     pub tick_clock: TickClock,
     /// Where every packet went.

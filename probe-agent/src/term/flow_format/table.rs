@@ -224,6 +224,8 @@ pub(super) fn write(
         iface,
         flows,
         ledger,
+        matched,
+        all,
         tick_clock: _,
     } in interfaces
     {
@@ -231,6 +233,9 @@ pub(super) fn write(
             writeln!(out, "{}", paint(style, Colour::Bold, iface))?;
         }
         let flows: Vec<_> = flows.iter().map(ShownFlow::of_row).collect();
+        if flows.is_empty() {
+            writeln!(out, "{}", no_rows(*matched, *all))?;
+        }
         write_table(out, style, Numbers::Exact, false, &flows)?;
         if is_one_of_many {
             write_ledger(out, style, ledger)?;
@@ -243,7 +248,18 @@ pub(super) fn write(
     write_ledger(out, style, &total_ledger(interfaces))
 }
 
-/// Writes a table of flows.
+/// What stands in the place of a table that has no rows, of so many flows.
+pub(crate) fn no_rows(matched: u64, all: u64) -> String {
+    match (matched, all) {
+        (_, 0) => "no flows".to_owned(),
+        (0, 1) => "the 1 flow does not pass the filter".to_owned(),
+        (0, all) => format!("none of {all} flows passes the filter"),
+        (matched, all) if matched == all => format!("0 of {all} flows"),
+        (matched, all) => format!("0 of {matched} flows that pass, of {all}"),
+    }
+}
+
+/// Writes a table of flows; nothing where there are none.
 pub(crate) fn write_table(
     out: &mut impl Write,
     style: TableStyle,
@@ -252,7 +268,7 @@ pub(crate) fn write_table(
     flows: &[ShownFlow],
 ) -> io::Result<()> {
     if flows.is_empty() {
-        return writeln!(out, "no flows");
+        return Ok(());
     }
     let (head, lines) = flow_lines(style.width, numbers, with_iface, flows);
     for line in head {

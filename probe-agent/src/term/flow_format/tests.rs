@@ -59,12 +59,16 @@ fn two_interfaces() -> Vec<InterfaceFlows> {
                 row("fd00::1", 5353, "ff02::fb", 5353, 17),
                 row("198.18.0.1", 0, "198.18.0.2", 0, 89),
             ],
+            matched: 3,
+            all: 3,
             tick_clock: TickClock::default(),
             ledger,
         },
         InterfaceFlows {
             iface: "eth1, \"dmz\"".to_owned(),
             flows: vec![],
+            matched: 0,
+            all: 0,
             tick_clock: TickClock::default(),
             ledger: Ledger::default(),
         },
@@ -334,4 +338,16 @@ fn the_table_of_a_replay_is_as_captured(#[case] width: u16, #[case] height: u16)
     let is_table = |line: &&str| !line.contains("seen ");
     let lines: Vec<_> = text.lines().filter(is_table).map(str::to_owned).collect();
     assert_capture(&format!("replay-{width}x{height}"), width, &lines);
+}
+
+#[test]
+fn a_table_without_rows_says_why() {
+    for (matched, all, text) in [
+        (0, 0, "no flows"),
+        (0, 7, "none of 7 flows passes the filter"),
+        (7, 7, "0 of 7 flows"),
+        (2, 7, "0 of 2 flows that pass, of 7"),
+    ] {
+        assert_eq!(super::no_rows(matched, all), text);
+    }
 }
