@@ -46,7 +46,7 @@ pub(super) fn run(args: &RetentionArgs) -> anyhow::Result<ExitCode> {
 fn text(confirmed: &Confirmed) -> String {
     if confirmed.held.is_empty() {
         return format!(
-            "nothing was held: every sink believes the clock ({})\n",
+            "no sink has reported a doubt; all take the clock ({}) from now on\n",
             confirmed.clock
         );
     }
@@ -73,7 +73,9 @@ mod tests {
             clock,
             held: std::collections::BTreeMap::new(),
         };
-        assert!(text(&confirmed).starts_with("nothing was held"));
+        assert!(
+            text(&confirmed).starts_with("no sink has reported a doubt; all take the clock (2027-")
+        );
         let held = RetentionHold {
             reference: "2026-03-01T00:00:00Z".parse().expect("a time"),
             ahead_seconds: 365 * 86_400,

@@ -18,7 +18,7 @@ pub const PATH: &str = "/api/v1/retention/confirm";
 pub struct Confirmed {
     /// The clock that retention goes by from now on.
     pub clock: Timestamp,
-    /// What was held until now, by name of the sink.
+    /// What was held until now, by name of the sink. A sink that has not checked yet has reported nothing.
     pub held: BTreeMap<String, RetentionHold>,
 }
 

@@ -1,6 +1,9 @@
 //! What is wrong with a sink, its retention or the clock.
 
-use std::time::Duration;
+use std::{
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use super::{Finding, note, trouble};
 use crate::term::human;
@@ -49,9 +52,26 @@ fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
     }
     if let Some(error) = &store.error {
         findings.push(trouble(format!(
-            "sink {sink}: retention could not delete everything it should: {error}. Remedy: let \
-             the agent's user delete there"
+            "sink {sink}: retention could not delete or count everything: {error}. Remedy: {}",
+            remedy(error)
         )));
+    }
+}
+
+/// By the error of the system, which stands in the sentence as `(os error N)`.
+fn remedy(error: &str) -> &'static str {
+    let number = error.rsplit_once("(os error ");
+    let number = number.and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    match number.map(|number| io::Error::from_raw_os_error(number).kind()) {
+        Some(ErrorKind::PermissionDenied) => "let the agent's user read, write and delete there",
+        Some(ErrorKind::ReadOnlyFilesystem) => {
+            "mount the file system so that it can be written; after an error of the disk it is \
+             mounted read-only, and `dmesg` tells"
+        }
+        Some(ErrorKind::NotADirectory | ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            "find out what else changes files there, and put a directory back in its place"
+        }
+        _ => "look at the directory and at `dmesg`; the agent tries again with what it writes next",
     }
 }
 
@@ -130,6 +150,25 @@ mod tests {
             found.iter().all(|it| !it.is_trouble),
             "what is over is a note"
         );
+    }
+
+    #[test]
+    fn the_remedy_of_retention_is_that_of_its_error() {
+        for (number, part) in [(13, "let the agent's user"), (30, "mount"), (5, "`dmesg`")] {
+            let cause = std::io::Error::from_raw_os_error(number);
+            let store = StoreStatus {
+                error: Some(format!("cannot list /flows: {cause}")),
+                ..StoreStatus::default()
+            };
+            let sink = SinkStatus {
+                store: Some(store),
+                ..SinkStatus::default()
+            };
+            let text = &findings(&sink)[0].text;
+            let (what, remedy) = text.split_once("Remedy: ").expect("a remedy");
+            assert!(what.contains("could not delete or count"), "{text}");
+            assert!(remedy.contains(part), "{text}");
+        }
     }
 
     #[test]
