@@ -8,6 +8,7 @@
 mod agent;
 mod load;
 mod net;
+mod over;
 mod report;
 mod traffic;
 mod window;

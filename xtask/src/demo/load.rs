@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::step;
+use super::{over::Over, step};
 
 /// Busy threads for each CPU: more than one, so that they also take turns with the demo.
 const THREADS_A_CPU: usize = 2;
@@ -24,11 +24,22 @@ pub(super) fn beside(runs: u32, run: impl Fn() -> Result<()>) -> Result<()> {
                 }
             });
         }
-        let outcome = (1..=runs).try_for_each(|number| {
+        let _over = Over(&is_over);
+        (1..=runs).try_for_each(|number| {
             step(&format!("run {number} of {runs}, beside busy CPUs"));
             run().with_context(|| format!("run {number} of {runs}"))
-        });
-        is_over.store(true, Relaxed);
-        outcome
+        })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use super::beside;
+
+    #[test]
+    fn a_run_that_panics_ends_the_load() {
+        assert!(catch_unwind(|| beside(1, || panic!("as in a demo"))).is_err());
+    }
 }

@@ -15,7 +15,10 @@ use rustix::{
     net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket},
 };
 
-use super::net::{PEER_V4, PEER_V6};
+use super::{
+    net::{PEER_V4, PEER_V6},
+    over::Over,
+};
 
 const TCP_PORT: u16 = 5001;
 const UDP_PORT: u16 = 5002;
@@ -42,10 +45,11 @@ pub(super) fn drive_while(testbed: &Testbed, body: impl FnOnce() -> Result<()>) 
                 thread::sleep(PAUSE);
             }
         });
+        let over = Over(&is_over);
         // So that there is something to show.
         thread::sleep(5 * PAUSE);
         let shown = body();
-        is_over.store(true, Relaxed);
+        drop(over);
         let talked = talking.join();
         let talked = talked.map_err(|_| anyhow::anyhow!("the client panicked"))?;
         talked.and(shown)
