@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
 use probe_testkit::command::shown;
@@ -39,13 +39,20 @@ pub(crate) fn cargo() -> Command {
 
 /// Runs a command with its output visible; fails with the command line when it fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let shown = shown(command);
-    let status = command
-        .stdin(Stdio::null())
-        .status()
-        .with_context(|| format!("`{shown}` did not start: is it installed?"))?;
+    let status = spawn(command)?.wait()?;
+    outcome(command, status)
+}
+
+/// Starts a command without an input.
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    let spawned = command.stdin(Stdio::null()).spawn();
+    spawned.with_context(|| format!("`{}` did not start: is it installed?", shown(command)))
+}
+
+/// Fails with the command line where the command has failed.
+pub(crate) fn outcome(command: &Command, status: ExitStatus) -> Result<()> {
     if !status.success() {
-        bail!("`{shown}` failed ({status})");
+        bail!("`{}` failed ({status})", shown(command));
     }
     Ok(())
 }

@@ -1,35 +1,62 @@
 //! Which tests failed, from what the runners write.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     process::{Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
-use probe_testkit::command::shown;
+use anyhow::Result;
+
+use crate::workspace::{outcome, spawn};
+
+/// What a runner wrote before its end is read within this time.
+const REST: Duration = Duration::from_secs(2);
 
 /// Runs a command with its output visible. Whether it failed, and the tests that libtest says did.
+///
+/// A process that a test leaves behind may hold the output open for ever: it is not waited for.
 pub(super) fn run(command: &mut Command) -> Result<(Result<()>, Vec<String>)> {
-    let text = shown(command);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("`{text}` did not start: is it installed?"))?;
+    let mut child = spawn(command.stdout(Stdio::piped()))?;
+    let lines = child.stdout.take().map(show);
+    let status = child.wait()?;
     let mut failed = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).lines() {
-            let line = line.context("the output of the tests is no text")?;
-            println!("{line}");
-            failed.extend(of_line(&line));
+    if let Some(lines) = lines {
+        loop {
+            match lines.recv_timeout(REST) {
+                Ok(line) => failed.extend(of_line(&line)),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    println!("a process that a test has started still holds the output");
+                    break;
+                }
+            }
         }
     }
-    let status = child.wait()?;
-    let outcome = if status.success() {
-        Ok(())
-    } else {
-        Err(anyhow::anyhow!("`{text}` failed ({status})"))
-    };
-    Ok((outcome, failed))
+    Ok((outcome(command, status), failed))
+}
+
+/// Shows each line as soon as it is there, and sends it. Ends when all that write have ended.
+fn show(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while output
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|octets| octets > 0)
+        {
+            let text = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+            println!("{text}");
+            if sender.send(text).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    lines
 }
 
 /// `test NAME ... FAILED`, as libtest writes it; of documentation tests `FILE - ITEM (line N)`.
@@ -59,7 +86,32 @@ pub(super) fn of_junit(report: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{of_junit, of_line};
+    use std::{
+        process::Command,
+        time::{Duration, Instant},
+    };
+
+    use super::{of_junit, of_line, run};
+
+    #[test]
+    fn a_process_that_is_left_behind_is_not_waited_for() {
+        let begin = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & printf 'test a::b ... FAILED\\n'; exit 3"]);
+        let (outcome, failed) = run(&mut command).unwrap();
+        assert!(outcome.unwrap_err().to_string().contains("exit status: 3"));
+        assert_eq!(failed, ["a::b"]);
+        assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn output_that_is_no_text_hides_nothing() {
+        let mut command = Command::new("sh");
+        command.args(["-c", r"printf '\377\376\ntest a::b ... FAILED\n'"]);
+        let (outcome, failed) = run(&mut command).unwrap();
+        outcome.unwrap();
+        assert_eq!(failed, ["a::b"]);
+    }
 
     #[test]
     fn failed_tests_are_found_in_both_forms() {
