@@ -25,7 +25,7 @@ use probe_flow::{
 };
 use probe_store::{
     report::{Hold, StoreReport},
-    stats::{SinkCounts, SinkReader, SinkState, SinkTrouble, TroubleKind},
+    stats::{SinkCounts, SinkReader, SinkState, SinkTrouble, SinkTroubleKind},
 };
 
 /// A status that the test sets.
@@ -427,7 +427,7 @@ impl SinkReader for Fixed {
     fn state(&self) -> SinkState {
         SinkState {
             trouble: Some(SinkTrouble {
-                kind: TroubleKind::Failing,
+                kind: SinkTroubleKind::Failing,
                 lasts: Duration::from_secs(7),
                 error: "cannot write /flows: no space left".into(),
                 remedy: "free space",

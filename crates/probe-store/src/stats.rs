@@ -41,7 +41,7 @@ pub struct SinkState {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SinkTrouble {
     /// Whether it fails, hangs or is too slow.
-    pub kind: TroubleKind,
+    pub kind: SinkTroubleKind,
     /// How long that has been so.
     pub lasts: Duration,
     /// Sentence with the last error; empty where there was none.
@@ -52,7 +52,7 @@ pub struct SinkTrouble {
 
 /// In which way a sink does not store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TroubleKind {
+pub enum SinkTroubleKind {
     /// Its last attempt failed.
     Failing,
     /// An attempt takes longer than ten seconds, or what the sink does between attempts.
@@ -61,7 +61,7 @@ pub enum TroubleKind {
     Overrun,
 }
 
-impl TroubleKind {
+impl SinkTroubleKind {
     /// Every kind, in the order of the manual.
     pub const ALL: [Self; 3] = [Self::Failing, Self::Stuck, Self::Overrun];
 
@@ -128,12 +128,12 @@ impl Now {
         let none = || "".into();
         let (kind, since, error, remedy) = if let Some(since) = stuck {
             let remedy = "see whether its disk or mount answers (`dmesg`, `ls` in its directory)";
-            (TroubleKind::Stuck, since, none(), remedy)
+            (SinkTroubleKind::Stuck, since, none(), remedy)
         } else if let Some((since, error, remedy)) = &self.failing {
-            (TroubleKind::Failing, *since, Arc::clone(error), *remedy)
+            (SinkTroubleKind::Failing, *since, Arc::clone(error), *remedy)
         } else {
             let remedy = "give it a faster disk, or raise rotation.interval";
-            (TroubleKind::Overrun, self.overrun?, none(), remedy)
+            (SinkTroubleKind::Overrun, self.overrun?, none(), remedy)
         };
         Some(SinkTrouble {
             kind,
@@ -297,7 +297,7 @@ mod tests {
 
     use probe_flow::interval::Interval;
 
-    use super::{STUCK_AFTER, SinkReader as _, TroubleKind};
+    use super::{STUCK_AFTER, SinkReader as _, SinkTroubleKind};
     use crate::{QueuePolicy, Writeout, WriteoutError, WriteoutHandler, fixture};
 
     /// Far beyond what the test needs.
@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(trouble(), None, "nothing waits");
         let interval = fixture::interval("eth0", "2026-03-01T00:00:00Z", 1);
         writeout.submit(Arc::new(interval));
-        assert_eq!(trouble(), Some(TroubleKind::Stuck));
+        assert_eq!(trouble(), Some(SinkTroubleKind::Stuck));
         drop(open);
         assert!(writeout.finish(Instant::now() + LONG)[0].is_complete());
         assert_eq!((trouble(), stats.written()), (None, 1));

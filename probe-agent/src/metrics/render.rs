@@ -10,7 +10,7 @@ use probe_capture::{
 use probe_flow::ledger::Loss;
 use probe_store::{
     report::StoreReport,
-    stats::{SinkCounts, SinkReader, TroubleKind},
+    stats::{SinkCounts, SinkReader, SinkTroubleKind},
 };
 use prometheus::{
     Histogram, TextEncoder,
@@ -48,7 +48,7 @@ pub(super) struct SinkSums(BTreeMap<String, SinkSum>);
 #[derive(Debug, Default)]
 struct SinkSum {
     counts: SinkCounts,
-    troubles: Vec<TroubleKind>,
+    troubles: Vec<SinkTroubleKind>,
     store: Option<StoreReport>,
 }
 
@@ -410,7 +410,7 @@ impl Scrape<'_> {
         let sinks = self.sinks.0.iter();
         sinks
             .flat_map(|(sink, sum)| {
-                TroubleKind::ALL.map(|kind| {
+                SinkTroubleKind::ALL.map(|kind| {
                     let is_so = sum.troubles.contains(&kind);
                     (vec![&**sink, kind.name()], flag(is_so))
                 })
