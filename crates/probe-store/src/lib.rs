@@ -147,8 +147,8 @@ impl WriteoutError {
             return "report it, with the agent's log (`journalctl -u probe-agent`)";
         };
         if self.is_no_space() {
-            return "free space (or inodes: `df -i`) on its file system, or lower its \
-                    retention.max_size";
+            return "free space (or inodes: `df -i`) on its file system, lower its \
+                    retention.max_size, or set its retention.min_free";
         }
         match source.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => "let the agent's user write there",

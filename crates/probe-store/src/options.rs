@@ -9,7 +9,7 @@ pub struct SinkConfig {
     pub format: SinkFormat,
     /// Root directory of the store, whose files are partitioned by interface and day.
     pub path: PathBuf,
-    /// Age and size beyond which intervals are deleted.
+    /// Age, size and free space beyond which the oldest intervals are deleted.
     pub retention: Retention,
 }
 
