@@ -67,19 +67,25 @@ impl InterfaceSlots {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::Map`]: the kernel refuses to update a map of interfaces. The slot may be
-    /// taken already, and [`Self::free`] gives it back.
+    /// [`DatapathError::Map`]: the kernel refuses to update a map of interfaces. The programs do not
+    /// know the interface, and the slot stays free.
     pub fn publish(&mut self, reserved: u16, slot: InterfaceSlot) -> Result<(), DatapathError> {
         self.all
             .insert(slot.ifindex, slot, 0)
             .map_err(DatapathError::update(maps::ALL_INTERFACES))?;
+        let index = interface_index(slot.ifindex);
+        if self.published[index].ifindex == 0
+            && let Err(error) = self.set(index, slot)
+        {
+            // Programs would count its frames in a slot that another interface may get.
+            if let Err(error) = self.all.remove(&slot.ifindex) {
+                tracing::error!(ifindex = slot.ifindex, %error, "cannot remove an interface slot");
+            }
+            return Err(error);
+        }
         self.free.retain(|free| *free != reserved);
         self.taken.insert(slot.ifindex, reserved);
-        let index = interface_index(slot.ifindex);
-        if self.published[index].ifindex != 0 {
-            return Ok(());
-        }
-        self.set(index, slot)
+        Ok(())
     }
 
     /// Writes an entry of the array. The kernel takes the array as a whole, and programs may read the
@@ -125,4 +131,51 @@ impl InterfaceSlots {
 #[expect(clippy::large_stack_arrays, reason = "32 KiB, once, at the start")]
 fn empty_table() -> Box<InterfaceTable> {
     Box::new([InterfaceSlot::default(); _])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use aya::maps::Map;
+    use probe_common::control::{InterfaceSlot, maps};
+    use probe_testkit::skip;
+
+    use super::InterfaceSlots;
+    use crate::{
+        cache_parts::CacheParts,
+        load::{LoadOptions, Object},
+        ring_parts::RingParts,
+    };
+
+    #[test]
+    fn a_slot_that_cannot_be_published_is_free_and_unknown_to_the_programs() {
+        if !skip::kernel_or_skip(&["bpftool"]) {
+            return;
+        }
+        let options = LoadOptions {
+            rings: RingParts::one(1 << 16),
+            cache: CacheParts::NONE,
+            interfaces: 2,
+        };
+        let mut object = Object::load(options).unwrap();
+        let Map::Array(table) = object.map(maps::INTERFACES).unwrap() else {
+            panic!("the table is no array");
+        };
+        let table = table.info().unwrap().id().to_string();
+        let mut slots = InterfaceSlots::new(&mut object, 2).unwrap();
+        // From now on the kernel takes no update of this map.
+        let frozen = Command::new("bpftool")
+            .args(["map", "freeze", "id", &table])
+            .status();
+        assert!(frozen.unwrap().success());
+        let free = slots.reserve();
+        let told = InterfaceSlot::new(7, 0, false);
+        assert!(slots.publish(free.unwrap(), told).is_err());
+        assert_eq!(slots.all.keys().count(), 0);
+        assert_eq!(
+            (slots.slot(7), slots.reserve(), slots.len()),
+            (None, free, 2)
+        );
+    }
 }

@@ -149,10 +149,7 @@ impl EbpfSource {
         };
         let first_counter_block = self.counters.prepare_slot(slot);
         let told = InterfaceSlot::new(ifindex, first_counter_block, ignore_vlans);
-        if let Err(error) = self.slots.publish(slot, told) {
-            self.slots.free(ifindex);
-            return Err(error.into());
-        }
+        self.slots.publish(slot, told)?;
         Ok(Some(()))
     }
 
