@@ -153,7 +153,8 @@ pub trait RecordSource: Send {
     /// # Errors
     ///
     /// [`SourceError::Unusable`]: the source cannot make the other bank the active one, or cannot
-    /// tell when no program uses the closed one any more.
+    /// tell when no program uses the closed one any more. No bank is closed then. Records of the
+    /// other bank may come all the same, and belong to what follows the next switch.
     fn switch_bank(&mut self) -> Result<u8, SourceError>;
 
     /// Reads the counters of an attached (or detached, not yet released) interface.

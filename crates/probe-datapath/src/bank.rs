@@ -9,9 +9,9 @@ use super::{DatapathError, load::Object};
 
 /// Switches banks. A program reads the active bank once, at its start.
 pub struct BankSwitch {
-    active_bank: Array<MapData, u64>,
-    active: u8,
-    grace_period: GracePeriod,
+    kernel: Kernel,
+    /// The bank that the next switch closes.
+    open: u8,
 }
 
 impl BankSwitch {
@@ -25,9 +25,11 @@ impl BankSwitch {
         let active_bank = Array::try_from(object.take_map(maps::ACTIVE_BANK)?)
             .map_err(DatapathError::read(maps::ACTIVE_BANK))?;
         Ok(Self {
-            active_bank,
-            active: 0,
-            grace_period: GracePeriod::new(object)?,
+            kernel: Kernel {
+                active_bank,
+                grace_period: GracePeriod::new(object)?,
+            },
+            open: 0,
         })
     }
 
@@ -43,16 +45,13 @@ impl BankSwitch {
     ///
     /// # Errors
     ///
-    /// [`DatapathError::Map`]: the kernel refuses to update a map. If that is the map for the grace
-    /// periods, the other bank is the active one already.
+    /// [`DatapathError::Map`]: the kernel refuses to update a map. No bank is closed, and the one
+    /// that was active is so again. Packets that the other bank has taken in meanwhile stay in it:
+    /// its counters and records agree, and the next switch opens it.
     pub fn switch(&mut self) -> Result<u8, DatapathError> {
-        let closed = self.active;
-        let active = 1 - closed;
-        self.active_bank
-            .set(0, u64::from(bank_word(active.into())), 0)
-            .map_err(DatapathError::update(maps::ACTIVE_BANK))?;
-        self.active = active;
-        let waited = self.wait()? + self.wait()?;
+        let closed = self.open;
+        let waited = close(&mut self.kernel, closed)?;
+        self.open = 1 - closed;
         tracing::debug!(closed, waited_us = waited.as_micros(), "switched banks");
         Ok(closed)
     }
@@ -63,6 +62,47 @@ impl BankSwitch {
     ///
     /// [`DatapathError::Map`]: the kernel refuses the update that waits for a grace period.
     pub fn wait(&mut self) -> Result<Duration, DatapathError> {
+        self.kernel.wait()
+    }
+}
+
+/// What closing a bank asks of the kernel.
+trait Banks {
+    fn activate(&mut self, bank: u8) -> Result<(), DatapathError>;
+
+    /// Until every program run that had begun before has ended.
+    fn wait(&mut self) -> Result<Duration, DatapathError>;
+}
+
+/// Closes this bank, or leaves it active. Returns how long it waited.
+fn close(banks: &mut impl Banks, closed: u8) -> Result<Duration, DatapathError> {
+    // Active already if an attempt before could not put the bank back.
+    banks.activate(1 - closed)?;
+    let mut wait_twice = || Ok(banks.wait()? + banks.wait()?);
+    wait_twice().inspect_err(|_| {
+        if let Err(error) = banks.activate(closed) {
+            tracing::error!(
+                %error,
+                "cannot put the bank back: records wait in the local buffers until the next rotation"
+            );
+        }
+    })
+}
+
+/// The maps behind both.
+struct Kernel {
+    active_bank: Array<MapData, u64>,
+    grace_period: GracePeriod,
+}
+
+impl Banks for Kernel {
+    fn activate(&mut self, bank: u8) -> Result<(), DatapathError> {
+        let word = u64::from(bank_word(bank.into()));
+        let set = self.active_bank.set(0, word, 0);
+        set.map_err(DatapathError::update(maps::ACTIVE_BANK))
+    }
+
+    fn wait(&mut self) -> Result<Duration, DatapathError> {
         self.grace_period.wait()
     }
 }
@@ -97,5 +137,64 @@ impl GracePeriod {
             .set(0, &self.inner, 0)
             .map_err(DatapathError::update(maps::GRACE_PERIOD))?;
         Ok(began.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use aya::maps::MapError;
+    use probe_common::control::maps;
+
+    use super::{Banks, close};
+    use crate::DatapathError;
+
+    /// A kernel that refuses some of its next calls.
+    #[derive(Default)]
+    struct Refusing {
+        active: u8,
+        /// Whether each call of `activate` and `wait` works, the last one first. Later ones do.
+        answers: Vec<bool>,
+    }
+
+    impl Refusing {
+        fn answer(&mut self) -> Result<(), DatapathError> {
+            let refused = DatapathError::update(maps::GRACE_PERIOD);
+            match self.answers.pop() {
+                Some(false) => Err(refused(MapError::KeyNotFound)),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    impl Banks for Refusing {
+        fn activate(&mut self, bank: u8) -> Result<(), DatapathError> {
+            self.answer()?;
+            self.active = bank;
+            Ok(())
+        }
+
+        fn wait(&mut self) -> Result<Duration, DatapathError> {
+            self.answer().map(|()| Duration::ZERO)
+        }
+    }
+
+    #[test]
+    fn a_bank_that_cannot_be_closed_is_active_again() {
+        let mut kernel = Refusing::default();
+        // Setting the bank, the first wait, the second one; and then putting the bank back.
+        for (answers, active) in [
+            (vec![false], 0),
+            (vec![false, true], 0),
+            (vec![false, true, true], 0),
+            (vec![false, false, true], 1),
+        ] {
+            kernel.answers = answers;
+            assert!(close(&mut kernel, 0).is_err());
+            assert_eq!((kernel.active, kernel.answers.len()), (active, 0));
+        }
+        assert!(close(&mut kernel, 0).is_ok());
+        assert_eq!(kernel.active, 1);
     }
 }

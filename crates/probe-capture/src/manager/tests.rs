@@ -56,6 +56,8 @@ struct KernelState {
     attached: Mutex<BTreeSet<u32>>,
     /// Indices of the calls of `attach` and `detach`, in their order.
     calls: Mutex<Vec<u32>>,
+    /// The next switch of the bank fails, after a packet of this interface in the other bank.
+    fails_to_switch: Mutex<Option<u32>>,
     /// Interfaces that refuse hooks other than `auto`.
     picky: Mutex<BTreeSet<u32>>,
 }
@@ -104,9 +106,13 @@ impl RecordSource for Kernel {
     }
 
     fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        let mut bank = self.0.bank.write();
-        let closed = *bank;
-        *bank = 1 - closed;
+        let closed = *self.0.bank.read();
+        *self.0.bank.write() = 1 - closed;
+        if let Some(ifindex) = self.0.fails_to_switch.lock().take() {
+            self.packet(ifindex, 1);
+            *self.0.bank.write() = closed;
+            return Err(SourceError::unusable("no grace period"));
+        }
         Ok(closed)
     }
 
@@ -420,6 +426,27 @@ fn no_interval_ends_before_its_start_and_each_tells_of_its_steps() {
     assert_eq!(ends.collect::<Vec<_>>(), minutes);
     let steps = manager.flush_and_read().clock_steps;
     assert_eq!((steps.forward, steps.backward), (2, 1));
+}
+
+#[test]
+fn a_switch_that_fails_loses_nothing() {
+    let bench = Bench::new(1 << 20);
+    bench.want(&[(1, AUTO)]);
+    bench.kernel.packet(1, 1);
+    for _ in 0..2 {
+        *bench.kernel.0.fails_to_switch.lock() = Some(1);
+        assert!(bench.manager.rotate().is_err());
+        bench.kernel.packet(1, 1);
+    }
+    assert_eq!(bench.written("eth1").0, 0, "the interval goes on");
+    bench.manager.rotate().unwrap();
+    assert_eq!(bench.written("eth1").0, 3);
+    bench.manager.rotate().unwrap();
+    assert_eq!(
+        bench.written("eth1"),
+        (5, 0),
+        "with those of the other bank"
+    );
 }
 
 #[test]
