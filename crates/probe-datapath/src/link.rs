@@ -138,10 +138,17 @@ const ONE_BY_ONE: usize = 64;
 /// One that is gone is no error.
 pub fn states(of: &[u32]) -> Result<HashMap<u32, LinkState>, NetlinkError> {
     if of.len() > ONE_BY_ONE {
-        let links = netlink::links_with_counters()?.into_iter();
-        return Ok(links
-            .map(|link| (link.ifindex, Link::state_from_record(&link)))
-            .collect());
+        match netlink::links_with_counters() {
+            Ok(links) => {
+                let links = links.iter();
+                return Ok(links
+                    .map(|link| (link.ifindex, Link::state_from_record(link)))
+                    .collect());
+            }
+            // Links come and go all the time. That interrupts lists, and no question for one link.
+            Err(error) if error.is_interrupted() => {}
+            Err(error) => return Err(error),
+        }
     }
     let mut questions = LinkQuestions::default();
     let mut states = HashMap::new();

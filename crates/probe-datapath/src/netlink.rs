@@ -33,9 +33,15 @@ pub(crate) use self::{
     tc_records::TcRecord,
 };
 
-/// An answer that was interrupted is asked for again so often, after a wait that doubles from 1 ms:
-/// altogether a quarter of a second.
-const ATTEMPTS: u32 = 9;
+/// How often an answer that was interrupted is asked for, with a wait in between that doubles from
+/// 1 ms.
+#[derive(Clone, Copy)]
+enum Attempts {
+    /// For a quarter of a second.
+    UntilItStays = 9,
+    /// For 7 ms: who asks keeps others waiting, and asks again soon.
+    Few = 4,
+}
 
 /// Handle of the one ingress or clsact qdisc that a link can have: `ffff:`.
 const CLSACT_HANDLE: TcHandle = TcHandle {
@@ -51,6 +57,13 @@ pub struct NetlinkError {
     pub object: &'static str,
     /// Why there is no answer.
     pub source: io::Error,
+}
+
+impl NetlinkError {
+    /// The list changed whenever the kernel was about to have it whole.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.source.kind() == io::ErrorKind::Interrupted
+    }
 }
 
 /// A socket that stays open for several questions, in the network namespace of who opened it.
@@ -101,7 +114,8 @@ impl Connection {
         question.header.index = ifindex;
         let question = RouteNetlinkMessage::GetLink(question);
         let flags = NLM_F_REQUEST | NLM_F_ACK;
-        let mut links = self.ask("a link", &question, flags, new_link)?;
+        // No dump, so nothing interrupts it.
+        let mut links = self.ask("a link", &question, flags, Attempts::Few, new_link)?;
         links.pop().ok_or_else(|| NetlinkError {
             object: "a link",
             source: io::ErrorKind::NotFound.into(),
@@ -115,28 +129,13 @@ impl Connection {
         object: &'static str,
         question: &RouteNetlinkMessage,
         flags: u16,
+        attempts: Attempts,
         mut keep: impl FnMut(&Message<'_>) -> Option<T>,
     ) -> Result<Vec<T>, NetlinkError> {
-        let mut wait = Duration::from_millis(1);
-        for _ in 1..ATTEMPTS {
-            let answer = exchange(&self.socket, question.clone(), flags, &mut keep);
-            match answer.map_err(|source| NetlinkError { object, source })? {
-                Answer::Whole(answers) => return Ok(answers),
-                Answer::Interrupted => thread::sleep(wait),
-            }
-            wait *= 2;
-        }
-        match exchange(&self.socket, question.clone(), flags, &mut keep) {
-            Ok(Answer::Whole(answers)) => Ok(answers),
-            Ok(Answer::Interrupted) => Err(NetlinkError {
-                object,
-                source: io::Error::new(
-                    io::ErrorKind::Interrupted,
-                    "they change faster than the kernel can list them; the next check asks again",
-                ),
-            }),
-            Err(source) => Err(NetlinkError { object, source }),
-        }
+        let answers = whole(attempts, || {
+            exchange(&self.socket, question.clone(), flags, &mut keep)
+        });
+        answers.map_err(|source| NetlinkError { object, source })
     }
 }
 
@@ -149,44 +148,46 @@ fn new_link(answer: &Message<'_>) -> Option<LinkRecord> {
 
 /// All links, in the kernel's order.
 pub(super) fn links() -> Result<Vec<LinkRecord>, NetlinkError> {
-    dump_links(link_question())
+    dump_links(link_question(), Attempts::UntilItStays)
 }
 
-/// The same with their counters.
+/// The same with their counters, for a check that is made every second.
 pub(super) fn links_with_counters() -> Result<Vec<LinkRecord>, NetlinkError> {
-    dump_links(LinkMessage::default())
+    dump_links(LinkMessage::default(), Attempts::Few)
 }
 
-fn dump_links(question: LinkMessage) -> Result<Vec<LinkRecord>, NetlinkError> {
-    ask(
-        "the links",
-        &RouteNetlinkMessage::GetLink(question),
-        NLM_F_REQUEST | NLM_F_DUMP,
-        new_link,
-    )
+fn dump_links(question: LinkMessage, attempts: Attempts) -> Result<Vec<LinkRecord>, NetlinkError> {
+    let question = RouteNetlinkMessage::GetLink(question);
+    dump("the links", &question, attempts, new_link)
 }
 
 /// The filters of a link on one side of its clsact (or ingress) qdisc; none if it has no such qdisc.
 /// `minor` is [`TcHandle::MIN_INGRESS`] or [`TcHandle::MIN_EGRESS`].
 pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcRecord>, NetlinkError> {
+    dump_filters(ifindex, minor, Attempts::UntilItStays)
+}
+
+/// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run,
+/// for a check that is made every second. `minor` as for [`filters`].
+pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
+    let filters = dump_filters(ifindex, minor, Attempts::Few)?.into_iter();
+    Ok(filters.filter_map(|filter| filter.program).collect())
+}
+
+fn dump_filters(
+    ifindex: u32,
+    minor: u16,
+    attempts: Attempts,
+) -> Result<Vec<TcRecord>, NetlinkError> {
     let mut question = TcMessage::with_index(ifindex.cast_signed());
     question.header.parent = TcHandle {
         major: TcHandle::CLSACT.major,
         minor,
     };
-    ask(
-        "the filters",
-        &RouteNetlinkMessage::GetTrafficFilter(question),
-        NLM_F_REQUEST | NLM_F_DUMP,
-        |answer| new_tc(answer, libc::RTM_NEWTFILTER),
-    )
-}
-
-/// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run.
-/// `minor` as for [`filters`].
-pub(super) fn filter_programs(ifindex: u32, minor: u16) -> Result<Vec<u32>, NetlinkError> {
-    let filters = filters(ifindex, minor)?.into_iter();
-    Ok(filters.filter_map(|filter| filter.program).collect())
+    let question = RouteNetlinkMessage::GetTrafficFilter(question);
+    dump("the filters", &question, attempts, |answer| {
+        new_tc(answer, libc::RTM_NEWTFILTER)
+    })
 }
 
 /// Kind of the qdisc with handle `ffff:` of a link: `clsact`, `ingress` or none.
@@ -196,15 +197,11 @@ pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> 
 
 /// The same of all links that have one. The kernel always lists the qdiscs of all links.
 pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
-    let kinds = ask(
-        "the qdiscs",
-        &RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default()),
-        NLM_F_REQUEST | NLM_F_DUMP,
-        |answer| {
-            let qdisc = new_tc(answer, libc::RTM_NEWQDISC)?;
-            (qdisc.handle == CLSACT_HANDLE).then_some((qdisc.ifindex, qdisc.kind))
-        },
-    )?;
+    let question = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    let kinds = dump("the qdiscs", &question, Attempts::UntilItStays, |answer| {
+        let qdisc = new_tc(answer, libc::RTM_NEWQDISC)?;
+        (qdisc.handle == CLSACT_HANDLE).then_some((qdisc.ifindex, qdisc.kind))
+    })?;
     Ok(kinds.into_iter().collect())
 }
 
@@ -223,14 +220,36 @@ fn link_question() -> LinkMessage {
     question
 }
 
-/// One question over a socket of its own.
-fn ask<T>(
+/// One question for a list, over a socket of its own.
+fn dump<T>(
     object: &'static str,
     question: &RouteNetlinkMessage,
-    flags: u16,
+    attempts: Attempts,
     keep: impl FnMut(&Message<'_>) -> Option<T>,
 ) -> Result<Vec<T>, NetlinkError> {
-    Connection::open()?.ask(object, question, flags, keep)
+    let flags = NLM_F_REQUEST | NLM_F_DUMP;
+    Connection::open()?.ask(object, question, flags, attempts, keep)
+}
+
+/// Asks until an answer is whole.
+fn whole<T>(
+    attempts: Attempts,
+    mut ask: impl FnMut() -> io::Result<Answer<T>>,
+) -> io::Result<Vec<T>> {
+    let mut wait = Duration::from_millis(1);
+    for attempt in 1..=attempts as u32 {
+        if attempt > 1 {
+            thread::sleep(wait);
+            wait *= 2;
+        }
+        if let Answer::Whole(answers) = ask()? {
+            return Ok(answers);
+        }
+    }
+    Err(io::Error::new(
+        io::ErrorKind::Interrupted,
+        "they change faster than the kernel can list them; the next check asks again",
+    ))
 }
 
 /// What a question came to.
@@ -299,7 +318,7 @@ fn collect<T>(
 mod tests {
     use rtnetlink::packet_core::{NLM_F_DUMP_INTR, NLMSG_DONE};
 
-    use super::{Answer, collect, message::message};
+    use super::{Answer, Attempts, collect, message::message, whole};
 
     fn read(datagrams: &[Vec<u8>]) -> std::io::Result<Answer<Vec<u8>>> {
         let mut datagrams = datagrams.iter().cloned();
@@ -320,5 +339,29 @@ mod tests {
         assert_eq!(read_changed, Answer::Interrupted);
         let failed = read(&[first, done(-libc::ENOMEM)]).unwrap_err();
         assert_eq!(failed.raw_os_error(), Some(libc::ENOMEM));
+    }
+
+    #[test]
+    fn an_interrupted_answer_is_asked_for_again_a_few_times() {
+        let ask_after = |interrupted| {
+            let mut asked = 0;
+            let answer = whole(Attempts::Few, || {
+                asked += 1;
+                Ok(if asked > interrupted {
+                    Answer::Whole(vec![()])
+                } else {
+                    Answer::Interrupted
+                })
+            });
+            (asked, answer.map_err(|error| error.kind()))
+        };
+        assert_eq!(ask_after(0), (1, Ok(vec![()])));
+        assert_eq!(ask_after(3), (4, Ok(vec![()])));
+        assert_eq!(ask_after(4), (4, Err(std::io::ErrorKind::Interrupted)));
+        let refused = whole::<()>(
+            Attempts::Few,
+            || Err(std::io::ErrorKind::OutOfMemory.into()),
+        );
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::OutOfMemory);
     }
 }

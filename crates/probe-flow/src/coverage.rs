@@ -8,7 +8,8 @@
 //! * The two are not read at the same moment. Our counters are read before and after the link's,
 //!   and the comparison takes whichever end is in favour of the link.
 //! * Sent packets pass our hook before the queue and the driver: those dropped there are ours
-//!   alone, and the ratio is above 1.
+//!   alone, and the ratio is above 1. The link's `tx_dropped` does not make up for them: it lacks
+//!   what a queue drops, and has what XDP programs redirect to a link in vain.
 //!
 //! Driven by values; the caller samples, about once a second.
 
