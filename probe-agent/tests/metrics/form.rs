@@ -17,7 +17,7 @@ use probe_capture::{
 use probe_flow::ledger::Loss;
 use probe_store::stats::{SinkCounts, SinkReader};
 
-use super::{Fixed, Script, watched};
+use super::{Script, sinks::Fixed, watched};
 
 /// A full scrape, so that every metric of the table has a series.
 fn full_scrape(options: MetricsOptions) -> String {

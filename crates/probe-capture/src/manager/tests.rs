@@ -1,34 +1,24 @@
+mod clock;
+mod kernel;
 mod troubles;
 mod updates;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
-    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
 };
 
-use jiff::SignedDuration;
-use parking_lot::{Mutex, RwLock};
-use probe_common::{
-    control::{Counters, Tally},
-    ephash::EpHashV4,
-    record::{INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
-};
+use parking_lot::Mutex;
+use probe_common::control::{Counters, Tally};
 use proptest::prelude::*;
-use zerocopy::FromZeros;
 
+use self::kernel::Kernel;
 use super::{Changes, Manager, ManagerOptions};
 use crate::{
     interface::{Hook, Interface, InterfaceConfig},
-    source::{
-        Attachment, BankCounters, Drained, Hooks, PolledStream, RecordSource, RecordStream, Source,
-        SourceError, SourceStatistics, SupervisedHooks,
-    },
     status::StatusReader,
 };
 use probe_flow::{
@@ -36,149 +26,7 @@ use probe_flow::{
     interval::Interval,
     ledger::{Identity, Loss},
     local_buffer::LocalBuffersConfig,
-    moment::Moment,
-    ticks::TickClock,
 };
-
-/// Records that the ring of the box holds.
-const RING_RECORDS: usize = 2000;
-
-/// A kernel in a box: a ring, counters in two banks, and programs that hold the bank (as a program
-/// run holds the RCU read lock) while they count and submit.
-#[derive(Clone, Default)]
-struct Kernel(Arc<KernelState>);
-
-#[derive(Default)]
-struct KernelState {
-    bank: RwLock<u8>,
-    ring: Mutex<VecDeque<RecordV4>>,
-    counters: Mutex<[BankCounters; 8]>,
-    attached: Mutex<BTreeSet<u32>>,
-    /// Indices of the calls of `attach` and `detach`, in their order.
-    calls: Mutex<Vec<u32>>,
-    /// The next switch of the bank fails, after a packet of this interface in the other bank.
-    fails_to_switch: Mutex<Option<u32>>,
-    /// Interfaces that refuse hooks other than `auto`.
-    picky: Mutex<BTreeSet<u32>>,
-}
-
-impl Kernel {
-    fn packet(&self, ifindex: u32, flow: u16) {
-        let bank = self.0.bank.read();
-        if !self.0.attached.lock().contains(&ifindex) {
-            return;
-        }
-        let counters = &mut self.0.counters.lock()[ifindex as usize][usize::from(*bank)][0];
-        counters.seen.add(1, 114);
-        if flow.is_multiple_of(7) {
-            counters.losses[Loss::NonIp as usize].add(1, 114);
-            return;
-        }
-        counters.recorded.add(1, 100);
-        let mut ring = self.0.ring.lock();
-        if ring.len() >= RING_RECORDS {
-            counters.losses[Loss::RingFull as usize].add(1, 100);
-            return;
-        }
-        let head = RecordHead {
-            octets: 100,
-            packets: 1,
-            ifindex,
-            flags: origin_flags(INGRESS, *bank),
-            ..RecordHead::default()
-        };
-        let key = EpHashV4 {
-            src_port: flow.to_be_bytes(),
-            ..EpHashV4::new_zeroed()
-        };
-        ring.push_back(key.into_record(head));
-    }
-}
-
-impl RecordSource for Kernel {
-    fn take_streams(&mut self) -> Vec<Box<dyn RecordStream>> {
-        let kernel = self.clone();
-        let stream =
-            PolledStream::new(
-                move |handle: &mut dyn FnMut(&[Record<'_>])| Ok(kernel.drain(handle)),
-            );
-        vec![Box::new(stream)]
-    }
-
-    fn switch_bank(&mut self) -> Result<u8, SourceError> {
-        let closed = *self.0.bank.read();
-        *self.0.bank.write() = 1 - closed;
-        if let Some(ifindex) = self.0.fails_to_switch.lock().take() {
-            self.packet(ifindex, 1);
-            *self.0.bank.write() = closed;
-            return Err(SourceError::unusable("no grace period"));
-        }
-        Ok(closed)
-    }
-
-    fn counters(&self, ifindex: u32) -> Result<BankCounters, SourceError> {
-        Ok(self.0.counters.lock()[ifindex as usize])
-    }
-
-    fn tick_clock(&self) -> TickClock {
-        TickClock::default()
-    }
-}
-
-impl Hooks for Kernel {
-    fn attach(
-        &mut self,
-        interface: &Interface,
-        config: &InterfaceConfig,
-    ) -> Result<Attachment, SourceError> {
-        self.0.calls.lock().push(interface.ifindex);
-        if config.hook != Hook::Auto && self.0.picky.lock().contains(&interface.ifindex) {
-            return Err(SourceError::attach(&interface.name, "refused"));
-        }
-        self.0.counters.lock()[interface.ifindex as usize] = BankCounters::default();
-        self.0.attached.lock().insert(interface.ifindex);
-        Ok(Attachment {
-            ingress: "box",
-            egress: "none",
-            reason: String::new(),
-        })
-    }
-
-    fn detach(&mut self, ifindices: &[u32]) -> Result<(), SourceError> {
-        for ifindex in ifindices {
-            self.0.calls.lock().push(*ifindex);
-            self.0.attached.lock().remove(ifindex);
-        }
-        Ok(())
-    }
-
-    fn release(&mut self, _: u32) {}
-}
-
-impl Source for Kernel {
-    fn supervised_hooks(&mut self) -> Option<&mut dyn SupervisedHooks> {
-        None
-    }
-
-    fn statistics(&self) -> Option<&dyn SourceStatistics> {
-        None
-    }
-}
-
-impl Kernel {
-    fn drain(&self, handle: &mut dyn FnMut(&[Record<'_>])) -> Drained {
-        let there = self.0.ring.lock().len();
-        for _ in 0..there {
-            let record = self.0.ring.lock().pop_front().expect("one reader");
-            handle(&[Record::V4(&record)]);
-        }
-        if there == 0 {
-            Drained::Idle
-        } else {
-            Drained::Records(there)
-        }
-    }
-}
 
 /// A manager over a kernel in a box, and the intervals it wrote.
 struct Bench {
@@ -325,107 +173,6 @@ fn an_interface_that_starts_again_counts_on() {
     assert_eq!(status.totals.packets_rcvd, 255);
     assert_eq!(status.ledger.residue(), 0);
     assert_eq!(status.started_at, started_at);
-}
-
-/// A manager that captures `eth1` by a clock that the test sets, and the intervals it wrote.
-struct Clocked {
-    manager: Manager,
-    clock: Arc<Mutex<Moment>>,
-    written: Arc<Mutex<Vec<Interval>>>,
-}
-
-impl Clocked {
-    fn new() -> Self {
-        let begin = Moment {
-            wall: "2026-03-01T12:00:00Z".parse().unwrap(),
-            since_boot: Duration::from_hours(1),
-        };
-        let clock = Arc::new(Mutex::new(begin));
-        let written = Arc::new(Mutex::new(Vec::new()));
-        let (read, output) = (clock.clone(), written.clone());
-        let options = ManagerOptions {
-            clock: Box::new(move || *read.lock()),
-            writeout: Box::new(move |interval| output.lock().push(interval)),
-            ..ManagerOptions::default()
-        };
-        let manager = Manager::new(Box::new(Kernel::default()), options).unwrap();
-        let eth1 = Interface {
-            name: "eth1".into(),
-            ifindex: 1,
-        };
-        manager
-            .update([(eth1, InterfaceConfig::default())])
-            .unwrap();
-        Self {
-            manager,
-            clock,
-            written,
-        }
-    }
-
-    /// Five minutes pass, in which the clock is set by so many hours.
-    fn pass_five_minutes(&self, set_by_hours: i64) {
-        let mut now = self.clock.lock();
-        now.since_boot += Duration::from_mins(5);
-        now.wall += SignedDuration::from_mins(5) + SignedDuration::from_hours(set_by_hours);
-    }
-}
-
-#[test]
-fn live_flows_begin_by_the_clock_that_was_set() {
-    let bench = Clocked::new();
-    let minutes_live = || {
-        let mut since = None;
-        bench.manager.flush_and_visit_flows(&[], |_, start, _| {
-            since = Some(start);
-            ControlFlow::Continue(())
-        });
-        let now = bench.clock.lock().wall;
-        now.duration_since(since.unwrap()).as_mins()
-    };
-    assert_eq!(minutes_live(), 0);
-    for (hours, minutes) in [(0, 5), (-8760, 10), (8766, 15)] {
-        bench.pass_five_minutes(hours);
-        assert_eq!(
-            minutes_live(),
-            minutes,
-            "the clock was set by {hours} hours"
-        );
-    }
-    bench.manager.rotate().unwrap();
-    assert_eq!(minutes_live(), 0);
-}
-
-#[test]
-fn no_interval_ends_before_its_start_and_each_tells_of_its_steps() {
-    let bench = Clocked::new();
-    for hours in [0, -8760, 8760, 2] {
-        bench.pass_five_minutes(hours);
-        bench.manager.rotate().unwrap();
-    }
-    let Clocked {
-        manager, written, ..
-    } = &bench;
-    let written = written.lock();
-    let told = written.iter().map(|interval: &Interval| {
-        let lasted = interval.end.duration_since(interval.start);
-        let watched = interval.watched;
-        (
-            lasted.as_mins(),
-            watched.clock_steps,
-            watched.clock_stepped.as_hours(),
-        )
-    });
-    assert_eq!(
-        told.collect::<Vec<_>>(),
-        [(5, 0, 0), (5, 1, -8760), (5, 1, 8760), (5, 1, 2)]
-    );
-    // The other clock of each end tells a sink that the first was set since.
-    let ends = written.iter().map(|interval| interval.end_since_boot);
-    let minutes = [65, 70, 75, 80].map(|minutes| Some(Duration::from_mins(minutes)));
-    assert_eq!(ends.collect::<Vec<_>>(), minutes);
-    let steps = manager.flush_and_read().clock_steps;
-    assert_eq!((steps.forward, steps.backward), (2, 1));
 }
 
 #[test]
