@@ -87,10 +87,10 @@ impl Client {
         self.place.as_ref().map(Place::answering)
     }
 
-    /// Whose share its requests count for.
-    pub(super) fn share(&self) -> (Holder, Class) {
-        let place = self.place.as_ref();
-        place.map_or((Holder::User(u32::MAX), Class::Guest), |place| {
+    /// Whose share the requests of a client count for. Those who have no place share one.
+    pub(super) fn share(client: Option<&Self>) -> (Holder, Class) {
+        let place = client.and_then(|client| client.place.as_ref());
+        place.map_or((Holder::UNKNOWN, Class::Guest), |place| {
             (place.holder(), place.class())
         })
     }

@@ -8,15 +8,20 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{AcquireError, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use super::{
     ApiState,
     access::Client,
     lane::{Lane, Order},
-    places::{Class, Holder},
+    places::{Class, Holder, MAX_PLACES},
     problem::Problem,
     shares::{Budget, Memory, Share, Shares},
+    v1::flows::MAX_LIMIT,
 };
 
 /// Threads for what waits for captures: status, ledgers, metrics.
@@ -38,11 +43,14 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(10);
 /// connections.
 const MAX_WAITING: usize = 48;
 
-/// Rows that answers may hold at a time: those of one client, and of all of its class.
-const MAX_ROWS: [usize; 2] = [200_000, 300_000];
+/// Rows that answers may hold at a time: those of one client, and of all of its class. One client has
+/// a third, which is the largest answer.
+const MAX_ROWS: [usize; 2] = [MAX_LIMIT, 3 * MAX_LIMIT];
 
-/// Rows are given out in so many at a time.
+/// Rows are given out in so many at a time. A smaller answer takes none and never waits for large ones:
+/// connections bound how many there are, and all of them have fewer rows than one large answer.
 const ROWS_PER_UNIT: usize = 1000;
+const _: () = assert!(MAX_PLACES * ROWS_PER_UNIT < MAX_LIMIT);
 
 /// Streams of flows at a time: those of one client, and of all of its class.
 const MAX_STREAMS: [usize; 2] = [8, 16];
@@ -100,6 +108,15 @@ impl Bounds {
             streams: Shares::new(streams_each, streams_all),
         }
     }
+
+    /// Waits for memory for so many rows; none is needed for a few.
+    async fn memory(&self, holder: Holder, rows: usize) -> Result<Option<Memory>, AcquireError> {
+        if rows <= ROWS_PER_UNIT {
+            return Ok(None);
+        }
+        let units = u32::try_from(rows.div_ceil(ROWS_PER_UNIT)).unwrap_or(u32::MAX);
+        self.rows.take(holder, units).await.map(Some)
+    }
 }
 
 impl Deref for Server {
@@ -143,7 +160,7 @@ impl FromRequestParts<Server> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> Result<Self, Infallible> {
         let client = parts.extensions.get::<Client>();
-        let (holder, class) = client.map_or((Holder::User(u32::MAX), Class::Guest), Client::share);
+        let (holder, class) = Client::share(client);
         Ok(Self {
             server: server.clone(),
             holder,
@@ -193,17 +210,16 @@ impl Asked {
     }
 
     /// Runs a query of flows when it is the client's turn and there is memory for so many rows of an
-    /// answer, which is to be kept as long as they are.
+    /// answer. What there is of it is to be kept as long as they are.
     pub(super) async fn query<T: Send + 'static>(
         &self,
         rows: usize,
         work: impl FnOnce(&ApiState, &Order) -> Result<T, Problem> + Send + 'static,
-    ) -> Result<(T, Memory), Problem> {
+    ) -> Result<(T, Option<Memory>), Problem> {
         let _turn = self.turn(&self.flows)?;
         let state = Arc::clone(&self.state);
-        let units = u32::try_from(rows.div_ceil(ROWS_PER_UNIT)).unwrap_or(u32::MAX);
         let answered = async {
-            let memory = self.bounds().rows.take(self.holder, units).await.ok()?;
+            let memory = self.bounds().memory(self.holder, rows).await.ok()?;
             let work = move |order: &Order| work(&state, order);
             let answer = self.flows.lane.run(self.holder, RUN_TIMEOUT, work).await?;
             Some(answer.map(|answer| (answer, memory)))
@@ -291,4 +307,33 @@ pub(super) async fn check(request: Request, next: Next) -> Response {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::{Bounds, MAX_LIMIT, ROWS_PER_UNIT};
+    use crate::places::Holder;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_a_third_of_the_rows_and_small_answers_never_wait() {
+        let bounds = Bounds::new();
+        let wait = Duration::from_secs(1);
+        let take = |user, rows| timeout(wait, bounds.memory(Holder::User(user), rows));
+        let first = take(1, MAX_LIMIT).await.expect("free").expect("open");
+        assert!(take(1, MAX_LIMIT).await.is_err(), "it has its third");
+        let others = [take(2, MAX_LIMIT).await, take(3, MAX_LIMIT).await];
+        assert!(others.iter().all(Result::is_ok), "each has its own");
+        assert!(take(4, MAX_LIMIT).await.is_err(), "all are taken");
+        let large = take(4, MAX_LIMIT);
+        let small = [take(1, ROWS_PER_UNIT), take(4, ROWS_PER_UNIT)];
+        let (large, small) =
+            futures_util::future::join(large, futures_util::future::join_all(small)).await;
+        assert!(large.is_err() && small.iter().all(Result::is_ok));
+        drop(first);
+        assert!(take(4, MAX_LIMIT).await.is_ok());
+    }
 }

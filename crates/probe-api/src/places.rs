@@ -37,6 +37,9 @@ pub(super) enum Holder {
 }
 
 impl Holder {
+    /// A client that nothing is known of.
+    pub(super) const UNKNOWN: Self = Self::User(u32::MAX);
+
     /// Addresses that one client has at will count as one: all of the loopback, and the /64 of an
     /// IPv6 address (RFC 4291, section 2.5.4).
     pub(super) fn of_address(addr: IpAddr) -> Self {

@@ -69,7 +69,7 @@ impl Peer for TcpStream {
 
 impl Peer for UnixStream {
     fn holder(&self) -> Holder {
-        Holder::User(self.uid().unwrap_or(u32::MAX))
+        self.uid().map_or(Holder::UNKNOWN, Holder::User)
     }
 
     fn uid(&self) -> Option<u32> {

@@ -27,12 +27,12 @@ pub(super) struct Pieces {
     is_first: bool,
     behind: &'static str,
     tick_clock: TickClock,
-    _memory: Memory,
+    _memory: Option<Memory>,
 }
 
 impl Pieces {
     /// Keeps the memory for as long as it has the rows.
-    pub(super) fn new(selected: Selected, memory: Memory) -> serde_json::Result<Self> {
+    pub(super) fn new(selected: Selected, memory: Option<Memory>) -> serde_json::Result<Self> {
         Self::between("", selected, memory, "")
     }
 
@@ -40,7 +40,7 @@ impl Pieces {
     pub(super) fn between(
         before: &str,
         selected: Selected,
-        memory: Memory,
+        memory: Option<Memory>,
         behind: &'static str,
     ) -> serde_json::Result<Self> {
         let mut text = before.as_bytes().to_vec();
