@@ -42,12 +42,27 @@ struct Jobs {
 }
 
 struct Job {
-    order: Order,
+    given_up: Arc<AtomicBool>,
+    /// How long it may run.
+    limit: Duration,
     work: Box<dyn FnOnce(&Order) + Send>,
 }
 
-/// Whether somebody still waits for a piece of work.
-#[derive(Clone)]
+impl Job {
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    fn run(self) {
+        let order = Order {
+            given_up: self.given_up,
+            until: Instant::now() + self.limit,
+        };
+        (self.work)(&order);
+    }
+}
+
+/// Whether somebody still waits for a piece of work that has begun.
 pub(super) struct Order {
     given_up: Arc<AtomicBool>,
     until: Instant,
@@ -65,11 +80,7 @@ impl Drop for GiveUp {
 impl Order {
     /// Whether nobody waits any more, or it has run for as long as it may.
     pub(super) fn is_over(&self) -> bool {
-        self.is_given_up() || Instant::now() >= self.until
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+        self.given_up.load(Ordering::Relaxed) || Instant::now() >= self.until
     }
 }
 
@@ -102,19 +113,15 @@ impl Lane {
         let given_up = Arc::new(AtomicBool::new(false));
         let _waiting = GiveUp(Arc::clone(&given_up));
         let (answer, answered) = oneshot::channel();
-        let order = Order {
+        let job = Job {
             given_up,
-            until: Instant::now(),
+            limit,
+            work: Box::new(move |order| {
+                // The client may have left meanwhile.
+                let _ = answer.send(work(order));
+            }),
         };
-        let work = Box::new(move |order: &Order| {
-            let order = Order {
-                until: Instant::now() + limit,
-                ..order.clone()
-            };
-            // The client may have left meanwhile.
-            let _ = answer.send(work(&order));
-        });
-        self.0.0.push(holder, Job { order, work });
+        self.0.0.push(holder, job);
         answered.await.ok()
     }
 }
@@ -130,16 +137,16 @@ impl Shared {
     fn push(&self, holder: Holder, job: Job) {
         let mut jobs = self.jobs.lock();
         let queue = jobs.queues.entry(holder).or_default();
-        queue.retain(|job| !job.order.is_given_up());
+        queue.retain(|job| !job.is_given_up());
         queue.push_back(job);
         drop(jobs);
         self.changed.notify_one();
     }
 
     fn work(&self) {
-        while let Some(Job { order, work }) = self.take() {
-            if !order.is_given_up() && catch_unwind(AssertUnwindSafe(|| work(&order))).is_err() {
-                tracing::error!("a query panicked");
+        while let Some(job) = self.take() {
+            if !job.is_given_up() && catch_unwind(AssertUnwindSafe(|| job.run())).is_err() {
+                tracing::error!("a request panicked");
             }
         }
     }

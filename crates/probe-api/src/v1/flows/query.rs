@@ -179,8 +179,7 @@ impl FlowsQuery {
 
     /// How many rows an answer may have, by the query of a request.
     pub(super) fn rows(raw: Option<&str>) -> Result<usize, Problem> {
-        let known: Vec<_> = Self::PARAMETERS.into_iter().chain(["every"]).collect();
-        let limit = Query::parse(raw, &known)?.read("limit", limit)?;
+        let limit = Query::parse(raw, &Self::PARAMETERS)?.read("limit", limit)?;
         Ok(limit.unwrap_or(DEFAULT_LIMIT))
     }
 
