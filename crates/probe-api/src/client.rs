@@ -18,7 +18,6 @@ use tokio::{
     net::{TcpStream, UnixStream},
     runtime, time,
 };
-use tokio_rustls::rustls;
 
 use crate::{
     Problem,
@@ -395,15 +394,10 @@ impl Client {
         } else {
             format!("{path}?{query}")
         };
-        let host = match &self.endpoint {
-            AgentAddr::Unix(_) => "probe-agent".to_owned(),
-            AgentAddr::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
-            AgentAddr::Tcp { host, port, .. } => format!("{host}:{port}"),
-        };
         let mut request = Request::builder()
             .method(method)
             .uri(target)
-            .header(header::HOST, host)
+            .header(header::HOST, self.endpoint.authority())
             .header(header::ACCEPT, "application/json");
         if let Some(key) = &self.key {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
@@ -447,23 +441,10 @@ impl Client {
     }
 
     fn untrusted(&self, error: &io::Error) -> ClientError {
-        let cause = error.get_ref().and_then(|it| it.downcast_ref());
-        let remedy = match cause {
-            Some(rustls::Error::InvalidMessage(_)) => {
-                "does it speak TLS? Without api.tls, leave https:// out, and api.metrics_addr never does"
-            }
-            Some(rustls::Error::InvalidCertificate(
-                rustls::CertificateError::NotValidForName
-                | rustls::CertificateError::NotValidForNameContext { .. },
-            )) => "give the name that the certificate is for by --server-name",
-            _ => {
-                "give the certificate that signs the agent's by --ca-file, or its own if it is self-signed"
-            }
-        };
         ClientError::Tls {
             endpoint: self.endpoint.to_string(),
             reason: error.to_string(),
-            remedy,
+            remedy: tls::remedy(error),
         }
     }
 

@@ -58,6 +58,7 @@ pub mod v1;
 pub use problem::{ConfigProblem, Problem};
 
 use access::Access;
+use client::AgentAddr;
 use limits::Server;
 pub use secrets::{SecretError, certain_mistakes};
 use socket_file::SocketFile;
@@ -318,10 +319,8 @@ impl BoundApi {
 
     /// Where the API is, as clients have it.
     fn told_addr(&self) -> Option<String> {
-        let addr = self.addr()?;
         let is_tls = self.tcp.as_ref().is_some_and(|tcp| tcp.tls.is_some());
-        let scheme = if is_tls { "https://" } else { "" };
-        Some(format!("{scheme}{addr}"))
+        Some(AgentAddr::new(self.addr()?, is_tls).to_string())
     }
 
     /// Answers until `shutdown` comes, and then finishes the open requests, if they are quick.

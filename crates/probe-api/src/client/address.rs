@@ -1,6 +1,11 @@
 //! Where an agent is, as clients are told.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    str::FromStr,
+};
 
 use probe_flow::text::quoted;
 
@@ -22,16 +27,33 @@ pub enum AgentAddr {
     },
 }
 
-impl From<Endpoint> for AgentAddr {
-    fn from(endpoint: Endpoint) -> Self {
+impl AgentAddr {
+    /// That of an agent which listens there; only TCP has TLS.
+    pub fn new(endpoint: Endpoint, is_tls: bool) -> Self {
         match endpoint {
             Endpoint::Unix(path) => Self::Unix(path),
             Endpoint::Tcp(addr) => Self::Tcp {
                 host: addr.ip().to_string(),
                 port: addr.port(),
-                is_tls: false,
+                is_tls,
             },
         }
+    }
+
+    /// Host and port, as a URL and the header `Host` have them (RFC 3986, section 3.2). A unix socket
+    /// has none, and any name does.
+    pub(super) fn authority(&self) -> String {
+        match self {
+            Self::Unix(_) => "probe-agent".to_owned(),
+            Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl From<Endpoint> for AgentAddr {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::new(endpoint, false)
     }
 }
 
@@ -61,7 +83,7 @@ impl FromStr for AgentAddr {
             !name.is_empty() && name.chars().all(allowed)
         };
         let is_host = match bare {
-            Some(addr) => addr.parse::<std::net::Ipv6Addr>().is_ok(),
+            Some(addr) => addr.parse::<Ipv6Addr>().is_ok(),
             None => is_name(host),
         };
         match port.parse() {
@@ -79,13 +101,14 @@ impl fmt::Display for AgentAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Tcp { host, port, is_tls } => {
-                let scheme = if *is_tls { "https://" } else { "" };
-                if host.contains(':') {
-                    write!(f, "{scheme}[{host}]:{port}")
-                } else {
-                    write!(f, "{scheme}{host}:{port}")
-                }
+            Self::Tcp { host, is_tls, .. } => {
+                let scheme = match (is_tls, host.parse::<IpAddr>()) {
+                    (true, _) => "https://",
+                    // Without it only an IP address reads back.
+                    (false, Err(_)) => "http://",
+                    (false, Ok(_)) => "",
+                };
+                write!(f, "{scheme}{}", self.authority())
             }
         }
     }
@@ -104,12 +127,20 @@ mod tests {
             "https://probe.example:9479",
             "https://198.18.0.1:9479",
             "https://[fd00::1]:9479",
+            "http://probe.example:9479",
+            "http://localhost:9479",
         ] {
             let addr: AgentAddr = text.parse().expect(text);
             assert_eq!(addr.to_string(), text);
         }
-        let plain: AgentAddr = "http://probe.example:9479/".parse().expect("a URL");
-        assert_eq!(plain.to_string(), "probe.example:9479");
+        for (text, told) in [
+            ("http://probe.example:9479/", "http://probe.example:9479"),
+            ("http://127.0.0.1:9479", "127.0.0.1:9479"),
+            ("http://[::1]:9479", "[::1]:9479"),
+        ] {
+            let addr: AgentAddr = text.parse().expect(text);
+            assert_eq!(addr.to_string(), told);
+        }
         for wrong in [
             "https://probe.example",
             "https://probe.example:0",

@@ -9,7 +9,7 @@ use std::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, RootCertStore,
+        CertificateError, ClientConfig, Error, RootCertStore,
         crypto::ring,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
@@ -59,6 +59,30 @@ impl Trust {
     }
 }
 
+/// What to try where a handshake failed, as an imperative.
+pub(super) fn remedy(error: &io::Error) -> &'static str {
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    match cause {
+        Some(Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        )) => "give the name that the certificate is for by --server-name",
+        Some(Error::InvalidCertificate(_)) => {
+            "give the certificate that signs the agent's by --ca-file, or its own if it is self-signed"
+        }
+        Some(Error::InvalidMessage(_)) => {
+            "is this the port of api.addr, and does it speak TLS? Without api.tls, leave https:// out, \
+             and api.metrics_addr never does"
+        }
+        Some(_) => "is this the port of api.addr? The agent speaks TLS 1.2 and 1.3",
+        // The connection ended.
+        None => {
+            "is this the port of api.addr, and does it speak TLS? Without api.tls, leave https:// out, \
+             and api.metrics_addr never does. An agent without room for a connection ends it, too: \
+             ask again later"
+        }
+    }
+}
+
 fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
     let refused = |reason: String| ClientError::CaFile {
         path: path.to_owned(),
@@ -74,4 +98,63 @@ fn add_file(roots: &mut RootCertStore, path: &Path) -> Result<(), ClientError> {
         return Err(refused("it has no certificate as PEM".to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        thread,
+    };
+
+    use crate::client::{AgentAddr, Client};
+
+    /// What a client says of an address whose other end does that with the first octets.
+    fn told(act: impl FnOnce(TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let addr = listener.local_addr().expect("an address");
+        let other = thread::spawn(move || act(listener.accept().expect("a client").0));
+        let addr = format!("https://{addr}").parse::<AgentAddr>();
+        let client = Client::new(addr.expect("an address"), None).expect("a client");
+        let told = client.info().expect_err("no TLS").to_string();
+        other.join().expect("it ends");
+        told
+    }
+
+    #[test]
+    fn who_speaks_no_tls_is_not_asked_for_a_certificate() {
+        let ended = told(|mut io| {
+            let mut hello = [0; 4096];
+            assert!(io.read(&mut hello).expect("a hello") > 0);
+        });
+        // Octets that nobody has read: the end is a reset.
+        let reset = told(|io| {
+            io.peek(&mut [0]).expect("a hello");
+        });
+        let plain = told(|mut io| {
+            let mut hello = [0; 4096];
+            assert!(io.read(&mut hello).expect("a hello") > 0);
+            io.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .expect("sent");
+        });
+        for told in [ended, reset, plain] {
+            assert!(told.contains("is this the port of api.addr"), "{told}");
+            assert!(told.contains("leave https:// out"), "{told}");
+            assert!(!told.contains("--ca-file"), "{told}");
+        }
+    }
+
+    /// An alert: no certificate is to blame.
+    #[test]
+    fn who_refuses_the_handshake_is_not_asked_for_a_certificate() {
+        // Fatal, handshake_failure (RFC 8446, section 6).
+        let told = told(|mut io| {
+            let mut hello = [0; 4096];
+            assert!(io.read(&mut hello).expect("a hello") > 0);
+            io.write_all(&[21, 3, 3, 0, 2, 2, 40]).expect("sent");
+        });
+        assert!(told.contains("TLS 1.2 and 1.3"), "{told}");
+        assert!(!told.contains("--ca-file"), "{told}");
+    }
 }
