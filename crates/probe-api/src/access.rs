@@ -48,6 +48,12 @@ impl Access {
             Self::Everybody
         }
     }
+
+    /// Whether a user is root or could attach a debugger to the agent, on a unix socket.
+    pub(super) fn is_admin(&self, uid: Option<u32>) -> bool {
+        let own = rustix::process::geteuid().as_raw();
+        matches!(self, Self::Peer) && uid.is_some_and(|uid| uid == 0 || uid == own)
+    }
 }
 
 /// What is known of a client from its connection alone.
@@ -76,12 +82,6 @@ impl Client {
         }
     }
 
-    /// Whether it is root or who could attach a debugger to the agent, on a unix socket.
-    pub(super) fn is_admin(&self) -> bool {
-        let own = rustix::process::geteuid().as_raw();
-        matches!(self.access, Access::Peer) && self.uid.is_some_and(|uid| uid == 0 || uid == own)
-    }
-
     /// Keeps its place as long as a request is being answered.
     pub(super) fn answering(&self) -> Option<Answering> {
         self.place.as_ref().map(Place::answering)
@@ -99,7 +99,7 @@ impl Client {
     fn role(&self, headers: &HeaderMap) -> Option<Role> {
         match &self.access {
             // Those whom the file's group lets in may read.
-            Access::Peer if self.is_admin() => Some(Role::Admin),
+            Access::Peer if self.access.is_admin(self.uid) => Some(Role::Admin),
             Access::Keys(keys) => role_of_key(keys, bearer(headers)?),
             Access::Peer | Access::Loopback | Access::Everybody => Some(Role::Read),
         }

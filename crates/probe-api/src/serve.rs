@@ -1,6 +1,8 @@
 //! Serving one address: connections, their bounds, and their end.
 
-use std::{convert::Infallible, io, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, convert::Infallible, io, os::fd::AsFd, sync::Arc, time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -45,6 +47,9 @@ const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
 /// speed shows over minutes only.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
+/// Connections of root that wait for a place. More wait in the kernel, and others behind them.
+const MAX_WAITING: usize = 256;
+
 /// How long a newcomer without a place may take to hear of it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -77,6 +82,47 @@ impl Peer for UnixStream {
     }
 }
 
+/// What each connection of an address needs, and those that there are.
+struct Door {
+    tls: Option<TlsAcceptor>,
+    access: Access,
+    router: Router,
+    stopped: watch::Receiver<()>,
+    places: Places,
+    connections: JoinSet<()>,
+}
+
+impl Door {
+    fn class(&self, io: &impl Peer) -> Class {
+        if self.access.is_admin(io.uid()) {
+            Class::Member
+        } else {
+            Class::Guest
+        }
+    }
+
+    /// Lets one in, or gives it back where there is no place.
+    fn admit<T>(&mut self, io: T) -> Option<T>
+    where
+        T: Peer + AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Some(place) = self.places.enter(io.holder(), self.class(&io)) else {
+            return Some(io);
+        };
+        let place = Arc::new(place);
+        let client = Client::new(self.access.clone(), io.uid()).at(&place);
+        let io = Connection::new(io).at(&place);
+        let (tls, router, stopped) = (self.tls.clone(), self.router.clone(), self.stopped.clone());
+        self.connections.spawn(async move {
+            tokio::select! {
+                () = converse(io, tls, client, router, stopped) => {}
+                () = place.evicted() => tracing::debug!("a connection gave way to another"),
+            }
+        });
+        None
+    }
+}
+
 /// Answers until `stopped` comes, and then finishes what is open.
 pub(super) async fn serve<L>(
     mut listener: L,
@@ -88,54 +134,48 @@ pub(super) async fn serve<L>(
     L: Listener,
     L::Io: Peer,
 {
-    let places = Places::default();
-    let mut connections = JoinSet::new();
-    let mut newcomer = None;
+    let mut door = Door {
+        tls,
+        access,
+        router,
+        stopped: stopped.clone(),
+        places: Places::default(),
+        connections: JoinSet::new(),
+    };
+    // Root alone is kept waiting, by nobody but root, and nobody waits behind it.
+    let mut waiting = VecDeque::new();
     loop {
-        let io = tokio::select! {
-            (io, _) = listener.accept(), if newcomer.is_none() => io,
+        tokio::select! {
+            (io, _) = listener.accept(), if waiting.len() < MAX_WAITING => {
+                if let Err(error) = set_socket_send_buffer_size(&io, SEND_BUFFER_BYTES) {
+                    tracing::debug!(%error, "a connection keeps its send buffer");
+                }
+                if door.class(&io) == Class::Member {
+                    waiting.push_back(io);
+                } else if let Some(io) = door.admit(io) {
+                    let is_tls = door.tls.is_some();
+                    door.connections.spawn(refuse(io, is_tls));
+                }
+            }
             // Time alone may make room, too.
-            _ = timeout(PATIENCE, places.changed()), if newcomer.is_some() => match newcomer.take() {
-                Some(io) => io,
-                None => continue,
-            },
+            _ = timeout(PATIENCE, door.places.changed()), if !waiting.is_empty() => {}
             // Nothing is ever sent: an error says that the sender was dropped, which is the signal.
             _ = stopped.changed() => break,
             // Done ones are let go while others come.
-            Some(_) = connections.join_next() => continue,
-        };
-        if let Err(error) = set_socket_send_buffer_size(&io, SEND_BUFFER_BYTES) {
-            tracing::debug!(%error, "a connection keeps its send buffer");
+            Some(_) = door.connections.join_next() => {}
         }
-        let client = Client::new(access.clone(), io.uid());
-        let class = if client.is_admin() {
-            Class::Member
-        } else {
-            Class::Guest
-        };
-        let Some(place) = places.enter(io.holder(), class) else {
-            if class == Class::Member {
-                // Root alone is kept waiting, by nobody but root.
-                newcomer = Some(io);
-            } else {
-                connections.spawn(refuse(io, tls.is_some()));
+        while let Some(io) = waiting.pop_front() {
+            if let Some(io) = door.admit(io) {
+                waiting.push_front(io);
+                break;
             }
-            continue;
-        };
-        let place = Arc::new(place);
-        let (client, io) = (client.at(&place), Connection::new(io).at(&place));
-        let (router, tls, stopped) = (router.clone(), tls.clone(), stopped.clone());
-        connections.spawn(async move {
-            tokio::select! {
-                () = converse(io, tls, client, router, stopped) => {}
-                () = place.evicted() => tracing::debug!("a connection gave way to another"),
-            }
-        });
+        }
     }
     drop(listener);
-    connections.join_all().await;
+    door.connections.join_all().await;
 }
 
+/// A handshake costs too much for those who are sent away: over TLS they are not told.
 async fn refuse(mut io: impl AsyncWrite + Unpin, is_tls: bool) {
     if !is_tls {
         // Who does not listen is not told.
@@ -198,140 +238,4 @@ async fn answer(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{convert::Infallible, time::Duration};
-
-    use axum::{Router, body::Body, routing::get, serve::Listener};
-    use bytes::Bytes;
-    use futures_util::stream::{self, Stream, StreamExt};
-    use tokio::{
-        io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-        net::{TcpListener, TcpStream, UnixListener, UnixStream},
-        sync::watch,
-        task::yield_now,
-        time::{Instant, interval, sleep, timeout_at},
-    };
-
-    use super::Peer;
-    use crate::access::Access;
-
-    /// Octets of a piece, as answers with many flows have them.
-    const PIECE: usize = 32 << 10;
-
-    /// Pieces of a large answer.
-    const PIECES: usize = 1000;
-
-    /// Octets that a reader gets who is not let to read on.
-    const LITTLE: usize = PIECES * PIECE / 8;
-
-    /// Many pieces, each after another turn of the runtime.
-    fn pieces(count: usize) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        stream::iter(0..count).then(|_| async {
-            yield_now().await;
-            Ok(Bytes::from(vec![0; PIECE]))
-        })
-    }
-
-    /// Some pieces at once, and a minute later the next ones.
-    fn events() -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
-        let ticks = stream::unfold(interval(Duration::from_mins(1)), |mut ticks| async {
-            ticks.tick().await;
-            Some(((), ticks))
-        });
-        ticks.flat_map(|()| Box::pin(pieces(10)))
-    }
-
-    /// Serves those answers until the sender is dropped.
-    fn serve<L: Listener<Io: Peer, Addr: Send>>(listener: L) -> watch::Sender<()> {
-        let router = Router::new()
-            .route(
-                "/large",
-                get(|| async { Body::from_stream(pieces(PIECES)) }),
-            )
-            .route("/events", get(|| async { Body::from_stream(events()) }));
-        let (stop, stopped) = watch::channel(());
-        tokio::spawn(super::serve(listener, None, Access::Peer, router, stopped));
-        stop
-    }
-
-    async fn serve_unix() -> (watch::Sender<()>, UnixStream) {
-        let folder = tempfile::tempdir().expect("a directory");
-        let socket = folder.path().join("socket");
-        let stop = serve(UnixListener::bind(&socket).expect("bound"));
-        let client = UnixStream::connect(&socket).await.expect("connected");
-        (stop, client)
-    }
-
-    async fn serve_tcp() -> (watch::Sender<()>, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-        let addr = listener.local_addr().expect("an address");
-        let stop = serve(listener);
-        (stop, TcpStream::connect(addr).await.expect("connected"))
-    }
-
-    /// Asks, and reads so many octets a second up to a time: how many it got, and whether the answer
-    /// ended.
-    async fn read<T: AsyncRead + AsyncWrite + Unpin>(
-        (_stop, mut client): (watch::Sender<()>, T),
-        path: &str,
-        per_second: usize,
-        time: Duration,
-    ) -> (usize, bool) {
-        let until = Instant::now() + time;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        client.write_all(request.as_bytes()).await.expect("sent");
-        let mut octets = 0;
-        while Instant::now() < until {
-            let mut second = vec![0; per_second];
-            let mut left = &mut second[..];
-            while !left.is_empty() {
-                match timeout_at(until, client.read(left)).await {
-                    Err(_) => return (octets, false),
-                    Ok(Ok(0) | Err(_)) => return (octets, true),
-                    Ok(Ok(count)) => {
-                        octets += count;
-                        left = &mut left[count..];
-                    }
-                }
-            }
-            sleep(Duration::from_secs(1)).await;
-        }
-        (octets, false)
-    }
-
-    /// It empties again and again all that the agent holds, and would take many minutes.
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_is_too_slow_is_disconnected() {
-        // What the kernel has taken is sent all the same.
-        let minutes = Duration::from_mins(10);
-        for per_second in [8_000, 20_000, 30_000, 50_000] {
-            let (octets, ended) = read(serve_unix().await, "/large", per_second, minutes).await;
-            assert!(
-                ended && octets < LITTLE,
-                "unix: {octets} octets, {per_second} a second"
-            );
-            let (octets, ended) = read(serve_tcp().await, "/large", per_second, minutes).await;
-            assert!(
-                ended && octets < LITTLE,
-                "TCP: {octets} octets, {per_second} a second"
-            );
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_of_100_kb_a_second_gets_all_of_its_answer() {
-        let minutes = Duration::from_mins(10);
-        let (octets, _) = read(serve_unix().await, "/large", 100_000, minutes).await;
-        assert!(octets > PIECES * PIECE, "unix: {octets}");
-        let (octets, _) = read(serve_tcp().await, "/large", 100_000, minutes).await;
-        assert!(octets > PIECES * PIECE, "TCP: {octets}");
-    }
-
-    /// The time between two events is not the client's.
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_keeps_up_with_a_stream_stays() {
-        let hour = Duration::from_hours(1);
-        let (octets, ended) = read(serve_unix().await, "/events", 100_000, hour).await;
-        assert!(!ended, "{octets} octets");
-    }
-}
+mod tests;
