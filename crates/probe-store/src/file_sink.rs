@@ -53,6 +53,8 @@ pub enum EncodeError {
 
 /// Writes intervals as files below a directory.
 pub struct FileSink<F> {
+    /// Name in the log.
+    name: String,
     files: Files<F>,
     pruner: Pruner<Tree>,
     stored_bytes: u64,
@@ -81,7 +83,7 @@ impl<F: FileFormat> FileSink<F> {
                     Err(error)
                 }
             })
-            .and_then(|()| remove_abandoned_files(&root, F::EXTENSION))
+            .and_then(|()| remove_abandoned_files::<F>(&root))
             .map_err(|error| WriteoutError::NotWritable {
                 sink: F::FORMAT.name(),
                 path: root.clone(),
@@ -92,8 +94,9 @@ impl<F: FileFormat> FileSink<F> {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let boot_id = boot_id.unwrap_or_default().trim_end().to_owned();
         Ok(Self {
+            name: F::FORMAT.name().to_owned(),
             files: Files { format, root },
-            pruner: Pruner::new(tree, retention, boot_id),
+            pruner: Pruner::new(tree, F::FORMAT.name(), retention, boot_id),
             stored_bytes: 0,
         })
     }
@@ -127,8 +130,14 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
         F::FORMAT.name()
     }
 
+    fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+        self.pruner.rename(name);
+    }
+
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
         let Self {
+            name,
             files,
             pruner,
             stored_bytes,
@@ -141,7 +150,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
         pruner.write_with_room(bounds, now(), |_| {
             let size = files.write(interval)?;
             debug!(
-                sink = F::FORMAT.name(),
+                sink = name,
                 iface = &*interval.iface,
                 start = %interval.start,
                 flows = interval.flows.len(),
@@ -194,8 +203,9 @@ fn check_writable<F: FileFormat>(root: &Path) -> Result<(), WriteoutError> {
 /// interface (an interval belongs to the day on which it starts). So the start does not take longer
 /// with every day that is kept; what is elsewhere, because the clock was set back, goes when
 /// retention deletes its day.
-fn remove_abandoned_files(root: &Path, extension: &str) -> Result<(), WriteoutError> {
-    let root = Directory::open_root(root)?;
+fn remove_abandoned_files<F: FileFormat>(path: &Path) -> Result<(), WriteoutError> {
+    let extension = F::EXTENSION;
+    let root = Directory::open_root(path)?;
     let mut removed = root.remove_abandoned_files(extension)?;
     for iface in root.names(is_iface_dir)? {
         // Not a directory, or not to be followed: none of ours.
@@ -211,8 +221,10 @@ fn remove_abandoned_files(root: &Path, extension: &str) -> Result<(), WriteoutEr
     }
     if removed > 0 {
         info!(
-            sink = extension,
-            removed, "deleted unfinished files of an agent that was killed"
+            sink = F::FORMAT.name(),
+            path = %path.display(),
+            removed,
+            "deleted unfinished files of an agent that was killed"
         );
     }
     Ok(())

@@ -176,6 +176,10 @@ pub trait WriteoutHandler: Send {
     /// Short name for logs and metrics, such as `parquet`.
     fn name(&self) -> &'static str;
 
+    /// It is called otherwise in logs and metrics: `parquet-2` for the second of a name. Called before
+    /// it has anything to do.
+    fn rename(&mut self, _name: &str) {}
+
     /// Stores one interval, durably, or not at all.
     ///
     /// # Errors

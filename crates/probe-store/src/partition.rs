@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -99,12 +99,30 @@ impl Directory {
 
     /// Opens a directory inside this one, but no link to one.
     pub(super) fn open_dir(&self, name: &str) -> Result<Self, WriteoutError> {
-        let path = self.path.join(name);
-        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
-        match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path }),
-            Err(errno) => Err(file_error("open the directory", &path, errno)),
+        let opened = self.open_entry(name);
+        opened.map_err(|errno| file_error("open the directory", &self.path.join(name), errno))
+    }
+
+    /// The same; `None` if nothing has that name, or something else than a directory.
+    pub(super) fn open_dir_if_there(&self, name: &str) -> Result<Option<Self>, WriteoutError> {
+        match self.open_entry(name) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(errno) => Err(file_error(
+                "open the directory",
+                &self.path.join(name),
+                errno,
+            )),
         }
+    }
+
+    fn open_entry(&self, name: &str) -> Result<Self, Errno> {
+        let flags = DIR_FLAGS | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        Ok(Self {
+            fd,
+            path: self.path.join(name),
+        })
     }
 
     /// Names of the entries that `is_wanted`, sorted. Only names in UTF-8, which all of ours are.
@@ -112,23 +130,61 @@ impl Directory {
         &self,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, WriteoutError> {
-        let error = |errno| file_error("list the directory", &self.path, errno);
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
-            match entry.map_err(error)?.file_name().to_str() {
-                Ok(name) if is_wanted(name) => names.push(name.to_owned()),
-                _ => {}
+        self.visit(|name, _| {
+            if is_wanted(name) {
+                names.push(name.to_owned());
             }
-        }
+            Ok(())
+        })?;
         names.sort_unstable();
         Ok(names)
     }
 
+    /// The same of regular files, in any order.
+    pub(super) fn file_names(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, WriteoutError> {
+        let mut names = Vec::new();
+        self.visit(|name, kind| {
+            let is_file = match kind {
+                FileType::RegularFile => is_wanted(name),
+                // Not every file system tells it here.
+                FileType::Unknown => is_wanted(name) && self.allocated_bytes(name)?.is_some(),
+                _ => false,
+            };
+            if is_file {
+                names.push(name.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    fn visit(
+        &self,
+        mut take: impl FnMut(&str, FileType) -> Result<(), WriteoutError>,
+    ) -> Result<(), WriteoutError> {
+        let error = |errno| file_error("list the directory", &self.path, errno);
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            if let Ok(name) = entry.file_name().to_str() {
+                take(name, entry.file_type())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes that a regular file takes on disk, whole blocks; `None` if it is none, or gone.
-    pub(super) fn allocated_bytes(&self, name: &str) -> Option<u64> {
-        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
-        is_file.then(|| allocated(u64::try_from(stat.st_blocks).unwrap_or(0)))
+    pub(super) fn allocated_bytes(&self, name: &str) -> Result<Option<u64>, WriteoutError> {
+        let stat = match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(file_error("look at", &self.path.join(name), errno)),
+        };
+        let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+        Ok(is_file.then(|| allocated(u64::try_from(stat.st_blocks).unwrap_or(0))))
     }
 
     /// What changes whenever an entry comes or goes; `None` if it changed just now, so that another

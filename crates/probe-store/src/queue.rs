@@ -148,9 +148,9 @@ impl Writeout {
         readers.collect()
     }
 
-    /// Writes what is queued and ends the threads. An interval that waits for its next attempt gets
-    /// it at once, as its last; those behind it get one attempt each. At the deadline what is left
-    /// is dropped, and a sink that hangs is left behind: the process can end.
+    /// Writes what is queued and ends the threads. An interval that waits for its next attempt, or is
+    /// being tried, gets one more at once, as its last; those behind it get one attempt each. At the
+    /// deadline what is left is dropped, and a sink that hangs is left behind: the process can end.
     pub fn finish(&self, deadline: Instant) -> Vec<SinkReport> {
         // All sinks are told before the first is waited for.
         let before: Vec<_> = self.sinks.iter().map(Sink::close).collect();
@@ -258,17 +258,21 @@ impl fmt::Display for SinkReport {
     }
 }
 
-/// The second sink of a name becomes `name-2`, so that metrics can tell them apart.
+/// The second sink of a name becomes `name-2`, so that metrics and the log can tell them apart.
 fn with_unique_names(
     handlers: Vec<Box<dyn WriteoutHandler>>,
 ) -> impl Iterator<Item = (String, Box<dyn WriteoutHandler>)> {
     let mut seen = Vec::new();
-    handlers.into_iter().map(move |handler| {
+    handlers.into_iter().map(move |mut handler| {
         let name = handler.name();
         seen.push(name);
         match seen.iter().filter(|&&other| other == name).count() {
             1 => (name.to_owned(), handler),
-            count => (format!("{name}-{count}"), handler),
+            count => {
+                let name = format!("{name}-{count}");
+                handler.rename(&name);
+                (name, handler)
+            }
         }
     })
 }

@@ -1,12 +1,13 @@
 //! Deletes the oldest intervals of a tree, by age, by size and by the space that is left.
 //!
 //! A tree may hold millions of files, so nothing here reads all of them but the count of the size,
-//! which lists only directories that have changed: days are gone through oldest first, and only as
-//! far as needed. Room is made before a write and not after it, or a full disk would stay full.
-//! Errors are logged and never fail a write.
+//! which lists only directories that have changed. Days are gone through oldest first, only as far as
+//! needed, and not at all as long as nothing has to go. Room is made before a write and not after it,
+//! or a full disk would stay full. Errors are logged and never fail a write.
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,13 +19,15 @@ use crate::{WriteoutError, options::Retention, report::StoreReport};
 
 mod forecast;
 mod order;
+mod pass;
 mod tree;
 mod trust;
 
 pub(super) use self::tree::Tree;
 use self::{
-    order::{Day, by_trusted_time, date_of},
-    tree::{Days, Disk, StoredFile},
+    order::date_of,
+    pass::{Pass, Task},
+    tree::Disk,
     trust::{Trust, allowance},
 };
 
@@ -36,9 +39,11 @@ const COUNT_PAUSE: Duration = Duration::from_hours(1);
 /// Keeps a tree inside its [`Retention`].
 pub(super) struct Pruner<D> {
     disk: D,
+    /// Name of the sink, for the log.
+    sink: String,
     retention: Retention,
     boot_id: String,
-    /// From the first pass on.
+    /// From the first pass on in which the tree could be read.
     trust: Option<Trust>,
     /// Whether it was told that the clock is not believed.
     is_hold_told: bool,
@@ -47,20 +52,43 @@ pub(super) struct Pruner<D> {
     /// Time since the boot of the last pass.
     pruned_at: Option<Duration>,
     stored: Option<Stored>,
+    /// Why the last pass could not do everything.
+    error: Option<Arc<str>>,
     report: Option<StoreReport>,
 }
 
-/// What is in the tree, as last counted, with what was written since.
+/// What is in the tree, as last counted, with what was written and deleted since.
 struct Stored {
     by_day: BTreeMap<Date, u64>,
-    counted_at: Instant,
-    /// End of the oldest interval.
+    /// `None`: not everything could be counted.
+    counted_at: Option<Instant>,
+    /// End of the oldest interval, by the trusted time.
     oldest: Option<Timestamp>,
 }
 
 impl Stored {
     fn bytes(&self) -> u64 {
         self.by_day.values().sum()
+    }
+
+    /// Whether nothing is to be deleted by size, and the count is not old.
+    fn is_fresh(&self, max_bytes: u64) -> bool {
+        let is_recent = |counted_at: Instant| counted_at.elapsed() < COUNT_PAUSE;
+        self.bytes() <= max_bytes && self.counted_at.is_some_and(is_recent)
+    }
+
+    fn on_freed(&mut self, freed: &BTreeMap<Date, u64>) {
+        for (date, freed) in freed {
+            if let Some(bytes) = self.by_day.get_mut(date) {
+                *bytes = bytes.saturating_sub(*freed);
+            }
+        }
+        self.by_day.retain(|_, bytes| *bytes > 0);
+    }
+
+    fn on_written(&mut self, start: Timestamp, end: Timestamp, bytes: u64) {
+        *self.by_day.entry(date_of(start)).or_default() += bytes;
+        self.oldest = Some(self.oldest.map_or(end, |oldest| oldest.min(end)));
     }
 }
 
@@ -87,19 +115,11 @@ pub(super) struct Bounds {
     pub(super) end_since_boot: Option<Duration>,
 }
 
-/// What is to be deleted.
-#[derive(Clone, Copy, Debug)]
-struct Task {
-    /// Intervals that ended before are too old.
-    oldest_kept: Option<Timestamp>,
-    /// So many bytes are too many.
-    excess_bytes: u64,
-}
-
 impl<D: Disk> Pruner<D> {
-    pub(super) fn new(disk: D, retention: Retention, boot_id: String) -> Self {
+    pub(super) fn new(disk: D, sink: &str, retention: Retention, boot_id: String) -> Self {
         Self {
             disk,
+            sink: sink.to_owned(),
             retention,
             boot_id,
             trust: None,
@@ -107,8 +127,14 @@ impl<D: Disk> Pruner<D> {
             is_save_failing: false,
             pruned_at: None,
             stored: None,
+            error: None,
             report: None,
         }
+    }
+
+    /// The sink has another name in the log.
+    pub(super) fn rename(&mut self, sink: &str) {
+        sink.clone_into(&mut self.sink);
     }
 
     /// Makes room, writes, and where the disk is full makes room and writes again. `write` returns
@@ -126,8 +152,9 @@ impl<D: Disk> Pruner<D> {
         {
             result = write(&mut self.disk);
         }
-        self.on_written(bounds, result?, now);
-        Ok(())
+        let result = result.map(|bytes| self.on_written(bounds, bytes, now));
+        self.report = self.forecast(now);
+        result
     }
 
     /// What is stored, and what will be deleted when; `None` before the first pass.
@@ -138,8 +165,18 @@ impl<D: Disk> Pruner<D> {
     /// A person says that the clock is right.
     pub(super) fn confirm_clock(&mut self, now: Moment) {
         let allowance = allowance(self.retention.max_age);
-        self.trust(now).confirm(now, allowance);
-        info!(clock = %now.wall, "the clock was confirmed; retention goes by it");
+        // Where nothing tells another time, the person does.
+        let mut trust = self.trust.take().unwrap_or_else(|| {
+            let saved = self.disk.load_trust();
+            Trust::begin(saved, Some(now.wall), &self.boot_id, now, allowance)
+        });
+        trust.confirm(now, allowance);
+        self.trust = Some(trust);
+        // What is the oldest may be another now.
+        if let Some(stored) = &mut self.stored {
+            stored.counted_at = None;
+        }
+        info!(sink = self.sink, clock = %now.wall, "the clock was confirmed; retention goes by it");
         self.prune_and_tell(now);
     }
 
@@ -155,13 +192,26 @@ impl<D: Disk> Pruner<D> {
 
     fn prune_and_tell(&mut self, now: Moment) -> Pruned {
         self.pruned_at = Some(now.since_boot);
+        let was_failing = self.error.is_some();
         let (pruned, result) = self.prune(now);
         let Pruned { files, bytes } = pruned;
         if files > 0 {
-            info!(files, bytes, "deleted the oldest intervals");
+            info!(
+                sink = self.sink,
+                files, bytes, "deleted the oldest intervals"
+            );
         }
-        if let Err(error) = result {
-            warn!(%error, "retention could not delete everything it should");
+        match result {
+            Err(error) => {
+                warn!(sink = self.sink, %error, "retention could not delete everything it should");
+            }
+            Ok(()) if was_failing => {
+                info!(
+                    sink = self.sink,
+                    "retention counts and deletes everything again"
+                );
+            }
+            Ok(()) => {}
         }
         self.tell_hold(now);
         pruned
@@ -171,160 +221,119 @@ impl<D: Disk> Pruner<D> {
     /// deleted does not keep all others, and returns the first.
     fn prune(&mut self, now: Moment) -> (Pruned, Result<(), WriteoutError>) {
         let mut pruned = Pruned::default();
-        let mut result = self.try_prune(now, &mut pruned);
-        if pruned.files > 0 || self.stored.is_none() {
-            let counted = self.disk.days().map(|days| self.count(&days));
-            result = result.and(counted);
+        let result = self.try_prune(now, &mut pruned);
+        self.error = result.as_ref().err().map(|error| error.to_string().into());
+        if let Some(stored) = self.stored.as_mut().filter(|_| result.is_err()) {
+            stored.counted_at = None;
         }
-        self.report = self.forecast(now).map(|report| StoreReport {
-            error: result.as_ref().err().map(|error| error.to_string().into()),
-            ..report
-        });
-        self.save_trust(now);
+        self.report = self.forecast(now);
+        self.save_trust();
         (pruned, result)
-    }
-
-    fn save_trust(&mut self, now: Moment) {
-        let trust = self.trust(now).clone();
-        let result = self.disk.save_trust(&trust);
-        if let Err(error) = &result
-            && !self.is_save_failing
-        {
-            warn!(%error, "cannot save the time that retention trusts; the last saved one counts");
-        }
-        self.is_save_failing = result.is_err();
     }
 
     fn try_prune(&mut self, now: Moment, pruned: &mut Pruned) -> Result<(), WriteoutError> {
         let allowance = allowance(self.retention.max_age);
-        let trust = self.trust(now);
-        trust.observe(now, allowance);
-        let reference = trust.reference(now);
-        let days = self.disk.days()?;
-        let task = Task {
-            oldest_kept: self
-                .retention
-                .max_age
-                .map(|max_age| reference.saturating_sub(max_age).unwrap_or(Timestamp::MIN)),
-            excess_bytes: self.excess(&days),
+        let Self {
+            disk,
+            retention,
+            boot_id,
+            stored,
+            ..
+        } = self;
+        let trust = match &mut self.trust {
+            Some(trust) => trust,
+            trust => {
+                let saved = disk.load_trust();
+                let newest = if saved.is_some() { None } else { newest(disk)? };
+                trust.insert(Trust::begin(saved, newest, boot_id, now, allowance))
+            }
         };
-        let mut result = Ok(());
-        let trust = self.trust(now).clone();
-        for (date, day) in by_trusted_time(&self.disk, &days, &trust) {
-            let is_old_day = task
-                .oldest_kept
-                .is_some_and(|oldest| date <= date_of(oldest));
-            if !is_old_day && pruned.bytes >= task.excess_bytes {
-                break;
-            }
-            result = result.and(self.prune_day(date, day, task, pruned));
-        }
-        result
-    }
-
-    fn prune_day(
-        &mut self,
-        date: Date,
-        day: Day,
-        task: Task,
-        pruned: &mut Pruned,
-    ) -> Result<(), WriteoutError> {
-        let files = self.disk.files(date, &day.ifaces).into_iter();
-        let mut files: Vec<_> = files
-            .filter(|file| !day.has_moved || self.moved(file).is_none())
-            .map(|file| (date, file))
-            .collect();
-        files.extend(day.moved);
-        files.sort_by_cached_key(|(_, file)| self.moved(file).unwrap_or(file.end));
-        let mut result = Ok(());
-        let mut touched = BTreeMap::from([(date, day.ifaces)]);
-        for (date, file) in files {
-            // A wrong clock may have been early or late: the later of both times counts.
-            let end = self
-                .moved(&file)
-                .map_or(file.end, |moved| moved.max(file.end));
-            let is_old = task.oldest_kept.is_some_and(|oldest| end < oldest);
-            if !is_old && pruned.bytes >= task.excess_bytes {
-                continue;
-            }
-            let deleted = self.disk.remove(date, &file);
-            result = result.and(deleted.map(|()| pruned.on_deleted(file.bytes)));
-            touched.entry(date).or_insert_with(|| vec![file.iface]);
-        }
-        for (date, ifaces) in touched {
-            result = result.and(self.disk.remove_empty(date, &ifaces));
-        }
-        result
-    }
-
-    fn moved(&self, file: &StoredFile) -> Option<Timestamp> {
-        self.trust.as_ref()?.moved(file.end)
-    }
-
-    /// Bytes that are too many. Others delete files too, so before anything is deleted the disk has
-    /// its say.
-    fn excess(&mut self, days: &Days) -> u64 {
-        let max = self.retention.max_size_bytes.unwrap_or(u64::MAX);
-        let is_fresh = self
-            .stored
-            .as_ref()
-            .is_some_and(|it| it.bytes() <= max && it.counted_at.elapsed() < COUNT_PAUSE);
-        if !is_fresh {
-            self.count(days);
-        }
-        let stored = self.stored.as_ref().map_or(0, Stored::bytes);
-        let missing = self.disk.space().map_or(0, |space| {
-            let wanted = self.retention.min_free.map_or(0, |it| it.of(space.total));
-            wanted.saturating_sub(space.free)
+        trust.observe(now, allowance);
+        let oldest_kept = retention.max_age.map(|max_age| {
+            let reference = trust.reference(now);
+            reference.saturating_sub(max_age).unwrap_or(Timestamp::MIN)
         });
-        stored.saturating_sub(max).max(missing)
-    }
-
-    fn count(&mut self, days: &Days) {
-        let by_day = self.disk.sizes(days);
-        let mut oldest = None;
-        for (date, ifaces) in days {
-            let files = self.disk.files(*date, ifaces);
-            oldest = files.first().map(|file| file.end);
-            if oldest.is_some() {
-                break;
+        let max = retention.max_size_bytes.unwrap_or(u64::MAX);
+        let mut result = Ok(());
+        let mut days = None;
+        // Others delete files too, so before anything is deleted by size the disk has its say.
+        if !stored.as_ref().is_some_and(|it| it.is_fresh(max)) {
+            let (found, listed) = disk.days();
+            if found.is_empty() && listed.is_err() {
+                return listed;
             }
+            let (by_day, counted) = disk.sizes(&found);
+            result = listed.and(counted);
+            *stored = Some(Stored {
+                by_day,
+                counted_at: Some(Instant::now()),
+                oldest: None,
+            });
+            days = Some(found);
         }
-        self.stored = Some(Stored {
-            by_day,
-            counted_at: Instant::now(),
-            oldest,
+        let Some(stored) = stored else {
+            return result;
+        };
+        let missing = retention.min_free.zip(disk.space());
+        let missing = missing.map_or(0, |(min, space)| {
+            min.of(space.total).saturating_sub(space.free)
         });
+        let task = Task {
+            oldest_kept,
+            excess_bytes: stored.bytes().saturating_sub(max).max(missing),
+        };
+        let days = match days {
+            Some(days) => days,
+            None if !task.is_due(stored.oldest) => return result,
+            None => {
+                let (days, listed) = disk.days();
+                result = listed;
+                days
+            }
+        };
+        let pass = Pass::new(disk, trust, task).run(days);
+        stored.on_freed(&pass.freed);
+        stored.oldest = pass.oldest;
+        *pruned = pass.pruned;
+        result.and(pass.result)
     }
 
     fn on_written(&mut self, bounds: Bounds, bytes: u64, now: Moment) {
+        let Some(trust) = &mut self.trust else {
+            return;
+        };
         // The clock may have been set since the interval ended.
         let ended = bounds.end_since_boot.map_or(now, |since_boot| Moment {
             wall: bounds.end,
             since_boot,
         });
-        if self.trust(now).on_written(bounds.end, ended, now) {
-            self.save_trust(now);
-        }
+        let is_news = trust.on_written(bounds.end, ended, now);
         if let Some(stored) = &mut self.stored {
-            *stored.by_day.entry(date_of(bounds.start)).or_default() += bytes;
-            stored.oldest.get_or_insert(bounds.end);
+            let end = trust
+                .moved(bounds.end)
+                .map_or(bounds.end, |it| it.max(bounds.end));
+            stored.on_written(bounds.start, end, bytes);
+        }
+        if is_news {
+            self.save_trust();
         }
     }
 
-    fn trust(&mut self, now: Moment) -> &mut Trust {
-        let Self {
-            disk,
-            trust,
-            boot_id,
-            retention,
-            ..
-        } = self;
-        trust.get_or_insert_with(|| {
-            let allowance = allowance(retention.max_age);
-            let saved = disk.load_trust();
-            Trust::begin(saved, || newest(disk), boot_id, now, allowance)
-        })
+    fn save_trust(&mut self) {
+        let Some(trust) = &self.trust else {
+            return;
+        };
+        let result = self.disk.save_trust(trust);
+        if let Err(error) = &result
+            && !self.is_save_failing
+        {
+            warn!(
+                sink = self.sink,
+                %error,
+                "cannot save the time that retention trusts; the last saved one counts"
+            );
+        }
+        self.is_save_failing = result.is_err();
     }
 
     /// Says once that the clock is not believed, and once that it is again.
@@ -332,24 +341,33 @@ impl<D: Disk> Pruner<D> {
         let held = self.report.as_ref().and_then(|report| report.held);
         match (&held, self.is_hold_told) {
             (Some(hold), false) => error!(
+                sink = self.sink,
                 clock = %now.wall,
                 ahead = %hold.ahead,
                 goes_by = %hold.reference,
                 "the clock differs from the time that surely has passed; retention deletes nothing \
                  on its word. Set the clock right, or confirm it: `probe-agent retention confirm`"
             ),
-            (None, true) => info!(clock = %now.wall, "the clock is believed again"),
+            (None, true) => {
+                info!(sink = self.sink, clock = %now.wall, "the clock is believed again");
+            }
             _ => {}
         }
         self.is_hold_told = held.is_some();
     }
 }
 
-/// End of the newest stored interval.
-fn newest(disk: &mut impl Disk) -> Option<Timestamp> {
-    let days = disk.days().ok()?;
-    let mut newest = days.iter().rev();
-    newest.find_map(|(date, ifaces)| disk.files(*date, ifaces).last().map(|file| file.end))
+/// End of the newest stored interval; `None` in an empty store.
+fn newest(disk: &mut impl Disk) -> Result<Option<Timestamp>, WriteoutError> {
+    let (days, mut result) = disk.days();
+    for (date, ifaces) in days.iter().rev() {
+        let (files, listed) = disk.files(*date, ifaces);
+        if let Some(file) = files.last() {
+            return Ok(Some(file.end));
+        }
+        result = result.and(listed);
+    }
+    result.map(|()| None)
 }
 
 #[cfg(test)]

@@ -14,17 +14,24 @@ const LEAST_WINDOW: Duration = Duration::from_hours(1);
 const DAY_SECONDS: u128 = 86_400;
 
 impl<D: Disk> Pruner<D> {
-    /// State of the store; `None` before it was counted.
-    pub(super) fn forecast(&mut self, now: Moment) -> Option<StoreReport> {
-        let trust = self.trust(now).clone();
-        let reference = trust.reference(now);
-        let stored = self.stored.as_ref()?;
+    /// State of the store; `None` before the first pass.
+    pub(super) fn forecast(&self, now: Moment) -> Option<StoreReport> {
         let retention = self.retention;
         let space = self.disk.space();
+        let bounds = StoreReport {
+            free_bytes: space.map(|space| space.free),
+            max_age: retention.max_age,
+            max_size_bytes: retention.max_size_bytes,
+            min_free_bytes: (retention.min_free.zip(space)).map(|(min, space)| min.of(space.total)),
+            error: self.error.clone(),
+            ..StoreReport::default()
+        };
+        let Some((stored, trust)) = self.stored.as_ref().zip(self.trust.as_ref()) else {
+            return bounds.error.is_some().then_some(bounds);
+        };
+        let reference = trust.reference(now);
         let bytes = stored.bytes();
         let bytes_per_day = stored.bytes_per_day(reference);
-        let min_free_bytes = retention.min_free.zip(space);
-        let min_free_bytes = min_free_bytes.map(|(min, space)| min.of(space.total));
         // Without an age nothing waits for the clock.
         let held = retention.max_age.and_then(|max_age| {
             let oldest_kept = now.wall.saturating_sub(max_age).unwrap_or(Timestamp::MIN);
@@ -39,16 +46,12 @@ impl<D: Disk> Pruner<D> {
         let size_left = retention
             .max_size_bytes
             .map(|max| max.saturating_sub(bytes));
-        let free_left = min_free_bytes.zip(space);
+        let free_left = bounds.min_free_bytes.zip(space);
         let free_left = free_left.map(|(min, space)| space.free.saturating_sub(min));
         Some(StoreReport {
             bytes,
-            free_bytes: space.map(|space| space.free),
             oldest: stored.oldest,
             bytes_per_day,
-            max_age: retention.max_age,
-            max_size_bytes: retention.max_size_bytes,
-            min_free_bytes,
             age_deletes_at: stored
                 .oldest
                 .zip(retention.max_age)
@@ -56,7 +59,7 @@ impl<D: Disk> Pruner<D> {
             size_deletes_at: size_left.and_then(when),
             free_deletes_at: free_left.and_then(when),
             held,
-            error: None,
+            ..bounds
         })
     }
 }

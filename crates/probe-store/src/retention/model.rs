@@ -1,6 +1,12 @@
 //! A host in which time passes, clocks are set and disks fill up, for the tests.
 
-use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
@@ -9,7 +15,7 @@ use probe_flow::moment::Moment;
 use super::{
     Bounds, Pruner,
     order::date_of,
-    tree::{Days, Disk, Space, StoredFile},
+    tree::{Days, Disk, Partial, Space, StoredFile},
     trust::Trust,
 };
 use crate::{WriteoutError, layout::FileName, options::Retention};
@@ -43,7 +49,12 @@ pub(super) struct Contents {
     /// Bytes of the file system, and what others use of it.
     pub(super) total: u64,
     pub(super) foreign: u64,
-    trust: Option<Trust>,
+    /// No directory can be listed.
+    pub(super) is_unreadable: bool,
+    /// How often all sizes were counted, and how often a day was listed.
+    pub(super) counts: u64,
+    pub(super) listings: u64,
+    pub(super) trust: Option<Trust>,
 }
 
 impl Contents {
@@ -54,6 +65,11 @@ impl Contents {
     pub(super) fn free(&self) -> u64 {
         self.total.saturating_sub(self.foreign + self.stored())
     }
+
+    /// A person deletes what was written at a time.
+    pub(super) fn remove_written(&mut self, time: i64) {
+        self.kept.retain(|_, kept| kept.written != time);
+    }
 }
 
 /// The disk as the pruner sees it.
@@ -61,23 +77,30 @@ impl Contents {
 pub(super) struct Model(pub(super) Rc<RefCell<Contents>>);
 
 impl Disk for Model {
-    fn days(&mut self) -> Result<Days, WriteoutError> {
+    fn days(&mut self) -> Partial<Days> {
+        if self.0.borrow().is_unreadable {
+            let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+            let error = WriteoutError::file("list", "/flows".as_ref(), refused);
+            return (Days::new(), Err(error));
+        }
         let mut days = Days::new();
         for (date, _) in self.0.borrow().kept.keys() {
             days.insert(*date, vec!["iface=eth0".to_owned()]);
         }
-        Ok(days)
+        (days, Ok(()))
     }
 
-    fn sizes(&mut self, _: &Days) -> BTreeMap<Date, u64> {
+    fn sizes(&mut self, _: &Days) -> Partial<BTreeMap<Date, u64>> {
+        self.0.borrow_mut().counts += 1;
         let mut sizes = BTreeMap::new();
         for (date, _) in self.0.borrow().kept.keys() {
             *sizes.entry(*date).or_default() += FILE;
         }
-        sizes
+        (sizes, Ok(()))
     }
 
-    fn files(&self, date: Date, ifaces: &[String]) -> Vec<StoredFile> {
+    fn files(&self, date: Date, ifaces: &[String]) -> Partial<Vec<StoredFile>> {
+        self.0.borrow_mut().listings += 1;
         let contents = self.0.borrow();
         let kept = contents
             .kept
@@ -85,20 +108,20 @@ impl Disk for Model {
             .filter(|((day, _), _)| *day == date && !ifaces.is_empty());
         let mut files: Vec<_> = kept.map(|(_, kept)| kept.file.clone()).collect();
         files.sort_unstable();
-        files
+        (files, Ok(()))
     }
 
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<(), WriteoutError> {
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError> {
         let mut contents = self.0.borrow_mut();
         let kept = contents
             .kept
             .remove(&(date, file.name.clone()))
             .expect("it is there");
         contents.deleted.push(kept);
-        Ok(())
+        Ok(FILE)
     }
 
-    fn remove_empty(&mut self, _: Date, _: &[String]) -> Result<(), WriteoutError> {
+    fn remove_empty(&mut self, _: Date, _: &BTreeSet<String>) -> Result<(), WriteoutError> {
         Ok(())
     }
 
@@ -139,7 +162,7 @@ impl Host {
     pub(super) fn new(retention: Retention, total: u64) -> Self {
         let disk = Model::default();
         disk.0.borrow_mut().total = total;
-        let pruner = Pruner::new(disk.clone(), retention, "boot-1".to_owned());
+        let pruner = Pruner::new(disk.clone(), "parquet", retention, "boot-1".to_owned());
         Self {
             disk,
             pruner,
@@ -161,7 +184,7 @@ impl Host {
     /// The agent starts again.
     pub(super) fn restart(&mut self) {
         let boot = format!("boot-{}", self.boots);
-        self.pruner = Pruner::new(self.disk.clone(), self.retention, boot);
+        self.pruner = Pruner::new(self.disk.clone(), "parquet", self.retention, boot);
     }
 
     /// The host is off for a while, and starts with a clock that is ahead by `error`.
@@ -171,6 +194,11 @@ impl Host {
         self.boots += 1;
         self.error = error;
         self.restart();
+    }
+
+    /// The trusted time of a file, if its clock was not believed.
+    pub(super) fn moved(&self, file: &StoredFile) -> Option<Timestamp> {
+        self.pruner.trust.as_ref()?.moved(file.end)
     }
 
     /// An interval goes by and is written. Returns whether it could be.
@@ -224,7 +252,6 @@ impl Host {
                 end,
                 iface: "iface=eth0".to_owned(),
                 name: name.to_string(),
-                bytes: FILE,
             };
             let key = (date_of(start), file.name.clone());
             contents.kept.insert(key, Kept { file, written });

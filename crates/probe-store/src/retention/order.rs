@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 
 use super::{
-    tree::{Days, Disk, StoredFile},
+    tree::{Days, Disk, Partial, StoredFile},
     trust::Trust,
 };
 
@@ -14,33 +14,79 @@ use super::{
 pub(super) struct Day {
     /// Interfaces with a directory of the day.
     pub(super) ifaces: Vec<String>,
-    /// Whether files in these directories belong to other days.
-    pub(super) has_moved: bool,
-    /// Files of other days' directories that belong here.
-    pub(super) moved: Vec<(Date, StoredFile)>,
+    /// Whether `files` has what is in these directories and belongs here.
+    is_listed: bool,
+    /// Files of other days' directories that belong here, and the day's own if they are listed.
+    files: Vec<Placed>,
+}
+
+/// A file in its place.
+pub(super) struct Placed {
+    /// Day of the directory.
+    pub(super) dir: Date,
+    pub(super) file: StoredFile,
+    /// Trusted time of its end.
+    time: Timestamp,
+}
+
+impl Placed {
+    /// The end by which it is too old. A wrong clock may have been early or late: the later of both
+    /// times counts.
+    pub(super) fn end(&self) -> Timestamp {
+        self.time.max(self.file.end)
+    }
+}
+
+impl Day {
+    /// All files, the oldest first.
+    pub(super) fn take_files(&mut self, date: Date, disk: &impl Disk) -> Partial<Vec<Placed>> {
+        let mut result = Ok(());
+        let mut placed = std::mem::take(&mut self.files);
+        if !self.is_listed {
+            let (files, listed) = disk.files(date, &self.ifaces);
+            result = listed;
+            placed.extend(files.into_iter().map(|file| Placed {
+                dir: date,
+                time: file.end,
+                file,
+            }));
+        }
+        placed.sort_by_key(|placed| placed.time);
+        (placed, result)
+    }
 }
 
 /// All days, oldest first. Intervals of a clock that was not believed are with those of the time at
 /// which they were written.
-pub(super) fn by_trusted_time(disk: &impl Disk, days: &Days, trust: &Trust) -> BTreeMap<Date, Day> {
+pub(super) fn by_trusted_time(
+    disk: &impl Disk,
+    days: Days,
+    trust: &Trust,
+) -> Partial<BTreeMap<Date, Day>> {
     let mut sorted = BTreeMap::<Date, Day>::new();
+    let mut result = Ok(());
     for (date, ifaces) in days {
-        let (first, last) = bounds(*date);
-        let has_moved = trust.has_moved(first, last);
-        let day = sorted.entry(*date).or_default();
-        day.ifaces.clone_from(ifaces);
-        day.has_moved = has_moved;
-        if !has_moved {
-            continue;
-        }
-        for file in disk.files(*date, ifaces) {
-            if let Some(time) = trust.moved(file.end) {
-                let day = sorted.entry(date_of(time)).or_default();
-                day.moved.push((*date, file));
+        let (first, last) = bounds(date);
+        let is_listed = trust.has_moved(first, last);
+        if is_listed {
+            let (files, listed) = disk.files(date, &ifaces);
+            result = result.and(listed);
+            for file in files {
+                let moved = trust.moved(file.end);
+                let placed = Placed {
+                    dir: date,
+                    time: moved.unwrap_or(file.end),
+                    file,
+                };
+                let day = sorted.entry(moved.map_or(date, date_of)).or_default();
+                day.files.push(placed);
             }
         }
+        let day = sorted.entry(date).or_default();
+        day.ifaces = ifaces;
+        day.is_listed = is_listed;
     }
-    sorted
+    (sorted, result)
 }
 
 /// The day of a time, in UTC.

@@ -161,7 +161,7 @@ impl Checked {
             let right = contents.kept.values().filter(|it| {
                 let name = it.file.end.as_second() - self.host.now().wall.as_second();
                 let is_right = (name + self.host.time - it.written).abs() < DAY;
-                is_right && self.host.pruner.moved(&it.file).is_none()
+                is_right && self.host.moved(&it.file).is_none()
             });
             for kept in right {
                 prop_assert!(

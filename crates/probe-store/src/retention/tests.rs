@@ -1,6 +1,6 @@
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use probe_flow::moment::Moment;
 
 use super::{
     Bounds, Pruned, Pruner, Tree,
-    model::{FILE, Host},
+    model::{FILE, Host, INTERVAL},
 };
 use crate::options::{MinFree, Retention};
 
@@ -20,6 +20,7 @@ const FILES: [&str; 4] = [
     "iface=eth0/date=2026-02-28/20260228T235500.000Z-20260301T000000.000Z.parquet",
     "iface=eth0/date=2026-03-01/20260301T000000.000Z-20260301T000500.000Z.parquet",
 ];
+const DAY: Duration = Duration::from_hours(24);
 const NOW: &str = "2026-03-01T00:05:00Z";
 
 fn tree(root: &Path, files: &[&str]) {
@@ -84,7 +85,7 @@ fn now() -> Moment {
 
 fn pruner(root: &Path, retention: Retention) -> Pruner<Tree> {
     let tree = Tree::new(root.to_owned(), "parquet");
-    Pruner::new(tree, retention, "boot".to_owned())
+    Pruner::new(tree, "parquet", retention, "boot".to_owned())
 }
 
 fn prune(root: &Path, retention: Retention) -> Pruned {
@@ -240,7 +241,7 @@ fn free_space_is_kept_by_deleting_the_oldest() {
         for _ in 0..10 {
             host.write();
         }
-        let mut pruner = Pruner::new(host.disk.clone(), retention, "boot".to_owned());
+        let mut pruner = Pruner::new(host.disk.clone(), "parquet", retention, "boot".to_owned());
         pruner.prune(host.now()).1.unwrap();
         assert_eq!(host.disk.0.borrow().kept.len(), kept, "{min_free:?}");
         let newest = host
@@ -286,5 +287,178 @@ fn foreign_files_and_what_links_lead_to_are_left_alone() {
         assert_eq!(prune(root.path(), retention), Pruned::default());
         assert_eq!(flows(root.path()), before);
         assert_eq!(listing(outside.path()), sorted(&FILES));
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
+    for _ in 0..40 {
+        host.write();
+    }
+    // The note is lost, the clock is wrong, and the store cannot be read at the start.
+    let mut contents = host.disk.0.borrow_mut();
+    contents.trust = None;
+    contents.is_unreadable = true;
+    drop(contents);
+    host.restart();
+    host.error = 1000 * 24 * 3600;
+    let (pruned, result) = host.pruner.prune(host.now());
+    assert!(result.is_err());
+    assert_eq!(pruned, Pruned::default());
+    let told = host.pruner.report().and_then(|report| report.error.clone());
+    assert!(told.is_some_and(|error| error.contains("cannot list /flows")));
+    assert_eq!(host.disk.0.borrow().trust, None);
+
+    host.disk.0.borrow_mut().is_unreadable = false;
+    let (pruned, result) = host.pruner.prune(host.now());
+    result.unwrap();
+    assert_eq!(pruned, Pruned::default());
+    let report = host.pruner.report().unwrap();
+    assert_eq!(report.error, None);
+    assert_eq!(
+        report.held.map(|held| held.ahead.as_hours()),
+        Some(1000 * 24)
+    );
+}
+
+#[test]
+fn the_oldest_interval_is_that_by_the_trusted_time() {
+    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
+    host.write();
+    let begun = host.now().wall;
+    for error in [-20_000, 5_000, 0] {
+        host.error = error * 24 * 3600;
+        host.write();
+    }
+    host.restart();
+    host.write();
+    let report = host.pruner.report().unwrap();
+    assert_eq!(report.oldest, Some(begun));
+    assert_eq!(report.age_deletes_at, begun.checked_add(90 * DAY).ok());
+    // When it is gone, the oldest is that of the clock that was behind.
+    host.disk.0.borrow_mut().remove_written(INTERVAL);
+    host.restart();
+    host.write();
+    let oldest = host.pruner.report().unwrap().oldest;
+    let interval = Duration::from_secs(INTERVAL.unsigned_abs());
+    assert_eq!(oldest, begun.checked_add(interval).ok());
+}
+
+#[test]
+fn what_a_write_leaves_free_is_told_at_once() {
+    let mut host = Host::new(by_age(24 * 60), 4 * FILE);
+    for _ in 0..4 {
+        assert!(host.write_after(1));
+        let report = host.pruner.report().unwrap();
+        let contents = host.disk.0.borrow();
+        let told = (report.bytes, report.free_bytes);
+        assert_eq!(told, (contents.stored(), Some(contents.free())));
+    }
+    assert!(!host.write_after(1));
+    // Others make room.
+    host.disk.0.borrow_mut().total += 2 * FILE;
+    assert!(host.write_after(1));
+    assert_eq!(host.pruner.report().unwrap().free_bytes, Some(FILE));
+}
+
+#[test]
+fn directories_of_a_wrong_day_go_with_their_last_files() {
+    let root = tempfile::tempdir().unwrap();
+    let wrong = [
+        "iface=eth0/date=1970-01-02/19700102T000000.000Z-19700102T000500.000Z.parquet",
+        "iface=eth1/date=1970-01-02/19700102T000000.000Z-19700102T000500.000Z.parquet",
+    ];
+    tree(root.path(), &FILES);
+    let mut pruner = pruner(root.path(), by_age(24 * 60));
+    prune_with(&mut pruner);
+    let at = Moment {
+        wall: "1970-01-02T00:05:00Z".parse().unwrap(),
+        since_boot: Duration::from_hours(1),
+    };
+    tree(root.path(), &wrong);
+    pruner.on_written(
+        Bounds {
+            start: at.wall,
+            end: at.wall,
+            end_since_boot: Some(at.since_boot),
+        },
+        0,
+        at,
+    );
+    prune_with(&mut pruner);
+    assert_eq!(flows(root.path()).len(), FILES.len() + wrong.len());
+    let later = Moment {
+        wall: now().wall.checked_add(2 * DAY).unwrap(),
+        since_boot: now().since_boot + 2 * DAY,
+    };
+    pruner.prune(later).1.unwrap();
+    assert_eq!(listing(root.path()), [".retention-parquet.json"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_told_and_the_others_are_pruned() {
+    let root = tempfile::tempdir().unwrap();
+    tree(root.path(), &FILES);
+    let closed = root.path().join("iface=eth1/date=2026-02-28");
+    let set_mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for dir in ["", "iface=eth0", "iface=eth0/date=2026-02-28", "iface=eth1"] {
+        set_mode(&root.path().join(dir), 0o777);
+    }
+    for mode in [0o000, 0o444] {
+        set_mode(&closed, mode);
+        let pruned = as_nobody(|| {
+            let mut pruner = pruner(root.path(), by_age(4));
+            let (pruned, result) = pruner.prune(now());
+            let told = pruner.report().and_then(|report| report.error.clone());
+            assert_eq!(
+                told.as_deref(),
+                result.err().map(|it| it.to_string()).as_deref()
+            );
+            let told = told.unwrap();
+            assert!(told.contains("iface=eth1/date=2026-02-28"), "{told}");
+            pruned
+        });
+        assert_eq!(pruned.files, if mode == 0 { 2 } else { 0 });
+    }
+    set_mode(&closed, 0o755);
+    assert_eq!(flows(root.path()), sorted(&[FILES[1], FILES[3]]));
+}
+
+/// Runs as somebody to whom permissions apply.
+fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if rustix::process::geteuid().is_root() {
+                let nobody = rustix::process::Uid::from_raw(65534);
+                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            }
+            run()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn nothing_is_listed_as_long_as_nothing_has_to_go() {
+    let mut host = Host::new(by_age(10 * 24 * 60), 1000 * FILE);
+    for _ in 0..40 {
+        host.write();
+    }
+    let read = |host: &Host| {
+        let contents = host.disk.0.borrow();
+        (contents.counts, contents.listings)
+    };
+    // The count of the start. What then expires is found in its day, and the size follows from it.
+    assert_eq!(read(&host), (1, 0));
+    for expired in 1..40 {
+        host.write();
+        let (counts, listings) = read(&host);
+        assert_eq!(counts, 1);
+        assert!(listings <= 2 * expired, "{listings} for {expired}");
+        let stored = host.disk.0.borrow().stored();
+        assert_eq!(host.pruner.report().unwrap().bytes, stored);
     }
 }

@@ -1,7 +1,7 @@
 //! What retention asks of the disk, and the tree of files that answers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
 };
 
@@ -17,6 +17,9 @@ use crate::{
 
 /// The interfaces that have a directory of a day.
 pub(crate) type Days = BTreeMap<Date, Vec<String>>;
+
+/// What could be read, and the first error on the way.
+pub(crate) type Partial<T> = (T, Result<(), WriteoutError>);
 
 /// Space of a file system, in bytes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,26 +39,24 @@ pub(crate) struct StoredFile {
     pub(super) iface: String,
     /// Name of the file.
     pub(super) name: String,
-    /// Bytes that it takes on disk.
-    pub(super) bytes: u64,
 }
 
 /// Where intervals are kept: the tree, or a model of it.
 pub(crate) trait Disk {
     /// All days, with the directories of the interfaces that have them.
-    fn days(&mut self) -> Result<Days, WriteoutError>;
+    fn days(&mut self) -> Partial<Days>;
 
     /// Bytes on disk of each of these days, counted now.
-    fn sizes(&mut self, days: &Days) -> BTreeMap<Date, u64>;
+    fn sizes(&mut self, days: &Days) -> Partial<BTreeMap<Date, u64>>;
 
-    /// Files of a day, by the end of their intervals. What cannot be listed is not ours to delete.
-    fn files(&self, date: Date, ifaces: &[String]) -> Vec<StoredFile>;
+    /// Files of a day, by the end of their intervals.
+    fn files(&self, date: Date, ifaces: &[String]) -> Partial<Vec<StoredFile>>;
 
-    /// Deletes a file; that it is gone already is fine.
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<(), WriteoutError>;
+    /// Deletes a file and returns the bytes that it took; that it is gone already is fine.
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError>;
 
     /// Deletes the directories of a day that are empty.
-    fn remove_empty(&mut self, date: Date, ifaces: &[String]) -> Result<(), WriteoutError>;
+    fn remove_empty(&mut self, date: Date, ifaces: &BTreeSet<String>) -> Result<(), WriteoutError>;
 
     /// Space of the file system; `None` if it does not tell.
     fn space(&self) -> Option<Space>;
@@ -87,112 +88,180 @@ impl Tree {
         }
     }
 
-    fn day(&self, iface: &str, date: Date) -> Result<Directory, WriteoutError> {
-        let root = Directory::open_root(&self.root)?;
-        root.open_dir(iface)?.open_dir(&format!("date={date}"))
+    /// Directory of a day of an interface; `None` if it is gone, or no directory of ours.
+    fn day(root: &Directory, iface: &str, date: Date) -> Result<Option<Directory>, WriteoutError> {
+        match root.open_dir_if_there(iface)? {
+            Some(iface) => iface.open_dir_if_there(&format!("date={date}")),
+            None => Ok(None),
+        }
     }
 
-    fn list(&self, day: &Directory, iface: &str) -> Vec<StoredFile> {
-        let names = day.names(|_| true).unwrap_or_default().into_iter();
-        names
-            .filter_map(|name| {
-                let parsed = FileName::parse(&name)?;
-                let end = (parsed.extension == self.extension).then_some(parsed.end)?;
-                let bytes = day.allocated_bytes(&name)?;
-                Some(StoredFile {
-                    end,
-                    iface: iface.to_owned(),
-                    name,
-                    bytes,
-                })
-            })
-            .collect()
+    /// Days of an interface.
+    fn dates(root: &Directory, iface: &str) -> Result<Vec<Date>, WriteoutError> {
+        let Some(dir) = root.open_dir_if_there(iface)? else {
+            return Ok(Vec::new());
+        };
+        let names = dir.names(|name| parse_date_dir(name).is_some())?;
+        Ok(names
+            .iter()
+            .filter_map(|name| parse_date_dir(name))
+            .collect())
+    }
+
+    /// End of the interval in a file of that name; `None` if it is not ours.
+    fn end(&self, name: &str) -> Option<Timestamp> {
+        let parsed = FileName::parse(name)?;
+        (parsed.extension == self.extension).then_some(parsed.end)
     }
 
     /// Bytes of a day of one interface. The directory is listed only if it has changed: published
     /// files do not grow, and every other change of a day changes its directory.
-    fn count(&self, date: Date, iface: &str) -> Option<(Option<Stamp>, u64)> {
-        let day = self.day(iface, date).ok()?;
+    fn count(
+        &self,
+        root: &Directory,
+        date: Date,
+        iface: &str,
+    ) -> Result<(Option<Stamp>, u64), WriteoutError> {
+        let Some(day) = Self::day(root, iface, date)? else {
+            return Ok((None, 0));
+        };
         let stamp = day.stamp();
         let known = self.counted.get(&(date, iface.to_owned()));
         if let (Some(stamp), Some((counted, bytes))) = (stamp, known)
             && *counted == stamp
         {
-            return Some((Some(stamp), *bytes));
+            return Ok((Some(stamp), *bytes));
         }
-        let bytes = self.list(&day, iface).iter().map(|file| file.bytes).sum();
-        Some((stamp, bytes))
+        let mut sum = 0;
+        for name in day.names(|name| self.end(name).is_some())? {
+            sum += day.allocated_bytes(&name)?.unwrap_or(0);
+        }
+        Ok((stamp, sum))
+    }
+
+    fn list(
+        &self,
+        root: &Directory,
+        date: Date,
+        iface: &str,
+    ) -> Result<Vec<StoredFile>, WriteoutError> {
+        let Some(day) = Self::day(root, iface, date)? else {
+            return Ok(Vec::new());
+        };
+        let names = day.file_names(|name| self.end(name).is_some())?;
+        let files = names.into_iter().filter_map(|name| {
+            Some(StoredFile {
+                end: self.end(&name)?,
+                iface: iface.to_owned(),
+                name,
+            })
+        });
+        Ok(files.collect())
     }
 }
 
-impl Disk for Tree {
-    fn days(&mut self) -> Result<Days, WriteoutError> {
-        let root = Directory::open_root(&self.root)?;
-        let mut days = Days::new();
-        for iface in root.names(is_iface_dir)? {
-            // Not a directory, or a link to one: not ours.
-            let Ok(dir) = root.open_dir(&iface) else {
-                continue;
-            };
-            for date in dir.names(|name| parse_date_dir(name).is_some())? {
-                if let Some(date) = parse_date_dir(&date) {
-                    days.entry(date).or_default().push(iface.clone());
-                }
-            }
+/// Does something for each, and keeps the first error without ending for it.
+fn for_each<'a, T>(
+    ifaces: impl IntoIterator<Item = &'a String>,
+    mut read: impl FnMut(&'a str) -> Result<T, WriteoutError>,
+    mut take: impl FnMut(&'a str, T),
+) -> Result<(), WriteoutError> {
+    let mut result = Ok(());
+    for iface in ifaces {
+        match read(iface) {
+            Ok(found) => take(iface, found),
+            Err(error) => result = result.and(Err(error)),
         }
-        Ok(days)
+    }
+    result
+}
+
+impl Disk for Tree {
+    fn days(&mut self) -> Partial<Days> {
+        let mut days = Days::new();
+        let root = Directory::open_root(&self.root);
+        let listed = root.and_then(|root| Ok((root.names(is_iface_dir)?, root)));
+        let result = listed.and_then(|(ifaces, root)| {
+            for_each(
+                &ifaces,
+                |iface| Self::dates(&root, iface),
+                |iface, dates| {
+                    for date in dates {
+                        days.entry(date).or_default().push(iface.to_owned());
+                    }
+                },
+            )
+        });
+        (days, result)
     }
 
-    fn sizes(&mut self, days: &Days) -> BTreeMap<Date, u64> {
+    fn sizes(&mut self, days: &Days) -> Partial<BTreeMap<Date, u64>> {
         let mut counted = HashMap::new();
         let mut sizes = BTreeMap::new();
-        for (date, ifaces) in days {
-            for iface in ifaces {
-                let Some((stamp, bytes)) = self.count(*date, iface) else {
-                    continue;
-                };
-                *sizes.entry(*date).or_default() += bytes;
-                if let Some(stamp) = stamp {
-                    counted.insert((*date, iface.clone()), (stamp, bytes));
-                }
+        let result = Directory::open_root(&self.root).and_then(|root| {
+            let mut result = Ok(());
+            for (date, ifaces) in days {
+                let day = for_each(
+                    ifaces,
+                    |iface| self.count(&root, *date, iface),
+                    |iface, (stamp, bytes)| {
+                        *sizes.entry(*date).or_default() += bytes;
+                        if let Some(stamp) = stamp {
+                            counted.insert((*date, iface.to_owned()), (stamp, bytes));
+                        }
+                    },
+                );
+                result = result.and(day);
             }
-        }
+            result
+        });
         self.counted = counted;
-        sizes
+        (sizes, result)
     }
 
-    fn files(&self, date: Date, ifaces: &[String]) -> Vec<StoredFile> {
+    fn files(&self, date: Date, ifaces: &[String]) -> Partial<Vec<StoredFile>> {
         let mut files = Vec::new();
-        for iface in ifaces {
-            if let Ok(day) = self.day(iface, date) {
-                files.extend(self.list(&day, iface));
-            }
-        }
+        let result = Directory::open_root(&self.root).and_then(|root| {
+            for_each(
+                ifaces,
+                |iface| self.list(&root, date, iface),
+                |_, found| files.extend(found),
+            )
+        });
         files.sort_unstable();
-        files
+        (files, result)
     }
 
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<(), WriteoutError> {
-        self.day(&file.iface, date)?.remove_file(&file.name)
-    }
-
-    fn remove_empty(&mut self, date: Date, ifaces: &[String]) -> Result<(), WriteoutError> {
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError> {
         let root = Directory::open_root(&self.root)?;
-        let mut result = Ok(());
-        for iface in ifaces {
-            let Ok(dir) = root.open_dir(iface) else {
-                continue;
-            };
-            let date = format!("date={date}");
-            if let Ok(day) = dir.open_dir(&date) {
-                result = result.and(day.remove_abandoned_files(self.extension).map(drop));
-            }
-            let removed = dir
-                .remove_dir_if_empty(&date)
-                .and_then(|()| root.remove_dir_if_empty(iface));
-            result = result.and(removed);
-        }
-        result
+        let Some(day) = Self::day(&root, &file.iface, date)? else {
+            return Ok(0);
+        };
+        let bytes = day.allocated_bytes(&file.name)?.unwrap_or(0);
+        day.remove_file(&file.name)?;
+        Ok(bytes)
+    }
+
+    fn remove_empty(&mut self, date: Date, ifaces: &BTreeSet<String>) -> Result<(), WriteoutError> {
+        let root = Directory::open_root(&self.root)?;
+        let date = format!("date={date}");
+        for_each(
+            ifaces,
+            |iface| {
+                let Some(dir) = root.open_dir_if_there(iface)? else {
+                    return Ok(());
+                };
+                let cleaned = match dir.open_dir_if_there(&date)? {
+                    Some(day) => day.remove_abandoned_files(self.extension).map(drop),
+                    None => Ok(()),
+                };
+                let removed = dir
+                    .remove_dir_if_empty(&date)
+                    .and_then(|()| root.remove_dir_if_empty(iface));
+                cleaned.and(removed)
+            },
+            |_, ()| {},
+        )
     }
 
     fn space(&self) -> Option<Space> {

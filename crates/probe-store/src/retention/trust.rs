@@ -68,7 +68,7 @@ impl Trust {
     /// empty store from the clock.
     pub(super) fn begin(
         saved: Option<Self>,
-        newest: impl FnOnce() -> Option<Timestamp>,
+        newest: Option<Timestamp>,
         boot_id: &str,
         now: Moment,
         allowance: Duration,
@@ -88,7 +88,7 @@ impl Trust {
             None => Self {
                 boot_id: boot_id.to_owned(),
                 since_boot_ms: millis(now.since_boot),
-                trusted: newest().unwrap_or(now.wall),
+                trusted: newest.unwrap_or(now.wall),
                 budget_ms,
                 moved: Vec::new(),
             },
@@ -141,7 +141,7 @@ impl Trust {
     }
 
     /// An interval of this end was written; `ended` is a moment at which the clock was as at its end.
-    /// Returns whether that must not be forgotten.
+    /// Returns whether that is news that must not be forgotten.
     pub(super) fn on_written(&mut self, end: Timestamp, ended: Moment, now: Moment) -> bool {
         let by_ms = -self.ahead_ms(ended);
         let end_ms = end.as_millisecond();
@@ -149,6 +149,9 @@ impl Trust {
         let is_open = is_near(by_ms, 0) || self.doubt(now).is_some();
         match self.moved.last_mut() {
             Some(moved) if moved.is_joined_by(end_ms, by_ms, is_open) => {
+                if (moved.first_ms..=moved.last_ms).contains(&end_ms) {
+                    return false;
+                }
                 moved.first_ms = moved.first_ms.min(end_ms);
                 moved.last_ms = moved.last_ms.max(end_ms);
             }

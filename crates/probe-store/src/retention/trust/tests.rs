@@ -19,7 +19,7 @@ fn at(seconds: i64, ahead: i64) -> Moment {
 }
 
 fn begin() -> Trust {
-    Trust::begin(None, || None, "boot", at(0, 0), WEEK)
+    Trust::begin(None, None, "boot", at(0, 0), WEEK)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn the_time_goes_on_after_a_boot_by_what_surely_passed() {
         since_boot: Duration::from_mins(10),
         ..at(31 * DAY, 0)
     };
-    let trust = Trust::begin(Some(trust), || None, "next boot", now, WEEK);
+    let trust = Trust::begin(Some(trust), None, "next boot", now, WEEK);
     let ahead = 30 * DAY - 600;
     assert_eq!(trust.doubt(now), Some(SignedDuration::from_secs(ahead)));
     assert_eq!(trust.reference(now), at(DAY + 600, 0).wall);
@@ -122,7 +122,7 @@ fn what_a_wrong_clock_wrote_outlives_many_boots_and_right_clocks() {
     trust.on_written(wrong.wall, wrong, wrong);
     for boot in 0..100 {
         let right = at(2 * HOUR + boot, 0);
-        trust = Trust::begin(Some(trust), || None, &boot.to_string(), right, WEEK);
+        trust = Trust::begin(Some(trust), None, &boot.to_string(), right, WEEK);
         trust.on_written(right.wall, right, right);
     }
     assert_eq!(trust.moved(wrong.wall), Some(at(HOUR, 0).wall));
