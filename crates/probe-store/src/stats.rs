@@ -232,7 +232,8 @@ impl SinkStats {
         self.now.lock().attempt = Some(Instant::now());
     }
 
-    pub(super) fn on_attempt_end(&self, error: Option<&WriteoutError>) {
+    /// Returns how long attempts had failed, if this one is the first that did not.
+    pub(super) fn on_attempt_end(&self, error: Option<&WriteoutError>) -> Option<Duration> {
         let failure = error.map(|error| (Arc::from(error.to_string()), error.remedy()));
         if let Some((text, _)) = &failure {
             *self.last_error.lock() = Some(Arc::clone(text));
@@ -242,6 +243,9 @@ impl SinkStats {
         let since = now.failing.take().map(|(since, ..)| since);
         now.failing =
             failure.map(|(text, remedy)| (since.unwrap_or_else(Instant::now), text, remedy));
+        since
+            .filter(|_| now.failing.is_none())
+            .map(|since| since.elapsed())
     }
 
     /// The sink looks after what it keeps.

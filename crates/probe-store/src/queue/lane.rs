@@ -163,20 +163,20 @@ impl Lane {
         self.publish(&state);
     }
 
-    /// Waits before another attempt. `false` if there shall be none: closing had begun before. If
-    /// it begins meanwhile, the wait ends, for one last attempt; so it does where the clock is
-    /// confirmed, which may make room.
-    pub(super) fn pause(&self, backoff: Duration) -> bool {
+    /// Whether the lane takes no more: an attempt that begins now is the last of its interval.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state.lock().is_closing
+    }
+
+    /// Waits before another attempt. The wait ends early where closing begins, for one last attempt,
+    /// and where the clock is confirmed, which may make room.
+    pub(super) fn pause(&self, backoff: Duration) {
         let until = Instant::now() + backoff;
         let mut state = self.state.lock();
-        if state.is_closing {
-            return false;
-        }
         while !state.is_closing
             && !state.is_clock_confirmed
             && !self.work.wait_until(&mut state, until).timed_out()
         {}
-        true
     }
 
     /// Lets the sink's thread end after what is queued.

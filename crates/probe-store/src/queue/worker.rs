@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::lane::{Lane, Work};
 use crate::{SinkStats, WriteoutError, WriteoutHandler};
@@ -78,25 +78,24 @@ impl Worker {
         let policy = *lane.policy();
         let mut backoff = policy.first_backoff;
         for attempt in 1.. {
+            let is_last = attempt >= policy.max_attempts || lane.is_closing();
             let error = match self.attempt(interval) {
                 Ok(()) => return true,
                 Err(error) => error,
             };
-            let may_retry = error.is_transient() && attempt < policy.max_attempts;
-            if may_retry {
-                warn!(
-                    sink = self.stats.sink(),
-                    iface = &*interval.iface,
-                    attempt,
-                    ?backoff,
-                    %error,
-                    "interval not written yet, trying again"
-                );
-            }
-            if !may_retry || !lane.pause(backoff) {
+            if is_last || !error.is_transient() {
                 self.log_given_up(interval, attempt, &error);
                 return false;
             }
+            warn!(
+                sink = self.stats.sink(),
+                iface = &*interval.iface,
+                attempt,
+                ?backoff,
+                %error,
+                "interval not written yet, trying again"
+            );
+            lane.pause(backoff);
             if lane.take_confirmation() {
                 self.look_after(|handler| handler.confirm_clock());
             }
@@ -121,7 +120,13 @@ impl Worker {
                 reason: message.unwrap_or_else(|| "no message".to_owned()),
             })
         });
-        self.stats.on_attempt_end(result.as_ref().err());
+        if let Some(failed_for) = self.stats.on_attempt_end(result.as_ref().err()) {
+            let failed_for_s = failed_for.as_secs();
+            info!(
+                sink = self.stats.sink(),
+                failed_for_s, "the sink stores again"
+            );
+        }
         self.stats.set_report(self.handler.report());
         result
     }
