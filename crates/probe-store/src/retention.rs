@@ -5,13 +5,9 @@
 //! needed, and not at all as long as nothing has to go. Room is made before a write and not after it,
 //! or a full disk would stay full. Errors are logged and never fail a write.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use jiff::{Timestamp, civil::Date};
+use jiff::Timestamp;
 use probe_flow::moment::Moment;
 use tracing::{error, info, warn};
 
@@ -20,21 +16,20 @@ use crate::{WriteoutError, options::Retention, report::StoreReport};
 mod forecast;
 mod order;
 mod pass;
+mod stored;
 mod tree;
 mod trust;
 
 pub(super) use self::tree::Tree;
 use self::{
-    order::date_of,
     pass::{Pass, Task},
+    stored::Stored,
     tree::Disk,
     trust::{Trust, allowance},
 };
 
 /// Files are deleted at most this often, unless a disk is full.
 const PRUNE_PAUSE: Duration = Duration::from_mins(1);
-/// The size that is kept in mind is checked against the disk at least this often.
-const COUNT_PAUSE: Duration = Duration::from_hours(1);
 
 /// Keeps a tree inside its [`Retention`].
 pub(super) struct Pruner<D> {
@@ -55,41 +50,6 @@ pub(super) struct Pruner<D> {
     /// Why the last pass could not do everything.
     error: Option<Arc<str>>,
     report: Option<StoreReport>,
-}
-
-/// What is in the tree, as last counted, with what was written and deleted since.
-struct Stored {
-    by_day: BTreeMap<Date, u64>,
-    /// `None`: not everything could be counted.
-    counted_at: Option<Instant>,
-    /// End of the oldest interval, by the trusted time.
-    oldest: Option<Timestamp>,
-}
-
-impl Stored {
-    fn bytes(&self) -> u64 {
-        self.by_day.values().sum()
-    }
-
-    /// Whether nothing is to be deleted by size, and the count is not old.
-    fn is_fresh(&self, max_bytes: u64) -> bool {
-        let is_recent = |counted_at: Instant| counted_at.elapsed() < COUNT_PAUSE;
-        self.bytes() <= max_bytes && self.counted_at.is_some_and(is_recent)
-    }
-
-    fn on_freed(&mut self, freed: &BTreeMap<Date, u64>) {
-        for (date, freed) in freed {
-            if let Some(bytes) = self.by_day.get_mut(date) {
-                *bytes = bytes.saturating_sub(*freed);
-            }
-        }
-        self.by_day.retain(|_, bytes| *bytes > 0);
-    }
-
-    fn on_written(&mut self, start: Timestamp, end: Timestamp, bytes: u64) {
-        *self.by_day.entry(date_of(start)).or_default() += bytes;
-        self.oldest = Some(self.oldest.map_or(end, |oldest| oldest.min(end)));
-    }
 }
 
 /// What has been deleted.
@@ -174,7 +134,7 @@ impl<D: Disk> Pruner<D> {
         self.trust = Some(trust);
         // What is the oldest may be another now.
         if let Some(stored) = &mut self.stored {
-            stored.counted_at = None;
+            stored.doubt();
         }
         info!(sink = self.sink, clock = %now.wall, "the clock was confirmed; retention goes by it");
         self.prune_and_tell(now);
@@ -224,7 +184,7 @@ impl<D: Disk> Pruner<D> {
         let result = self.try_prune(now, &mut pruned);
         self.error = result.as_ref().err().map(|error| error.to_string().into());
         if let Some(stored) = self.stored.as_mut().filter(|_| result.is_err()) {
-            stored.counted_at = None;
+            stored.doubt();
         }
         self.report = self.forecast(now);
         self.save_trust();
@@ -264,11 +224,7 @@ impl<D: Disk> Pruner<D> {
             }
             let (by_day, counted) = disk.sizes(&found);
             result = listed.and(counted);
-            *stored = Some(Stored {
-                by_day,
-                counted_at: Some(Instant::now()),
-                oldest: None,
-            });
+            *stored = Some(Stored::new(by_day));
             days = Some(found);
         }
         let Some(stored) = stored else {

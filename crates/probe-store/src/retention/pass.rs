@@ -37,7 +37,7 @@ pub(super) struct Pass<'a, D> {
     disk: &'a mut D,
     trust: &'a Trust,
     task: Task,
-    /// What was deleted.
+    /// Files and bytes that were deleted.
     pub(super) pruned: Pruned,
     /// The same in bytes, by the day of the directory.
     pub(super) freed: BTreeMap<Date, u64>,
