@@ -38,6 +38,7 @@ use crate::{
 };
 use probe_api::{Api, ApiState, BoundApi};
 use probe_capture::{
+    clock,
     manager::{Manager, ManagerOptions},
     reconcile::{LinksError, Reconciler},
     schedule::{IntervalSetting, Schedule},
@@ -112,7 +113,7 @@ pub fn bind_with_file(
 ) -> Result<Bound, AgentErrors> {
     let mut errors = Vec::new();
     let selector = keep(config.selector().map_err(AgentError::Selector), &mut errors);
-    let sinks = open_sinks(&config.writeout).unwrap_or_else(|failures| {
+    let sinks = open_sinks(&config.writeout, clock::now).unwrap_or_else(|failures| {
         errors.extend(failures.into_iter().map(AgentError::from));
         Vec::new()
     });

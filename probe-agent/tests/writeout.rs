@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use probe_capture::clock::now;
 use probe_flow::interval::Interval;
 use probe_store::{
     QueuePolicy, Writeout, WriteoutError, WriteoutHandler,
@@ -68,7 +69,7 @@ fn child_root() -> Option<PathBuf> {
 }
 
 fn open<F: FileFormat>(format: F, root: &Path) -> FileSink<F> {
-    FileSink::open(format, root.to_owned(), Retention::default()).unwrap()
+    FileSink::open(format, root.to_owned(), Retention::default(), now).unwrap()
 }
 
 /// Names of the files of the interval's day.
@@ -183,7 +184,7 @@ fn directories_that_cannot_be_written_are_all_named_before_the_start() {
         sink(&root.path().join("fine")),
         sink(Path::new("/proc/flows")),
     ];
-    let Err(errors) = open_sinks(&configs) else {
+    let Err(errors) = open_sinks(&configs, now) else {
         panic!("two of three cannot be opened");
     };
     assert_eq!(errors.len(), 2);
@@ -286,7 +287,7 @@ fn fill_with_expired_intervals_and_write(root: &Path) {
         max_age: Some(Duration::from_hours(1)),
         ..Retention::default()
     };
-    let mut sink = FileSink::open(Parquet::new(), root.to_owned(), retention).unwrap();
+    let mut sink = FileSink::open(Parquet::new(), root.to_owned(), retention, now).unwrap();
     sink.write(&interval("eth1", START, 10, Ends::Few)).unwrap();
     assert!(!root.join("iface=eth0").exists());
 }
@@ -321,7 +322,7 @@ fn child_that_prunes_a_tree_with_a_read_only_day() {
         .status();
     assert!(mount.unwrap().success());
 
-    let mut sink = FileSink::open(Parquet::new(), root.clone(), retention).unwrap();
+    let mut sink = FileSink::open(Parquet::new(), root.clone(), retention, now).unwrap();
     sink.write(&interval("eth0", START, 1, Ends::Few)).unwrap();
     let mut left: Vec<_> = fs::read_dir(days)
         .unwrap()
@@ -348,7 +349,7 @@ fn a_running_writeout_stores_every_interval_in_every_sink() {
             retention,
         },
     ];
-    let sinks = open_sinks(&configs).unwrap();
+    let sinks = open_sinks(&configs, now).unwrap();
     let writeout = Writeout::start(sinks, QueuePolicy::default()).unwrap();
     for minute in 0..10 {
         let start = format!("2026-03-01T00:{minute:02}:00Z");

@@ -193,7 +193,7 @@ fn open(format: SinkFormat, path: &Path) -> Result<Box<dyn WriteoutHandler>> {
         path: path.to_owned(),
         retention: Retention::default(),
     };
-    let sinks = open_sinks(&[config]).map_err(|errors| {
+    let sinks = open_sinks(&[config], probe_capture::clock::now).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow!(errors.join("; "))
     })?;

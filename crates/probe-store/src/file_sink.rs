@@ -10,11 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use probe_flow::moment::Moment;
 use tracing::{debug, info};
 
 use super::{
-    Cause, Interval, WriteoutError, WriteoutHandler,
+    Cause, Clock, Interval, WriteoutError, WriteoutHandler,
     layout::{FileName, is_iface_dir, parse_date_dir},
     partition::{Directory, FileSize},
     retention::{Bounds, Pruner, Tree},
@@ -57,6 +56,7 @@ pub struct FileSink<F> {
     name: String,
     files: Files<F>,
     pruner: Pruner<Tree>,
+    clock: Clock,
     stored_bytes: u64,
 }
 
@@ -68,12 +68,17 @@ struct Files<F> {
 
 impl<F: FileFormat> FileSink<F> {
     /// Creates the directory, proves that files can be written there and deletes what a crash left
-    /// in the making.
+    /// in the making. Retention goes by `clock`.
     ///
     /// # Errors
     ///
     /// [`WriteoutError::NotWritable`]: the directory cannot be made, written or cleaned.
-    pub fn open(format: F, root: PathBuf, retention: Retention) -> Result<Self, WriteoutError> {
+    pub fn open(
+        format: F,
+        root: PathBuf,
+        retention: Retention,
+        clock: Clock,
+    ) -> Result<Self, WriteoutError> {
         check_writable::<F>(&root)
             // Retention may make room, and until then every failed write is told.
             .or_else(|error| {
@@ -97,6 +102,7 @@ impl<F: FileFormat> FileSink<F> {
             name: F::FORMAT.name().to_owned(),
             files: Files { format, root },
             pruner: Pruner::new(tree, F::FORMAT.name(), retention, boot_id),
+            clock,
             stored_bytes: 0,
         })
     }
@@ -140,6 +146,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             name,
             files,
             pruner,
+            clock,
             stored_bytes,
         } = self;
         let bounds = Bounds {
@@ -147,7 +154,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             end: interval.end,
             end_since_boot: interval.end_since_boot,
         };
-        pruner.write_with_room(bounds, now(), |_| {
+        pruner.write_with_room(bounds, clock(), |_| {
             let size = files.write(interval)?;
             debug!(
                 sink = name,
@@ -163,11 +170,11 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn maintain(&mut self) {
-        self.pruner.prune_if_due(now());
+        self.pruner.prune_if_due((self.clock)());
     }
 
     fn confirm_clock(&mut self) {
-        self.pruner.confirm_clock(now());
+        self.pruner.confirm_clock((self.clock)());
     }
 
     fn report(&self) -> Option<StoreReport> {
@@ -176,15 +183,6 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
 
     fn stored_bytes(&self) -> u64 {
         self.stored_bytes
-    }
-}
-
-/// Reads the wall clock and the time since the boot.
-fn now() -> Moment {
-    let since_boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Moment {
-        wall: jiff::Timestamp::now(),
-        since_boot: since_boot.try_into().unwrap_or_default(),
     }
 }
 

@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
 };
 
-use probe_flow::interval::Interval;
+use probe_flow::{interval::Interval, moment::Moment};
 
 use self::{file_sink::FileSink, json_lines::JsonLines, parquet::Parquet, report::StoreReport};
 pub use self::{
@@ -45,6 +45,9 @@ use crate::options::{SinkConfig, SinkFormat};
 /// Whatever made an operation fail. Each kind of store has errors of its own; a caller that knows the kind can
 /// downcast it.
 pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Reads the wall clock and the time since the boot. The clock is the caller's.
+pub type Clock = fn() -> Moment;
 
 /// Errors of a sink, each a sentence that names the operation, the object and the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -207,18 +210,19 @@ pub trait WriteoutHandler: Send {
 }
 
 /// Opens all configured sinks: creates their directories, proves that files can be written there
-/// and removes what a crash left behind.
+/// and removes what a crash left behind. Retention goes by `clock`.
 ///
 /// # Errors
 ///
 /// One [`WriteoutError::NotWritable`] for each sink that cannot be opened, not just for the first.
 pub fn open_sinks(
     configs: &[SinkConfig],
+    clock: Clock,
 ) -> Result<Vec<Box<dyn WriteoutHandler>>, Vec<WriteoutError>> {
     let mut sinks = Vec::with_capacity(configs.len());
     let mut errors = Vec::new();
     for config in configs {
-        match open_sink(config) {
+        match open_sink(config, clock) {
             Ok(sink) => sinks.push(sink),
             Err(error) => errors.push(error),
         }
@@ -230,11 +234,11 @@ pub fn open_sinks(
     }
 }
 
-fn open_sink(config: &SinkConfig) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
+fn open_sink(config: &SinkConfig, clock: Clock) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
     let (path, retention) = (config.path.clone(), config.retention);
     Ok(match config.format {
-        SinkFormat::Parquet => Box::new(FileSink::open(Parquet::new(), path, retention)?),
-        SinkFormat::Json => Box::new(FileSink::open(JsonLines::new(), path, retention)?),
+        SinkFormat::Parquet => Box::new(FileSink::open(Parquet::new(), path, retention, clock)?),
+        SinkFormat::Json => Box::new(FileSink::open(JsonLines::new(), path, retention, clock)?),
     })
 }
 
