@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod captures;
 pub mod flow_format;
+pub(crate) mod groups;
 pub mod human;
 pub mod page;
 pub(crate) mod text_table;

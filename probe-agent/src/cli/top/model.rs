@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{cli::flows::shown, term::flow_format::ShownFlow};
+use crate::{
+    cli::flows::shown,
+    term::{
+        flow_format::ShownFlow,
+        groups::{Groups, Sum},
+    },
+};
 use probe_api::v1::{
     flows::{Flows, LiveFlow, Sort},
     status::{InterfaceStatus, StatusReport},
@@ -268,28 +274,24 @@ impl Top {
             });
             return shown.collect();
         }
-        let mut talkers: HashMap<IpAddr, (FlowCounters, usize)> = HashMap::new();
+        let mut talkers: Groups<IpAddr> = Groups::default();
         for (flow, counted) in counted {
-            for address in [flow.src_addr, flow.dst_addr] {
-                let (sum, flows) = talkers.entry(address).or_default();
-                *sum += counted;
-                *flows += 1;
-            }
+            // A host that talks to itself is one talker.
+            let others = (flow.dst_addr != flow.src_addr).then_some(flow.dst_addr);
+            let ends = [flow.src_addr].into_iter().chain(others);
+            talkers.extend(ends.map(|address| (address, counted)));
         }
-        let mut talkers: Vec<_> = talkers.into_iter().collect();
-        let order = self.order;
-        talkers.sort_by_key(|(address, (sum, _))| (Reverse(order.value(sum)), *address));
-        let talkers = talkers
-            .into_iter()
-            .map(|(address, (sum, flows))| ShownFlow {
-                source: address.to_string(),
-                destination: match flows {
-                    1 => "1 flow".to_owned(),
-                    flows => format!("{flows} flows"),
-                },
-                counters: sum,
-                ..ShownFlow::default()
-            });
+        let value = |sum: &Sum| self.order.value(&sum.counters);
+        let talkers = talkers.sorted_by(|(_, a), (_, b)| value(b).cmp(&value(a)));
+        let talkers = talkers.into_iter().map(|(address, sum)| ShownFlow {
+            source: address.to_string(),
+            destination: match sum.flows {
+                1 => "1 flow".to_owned(),
+                flows => format!("{flows} flows"),
+            },
+            counters: sum.counters,
+            ..ShownFlow::default()
+        });
         talkers.collect()
     }
 }
