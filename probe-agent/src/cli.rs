@@ -15,6 +15,7 @@ mod connect;
 mod detach;
 mod expedite;
 mod flows;
+pub mod group;
 mod man;
 mod plan;
 pub mod reference;
@@ -144,7 +145,7 @@ impl Cli {
             Command::Plan(args) => plan::run(&args),
             Command::Reload(args) => connect::outcome(reload::run(&args)),
             Command::Replay(args) => replay::run(&args).map_err(|error| match error {
-                ReplayError::Filter(text) => UsageError(text).into(),
+                ReplayError::Usage(error) => error.into(),
                 error => error.into(),
             }),
             Command::Retention(args) => connect::outcome(retention::run(&args)),

@@ -4,6 +4,8 @@
 mod access;
 #[path = "api/attack.rs"]
 mod attack;
+#[path = "api/commands.rs"]
+mod commands;
 #[path = "api/document.rs"]
 mod document;
 #[path = "api/flows.rs"]

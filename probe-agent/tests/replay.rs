@@ -19,6 +19,8 @@ mod directions;
 mod formats;
 #[path = "replay/fragments.rs"]
 mod fragments;
+#[path = "replay/groups.rs"]
+mod groups;
 #[path = "replay/octets.rs"]
 mod octets;
 #[path = "replay/oracle.rs"]

@@ -7,26 +7,28 @@ use std::{
     process::ExitCode,
 };
 
+use anyhow::bail;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
     connect::ConnectArgs,
+    group::{Counted, GroupArgs, Shown},
     print, resolve,
     select::{FormatArgs, SelectArgs, split},
 };
 use crate::term::{
     flow_format::{
-        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, no_rows, tcp_flags,
-        write_table,
+        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, no_rows, passed,
+        tcp_flags, write_table,
     },
     human,
     page::TableStyle,
 };
 use probe_api::{
     client::Client,
-    v1::flows::{Flows, FlowsOf, FlowsQuery, LiveFlow, Totals},
+    v1::flows::{Flows, FlowsOf, FlowsQuery, LiveFlow, MAX_LIMIT, Totals},
 };
 use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 
@@ -40,6 +42,9 @@ const LIMIT: u32 = 20;
 /// Received and sent are seen from the interface. 20 flows are shown unless --limit says otherwise.
 /// JSON is one object a line: the flows with the fields of the JSON sink, then one of type `flows` with
 /// the sums.
+///
+/// With --by, sums over up to 100,000 flows are shown, all that pass; more are refused. JSON lines are of
+/// type `group` then. What stands for many flows has the source 0.0.0.0 or `::`.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
     /// Only flows of these interfaces; from the first other word on a filter, as by --filter
@@ -47,6 +52,8 @@ pub(super) struct FlowsArgs {
     words: Vec<String>,
     #[command(flatten)]
     select: SelectArgs,
+    #[command(flatten)]
+    group: GroupArgs,
     #[command(flatten)]
     output: FormatArgs,
     /// Names of addresses in the table, as far as the resolver knows them within two seconds
@@ -58,36 +65,85 @@ pub(super) struct FlowsArgs {
 
 /// Asks the agent for flows, and shows them.
 pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
+    let grouping = args.group.grouping(args.select.sort)?;
     let client = args.connect.client()?;
     let (iface, filter) = selected(&client, &args.words, &args.select)?;
-    let flows = client.flows(&FlowsQuery {
+    let limit = usize::try_from(args.select.limit.unwrap_or(LIMIT))?;
+    let mut query = FlowsQuery {
         iface,
         filter,
         sort: args.select.sort,
-        limit: Some(usize::try_from(args.select.limit.unwrap_or(LIMIT))?),
+        limit: Some(limit),
         ..FlowsQuery::default()
-    })?;
-    let text = match args.output.format() {
-        FlowFormat::Json => json_text(&flows)?,
-        FlowFormat::Csv => csv_text(&flows)?,
-        FlowFormat::Table => {
-            let style = TableStyle::of_terminal(io::stdout().is_terminal());
-            let names = if args.resolve {
-                let ends = flows
-                    .flows
-                    .iter()
-                    .flat_map(|flow| [flow.src_addr, flow.dst_addr]);
-                resolve::names(ends)
-            } else {
-                HashMap::new()
-            };
-            let mut out = Vec::new();
-            write_text(&mut out, style, &flows, &names)?;
-            String::from_utf8(out)?
-        }
     };
-    print(&text)?;
+    let mut out = Vec::new();
+    if let Some(grouping) = grouping {
+        (query.sort, query.limit) = (None, Some(MAX_LIMIT));
+        let flows = client.flows(&query)?;
+        if flows.truncated {
+            bail!(
+                "{} flows pass, and up to {MAX_LIMIT} can be grouped: name an interface, or a filter \
+                 that fewer flows pass",
+                flows.matched
+            );
+        }
+        let groups = grouping.groups(flows.flows.iter().map(Counted::of_live));
+        write_groups(&mut out, args, &flows, &groups.first(limit))?;
+    } else {
+        let flows = client.flows(&query)?;
+        write_flows(&mut out, args, &flows)?;
+    }
+    print(&String::from_utf8(out)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn write_flows(out: &mut Vec<u8>, args: &FlowsArgs, flows: &Flows) -> anyhow::Result<()> {
+    match args.output.format() {
+        FlowFormat::Json => write_json(out, flows)?,
+        FlowFormat::Csv => write_csv(out, flows)?,
+        FlowFormat::Table => {
+            let ends = |flow: &LiveFlow| [flow.src_addr, flow.dst_addr];
+            let names = names(args, flows.flows.iter().flat_map(ends));
+            let style = TableStyle::of_terminal(io::stdout().is_terminal());
+            write_text(out, style, flows, &names)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_groups(
+    out: &mut Vec<u8>,
+    args: &FlowsArgs,
+    flows: &Flows,
+    groups: &Shown<'_>,
+) -> anyhow::Result<()> {
+    match args.output.format() {
+        FlowFormat::Json => {
+            groups.write_json(out)?;
+            write_sums(out, flows)?;
+        }
+        FlowFormat::Csv => groups.write_csv(out)?,
+        FlowFormat::Table => {
+            let names = names(args, groups.addresses());
+            let style = TableStyle::of_terminal(io::stdout().is_terminal());
+            groups.write_table(out, style, Numbers::Human, &names)?;
+            let of = match flows.matched {
+                0 => no_rows(0, all(flows)),
+                matched => format!("{}, of {}", groups.count(), passed(matched, all(flows))),
+            };
+            write_total(out, flows, &of)?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of addresses, if they are asked for.
+fn names(args: &FlowsArgs, addresses: impl Iterator<Item = IpAddr>) -> HashMap<IpAddr, String> {
+    if args.resolve {
+        resolve::names(addresses)
+    } else {
+        HashMap::new()
+    }
 }
 
 /// The interfaces and the filter that the words name. Asks the agent where there are words.
@@ -105,14 +161,25 @@ pub(super) fn selected(
     Ok(split(words, &captured, select)?)
 }
 
+#[derive(Serialize)]
+struct Line<'a, T> {
+    r#type: &'static str,
+    #[serde(flatten)]
+    value: &'a T,
+}
+
 /// JSON lines as those of the sink and of `replay`: the flows, then one object with the sums.
-fn json_text(flows: &Flows) -> anyhow::Result<String> {
-    #[derive(Serialize)]
-    struct Line<'a, T> {
-        r#type: &'static str,
-        #[serde(flatten)]
-        value: &'a T,
+fn write_json(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
+    for value in &flows.flows {
+        let r#type = "flow";
+        serde_json::to_writer(&mut *out, &Line { r#type, value })?;
+        out.push(b'\n');
     }
+    write_sums(out, flows)
+}
+
+/// All of the answer but the flows.
+fn write_sums(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Sums<'a> {
         at: Timestamp,
@@ -121,31 +188,27 @@ fn json_text(flows: &Flows) -> anyhow::Result<String> {
         truncated: bool,
         total: Totals,
     }
-    let lines = flows.flows.iter().map(|value| {
-        let r#type = "flow";
-        serde_json::to_string(&Line { r#type, value })
-    });
-    let mut lines: Vec<_> = lines.collect::<Result<_, _>>()?;
-    let sums = Sums {
+    let value = Sums {
         at: flows.at,
         interfaces: &flows.interfaces,
         matched: flows.matched,
         truncated: flows.truncated,
         total: flows.total,
     };
-    lines.push(serde_json::to_string(&Line {
-        r#type: "flows",
-        value: &sums,
-    })?);
-    Ok(lines.join("\n") + "\n")
+    let r#type = "flows";
+    let value = &value;
+    serde_json::to_writer(&mut *out, &Line { r#type, value })?;
+    out.push(b'\n');
+    Ok(())
 }
 
-fn csv_text(flows: &Flows) -> anyhow::Result<String> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
+fn write_csv(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(out);
     for flow in &flows.flows {
         csv.serialize(flow)?;
     }
-    Ok(String::from_utf8(csv.into_inner()?)?)
+    csv.flush()?;
+    Ok(())
 }
 
 pub(super) fn write_text(
@@ -157,16 +220,21 @@ pub(super) fn write_text(
     let shown: Vec<_> = flows.flows.iter().map(|flow| named(flow, names)).collect();
     let with_iface = flows.interfaces.len() > 1;
     write_table(out, style, Numbers::Human, with_iface, &shown)?;
-    let total = &flows.total;
-    let all: u64 = flows.interfaces.iter().map(|it| it.flows).sum();
     let of = if shown.is_empty() {
-        no_rows(flows.matched, all)
-    } else if flows.matched == all {
-        format!("{} of {all} flows", shown.len())
+        no_rows(flows.matched, all(flows))
     } else {
-        let matched = flows.matched;
-        format!("{} of {matched} flows that pass, of {all}", shown.len())
+        format!("{} of {}", shown.len(), passed(flows.matched, all(flows)))
     };
+    write_total(out, flows, &of)
+}
+
+/// How many flows were searched.
+fn all(flows: &Flows) -> u64 {
+    flows.interfaces.iter().map(|it| it.flows).sum()
+}
+
+fn write_total(out: &mut impl Write, flows: &Flows, of: &str) -> io::Result<()> {
+    let total = &flows.total;
     writeln!(
         out,
         "{of}; received {}, sent {}",

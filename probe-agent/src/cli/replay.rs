@@ -4,6 +4,7 @@ mod progress;
 mod stop;
 
 use std::{
+    collections::HashMap,
     fmt::Display,
     io::{self, BufWriter, IsTerminal, Write},
     path::PathBuf,
@@ -14,9 +15,15 @@ use std::{
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::select::{FormatArgs, SelectArgs};
+use super::{
+    group::{Counted, GroupArgs, Grouping},
+    select::{FormatArgs, SelectArgs, UsageError},
+};
 use crate::term::{
-    flow_format::{FlowFormat, InterfaceFlows, is_closed_by_reader, total_ledger, write_flows},
+    flow_format::{
+        FlowFormat, InterfaceFlows, Numbers, is_closed_by_reader, no_rows, passed, total_ledger,
+        write_flows, write_ledgers,
+    },
     page::TableStyle,
 };
 use probe_capture::{
@@ -34,7 +41,7 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
 ///
 /// The addresses of --local tell which packets were sent. Else the file does, where it says so: by
 /// the packet flags of pcapng, or by the header of a capture of the `any` device. All other packets
-/// count as received. Bytes are IP octets. --limit is for each interface. Times are those of the file, to the millisecond.
+/// count as received. Bytes are IP octets. --limit is for each interface, and with --by for the groups of all. Times are those of the file, to the millisecond.
 ///
 /// In the table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+`
 /// those that stand for many. A port `*` is one that was aggregated away or that a fragment does not
@@ -68,6 +75,9 @@ pub struct ReplayArgs {
     /// Which flows are shown; the limit is that of each interface.
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Whether sums of flows are shown.
+    #[command(flatten)]
+    pub group: GroupArgs,
 }
 
 /// What a replay came to.
@@ -88,9 +98,9 @@ pub struct Replayed {
 /// Why a replay failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The words of a filter are none.
-    #[error("{0}")]
-    Filter(String),
+    /// The words of a filter are none, or groups cannot be sorted like that.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// The file cannot be replayed.
     #[error(transparent)]
     File(#[from] PcapError),
@@ -116,6 +126,7 @@ pub enum ReplayError {
 /// gone is no error.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let format = args.output.format();
+    let grouping = args.group.grouping(args.select.sort)?;
     let playback = Playback::default();
     stop::on_signals(&playback).map_err(ReplayError::Signals)?;
     let progress = progress::Progress::spawn(playback.clone(), io::stderr().is_terminal());
@@ -128,9 +139,21 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
-    let written = write_flows(&mut out, format, style, &replayed.interfaces)
-        .and_then(|()| write_times(&mut out, format, &replayed));
-    match written {
+    let written = match &grouping {
+        None => write_flows(&mut out, format, style, &replayed.interfaces),
+        Some(grouping) => {
+            let limit = limit(&args.select);
+            write_groups(
+                &mut out,
+                format,
+                style,
+                &replayed.interfaces,
+                grouping,
+                limit,
+            )
+        }
+    };
+    match written.and_then(|()| write_times(&mut out, format, &replayed)) {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
     }
@@ -144,6 +167,40 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let file = args.file.display();
     note(format_args!("incomplete: {file}: {}", replayed.ending));
     Ok(ExitCode::from(EXIT_INCOMPLETE))
+}
+
+/// The groups over all interfaces, and the ledgers.
+fn write_groups(
+    out: &mut impl Write,
+    format: FlowFormat,
+    style: TableStyle,
+    interfaces: &[InterfaceFlows],
+    grouping: &Grouping,
+    limit: usize,
+) -> io::Result<()> {
+    let flows = interfaces.iter().flat_map(|it| {
+        let rows = it.flows.iter();
+        rows.map(|row| Counted::of_row(&it.iface, row))
+    });
+    let groups = grouping.groups(flows);
+    let groups = groups.first(limit);
+    match format {
+        FlowFormat::Csv => groups.write_csv(out),
+        FlowFormat::Json => {
+            groups.write_json(out)?;
+            write_ledgers(out, format, style, interfaces)
+        }
+        FlowFormat::Table => {
+            groups.write_table(out, style, Numbers::Exact, &HashMap::new())?;
+            let sum = |read: fn(&InterfaceFlows) -> u64| interfaces.iter().map(read).sum();
+            let (matched, all) = (sum(|it| it.matched), sum(|it| it.all));
+            match matched {
+                0 => writeln!(out, "{}", no_rows(matched, all))?,
+                _ => writeln!(out, "{}, of {}", groups.count(), passed(matched, all))?,
+            }
+            write_ledgers(out, format, style, interfaces)
+        }
+    }
 }
 
 /// When the packets were captured: people are told, programs have the times of the flows.
@@ -175,13 +232,12 @@ fn note(sentence: impl Display) {
 ///
 /// # Errors
 ///
-/// [`ReplayError::Filter`]: the words are no filter, or there is one already.
+/// [`ReplayError::Usage`]: the words are no filter, or there is one already.
 /// [`ReplayError::File`]: the file cannot be opened, or is no capture. [`ReplayError::Manager`]: the
 /// system starts no thread. [`ReplayError::Source`]: the stream of packets failed. A file that is
 /// cut or damaged on the way is no error: [`Replayed::ending`] tells it.
 pub fn replay(args: &ReplayArgs, playback: &Playback) -> Result<Replayed, ReplayError> {
-    let filter = args.select.filter_with(&args.words);
-    let filter = filter.map_err(|error| ReplayError::Filter(error.to_string()))?;
+    let filter = args.select.filter_with(&args.words)?;
     let options = PcapOptions {
         local: args.local.clone(),
         playback: playback.clone(),
@@ -208,7 +264,7 @@ pub fn replay(args: &ReplayArgs, playback: &Playback) -> Result<Replayed, Replay
     manager.close(&[])?;
     let intervals = std::mem::take(&mut *intervals.lock());
     Ok(Replayed {
-        interfaces: in_file_order(&interfaces, intervals, &args.select, &filter),
+        interfaces: in_file_order(&interfaces, intervals, args, &filter),
         // The stream has ended, so its ending is known.
         ending: playback.ending().unwrap_or(Ending::Complete),
         time_range: playback.time_range(),
@@ -230,15 +286,24 @@ fn warnings(args: &ReplayArgs, playback: &Playback) -> Vec<String> {
     warnings
 }
 
+fn limit(select: &SelectArgs) -> usize {
+    let limit = select.limit.map(usize::try_from);
+    limit.and_then(Result::ok).unwrap_or(usize::MAX)
+}
+
 fn in_file_order(
     interfaces: &[Interface],
     intervals: Vec<Interval>,
-    select: &SelectArgs,
+    args: &ReplayArgs,
     filter: &Filter,
 ) -> Vec<InterfaceFlows> {
-    let limit = select.limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    });
+    // Groups are of all flows.
+    let is_grouped = !args.group.by.is_empty();
+    let limit = if is_grouped {
+        usize::MAX
+    } else {
+        limit(&args.select)
+    };
     let position = |iface: &str| interfaces.iter().position(|known| *known.name == *iface);
     let mut flows: Vec<_> = intervals
         .into_iter()
@@ -246,7 +311,7 @@ fn in_file_order(
             let mut flows = interval.flows.sorted_rows();
             let all = flows.len() as u64;
             flows.retain(|row| filter.matches(&interval.iface, row));
-            if let Some(sort) = select.sort {
+            if let Some(sort) = args.select.sort {
                 // A stable order of equal ones: by packets, as without it.
                 flows.sort_by(|a, b| sort.compare_rows(a, b));
             }

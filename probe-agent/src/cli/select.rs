@@ -1,6 +1,9 @@
 //! Which flows are shown, in which order and form: the same options for `flows`, `top` and `replay`.
 
-use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 
 use crate::term::flow_format::FlowFormat;
 use probe_api::v1::flows::Sort;
@@ -12,7 +15,7 @@ use probe_flow::{
 /// The command line is wrong, and only the command, not clap, could tell: a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct UsageError(pub(super) String);
+pub struct UsageError(pub(super) String);
 
 /// The beginning of a sentence on a word that should be the name of an interface.
 pub(super) fn not_captured(word: &str, captured: &[String]) -> String {
@@ -73,12 +76,27 @@ impl FormatArgs {
     }
 }
 
-/// The words are those of the API.
+/// The words are those of the API, and the short ones of filters.
 fn sort_parser() -> impl TypedValueParser<Value = Sort> {
-    PossibleValuesParser::new(Sort::ALL.map(|(word, _)| word)).map(|word| {
-        let found = Sort::ALL.iter().find(|(known, _)| *known == word);
+    let words = Sort::ALL.map(|(word, _)| PossibleValue::new(word).aliases(short_words(word)));
+    PossibleValuesParser::new(words).map(|typed| {
+        let is_typed = |word| word == typed || short_words(word).contains(&typed.as_str());
+        let found = Sort::ALL.iter().find(|(word, _)| is_typed(*word));
         found.map_or(Sort::default(), |(_, sort)| *sort)
     })
+}
+
+/// What filters and options take for the name of a field, too.
+pub(super) fn short_words(name: &str) -> &'static [&'static str] {
+    match name {
+        "iface" => &["interface"],
+        "ip_protocol" => &["proto", "protocol"],
+        "src_addr" => &["src", "sip"],
+        "src_port" => &["sport"],
+        "dst_addr" => &["dst", "dip"],
+        "dst_port" => &["dport"],
+        _ => &[],
+    }
 }
 
 impl SelectArgs {
@@ -128,7 +146,32 @@ pub(super) fn split(
 
 #[cfg(test)]
 mod tests {
-    use super::{SelectArgs, split};
+    use clap::Parser;
+    use probe_flow::filter::Filter;
+
+    use super::{SelectArgs, short_words, split};
+    use probe_api::v1::flows::Sort;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        select: SelectArgs,
+    }
+
+    #[test]
+    fn flows_are_sorted_by_the_words_of_filters() {
+        for (word, sort) in Sort::ALL {
+            for word in [word].iter().chain(short_words(word)) {
+                let line = Line::try_parse_from(["probe", "--sort", *word]).expect(word);
+                assert_eq!(line.select.sort, Some(sort), "{word}");
+            }
+            for short in short_words(word) {
+                let value = if word.ends_with("_addr") { "::1" } else { "1" };
+                let filters = [word, *short].map(|it| format!("{it} {value}").parse::<Filter>());
+                assert_eq!(filters[0], filters[1], "{short}");
+            }
+        }
+    }
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()

@@ -9,8 +9,8 @@ mod table;
 use std::io::{self, Write};
 
 pub(crate) use self::table::{
-    Numbers, ShownFlow, endpoint, flow_lines, marks, named_endpoint, no_rows, tcp_flags,
-    write_table,
+    Numbers, ShownFlow, count_columns, endpoint, flow_lines, marks, named_endpoint, no_rows,
+    passed, tcp_flags, write_table,
 };
 use crate::term::page::TableStyle;
 use probe_flow::{flow::FlowRow, ledger::Ledger, schema::FlowView, ticks::TickClock};
@@ -73,6 +73,25 @@ pub fn write_flows(
         FlowFormat::Table => table::write(out, style, interfaces),
         FlowFormat::Json => json::write(out, interfaces),
         FlowFormat::Csv => csv::write(out, interfaces),
+    }?;
+    out.flush()
+}
+
+/// Writes the ledgers alone; CSV has none.
+///
+/// # Errors
+///
+/// As [`write_flows`].
+pub fn write_ledgers(
+    out: &mut impl Write,
+    format: FlowFormat,
+    style: TableStyle,
+    interfaces: &[InterfaceFlows],
+) -> io::Result<()> {
+    match format {
+        FlowFormat::Table => table::write_ledgers(out, style, interfaces),
+        FlowFormat::Json => json::write_ledgers(out, interfaces),
+        FlowFormat::Csv => Ok(()),
     }?;
     out.flush()
 }

@@ -15,14 +15,15 @@ use crate::{
 };
 
 /// An API on a unix socket with traffic on two interfaces, and a client of it.
-struct Testbed {
-    running: Running,
+pub(crate) struct Testbed {
+    pub(crate) running: Running,
+    pub(crate) addr: String,
     client: Client,
     _folder: tempfile::TempDir,
 }
 
 impl Testbed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let addr = format!("unix:{}/probe.sock", folder.path().display());
         let api = Api::bind(&config(Some(&addr), None)).expect("bound");
@@ -41,6 +42,7 @@ impl Testbed {
         running.manager.flush().expect("flushed");
         Self {
             running,
+            addr,
             client: Client::new(endpoint, None).expect("a client"),
             _folder: folder,
         }

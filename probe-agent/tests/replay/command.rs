@@ -9,6 +9,7 @@ use std::{
 
 use probe_agent::{
     cli::{
+        group::GroupArgs,
         replay::{ReplayArgs, Replayed, replay},
         select::{FormatArgs, SelectArgs},
     },
@@ -39,6 +40,7 @@ pub(crate) fn replayed(path: &Path, raw: bool) -> Replayed {
         max_flows: FlowLogOptions::default().max_flows,
         words: Vec::new(),
         select: SelectArgs::default(),
+        group: GroupArgs::default(),
     };
     replay(&args, &Playback::default()).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -186,6 +188,7 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
         max_flows: 1,
         words: Vec::new(),
         select: SelectArgs::default(),
+        group: GroupArgs::default(),
     };
     let replayed = replay(&args, &Playback::default()).unwrap();
     let rows = &replayed.interfaces[0].flows;

@@ -23,6 +23,10 @@ pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::
             write_line(out, &interface.view(row).line())?;
         }
     }
+    write_ledgers(out, interfaces)
+}
+
+pub(super) fn write_ledgers(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
     let total = TotalLine {
         r#type: "ledger",
         counts: LedgerCounts::new(&total_ledger(interfaces)),

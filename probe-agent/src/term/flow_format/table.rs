@@ -78,7 +78,6 @@ impl ShownFlow {
     }
 
     fn cells(&self, detail: Detail, with_iface: bool) -> Vec<String> {
-        let counters = self.counters;
         let protocol = match self.service {
             Some(service) if detail.services => format!("{}/{service}", self.protocol),
             _ => self.protocol.clone(),
@@ -91,15 +90,11 @@ impl ShownFlow {
             self.destination.clone(),
             protocol,
         ];
-        let octets = [counters.bytes_rcvd, counters.bytes_sent].map(|number| detail.octets(number));
-        let packets =
-            [counters.packets_rcvd, counters.packets_sent].map(|number| detail.packets(number));
         let further = self.further.iter().take(detail.further).cloned();
         iface
             .into_iter()
             .chain(ends)
-            .chain(octets)
-            .chain(packets)
+            .chain(detail.numbers.cells(&self.counters, detail.is_short))
             .chain(further)
             .collect()
     }
@@ -114,21 +109,45 @@ struct Detail {
     further: usize,
 }
 
-impl Detail {
-    fn octets(self, number: u64) -> String {
-        match (self.numbers, self.is_short) {
-            (Numbers::Exact, false) => number.to_string(),
-            (Numbers::Human, false) => human::bytes(number),
-            (Numbers::Rates, false) => human::bits(number),
-            (Numbers::Exact | Numbers::Human, true) => human::short_bytes(number),
-            (Numbers::Rates, true) => human::short_bits(number),
+impl Numbers {
+    /// The cells below [`count_columns`].
+    pub(crate) fn cells(self, counters: &FlowCounters, is_short: bool) -> [String; 4] {
+        let FlowCounters {
+            bytes_rcvd,
+            bytes_sent,
+            packets_rcvd,
+            packets_sent,
+        } = *counters;
+        [
+            self.octets(bytes_rcvd, is_short),
+            self.octets(bytes_sent, is_short),
+            self.packets(packets_rcvd, is_short),
+            self.packets(packets_sent, is_short),
+        ]
+    }
+
+    /// A count of something that is not counted by the second.
+    pub(crate) fn count(self, number: u64, is_short: bool) -> String {
+        match self {
+            Self::Rates => Self::Human.packets(number, is_short),
+            Self::Exact | Self::Human => self.packets(number, is_short),
         }
     }
 
-    fn packets(self, number: u64) -> String {
-        match (self.numbers, self.is_short) {
-            (Numbers::Exact, false) => number.to_string(),
-            (Numbers::Human | Numbers::Rates, false) => human::count(number),
+    fn octets(self, number: u64, is_short: bool) -> String {
+        match (self, is_short) {
+            (Self::Exact, false) => number.to_string(),
+            (Self::Human, false) => human::bytes(number),
+            (Self::Rates, false) => human::bits(number),
+            (Self::Exact | Self::Human, true) => human::short_bytes(number),
+            (Self::Rates, true) => human::short_bits(number),
+        }
+    }
+
+    fn packets(self, number: u64, is_short: bool) -> String {
+        match (self, is_short) {
+            (Self::Exact, false) => number.to_string(),
+            (Self::Human | Self::Rates, false) => human::count(number),
             (_, true) => human::short_count(number),
         }
     }
@@ -155,16 +174,8 @@ fn columns(
     // Addresses with their ports.
     const SOURCE: Column = Column::of_text_field(field("src_addr"));
     const DESTINATION: Column = Column::of_text_field(field("dst_addr"));
-    const BYTES_RCVD: Column = Column::of_count(field("bytes_rcvd"));
-    const BYTES_SENT: Column = Column::of_count(field("bytes_sent"));
-    const PACKETS_RCVD: Column = Column::of_count(field("packets_rcvd"));
-    const PACKETS_SENT: Column = Column::of_count(field("packets_sent"));
     let is_narrow = width.is_some_and(|width| width < NARROW);
     let least = if is_narrow { NARROW_ENDPOINT } else { ENDPOINT };
-    let of_unit = |column: Column, rate| match numbers {
-        Numbers::Rates => column.in_group(rate),
-        Numbers::Exact | Numbers::Human => column,
-    };
     let iface = with_iface.then_some(IFACE.left_out(4).shortened_to(6));
     let others = [
         Column::text("").left_out(3),
@@ -172,13 +183,33 @@ fn columns(
         Column::text(""),
         DESTINATION.shortened_to(least),
         PROTOCOL.left_out(2),
+    ];
+    let further = further_columns().into_iter().take(further);
+    let counts = count_columns(numbers);
+    iface
+        .into_iter()
+        .chain(others)
+        .chain(counts)
+        .chain(further)
+        .collect()
+}
+
+/// The columns of [`FlowCounters`], in their order.
+pub(crate) fn count_columns(numbers: Numbers) -> [Column; 4] {
+    const BYTES_RCVD: Column = Column::of_count(field("bytes_rcvd"));
+    const BYTES_SENT: Column = Column::of_count(field("bytes_sent"));
+    const PACKETS_RCVD: Column = Column::of_count(field("packets_rcvd"));
+    const PACKETS_SENT: Column = Column::of_count(field("packets_sent"));
+    let of_unit = |column: Column, rate| match numbers {
+        Numbers::Rates => column.in_group(rate),
+        Numbers::Exact | Numbers::Human => column,
+    };
+    [
         of_unit(BYTES_RCVD, "bit/s"),
         of_unit(BYTES_SENT.left_out(1), "bit/s"),
         of_unit(PACKETS_RCVD.left_out(5), "packets/s"),
         of_unit(PACKETS_SENT.left_out(6), "packets/s"),
-    ];
-    let further = further_columns().into_iter().take(further);
-    iface.into_iter().chain(others).chain(further).collect()
+    ]
 }
 
 /// The lines of a table of flows: those of the head, and one a flow.
@@ -248,6 +279,22 @@ pub(super) fn write(
     write_ledger(out, style, &total_ledger(interfaces))
 }
 
+/// The ledgers without flows.
+pub(super) fn write_ledgers(
+    out: &mut impl Write,
+    style: TableStyle,
+    interfaces: &[InterfaceFlows],
+) -> io::Result<()> {
+    if interfaces.len() > 1 {
+        for it in interfaces {
+            write!(out, "{}: ", it.iface)?;
+            write_ledger(out, style, &it.ledger)?;
+        }
+        write!(out, "all interfaces: ")?;
+    }
+    write_ledger(out, style, &total_ledger(interfaces))
+}
+
 /// What stands in the place of a table that has no rows, of so many flows.
 pub(crate) fn no_rows(matched: u64, all: u64) -> String {
     match (matched, all) {
@@ -256,6 +303,15 @@ pub(crate) fn no_rows(matched: u64, all: u64) -> String {
         (0, all) => format!("none of {all} flows passes the filter"),
         (matched, all) if matched == all => format!("0 of {all} flows"),
         (matched, all) => format!("0 of {matched} flows that pass, of {all}"),
+    }
+}
+
+/// `7 flows`, or how many of them pass the filter.
+pub(crate) fn passed(matched: u64, all: u64) -> String {
+    if matched == all {
+        format!("{all} flows")
+    } else {
+        format!("{matched} flows that pass, of {all}")
     }
 }
 

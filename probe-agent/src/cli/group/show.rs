@@ -1,0 +1,263 @@
+//! Groups of flows as people and programs read them.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    net::IpAddr,
+};
+
+use serde::{Serialize, Serializer};
+
+use super::{GroupField, Grouped, Part};
+use crate::term::{
+    flow_format::{Numbers, count_columns},
+    groups::Sum,
+    page::{Colour, TableStyle, paint},
+    text_table::{Column, fits, lay_out},
+};
+use probe_flow::{
+    flow::FlowCounters,
+    protocols::protocol_or_number,
+    schema::{Field, field},
+    text::printable,
+};
+
+/// Addresses and names may be shortened to so many characters.
+const LEAST: usize = 7;
+
+/// The first groups, as they are shown.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Shown<'a> {
+    fields: &'a [GroupField],
+    groups: &'a [(Vec<Part>, Sum)],
+    /// How many there are.
+    all: usize,
+}
+
+impl Grouped<'_> {
+    /// So many of them, at most.
+    pub(in crate::cli) fn first(&self, limit: usize) -> Shown<'_> {
+        Shown {
+            fields: self.fields,
+            groups: &self.groups[..limit.min(self.groups.len())],
+            all: self.groups.len(),
+        }
+    }
+}
+
+impl GroupField {
+    const fn column(self) -> Column {
+        const fn column(field: &Field) -> Column {
+            Column::of_text_field(field)
+        }
+        match self {
+            Self::Iface | Self::SrcAddr | Self::DstAddr => column(self.field()).shortened_to(LEAST),
+            Self::IpProtocol => column(self.field()),
+            Self::IpVersion | Self::SrcPort | Self::DstPort => Column::number(self.field().heading),
+        }
+    }
+
+    fn cell(self, part: &Part, names: &HashMap<IpAddr, String>) -> String {
+        match (self, part) {
+            (Self::IpProtocol, Part::Number(number)) => {
+                let number = u8::try_from(*number);
+                number.map_or_else(|_| String::new(), |it| protocol_or_number(it).into_owned())
+            }
+            // As in the table of flows.
+            (Self::SrcPort | Self::DstPort, Part::Number(0)) => "*".to_owned(),
+            (_, Part::Number(number)) => number.to_string(),
+            (_, Part::Address(address)) => match names.get(address) {
+                Some(name) => name.clone(),
+                None => address.to_string(),
+            },
+            (_, Part::Text(text)) => printable(text),
+        }
+    }
+}
+
+impl Shown<'_> {
+    /// The addresses in it.
+    pub(in crate::cli) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let parts = self.groups.iter().flat_map(|(parts, _)| parts);
+        parts.filter_map(|part| match part {
+            Part::Address(address) => Some(*address),
+            Part::Number(_) | Part::Text(_) => None,
+        })
+    }
+
+    /// `20 of 130 groups`.
+    pub(in crate::cli) fn count(&self) -> String {
+        format!("{} of {} groups", self.groups.len(), self.all)
+    }
+
+    /// A table; nothing where there are no groups.
+    pub(in crate::cli) fn write_table(
+        &self,
+        out: &mut impl Write,
+        style: TableStyle,
+        numbers: Numbers,
+        names: &HashMap<IpAddr, String>,
+    ) -> io::Result<()> {
+        if self.groups.is_empty() {
+            return Ok(());
+        }
+        let keys = self.fields.iter().map(|field| field.column());
+        let flows = [Column::number("flows").left_out(4)];
+        let counts = count_columns(numbers);
+        let columns: Vec<_> = keys.chain(flows).chain(counts).collect();
+        let rows = |is_short| -> Vec<Vec<String>> {
+            let row = |(parts, sum): &(Vec<Part>, Sum)| {
+                let keys = self.fields.iter().zip(parts);
+                let keys = keys.map(|(field, part)| field.cell(part, names));
+                let flows = [numbers.count(sum.flows, is_short)];
+                let counts = numbers.cells(&sum.counters, is_short);
+                keys.chain(flows).chain(counts).collect()
+            };
+            self.groups.iter().map(row).collect()
+        };
+        let long = rows(false);
+        let is_long = style.width.is_none_or(|width| fits(&columns, &long, width));
+        let rows = if is_long { long } else { rows(true) };
+        let layout = lay_out(&columns, &rows, style.width);
+        let head = layout.group_line(&columns).into_iter();
+        for line in head.chain([layout.header_line(&columns)]) {
+            writeln!(out, "{}", paint(style, Colour::Bold, &line))?;
+        }
+        for row in &rows {
+            writeln!(out, "{}", layout.line(&columns, row))?;
+        }
+        Ok(())
+    }
+
+    /// One JSON object a line, of type `group`.
+    pub(in crate::cli) fn write_json(&self, out: &mut impl Write) -> io::Result<()> {
+        for (parts, sum) in self.groups {
+            let record = Record {
+                fields: self.fields,
+                parts,
+                sum,
+            };
+            serde_json::to_writer(&mut *out, &record).map_err(io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Comma-separated with a header.
+    pub(in crate::cli) fn write_csv(&self, out: &mut impl Write) -> io::Result<()> {
+        // In memory, since its errors do not keep the kind of those of `out`.
+        let mut csv = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(Vec::new());
+        let keys = self.fields.iter().map(|field| field.field().name);
+        let counted = counts(&FlowCounters::default()).map(|(name, _)| name);
+        csv.serialize((keys.collect::<Vec<_>>(), "flows", counted))?;
+        for (parts, sum) in self.groups {
+            let counted = counts(&sum.counters).map(|(_, count)| count);
+            csv.serialize((parts, sum.flows, counted))?;
+        }
+        let text = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
+        out.write_all(&text)
+    }
+}
+
+/// A group as a line of JSON.
+struct Record<'a> {
+    fields: &'a [GroupField],
+    parts: &'a [Part],
+    sum: &'a Sum,
+}
+
+impl Serialize for Record<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap as _;
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("type", "group")?;
+        for (field, part) in self.fields.iter().zip(self.parts) {
+            line.serialize_entry(field.field().name, part)?;
+        }
+        line.serialize_entry("flows", &self.sum.flows)?;
+        for (name, count) in counts(&self.sum.counters) {
+            line.serialize_entry(name, &count)?;
+        }
+        line.end()
+    }
+}
+
+/// The counts in the order of the schema.
+const fn counts(counters: &FlowCounters) -> [(&'static str, u64); 4] {
+    [
+        (field("packets_rcvd").name, counters.packets_rcvd),
+        (field("packets_sent").name, counters.packets_sent),
+        (field("bytes_rcvd").name, counters.bytes_rcvd),
+        (field("bytes_sent").name, counters.bytes_sent),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::super::tests::{flow, grouping};
+    use crate::term::{flow_format::Numbers, page::TableStyle};
+
+    fn written(words: &str, how: &str, width: Option<usize>, limit: usize) -> String {
+        let flows = [
+            flow("198.18.0.10", 53, 17, 100_000_000),
+            flow("2001:db8:1234:5678:9abc:def0:1234:5678", 0, 58, 150),
+            flow("198.18.0.10", 80, 6, 60),
+        ];
+        let grouping = grouping(words, None);
+        let grouped = grouping.groups(flows.into_iter());
+        let shown = grouped.first(limit);
+        let mut out = Vec::new();
+        let style = TableStyle {
+            width,
+            ..TableStyle::default()
+        };
+        let names = HashMap::from([("198.18.0.10".parse().expect("an address"), "dns".to_owned())]);
+        match how {
+            "json" => shown.write_json(&mut out),
+            "csv" => shown.write_csv(&mut out),
+            _ => shown.write_table(&mut out, style, Numbers::Human, &names),
+        }
+        .expect("written");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn programs_read_the_names_of_the_schema() {
+        assert_eq!(
+            written("src,proto", "json", None, 1),
+            "{\"type\":\"group\",\"src_addr\":\"198.18.0.10\",\"ip_protocol\":17,\"flows\":1,\
+             \"packets_rcvd\":0,\"packets_sent\":1,\"bytes_rcvd\":100000000,\"bytes_sent\":0}\n"
+        );
+        assert_eq!(
+            written("iface,dport", "csv", None, 9),
+            "iface,dst_port,flows,packets_rcvd,packets_sent,bytes_rcvd,bytes_sent\n\
+             eth0,53,1,0,1,100000000,0\neth0,0,1,0,1,150,0\neth0,80,1,0,1,60,0\n"
+        );
+    }
+
+    #[test]
+    fn people_read_a_table() {
+        assert_eq!(
+            written("src,proto,dport", "table", None, 9),
+            "                                                                    bytes   packets\n\
+             source                                 proto dst port flows     rcvd sent rcvd sent\n\
+             dns                                    udp         53     1 95.3 MiB  0 B    0    1\n\
+             2001:db8:1234:5678:9abc:def0:1234:5678 icmp6        *     1    150 B  0 B    0    1\n\
+             dns                                    tcp         80     1     60 B  0 B    0    1\n"
+        );
+        assert_eq!(written("src", "table", None, 0), "");
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_keys_and_what_was_received() {
+        for width in 25..120 {
+            for line in written("src,dport", "table", Some(width), 9).lines() {
+                assert!(line.chars().count() <= width, "{width}: {line}");
+            }
+        }
+    }
+}
