@@ -41,14 +41,15 @@ pub struct QueuePolicy {
 
 impl Default for QueuePolicy {
     /// Room for eight rotations of 1024 interfaces, in at most 256 MiB (about four intervals of a
-    /// million IPv4 flows); ten attempts in about four minutes, less than one default interval.
+    /// million IPv4 flows); 32 attempts in about four minutes, less than one default interval. A sink
+    /// that is well again is found within ten seconds.
     fn default() -> Self {
         Self {
             max_intervals: 8192,
             max_bytes: 256 << 20,
-            max_attempts: 10,
+            max_attempts: 32,
             first_backoff: Duration::from_secs(1),
-            max_backoff: Duration::from_mins(1),
+            max_backoff: Duration::from_secs(8),
         }
     }
 }

@@ -87,14 +87,17 @@ impl Worker {
                 self.log_given_up(interval, attempt, &error);
                 return false;
             }
-            warn!(
-                sink = self.stats.sink(),
-                iface = &*interval.iface,
-                attempt,
-                ?backoff,
-                %error,
-                "interval not written yet, trying again"
-            );
+            // The 1st, 2nd, 4th …: enough to see that it goes on.
+            if attempt.is_power_of_two() {
+                warn!(
+                    sink = self.stats.sink(),
+                    iface = &*interval.iface,
+                    attempt,
+                    ?backoff,
+                    %error,
+                    "interval not written yet, trying again"
+                );
+            }
             lane.pause(backoff);
             if lane.take_confirmation() {
                 self.look_after(|handler| handler.confirm_clock());
