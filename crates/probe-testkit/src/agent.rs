@@ -155,8 +155,14 @@ impl Installation {
     /// Starts the agent and waits until it is ready.
     #[track_caller]
     pub fn start(&self, namespace: &Namespace) -> Agent {
+        self.start_by(namespace, &[])
+    }
+
+    /// As [`Self::start`], by way of the words of `wrapper`, which become the agent.
+    #[track_caller]
+    pub fn start_by(&self, namespace: &Namespace, wrapper: &[&str]) -> Agent {
         let mut agent = Agent {
-            process: self.spawn(namespace, &[], &built_binary()),
+            process: self.spawn(namespace, wrapper, &built_binary()),
             installation: self.clone(),
         };
         if let Err(error) = agent.wait_until_ready(PATIENCE) {

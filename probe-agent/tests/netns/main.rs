@@ -24,6 +24,7 @@ mod crash;
 mod day;
 mod expedite;
 mod exposition;
+mod faults;
 mod flood;
 mod foreign;
 mod fragments;
