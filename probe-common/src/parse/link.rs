@@ -57,9 +57,7 @@ pub fn parse_ether_type<P: PacketBytes + ?Sized>(
         labels,
     } = skip_link_headers(frame, offset, ether_type)?;
     let offset = frame.blur(offset);
-    let source = Source {
-        labels: frame.blur(labels),
-    };
+    let source = Source { labels };
     match version {
         IpVersion::V4 => network::parse_probable_ipv4(frame, offset, source).map(Packet::V4),
         IpVersion::V6 => network::parse_probable_ipv6(frame, offset, source).map(Packet::V6),
@@ -87,7 +85,7 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
     mut offset: usize,
     mut ether_type: u16,
 ) -> Result<Found, ParseError> {
-    let mut labels = 0;
+    let mut labels = frame.blur(0);
     for _ in 0..=MAX_LINK_HEADERS {
         match ether_type {
             ether_type::IPV4 | ether_type::IPV6 => {
@@ -109,7 +107,7 @@ fn skip_link_headers<P: PacketBytes + ?Sized>(
             ether_type::MPLS | ether_type::MPLS_UPSTREAM => {
                 let label = frame.load::<MPLS_LABEL_LEN>(offset)?;
                 offset += MPLS_LABEL_LEN;
-                labels = 1;
+                labels = frame.blur(1);
                 let is_bottom_of_stack = label[2] & 1 != 0;
                 if is_bottom_of_stack {
                     ether_type = ether_type_of_ip_version(frame, offset)?;

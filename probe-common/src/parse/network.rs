@@ -116,10 +116,11 @@ pub(super) fn parse_probable_ipv4<P: PacketBytes + ?Sized>(
     let mut end = offset + header_len;
     if observation.key.ip_protocol == AH {
         let (behind, next_header) = walk_authentication_header(frame, end, packet_end)?;
-        end = frame.blur(behind);
+        end = behind;
         observation.key.ip_protocol = next_header;
         observation.header_octets = wire_header_octets(end - offset);
     }
+    let end = frame.blur(end);
     Ok(transport::parse(frame, end, packet_end, observation))
 }
 
@@ -231,7 +232,9 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
     packet_end: usize,
     mut next_header: u8,
 ) -> Result<Chain, ParseError> {
-    let mut flags = 0;
+    // Blurred in each turn: otherwise the verifier walks the next turn once for each length, and the number of
+    // ways through all of them is a power.
+    let mut flags = frame.blur(0);
     let mut fragment_id = 0;
     for _ in 0..=MAX_EXTENSION_HEADERS {
         if !matches!(
@@ -261,7 +264,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         if next_header == FRAGMENT
             && fragment & (IPV6_FRAGMENT_OFFSET_MASK | IPV6_MORE_FRAGMENTS) != 0
         {
-            flags = usize::from(FLAG_FIRST_FRAGMENT);
+            flags = frame.blur(usize::from(FLAG_FIRST_FRAGMENT));
             fragment_id = u32::from_be_bytes(frame.load::<4>(offset + 4)?);
             if fragment & IPV6_FRAGMENT_OFFSET_MASK != 0 {
                 return Ok(Chain {
@@ -273,7 +276,7 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
             }
         }
         next_header = next;
-        offset = end;
+        offset = frame.blur(end);
     }
     Err(ParseError::TooManyHeaders)
 }
