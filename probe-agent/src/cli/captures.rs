@@ -75,7 +75,7 @@ fn flows_are_as_captured(#[case] width: u16, #[case] height: u16) {
         colour: false,
     };
     let mut out = Vec::new();
-    write_text(&mut out, style, &flows(0), &[].into()).expect("written");
+    write_text(&mut out, style, &flows(0), None, &[].into()).expect("written");
     let text = String::from_utf8(out).expect("text");
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     assert_capture(&format!("flows-{width}x{height}"), width, &lines);

@@ -5,6 +5,7 @@ use std::{
     io::{self, IsTerminal, Write},
     net::IpAddr,
     process::ExitCode,
+    time::Duration,
 };
 
 use anyhow::bail;
@@ -20,8 +21,8 @@ use super::{
 };
 use crate::term::{
     flow_format::{
-        FlowFormat, Numbers, ShownFlow, endpoint, marks, named_endpoint, no_rows, passed,
-        tcp_flags, write_table,
+        FlowFormat, Numbers, RatedFlow, ShownFlow, endpoint, marks, named_endpoint, no_rows,
+        passed, tcp_flags, write_table,
     },
     human,
     page::TableStyle,
@@ -44,7 +45,7 @@ const LIMIT: u32 = 20;
 /// the sums.
 ///
 /// With --by, sums over up to 100,000 flows are shown, all that pass; more are refused. JSON lines are of
-/// type `group` then. What stands for many flows has the source 0.0.0.0 or `::`.
+/// type `group` then. With --rate the last line keeps the sums as counts. What stands for many flows has the source 0.0.0.0 or `::`.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
     /// Only flows of these interfaces; from the first other word on a filter, as by --filter
@@ -88,7 +89,8 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
             );
         }
         let groups = grouping.groups(flows.flows.iter().map(Counted::of_live));
-        write_groups(&mut out, args, &flows, &groups.first(limit))?;
+        let groups = groups.first(limit, over(args, &flows));
+        write_groups(&mut out, args, &flows, &groups)?;
     } else {
         let flows = client.flows(&query)?;
         write_flows(&mut out, args, &flows)?;
@@ -98,14 +100,15 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn write_flows(out: &mut Vec<u8>, args: &FlowsArgs, flows: &Flows) -> anyhow::Result<()> {
+    let over = over(args, flows);
     match args.output.format() {
-        FlowFormat::Json => write_json(out, flows)?,
-        FlowFormat::Csv => write_csv(out, flows)?,
+        FlowFormat::Json => write_json(out, flows, over)?,
+        FlowFormat::Csv => write_csv(out, flows, over)?,
         FlowFormat::Table => {
             let ends = |flow: &LiveFlow| [flow.src_addr, flow.dst_addr];
             let names = names(args, flows.flows.iter().flat_map(ends));
             let style = TableStyle::of_terminal(io::stdout().is_terminal());
-            write_text(out, style, flows, &names)?;
+            write_text(out, style, flows, over, &names)?;
         }
     }
     Ok(())
@@ -131,10 +134,17 @@ fn write_groups(
                 0 => no_rows(0, all(flows)),
                 matched => format!("{}, of {}", groups.count(), passed(matched, all(flows))),
             };
-            write_total(out, flows, &of)?;
+            write_total(out, flows, over(args, flows), &of)?;
         }
     }
     Ok(())
+}
+
+/// The time over which rates are asked for: since the first of the intervals began that run.
+fn over(args: &FlowsArgs, flows: &Flows) -> Option<Duration> {
+    let since = flows.interfaces.iter().map(|it| it.since).min()?;
+    let over = flows.at.duration_since(since).unsigned_abs();
+    args.group.rate.then_some(over)
 }
 
 /// The names of addresses, if they are asked for.
@@ -169,10 +179,15 @@ struct Line<'a, T> {
 }
 
 /// JSON lines as those of the sink and of `replay`: the flows, then one object with the sums.
-fn write_json(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
+fn write_json(out: &mut Vec<u8>, flows: &Flows, over: Option<Duration>) -> anyhow::Result<()> {
+    let r#type = "flow";
     for value in &flows.flows {
-        let r#type = "flow";
-        serde_json::to_writer(&mut *out, &Line { r#type, value })?;
+        if let Some(over) = over {
+            let value = &RatedFlow::new(value, &counters(value), over)?;
+            serde_json::to_writer(&mut *out, &Line { r#type, value })?;
+        } else {
+            serde_json::to_writer(&mut *out, &Line { r#type, value })?;
+        }
         out.push(b'\n');
     }
     write_sums(out, flows)
@@ -202,10 +217,19 @@ fn write_sums(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_csv(out: &mut Vec<u8>, flows: &Flows) -> anyhow::Result<()> {
-    let mut csv = csv::Writer::from_writer(out);
+fn write_csv(out: &mut Vec<u8>, flows: &Flows, over: Option<Duration>) -> anyhow::Result<()> {
+    let mut csv = csv::WriterBuilder::new();
+    let mut csv = csv.has_headers(over.is_none()).from_writer(out);
+    if over.is_some() {
+        csv.write_record(RatedFlow::header())?;
+    }
     for flow in &flows.flows {
-        csv.serialize(flow)?;
+        match over {
+            None => csv.serialize(flow)?,
+            Some(over) => {
+                csv.serialize(RatedFlow::new(flow, &counters(flow), over)?.cells())?;
+            }
+        }
     }
     csv.flush()?;
     Ok(())
@@ -215,17 +239,20 @@ pub(super) fn write_text(
     out: &mut impl Write,
     style: TableStyle,
     flows: &Flows,
+    over: Option<Duration>,
     names: &HashMap<IpAddr, String>,
 ) -> io::Result<()> {
-    let shown: Vec<_> = flows.flows.iter().map(|flow| named(flow, names)).collect();
+    let shown = flows.flows.iter().map(|flow| named(flow, names).over(over));
+    let shown: Vec<_> = shown.collect();
     let with_iface = flows.interfaces.len() > 1;
-    write_table(out, style, Numbers::Human, with_iface, &shown)?;
+    let numbers = Numbers::Human.over(over);
+    write_table(out, style, numbers, with_iface, &shown)?;
     let of = if shown.is_empty() {
         no_rows(flows.matched, all(flows))
     } else {
         format!("{} of {}", shown.len(), passed(flows.matched, all(flows)))
     };
-    write_total(out, flows, &of)
+    write_total(out, flows, over, &of)
 }
 
 /// How many flows were searched.
@@ -233,14 +260,19 @@ fn all(flows: &Flows) -> u64 {
     flows.interfaces.iter().map(|it| it.flows).sum()
 }
 
-fn write_total(out: &mut impl Write, flows: &Flows, of: &str) -> io::Result<()> {
+fn write_total(
+    out: &mut impl Write,
+    flows: &Flows,
+    over: Option<Duration>,
+    of: &str,
+) -> io::Result<()> {
     let total = &flows.total;
-    writeln!(
-        out,
-        "{of}; received {}, sent {}",
-        human::bytes(total.bytes_rcvd),
-        human::bytes(total.bytes_sent),
-    )?;
+    let octets = [total.bytes_rcvd, total.bytes_sent];
+    let [rcvd, sent] = octets.map(|octets| match over {
+        Some(over) => human::bit_rate(octets, over),
+        None => human::bytes(octets),
+    });
+    writeln!(out, "{of}; received {rcvd}, sent {sent}")?;
     let since = flows.interfaces.iter().map(|it| it.since).min();
     if let Some(since) = since {
         let age = flows.at.duration_since(since).unsigned_abs();
@@ -271,17 +303,22 @@ pub(super) fn shown(flow: &LiveFlow) -> ShownFlow {
         destination: endpoint(flow.dst_addr, flow.dst_port, flow.ip_protocol),
         protocol: names::protocol_or_number(flow.ip_protocol).into_owned(),
         service: names::service(flow.ip_protocol, flow.dst_port),
-        counters: FlowCounters {
-            bytes_rcvd: flow.bytes_rcvd,
-            bytes_sent: flow.bytes_sent,
-            packets_rcvd: flow.packets_rcvd,
-            packets_sent: flow.packets_sent,
-        },
+        counters: counters(flow),
         further: vec![
             tcp_flags(flow.ip_protocol, flow.tcp_flags),
             flow.direction_evidence.clone(),
             flow.first_seen.strftime("%H:%M:%SZ").to_string(),
             flow.last_seen.strftime("%H:%M:%SZ").to_string(),
         ],
+    }
+}
+
+/// The counts of a flow of the API.
+pub(super) const fn counters(flow: &LiveFlow) -> FlowCounters {
+    FlowCounters {
+        bytes_rcvd: flow.bytes_rcvd,
+        bytes_sent: flow.bytes_sent,
+        packets_rcvd: flow.packets_rcvd,
+        packets_sent: flow.packets_sent,
     }
 }

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 pub(super) use self::show::Shown;
-use super::select::UsageError;
+use super::{flows::counters, select::UsageError};
 use crate::term::groups::{Groups, Sum};
 use probe_api::v1::flows::{LiveFlow, Sort};
 use probe_flow::{
@@ -19,13 +19,16 @@ use probe_flow::{
     schema::{Field, field},
 };
 
-/// Whether flows are shown, or sums of them.
+/// What is shown: flows or sums of them, counts or rates.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupArgs {
     /// Sums of the flows that are the same in these fields, joined by commas, as in `src,proto`: the names or the
     /// short words of filters. Groups with the most bytes come first
     #[arg(long, value_name = "FIELD", value_delimiter = ',', value_enum)]
     pub by: Vec<GroupField>,
+    /// Rates instead of counts: bits and packets a second, over the whole time that is counted
+    #[arg(long)]
+    pub rate: bool,
 }
 
 /// A field by which flows are put together.
@@ -117,20 +120,15 @@ impl<'a> Counted<'a> {
     }
 
     /// Of a flow that the API has answered.
-    pub(super) fn of_live(flow: &'a LiveFlow) -> Self {
+    pub(super) const fn of_live(flow: &'a LiveFlow) -> Self {
         Self {
-            iface: &flow.iface,
+            iface: flow.iface.as_str(),
             src_addr: flow.src_addr,
             src_port: flow.src_port,
             dst_addr: flow.dst_addr,
             dst_port: flow.dst_port,
             ip_protocol: flow.ip_protocol,
-            counters: FlowCounters {
-                bytes_rcvd: flow.bytes_rcvd,
-                bytes_sent: flow.bytes_sent,
-                packets_rcvd: flow.packets_rcvd,
-                packets_sent: flow.packets_sent,
-            },
+            counters: counters(flow),
         }
     }
 }

@@ -10,13 +10,14 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::{
-    group::{Counted, GroupArgs, Grouping},
+    group::{Counted, GroupArgs, Shown},
     select::{FormatArgs, SelectArgs, UsageError},
 };
 use crate::term::{
@@ -101,6 +102,11 @@ pub enum ReplayError {
     /// The words of a filter are none, or groups cannot be sorted like that.
     #[error(transparent)]
     Usage(#[from] UsageError),
+    /// Rates are asked for, and all packets came at one time or at none.
+    #[error(
+        "no rates: the file does not tell two times of packets; without --rate the counts are shown"
+    )]
+    NoRates,
     /// The file cannot be replayed.
     #[error(transparent)]
     File(#[from] PcapError),
@@ -122,7 +128,8 @@ pub enum ReplayError {
 ///
 /// # Errors
 ///
-/// As [`replay`]; [`ReplayError::Output`]: standard output cannot be written. A reader that has
+/// As [`replay`]; [`ReplayError::NoRates`]: rates are asked for, and there is no time between the packets.
+/// [`ReplayError::Output`]: standard output cannot be written. A reader that has
 /// gone is no error.
 pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let format = args.output.format();
@@ -139,18 +146,18 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
+    let over = over(args, &replayed)?;
+    let interfaces = &replayed.interfaces;
     let written = match &grouping {
-        None => write_flows(&mut out, format, style, &replayed.interfaces),
+        None => write_flows(&mut out, format, style, over, interfaces),
         Some(grouping) => {
-            let limit = limit(&args.select);
-            write_groups(
-                &mut out,
-                format,
-                style,
-                &replayed.interfaces,
-                grouping,
-                limit,
-            )
+            let flows = interfaces.iter().flat_map(|it| {
+                let rows = it.flows.iter();
+                rows.map(|row| Counted::of_row(&it.iface, row))
+            });
+            let groups = grouping.groups(flows);
+            let groups = groups.first(limit(&args.select), over);
+            write_groups(&mut out, format, style, &groups, interfaces)
         }
     };
     match written.and_then(|()| write_times(&mut out, format, &replayed)) {
@@ -169,21 +176,28 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     Ok(ExitCode::from(EXIT_INCOMPLETE))
 }
 
+/// The time over which rates are asked for: that between the first packet and the last.
+fn over(args: &ReplayArgs, replayed: &Replayed) -> Result<Option<Duration>, ReplayError> {
+    if !args.group.rate {
+        return Ok(None);
+    }
+    let over = replayed
+        .time_range
+        .map(|(first, last)| last.duration_since(first).unsigned_abs());
+    match over.filter(|over| !over.is_zero()) {
+        None => Err(ReplayError::NoRates),
+        over => Ok(over),
+    }
+}
+
 /// The groups over all interfaces, and the ledgers.
 fn write_groups(
     out: &mut impl Write,
     format: FlowFormat,
     style: TableStyle,
+    groups: &Shown<'_>,
     interfaces: &[InterfaceFlows],
-    grouping: &Grouping,
-    limit: usize,
 ) -> io::Result<()> {
-    let flows = interfaces.iter().flat_map(|it| {
-        let rows = it.flows.iter();
-        rows.map(|row| Counted::of_row(&it.iface, row))
-    });
-    let groups = grouping.groups(flows);
-    let groups = groups.first(limit);
     match format {
         FlowFormat::Csv => groups.write_csv(out),
         FlowFormat::Json => {

@@ -4,10 +4,15 @@
 
 mod csv;
 mod json;
+mod rates;
 mod table;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
+pub(crate) use self::rates::{RatedFlow, named_counts, per_second};
 pub(crate) use self::table::{
     Numbers, ShownFlow, count_columns, endpoint, flow_lines, marks, named_endpoint, no_rows,
     passed, tcp_flags, write_table,
@@ -58,7 +63,7 @@ impl InterfaceFlows {
     }
 }
 
-/// Writes flows and ledgers in the given format.
+/// Writes flows and ledgers in the given format: counts, or the rates over a time.
 ///
 /// # Errors
 ///
@@ -67,12 +72,13 @@ pub fn write_flows(
     out: &mut impl Write,
     format: FlowFormat,
     style: TableStyle,
+    over: Option<Duration>,
     interfaces: &[InterfaceFlows],
 ) -> io::Result<()> {
     match format {
-        FlowFormat::Table => table::write(out, style, interfaces),
-        FlowFormat::Json => json::write(out, interfaces),
-        FlowFormat::Csv => csv::write(out, interfaces),
+        FlowFormat::Table => table::write(out, style, over, interfaces),
+        FlowFormat::Json => json::write(out, over, interfaces),
+        FlowFormat::Csv => csv::write(out, over, interfaces),
     }?;
     out.flush()
 }

@@ -112,6 +112,29 @@ fn flows_are_grouped() {
     );
 }
 
+#[test]
+fn rates_are_over_the_running_interval() {
+    let testbed = Testbed::new();
+    let (code, stdout, stderr) = command(&testbed, &["flows", "--rate"]);
+    assert_eq!(code, 0, "{stderr}");
+    for part in [
+        "bit/s packets/s",
+        "5 of 5 flows; received ",
+        "bit/s\nsince ",
+    ] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    let (_, stdout, _) = command(&testbed, &["flows", "--rate", "--json", "-n", "1"]);
+    let line = stdout.lines().next().expect("a flow");
+    let flow: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    assert_eq!(flow["type"], "flow");
+    assert!(flow["bits_sent_per_second"].is_u64(), "{line}");
+    assert!(flow["packets_rcvd"].is_null(), "{line}");
+    let (_, stdout, _) = command(&testbed, &["flows", "--rate", "--csv", "-n", "1"]);
+    let cells: Vec<_> = stdout.lines().map(|line| line.split(',').count()).collect();
+    assert_eq!(cells, [17, 17], "{stdout}");
+}
+
 /// Sums over the largest flows would be no sums.
 #[test]
 fn more_flows_than_an_answer_has_are_not_grouped() {

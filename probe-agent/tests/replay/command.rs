@@ -130,6 +130,7 @@ fn json_ends_with_a_ledger_that_balances() {
         &mut out,
         FlowFormat::Json,
         TableStyle::default(),
+        None,
         &replayed.interfaces,
     )
     .unwrap();

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::Path, process::Stdio};
 
 use serde_json::Value;
 
-use crate::command::probe_agent;
+use crate::{
+    command::probe_agent,
+    packets::frame,
+    write::{ETHERNET, Folder, Order, PcapNg},
+};
 
 fn file() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.pcap");
@@ -99,4 +103,53 @@ fn people_learn_how_many_groups_there_are() {
         told.starts_with("error: --sort dst_port: the flows of a group differ in it; sort by"),
         "{told}"
     );
+}
+
+/// 1.347 s lie between the first packet of the file and the last.
+#[test]
+fn rates_are_over_the_time_of_the_file() {
+    let flows = lines(&[], "flow");
+    for (rated, flow) in lines(&["--rate"], "flow").iter().zip(&flows) {
+        for (rate, count, times) in [
+            ("packets_rcvd_per_second", "packets_rcvd", 1),
+            ("bits_sent_per_second", "bytes_sent", 8),
+        ] {
+            let expected = flow[count].as_u64().expect("a count") * 1000 / 1347;
+            let found = rated[rate].as_u64().expect("a rate") / times;
+            assert!(
+                found.abs_diff(expected) <= expected / 1000 + 1,
+                "{rated} {flow}"
+            );
+            assert_eq!(rated[count], Value::Null, "no count");
+        }
+        assert_eq!(rated["first_seen"], flow["first_seen"]);
+    }
+    let output = probe_agent(&["--rate", "--csv", "-n", "1", &file()], Stdio::null());
+    let text = String::from_utf8(output.stdout).expect("text");
+    let [head, line] = [0, 1].map(|number| text.lines().nth(number).expect("two lines"));
+    assert!(head.contains(",packets_rcvd_per_second,"), "{head}");
+    assert_eq!(head.split(',').count(), line.split(',').count(), "{text}");
+    for (words, told) in [
+        (&["--rate"][..], "bit/s"),
+        (&["--rate", "--by", "proto"], "packets/s"),
+    ] {
+        let output = probe_agent(&[words, &[&file()]].concat(), Stdio::null());
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(text.contains(told), "{text}");
+    }
+}
+
+#[test]
+fn without_times_there_are_no_rates() {
+    let folder = Folder::new();
+    let packet = frame::Ipv4::of(frame::TCP).packet(&frame::tcp(2));
+    let file = PcapNg::new(Order::Little)
+        .named(ETHERNET, "eth0")
+        .whole(0, &packet);
+    let path = folder.file("one.pcapng", &file.bytes);
+    let path = path.to_str().expect("a path");
+    let output = probe_agent(&["--rate", path], Stdio::null());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = String::from_utf8(output.stderr).expect("text");
+    assert!(told.contains("no rates: "), "{told}");
 }

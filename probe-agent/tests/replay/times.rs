@@ -34,6 +34,7 @@ fn times_of_flows(path: &Path) -> Vec<(u64, Value, Value)> {
         &mut out,
         FlowFormat::Json,
         TableStyle::default(),
+        None,
         &interfaces,
     )
     .expect("written");

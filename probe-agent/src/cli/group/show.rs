@@ -4,22 +4,20 @@ use std::{
     collections::HashMap,
     io::{self, Write},
     net::IpAddr,
+    time::Duration,
 };
 
 use serde::{Serialize, Serializer};
 
 use super::{GroupField, Grouped, Part};
 use crate::term::{
-    flow_format::{Numbers, count_columns},
+    flow_format::{Numbers, count_columns, named_counts, per_second},
     groups::Sum,
     page::{Colour, TableStyle, paint},
     text_table::{Column, fits, lay_out},
 };
 use probe_flow::{
-    flow::FlowCounters,
-    protocols::protocol_or_number,
-    schema::{Field, field},
-    text::printable,
+    flow::FlowCounters, protocols::protocol_or_number, schema::Field, text::printable,
 };
 
 /// Addresses and names may be shortened to so many characters.
@@ -32,15 +30,18 @@ pub(in crate::cli) struct Shown<'a> {
     groups: &'a [(Vec<Part>, Sum)],
     /// How many there are.
     all: usize,
+    /// Rates over this time are shown.
+    over: Option<Duration>,
 }
 
 impl Grouped<'_> {
-    /// So many of them, at most.
-    pub(in crate::cli) fn first(&self, limit: usize) -> Shown<'_> {
+    /// So many of them, at most: with the rates over a time, if one is given.
+    pub(in crate::cli) fn first(&self, limit: usize, over: Option<Duration>) -> Shown<'_> {
         Shown {
             fields: self.fields,
             groups: &self.groups[..limit.min(self.groups.len())],
             all: self.groups.len(),
+            over,
         }
     }
 }
@@ -103,6 +104,7 @@ impl Shown<'_> {
         }
         let keys = self.fields.iter().map(|field| field.column());
         let flows = [Column::number("flows").left_out(4)];
+        let numbers = numbers.over(self.over);
         let counts = count_columns(numbers);
         let columns: Vec<_> = keys.chain(flows).chain(counts).collect();
         let rows = |is_short| -> Vec<Vec<String>> {
@@ -110,7 +112,11 @@ impl Shown<'_> {
                 let keys = self.fields.iter().zip(parts);
                 let keys = keys.map(|(field, part)| field.cell(part, names));
                 let flows = [numbers.count(sum.flows, is_short)];
-                let counts = numbers.cells(&sum.counters, is_short);
+                let counters = match self.over {
+                    Some(over) => per_second(sum.counters, over),
+                    None => sum.counters,
+                };
+                let counts = numbers.cells(&counters, is_short);
                 keys.chain(flows).chain(counts).collect()
             };
             self.groups.iter().map(row).collect()
@@ -136,6 +142,7 @@ impl Shown<'_> {
                 fields: self.fields,
                 parts,
                 sum,
+                over: self.over,
             };
             serde_json::to_writer(&mut *out, &record).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
@@ -150,10 +157,10 @@ impl Shown<'_> {
             .has_headers(false)
             .from_writer(Vec::new());
         let keys = self.fields.iter().map(|field| field.field().name);
-        let counted = counts(&FlowCounters::default()).map(|(name, _)| name);
+        let counted = named_counts(&FlowCounters::default(), self.over).map(|(name, _)| name);
         csv.serialize((keys.collect::<Vec<_>>(), "flows", counted))?;
         for (parts, sum) in self.groups {
-            let counted = counts(&sum.counters).map(|(_, count)| count);
+            let counted = named_counts(&sum.counters, self.over).map(|(_, count)| count);
             csv.serialize((parts, sum.flows, counted))?;
         }
         let text = csv.into_inner().map_err(csv::IntoInnerError::into_error)?;
@@ -166,6 +173,7 @@ struct Record<'a> {
     fields: &'a [GroupField],
     parts: &'a [Part],
     sum: &'a Sum,
+    over: Option<Duration>,
 }
 
 impl Serialize for Record<'_> {
@@ -177,31 +185,27 @@ impl Serialize for Record<'_> {
             line.serialize_entry(field.field().name, part)?;
         }
         line.serialize_entry("flows", &self.sum.flows)?;
-        for (name, count) in counts(&self.sum.counters) {
+        for (name, count) in named_counts(&self.sum.counters, self.over) {
             line.serialize_entry(name, &count)?;
         }
         line.end()
     }
 }
 
-/// The counts in the order of the schema.
-const fn counts(counters: &FlowCounters) -> [(&'static str, u64); 4] {
-    [
-        (field("packets_rcvd").name, counters.packets_rcvd),
-        (field("packets_sent").name, counters.packets_sent),
-        (field("bytes_rcvd").name, counters.bytes_rcvd),
-        (field("bytes_sent").name, counters.bytes_sent),
-    ]
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, time::Duration};
 
     use super::super::tests::{flow, grouping};
     use crate::term::{flow_format::Numbers, page::TableStyle};
 
-    fn written(words: &str, how: &str, width: Option<usize>, limit: usize) -> String {
+    fn written(
+        words: &str,
+        how: &str,
+        width: Option<usize>,
+        limit: usize,
+        over: Option<Duration>,
+    ) -> String {
         let flows = [
             flow("198.18.0.10", 53, 17, 100_000_000),
             flow("2001:db8:1234:5678:9abc:def0:1234:5678", 0, 58, 150),
@@ -209,7 +213,7 @@ mod tests {
         ];
         let grouping = grouping(words, None);
         let grouped = grouping.groups(flows.into_iter());
-        let shown = grouped.first(limit);
+        let shown = grouped.first(limit, over);
         let mut out = Vec::new();
         let style = TableStyle {
             width,
@@ -228,12 +232,12 @@ mod tests {
     #[test]
     fn programs_read_the_names_of_the_schema() {
         assert_eq!(
-            written("src,proto", "json", None, 1),
+            written("src,proto", "json", None, 1, None),
             "{\"type\":\"group\",\"src_addr\":\"198.18.0.10\",\"ip_protocol\":17,\"flows\":1,\
              \"packets_rcvd\":0,\"packets_sent\":1,\"bytes_rcvd\":100000000,\"bytes_sent\":0}\n"
         );
         assert_eq!(
-            written("iface,dport", "csv", None, 9),
+            written("iface,dport", "csv", None, 9, None),
             "iface,dst_port,flows,packets_rcvd,packets_sent,bytes_rcvd,bytes_sent\n\
              eth0,53,1,0,1,100000000,0\neth0,0,1,0,1,150,0\neth0,80,1,0,1,60,0\n"
         );
@@ -242,20 +246,37 @@ mod tests {
     #[test]
     fn people_read_a_table() {
         assert_eq!(
-            written("src,proto,dport", "table", None, 9),
+            written("src,proto,dport", "table", None, 9, None),
             "                                                                    bytes   packets\n\
              source                                 proto dst port flows     rcvd sent rcvd sent\n\
              dns                                    udp         53     1 95.3 MiB  0 B    0    1\n\
              2001:db8:1234:5678:9abc:def0:1234:5678 icmp6        *     1    150 B  0 B    0    1\n\
              dns                                    tcp         80     1     60 B  0 B    0    1\n"
         );
-        assert_eq!(written("src", "table", None, 0), "");
+        assert_eq!(written("src", "table", None, 0, None), "");
+    }
+
+    #[test]
+    fn rates_stand_in_the_place_of_counts() {
+        let two = Some(Duration::from_secs(2));
+        assert_eq!(
+            written("proto", "csv", None, 1, two),
+            "ip_protocol,flows,packets_rcvd_per_second,packets_sent_per_second,\
+             bits_rcvd_per_second,bits_sent_per_second\n17,1,0,0,400000000,0\n"
+        );
+        assert!(
+            written("proto", "json", None, 1, two).contains("\"bits_rcvd_per_second\":400000000")
+        );
+        let table = written("proto", "table", None, 1, two);
+        for part in ["bit/s packets/s\n", "udp       1 400 M    0    0    0"] {
+            assert!(table.contains(part), "{table}");
+        }
     }
 
     #[test]
     fn a_narrow_terminal_keeps_keys_and_what_was_received() {
         for width in 25..120 {
-            for line in written("src,dport", "table", Some(width), 9).lines() {
+            for line in written("src,dport", "table", Some(width), 9, None).lines() {
                 assert!(line.chars().count() <= width, "{width}: {line}");
             }
         }

@@ -8,9 +8,9 @@ use std::{
 };
 
 use crate::{
-    cli::flows::shown,
+    cli::flows::{counters, shown},
     term::{
-        flow_format::ShownFlow,
+        flow_format::{ShownFlow, per_second},
         groups::{Groups, Sum},
     },
 };
@@ -96,15 +96,6 @@ fn key(flow: &LiveFlow) -> Key {
         flow.ip_protocol,
         flow.overflow,
     )
-}
-
-fn counters(flow: &LiveFlow) -> FlowCounters {
-    FlowCounters {
-        bytes_rcvd: flow.bytes_rcvd,
-        bytes_sent: flow.bytes_sent,
-        packets_rcvd: flow.packets_rcvd,
-        packets_sent: flow.packets_sent,
-    }
 }
 
 /// State of the screen.
@@ -304,15 +295,12 @@ fn rate(now: FlowCounters, before: FlowCounters, window: Duration) -> FlowCounte
     } else {
         before
     };
-    let milliseconds = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
-    let a_second = |now: u64, before: u64| {
-        let more = u128::from(now.saturating_sub(before));
-        u64::try_from(more * 1000 / u128::from(milliseconds)).unwrap_or(u64::MAX)
+    let more = |read: fn(&FlowCounters) -> u64| read(&now).saturating_sub(read(&before));
+    let more = FlowCounters {
+        bytes_rcvd: more(|it| it.bytes_rcvd),
+        bytes_sent: more(|it| it.bytes_sent),
+        packets_rcvd: more(|it| it.packets_rcvd),
+        packets_sent: more(|it| it.packets_sent),
     };
-    FlowCounters {
-        bytes_rcvd: a_second(now.bytes_rcvd, before.bytes_rcvd),
-        bytes_sent: a_second(now.bytes_sent, before.bytes_sent),
-        packets_rcvd: a_second(now.packets_rcvd, before.packets_rcvd),
-        packets_sent: a_second(now.packets_sent, before.packets_sent),
-    }
+    per_second(more, window)
 }

@@ -1,11 +1,14 @@
 //! JSON lines: `{"type":"flow",…}` per flow, at the end one `{"type":"ledger",…}` for all
 //! interfaces, with theirs under `interfaces`.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
 use serde::{Serialize, Serializer};
 
-use super::{InterfaceFlows, total_ledger};
+use super::{InterfaceFlows, RatedFlow, total_ledger};
 use probe_flow::flow_json::LedgerCounts;
 
 #[derive(Serialize)]
@@ -17,10 +20,29 @@ struct TotalLine<'a> {
     interfaces: &'a [InterfaceFlows],
 }
 
-pub(super) fn write(out: &mut impl Write, interfaces: &[InterfaceFlows]) -> io::Result<()> {
+#[derive(Serialize)]
+struct RatedLine {
+    r#type: &'static str,
+    #[serde(flatten)]
+    flow: RatedFlow,
+}
+
+pub(super) fn write(
+    out: &mut impl Write,
+    over: Option<Duration>,
+    interfaces: &[InterfaceFlows],
+) -> io::Result<()> {
     for interface in interfaces {
         for row in &interface.flows {
-            write_line(out, &interface.view(row).line())?;
+            let line = interface.view(row).line();
+            match over {
+                None => write_line(out, &line)?,
+                Some(over) => {
+                    let flow = RatedFlow::new(&line, &row.flow.counters, over)?;
+                    let r#type = "flow";
+                    write_line(out, &RatedLine { r#type, flow })?;
+                }
+            }
         }
     }
     write_ledgers(out, interfaces)

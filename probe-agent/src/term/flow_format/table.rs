@@ -8,9 +8,10 @@
 use std::{
     io::{self, Write},
     net::IpAddr,
+    time::Duration,
 };
 
-use super::{InterfaceFlows, total_ledger};
+use super::{InterfaceFlows, per_second, total_ledger};
 use crate::term::{
     human,
     page::{Colour, TableStyle, paint},
@@ -77,6 +78,15 @@ impl ShownFlow {
         }
     }
 
+    /// The same with the rates over a time, if one is given.
+    pub(crate) fn over(self, over: Option<Duration>) -> Self {
+        let counters = match over {
+            Some(over) => per_second(self.counters, over),
+            None => self.counters,
+        };
+        Self { counters, ..self }
+    }
+
     fn cells(&self, detail: Detail, with_iface: bool) -> Vec<String> {
         let protocol = match self.service {
             Some(service) if detail.services => format!("{}/{service}", self.protocol),
@@ -110,6 +120,14 @@ struct Detail {
 }
 
 impl Numbers {
+    /// Those of rates, if there is a time.
+    pub(crate) const fn over(self, over: Option<Duration>) -> Self {
+        match over {
+            Some(_) => Self::Rates,
+            None => self,
+        }
+    }
+
     /// The cells below [`count_columns`].
     pub(crate) fn cells(self, counters: &FlowCounters, is_short: bool) -> [String; 4] {
         let FlowCounters {
@@ -248,6 +266,7 @@ pub(crate) fn flow_lines(
 pub(super) fn write(
     out: &mut impl Write,
     style: TableStyle,
+    over: Option<Duration>,
     interfaces: &[InterfaceFlows],
 ) -> io::Result<()> {
     let is_one_of_many = interfaces.len() > 1;
@@ -263,11 +282,13 @@ pub(super) fn write(
         if is_one_of_many {
             writeln!(out, "{}", paint(style, Colour::Bold, iface))?;
         }
-        let flows: Vec<_> = flows.iter().map(ShownFlow::of_row).collect();
+        let flows = flows.iter().map(ShownFlow::of_row);
+        let flows: Vec<_> = flows.map(|flow| flow.over(over)).collect();
         if flows.is_empty() {
             writeln!(out, "{}", no_rows(*matched, *all))?;
         }
-        write_table(out, style, Numbers::Exact, false, &flows)?;
+        let numbers = Numbers::Exact.over(over);
+        write_table(out, style, numbers, false, &flows)?;
         if is_one_of_many {
             write_ledger(out, style, ledger)?;
             writeln!(out)?;

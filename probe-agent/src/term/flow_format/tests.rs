@@ -77,7 +77,7 @@ fn two_interfaces() -> Vec<InterfaceFlows> {
 
 fn written(format: FlowFormat, style: TableStyle, interfaces: &[InterfaceFlows]) -> String {
     let mut out = Vec::new();
-    write_flows(&mut out, format, style, interfaces).unwrap();
+    write_flows(&mut out, format, style, None, interfaces).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -305,6 +305,7 @@ fn a_closed_pipe_is_told_apart(#[case] format: FlowFormat) {
         &mut Closed,
         format,
         TableStyle::default(),
+        None,
         &two_interfaces(),
     )
     .unwrap_err();
