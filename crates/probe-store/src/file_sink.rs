@@ -170,7 +170,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn maintain(&mut self) {
-        self.pruner.prune_if_due((self.clock)());
+        self.pruner.look_after((self.clock)());
     }
 
     fn confirm_clock(&mut self) {

@@ -196,8 +196,8 @@ pub trait WriteoutHandler: Send {
         0
     }
 
-    /// Deletes what is to be kept no longer. Called at the start, and about once a minute while there
-    /// is nothing to write.
+    /// Deletes what is to be kept no longer, and sees what there is. Called at the start, and about
+    /// every ten seconds while there is nothing to write.
     fn maintain(&mut self) {}
 
     /// A person says that the clock is right, whatever it said before.

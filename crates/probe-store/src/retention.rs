@@ -44,6 +44,8 @@ pub(super) struct Pruner<D> {
     is_hold_told: bool,
     /// Whether the trusted time could not be saved the last time.
     is_save_failing: bool,
+    /// Whether the clock was not believed in the last pass.
+    was_clock_doubted: bool,
     /// Time since the boot of the last pass.
     pruned_at: Option<Duration>,
     stored: Option<Stored>,
@@ -85,6 +87,7 @@ impl<D: Disk> Pruner<D> {
             trust: None,
             is_hold_told: false,
             is_save_failing: false,
+            was_clock_doubted: false,
             pruned_at: None,
             stored: None,
             error: None,
@@ -140,12 +143,18 @@ impl<D: Disk> Pruner<D> {
         self.prune_and_tell(now);
     }
 
-    /// Deletes what is too old or too much, at most once a minute.
-    pub(super) fn prune_if_due(&mut self, now: Moment) {
+    /// Deletes what is too old or too much if it is time for that, and sees what there is now.
+    pub(super) fn look_after(&mut self, now: Moment) {
+        self.prune_if_due(now);
+        self.report = self.forecast(now);
+    }
+
+    /// Deletes what is too old or too much, at most once a minute, unless the clock was set.
+    fn prune_if_due(&mut self, now: Moment) {
         let is_early = self
             .pruned_at
             .is_some_and(|pruned_at| now.since_boot.saturating_sub(pruned_at) < PRUNE_PAUSE);
-        if !is_early {
+        if !is_early || self.is_clock_doubted(now) != self.was_clock_doubted {
             self.prune_and_tell(now);
         }
     }
@@ -186,9 +195,16 @@ impl<D: Disk> Pruner<D> {
         if let Some(stored) = self.stored.as_mut().filter(|_| result.is_err()) {
             stored.doubt();
         }
+        self.was_clock_doubted = self.is_clock_doubted(now);
         self.report = self.forecast(now);
         self.save_trust();
         (pruned, result)
+    }
+
+    fn is_clock_doubted(&self, now: Moment) -> bool {
+        self.trust
+            .as_ref()
+            .is_some_and(|it| it.doubt(now).is_some())
     }
 
     fn try_prune(&mut self, now: Moment, pruned: &mut Pruned) -> Result<(), WriteoutError> {

@@ -19,8 +19,8 @@ use probe_flow::interval::Interval;
 /// A full queue says so at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(30);
 
-/// A sink without work looks after what it keeps this often.
-const MAINTAIN_PAUSE: Duration = Duration::from_mins(1);
+/// A sink without work looks after what it keeps this often, and so finds that the clock was set.
+const MAINTAIN_PAUSE: Duration = Duration::from_secs(10);
 
 /// What a sink's thread is to do.
 pub(super) enum Work {

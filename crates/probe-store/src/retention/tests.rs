@@ -207,6 +207,24 @@ fn a_clock_that_jumps_ahead_deletes_nothing_until_it_is_confirmed() {
 }
 
 #[test]
+fn a_jump_is_told_with_the_next_write_and_one_that_is_believed_never() {
+    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
+    let is_held = |host: &Host| host.pruner.report().is_some_and(|it| it.held.is_some());
+    host.write();
+    for (error, expected) in [(3600, false), (365 * 24 * 3600, true), (3600, false)] {
+        host.error = error;
+        for second in 0..3 {
+            assert!(host.write_after(1));
+            assert_eq!(is_held(&host), expected, "{error} s, {second}");
+        }
+    }
+    // Nor where nothing is written.
+    host.error = -365 * 24 * 3600;
+    host.pruner.look_after(host.now());
+    assert!(is_held(&host));
+}
+
+#[test]
 fn a_store_without_a_trusted_time_goes_by_its_newest_interval() {
     let root = tempfile::tempdir().unwrap();
     tree(root.path(), &FILES);
