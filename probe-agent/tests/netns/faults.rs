@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     agent::{Agent, Installation},
+    metrics::Metrics,
     reload::reload,
     run, skip,
     testbed::Testbed,
@@ -29,6 +30,12 @@ const SECONDS: u64 = 1;
 /// Room of each sink's file system, for more than an hour.
 const ROOM: &str = "64m";
 
+/// Gives the agent a clock of its own.
+const SET_CLOCK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/set_clock.c");
+
+/// Seconds of a thousand days, by which the clock is set ahead.
+const AHEAD: &str = "86400000";
+
 const GOOD: &str = "{ one: {}, two: {} }";
 
 /// What goes wrong, and what tells it.
@@ -38,13 +45,13 @@ struct Fault {
     end: fn(&Day),
     /// A metric with a label, which is 1 as long as it lasts.
     metric: (&'static str, &'static str),
-    /// In the answer of `status --json`: a path, and a part of the text there.
+    /// In the answer of `status --json`: a path, and a part of what is there.
     finding: (&'static str, &'static str),
     /// Whether the agent is in service all the same.
     is_ready: bool,
 }
 
-const FAULTS: [Fault; 5] = [
+const FAULTS: [Fault; 6] = [
     Fault {
         name: "a configured interface that does not exist",
         make: |day| day.testbed.host.ip("link set two name elsewhere\n"),
@@ -67,6 +74,14 @@ const FAULTS: [Fault; 5] = [
         end: |day| day.reload(GOOD),
         metric: ("probe_troubles", "kind=\"reload_refused\""),
         finding: ("/troubles/0/cause", "hoook"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a clock that is set ahead by a thousand days",
+        make: |day| day.set_clock(AHEAD),
+        end: |day| day.set_clock("0"),
+        metric: ("probe_retention_held", "sink=\"json\""),
+        finding: ("/sinks/json/store/held/ahead_seconds", "86"),
         is_ready: true,
     },
     Fault {
@@ -93,7 +108,7 @@ struct Said {
     exit_code: Option<i32>,
     status: Value,
     is_ready: bool,
-    troubles: i64,
+    metrics: Metrics,
 }
 
 /// The agent, with a file system for each sink. The mounts are its own and end with it.
@@ -111,13 +126,25 @@ impl Day {
             .ip("link add one type bridge\nlink add two type bridge\n");
         let installation = Installation::empty();
         configure(&installation, GOOD);
+        let path = |name| installation.path().join(name).display().to_string();
+        run(Command::new("cc").args([
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-o",
+            &path("set_clock.so"),
+            SET_CLOCK,
+        ]));
         let [json, parquet] = [installation.json(), installation.parquet()].map(|path| {
             format!(
                 "mkdir {0} && mount -t tmpfs -o size={ROOM} none {0}",
                 path.display()
             )
         });
-        let script = format!("{json} && {parquet} && exec \"$@\"");
+        let (library, ahead) = (path("set_clock.so"), path("ahead"));
+        let script = format!(
+            "{json} && {parquet} && exec env LD_PRELOAD={library} CLOCK_AHEAD={ahead} \"$@\""
+        );
         let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
         let agent = installation.start_by(&testbed.host, &wrapper);
         Self {
@@ -125,6 +152,13 @@ impl Day {
             installation,
             agent,
         }
+    }
+
+    /// Sets the agent's clock ahead of that of the machine by so many seconds.
+    fn set_clock(&self, seconds: &str) {
+        let folder = self.installation.path();
+        fs::write(folder.join("ahead.new"), seconds).expect("written");
+        fs::rename(folder.join("ahead.new"), folder.join("ahead")).expect("renamed");
     }
 
     fn reload(&self, interfaces: &str) {
@@ -157,39 +191,38 @@ impl Day {
         run(command.arg(self.installation.parquet()));
     }
 
-    fn ask(&self, (metric, label): (&str, &str)) -> Said {
+    fn ask(&self) -> Said {
         let (exit, answer) = self.agent.command(&["status", "--json"]);
         let ready = self.agent.request("/readyz").expect("an answer");
         Said {
             exit_code: exit.code(),
             status: serde_json::from_str(&answer).expect("one object"),
             is_ready: ready.starts_with("HTTP/1.1 200"),
-            troubles: self.agent.metrics().sum(metric, label),
+            metrics: self.agent.metrics(),
         }
     }
 
     /// Whether the agent says in each place that a fault is there.
     fn tells(&self, fault: &Fault) -> Result<(), Said> {
-        let said = self.ask(fault.metric);
+        let said = self.ask();
         let (path, part) = fault.finding;
-        let found = said.status.pointer(path).and_then(Value::as_str);
-        let is_told = found.is_some_and(|text| text.contains(part))
+        let found = said.status.pointer(path).map(Value::to_string);
+        let is_told = found.is_some_and(|found| found.contains(part))
             && said.exit_code == Some(5)
-            && said.troubles == 1
+            && said.metrics.sum(fault.metric.0, fault.metric.1) == 1
             && said.is_ready == fault.is_ready;
         if is_told { Ok(()) } else { Err(said) }
     }
 
     /// Whether the agent says in each place that nothing is wrong.
     fn is_good(&self) -> Result<(), Said> {
-        let all = ["probe_troubles", "probe_writeout_trouble"];
-        let [troubles, sinks] = all.map(|metric| self.ask((metric, "")));
-        let is_good =
-            |said: &Said| said.exit_code == Some(0) && said.is_ready && said.troubles == 0;
-        match [troubles, sinks].into_iter().find(|said| !is_good(said)) {
-            Some(said) => Err(said),
-            None => Ok(()),
-        }
+        let said = self.ask();
+        let is_good = said.exit_code == Some(0)
+            && said.is_ready
+            && FAULTS
+                .iter()
+                .all(|fault| said.metrics.sum(fault.metric.0, "") == 0);
+        if is_good { Ok(()) } else { Err(said) }
     }
 }
 
@@ -223,7 +256,7 @@ fn soon(what: &str, mut check: impl FnMut() -> Result<(), Said>) {
 
 #[test]
 fn each_fault_is_told_until_it_is_over() {
-    if !skip::kernel_or_skip(&["ip", "unshare", "nsenter", "mount"]) {
+    if !skip::kernel_or_skip(&["ip", "unshare", "nsenter", "mount", "cc"]) {
         return;
     }
     let seconds = env::var("PROBE_FAULT_SECONDS").ok();
@@ -256,5 +289,6 @@ fn each_fault_is_told_until_it_is_over() {
         let again = format!("the sink stores again sink=\"{sink}\"");
         assert_eq!(log.matches(&again).count(), 1, "{log}");
     }
+    assert!(!log.contains("deleted the oldest"), "{log}");
     assert!(day.agent.terminate().success(), "the agent's exit code");
 }
