@@ -1,6 +1,9 @@
+mod clock;
+mod reading;
+
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,7 +12,7 @@ use probe_flow::moment::Moment;
 
 use super::{
     Bounds, Pruned, Pruner, Tree,
-    model::{FILE, Host, INTERVAL},
+    model::{FILE, Host},
 };
 use crate::options::{MinFree, Retention};
 
@@ -183,66 +186,6 @@ fn room_is_made_before_a_write_and_again_on_a_full_disk() {
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_deletes_nothing_until_it_is_confirmed() {
-    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
-    for _ in 0..124 {
-        host.write();
-    }
-    host.error = 365 * 24 * 3600;
-    host.write();
-    assert_eq!(host.disk.0.borrow().kept.len(), 125);
-    let held = host.pruner.report().and_then(|report| report.held).unwrap();
-    assert_eq!(held.ahead.as_hours(), 365 * 24);
-    assert_eq!(held.held_bytes, 124 * FILE);
-    // Neither after a restart of the agent, nor after one of the host.
-    host.restart();
-    host.write();
-    host.reboot(60, host.error);
-    host.write();
-    assert_eq!(host.disk.0.borrow().kept.len(), 127);
-    let now = host.now();
-    host.pruner.confirm_clock(now);
-    assert_eq!(host.disk.0.borrow().kept.len(), 3);
-    assert_eq!(host.pruner.report().unwrap().held, None);
-}
-
-#[test]
-fn a_jump_is_told_with_the_next_write_and_one_that_is_believed_never() {
-    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
-    let is_held = |host: &Host| host.pruner.report().is_some_and(|it| it.held.is_some());
-    host.write();
-    for (error, expected) in [(3600, false), (365 * 24 * 3600, true), (3600, false)] {
-        host.error = error;
-        for second in 0..3 {
-            assert!(host.write_after(1));
-            assert_eq!(is_held(&host), expected, "{error} s, {second}");
-        }
-    }
-    // Nor where nothing is written.
-    host.error = -365 * 24 * 3600;
-    host.pruner.look_after(host.now());
-    assert!(is_held(&host));
-}
-
-#[test]
-fn a_store_without_a_trusted_time_goes_by_its_newest_interval() {
-    let root = tempfile::tempdir().unwrap();
-    tree(root.path(), &FILES);
-    let mut pruner = pruner(root.path(), by_age(24 * 60));
-    let year_later = Moment {
-        wall: "2027-03-01T00:05:00Z".parse().unwrap(),
-        since_boot: Duration::from_hours(1),
-    };
-    let (pruned, result) = pruner.prune(year_later);
-    result.unwrap();
-    assert_eq!(pruned, Pruned::default());
-    let held = pruner.report().and_then(|report| report.held).unwrap();
-    assert_eq!(held.reference.to_string(), NOW);
-    pruner.confirm_clock(year_later);
-    assert_eq!(listing(root.path()), [".retention-parquet.json"]);
-}
-
-#[test]
 fn free_space_is_kept_by_deleting_the_oldest() {
     for (min_free, kept) in [
         (MinFree::Bytes(0), 10),
@@ -275,95 +218,6 @@ fn free_space_is_kept_by_deleting_the_oldest() {
 }
 
 #[test]
-fn foreign_files_and_what_links_lead_to_are_left_alone() {
-    let foreign = [
-        "README",
-        "iface=eth0/notes.parquet",
-        "iface=eth0/date=2020-01-01/copy of flows.parquet",
-        "iface=eth0/date=2020-01-01/20200101T000000.000Z-20200101T000500.000Z.jsonl",
-        "iface=eth0/2020/20200101T000000.000Z-20200101T000500.000Z.parquet",
-        "backup/date=2020-01-01/20200101T000000.000Z-20200101T000500.000Z.parquet",
-    ];
-    let root = tempfile::tempdir().unwrap();
-    tree(root.path(), &foreign);
-    let outside = tempfile::tempdir().unwrap();
-    tree(outside.path(), &FILES);
-    let link = |from: PathBuf, to: &str| {
-        std::os::unix::fs::symlink(from, root.path().join(to)).unwrap();
-    };
-    link(outside.path().join("iface=eth0"), "iface=link");
-    link(
-        outside.path().join("iface=eth0/date=2026-02-28"),
-        "iface=eth0/date=2026-02-28",
-    );
-    link(
-        outside.path().join(FILES[0]),
-        "iface=eth0/date=2020-01-01/20200101T000000.000Z-20200101T000500.000Z.parquet",
-    );
-    let before = listing(root.path());
-    for retention in [by_age(0), by_size(0)] {
-        assert_eq!(prune(root.path(), retention), Pruned::default());
-        assert_eq!(flows(root.path()), before);
-        assert_eq!(listing(outside.path()), sorted(&FILES));
-    }
-}
-
-#[test]
-fn a_store_that_cannot_be_read_is_not_taken_for_an_empty_one() {
-    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
-    for _ in 0..40 {
-        host.write();
-    }
-    // The note is lost, the clock is wrong, and the store cannot be read at the start.
-    let mut contents = host.disk.0.borrow_mut();
-    contents.trust = None;
-    contents.is_unreadable = true;
-    drop(contents);
-    host.restart();
-    host.error = 1000 * 24 * 3600;
-    let (pruned, result) = host.pruner.prune(host.now());
-    assert!(result.is_err());
-    assert_eq!(pruned, Pruned::default());
-    let told = host.pruner.report().and_then(|report| report.error.clone());
-    assert!(told.is_some_and(|error| error.contains("cannot list /flows")));
-    assert_eq!(host.disk.0.borrow().trust, None);
-
-    host.disk.0.borrow_mut().is_unreadable = false;
-    let (pruned, result) = host.pruner.prune(host.now());
-    result.unwrap();
-    assert_eq!(pruned, Pruned::default());
-    let report = host.pruner.report().unwrap();
-    assert_eq!(report.error, None);
-    assert_eq!(
-        report.held.map(|held| held.ahead.as_hours()),
-        Some(1000 * 24)
-    );
-}
-
-#[test]
-fn the_oldest_interval_is_that_by_the_trusted_time() {
-    let mut host = Host::new(by_age(90 * 24 * 60), 1000 * FILE);
-    host.write();
-    let begun = host.now().wall;
-    for error in [-20_000, 5_000, 0] {
-        host.error = error * 24 * 3600;
-        host.write();
-    }
-    host.restart();
-    host.write();
-    let report = host.pruner.report().unwrap();
-    assert_eq!(report.oldest, Some(begun));
-    assert_eq!(report.age_deletes_at, begun.checked_add(90 * DAY).ok());
-    // When it is gone, the oldest is that of the clock that was behind.
-    host.disk.0.borrow_mut().remove_written(INTERVAL);
-    host.restart();
-    host.write();
-    let oldest = host.pruner.report().unwrap().oldest;
-    let interval = Duration::from_secs(INTERVAL.unsigned_abs());
-    assert_eq!(oldest, begun.checked_add(interval).ok());
-}
-
-#[test]
 fn what_a_write_leaves_free_is_told_at_once() {
     let mut host = Host::new(by_age(24 * 60), 4 * FILE);
     for _ in 0..4 {
@@ -378,85 +232,6 @@ fn what_a_write_leaves_free_is_told_at_once() {
     host.disk.0.borrow_mut().total += 2 * FILE;
     assert!(host.write_after(1));
     assert_eq!(host.pruner.report().unwrap().free_bytes, Some(FILE));
-}
-
-#[test]
-fn directories_of_a_wrong_day_go_with_their_last_files() {
-    let root = tempfile::tempdir().unwrap();
-    let wrong = [
-        "iface=eth0/date=1970-01-02/19700102T000000.000Z-19700102T000500.000Z.parquet",
-        "iface=eth1/date=1970-01-02/19700102T000000.000Z-19700102T000500.000Z.parquet",
-    ];
-    tree(root.path(), &FILES);
-    let mut pruner = pruner(root.path(), by_age(24 * 60));
-    prune_with(&mut pruner);
-    let at = Moment {
-        wall: "1970-01-02T00:05:00Z".parse().unwrap(),
-        since_boot: Duration::from_hours(1),
-    };
-    tree(root.path(), &wrong);
-    pruner.on_written(
-        Bounds {
-            start: at.wall,
-            end: at.wall,
-            end_since_boot: Some(at.since_boot),
-        },
-        0,
-        at,
-    );
-    prune_with(&mut pruner);
-    assert_eq!(flows(root.path()).len(), FILES.len() + wrong.len());
-    let later = Moment {
-        wall: now().wall.checked_add(2 * DAY).unwrap(),
-        since_boot: now().since_boot + 2 * DAY,
-    };
-    pruner.prune(later).1.unwrap();
-    assert_eq!(listing(root.path()), [".retention-parquet.json"]);
-}
-
-#[test]
-fn a_directory_that_cannot_be_read_is_told_and_the_others_are_pruned() {
-    let root = tempfile::tempdir().unwrap();
-    tree(root.path(), &FILES);
-    let closed = root.path().join("iface=eth1/date=2026-02-28");
-    let set_mode = |path: &Path, mode| {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    for dir in ["", "iface=eth0", "iface=eth0/date=2026-02-28", "iface=eth1"] {
-        set_mode(&root.path().join(dir), 0o777);
-    }
-    for mode in [0o000, 0o444] {
-        set_mode(&closed, mode);
-        let pruned = as_nobody(|| {
-            let mut pruner = pruner(root.path(), by_age(4));
-            let (pruned, result) = pruner.prune(now());
-            let told = pruner.report().and_then(|report| report.error.clone());
-            assert_eq!(
-                told.as_deref(),
-                result.err().map(|it| it.to_string()).as_deref()
-            );
-            let told = told.unwrap();
-            assert!(told.contains("iface=eth1/date=2026-02-28"), "{told}");
-            pruned
-        });
-        assert_eq!(pruned.files, if mode == 0 { 2 } else { 0 });
-    }
-    set_mode(&closed, 0o755);
-    assert_eq!(flows(root.path()), sorted(&[FILES[1], FILES[3]]));
-}
-
-/// Runs as somebody to whom permissions apply.
-fn as_nobody<T: Send>(run: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            if rustix::process::geteuid().is_root() {
-                let nobody = rustix::process::Uid::from_raw(65534);
-                rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
-            }
-            run()
-        });
-        thread.join().unwrap()
-    })
 }
 
 #[test]
