@@ -79,7 +79,12 @@ impl Scalar for Integer {
         };
         number.filter(|it| self.0.contains(it)).ok_or_else(|| {
             let (least, most) = (self.0.start(), self.0.end());
-            format!("must be a whole number from {least} to {most}, found {value}")
+            let has_unit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+            let remedy = match value {
+                Value::Text(text) if has_unit(text) => "; write digits alone, or a power as in 1e6",
+                _ => "",
+            };
+            format!("must be a whole number from {least} to {most}, found {value}{remedy}")
         })
     }
 

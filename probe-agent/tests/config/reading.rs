@@ -23,6 +23,12 @@ fn a_power_of_ten_is_a_whole_number() {
             "{problems}"
         );
     }
+    // Of flows nobody knows whether it is 1000 times 1000, and of durations `M` is a month.
+    for number in ["1M", "1_000_000", "\"1e6\""] {
+        let problems = read(number).expect_err(number).to_string();
+        let remedy = "; write digits alone, or a power as in 1e6";
+        assert!(problems.contains(remedy), "{problems}");
+    }
 }
 
 #[test]
