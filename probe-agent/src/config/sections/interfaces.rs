@@ -25,7 +25,9 @@ section! {
         #[key("hook", Live, Choice(&HOOKS))]
         hook,
 
-        /// Puts the interface into promiscuous mode while it is captured.
+        /// Puts the interface into promiscuous mode while it is captured. The first interface of all that
+        /// is to have it needs a restart: without one the agent has given `CAP_NET_RAW` back at its start,
+        /// and a reload leaves the interface as it was, with an error that says so.
         #[key("promisc", Live, Boolean)]
         promisc,
 
