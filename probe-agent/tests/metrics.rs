@@ -66,6 +66,7 @@ fn interface(name: &str, packets: u64) -> InterfaceStatus {
     ledger.unattributed_fragments = 5;
     ledger.short_transports = 12;
     ledger.beyond_frame.add(13, 900);
+    ledger.overflow_packets = 14;
     InterfaceStatus {
         iface: name.into(),
         // Links have indices of their own.
@@ -173,6 +174,7 @@ fn every_value_follows_the_status() {
         ),
         ("probe_ledger_residue_packets{iface=\"eth0\"}", 3.0),
         ("probe_flows{iface=\"eth1\"}", 7.0),
+        ("probe_overflow_packets_total{iface=\"eth1\"}", 14.0),
         ("probe_global_buffer_usage_ratio{iface=\"eth0\"}", 0.25),
         ("probe_interfaces_capturing", 2.0),
         ("probe_rotation_duration_seconds_bucket{le=\"0.001\"}", 0.0),

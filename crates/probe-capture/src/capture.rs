@@ -137,6 +137,10 @@ struct Accounts {
     settled_totals: FlowCounters,
     /// Unattributed fragments of the running interval, at that moment.
     settled_fragments: u64,
+    /// Packets in overflow flows that are accounted for.
+    overflow_packets: u64,
+    /// Those of the running interval, when a bank was last accounted for.
+    settled_overflow: u64,
 }
 
 /// Exclusive access to a capture's state, without a borrow of the capture.
@@ -163,6 +167,7 @@ impl CaptureState {
     fn on_settled(&mut self) {
         self.accounts.settled_totals = self.totals();
         self.accounts.settled_fragments = self.unaccounted_fragments();
+        self.accounts.settled_overflow = self.unaccounted_overflow();
     }
 
     fn totals(&self) -> FlowCounters {
@@ -174,6 +179,11 @@ impl CaptureState {
     /// Unattributed fragments of the running interval, as far as it is known that they are.
     const fn unaccounted_fragments(&self) -> u64 {
         self.flow_log.unattributed_fragments() - self.accounts.unattributed_fragments
+    }
+
+    /// Packets in overflow flows of the running interval.
+    const fn unaccounted_overflow(&self) -> u64 {
+        self.flow_log.overflow_packets() - self.accounts.overflow_packets
     }
 
     /// The bank whose records belong to the running interval.
@@ -218,6 +228,8 @@ impl Capture {
             past_totals: history.totals,
             settled_totals: history.totals,
             settled_fragments: 0,
+            overflow_packets: 0,
+            settled_overflow: 0,
         };
         let state = CaptureState {
             flow_log,
@@ -347,6 +359,8 @@ impl Capture {
         };
         ledger.unattributed_fragments = state.unaccounted_fragments();
         state.accounts.unattributed_fragments += ledger.unattributed_fragments;
+        ledger.overflow_packets = state.unaccounted_overflow();
+        state.accounts.overflow_packets += ledger.overflow_packets;
         state.accounts.past += ledger;
         state.on_settled();
         let start = std::mem::replace(&mut state.accounts.interval_start, now);
@@ -416,6 +430,7 @@ impl Capture {
         let mut ledger = state.accounts.past;
         ledger += state.accounts.interval;
         ledger.unattributed_fragments += state.accounts.settled_fragments;
+        ledger.overflow_packets += state.accounts.settled_overflow;
         let totals = state.accounts.settled_totals;
         ledger.flows = Tally {
             packets: totals.packets(),

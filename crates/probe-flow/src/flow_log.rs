@@ -200,6 +200,11 @@ impl FlowLog {
         self.v4.unattributed_fragments() + self.v6.unattributed_fragments()
     }
 
+    /// Packets in overflow flows, since the log was made; never goes back.
+    pub const fn overflow_packets(&self) -> u64 {
+        self.v4.overflow_packets() + self.v6.overflow_packets()
+    }
+
     /// Ends the interval: returns the flows that had traffic in it and the sums over them. Their
     /// counters go to 0 and they stay, so that their direction is remembered; flows that were idle
     /// for the whole interval are dropped.

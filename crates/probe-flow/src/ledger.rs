@@ -92,6 +92,8 @@ pub struct Ledger {
     pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
+    /// Of the packets in flows: those in overflow flows, since the log was full.
+    pub overflow_packets: u64,
     /// Of the packets in flows: those whose length field states more octets than the frame has. Bytes are the
     /// octets beyond the frame, which are in no flow.
     pub beyond_frame: Tally,
@@ -169,6 +171,7 @@ impl std::ops::AddAssign for Ledger {
             later_fragments,
             unattributed_fragments,
             short_transports,
+            overflow_packets,
             beyond_frame,
         } = other;
         self.seen += seen;
@@ -179,6 +182,7 @@ impl std::ops::AddAssign for Ledger {
         }
         self.later_fragments += later_fragments;
         self.unattributed_fragments += unattributed_fragments;
+        self.overflow_packets += overflow_packets;
         self.short_transports += short_transports;
         self.beyond_frame += beyond_frame;
     }
@@ -186,8 +190,8 @@ impl std::ops::AddAssign for Ledger {
 
 impl fmt::Display for Ledger {
     /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Then, where
-    /// there are any, the fragments that could not be attributed (`; 2 fragments without ports`),
-    /// and the lengths that were not believed (`; 3 lengths beyond the frame, by 900 octets`).
+    /// there are any, the fragments that could not be attributed (`; 2 fragments without ports`), the
+    /// packets for whose flows there was no room (`; 7 packets in overflow flows`), and the lengths that were not believed (`; 3 lengths beyond the frame, by 900 octets`).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -207,6 +211,9 @@ impl fmt::Display for Ledger {
                 "; {} fragments without ports",
                 self.unattributed_fragments
             )?;
+        }
+        if self.overflow_packets > 0 {
+            write!(f, "; {} packets in overflow flows", self.overflow_packets)?;
         }
         let Tally { packets, bytes } = self.beyond_frame;
         if packets > 0 {
@@ -300,11 +307,10 @@ mod tests {
                 .to_string()
                 .ends_with("(residue 0); 3 fragments without ports")
         );
+        ledger.overflow_packets = 7;
         ledger.beyond_frame.add(2, 900);
-        assert!(
-            ledger
-                .to_string()
-                .ends_with("without ports; 2 lengths beyond the frame, by 900 octets")
-        );
+        assert!(ledger.to_string().ends_with(
+            "without ports; 7 packets in overflow flows; 2 lengths beyond the frame, by 900 octets"
+        ));
     }
 }

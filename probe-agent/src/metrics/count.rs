@@ -30,6 +30,7 @@ pub(super) enum Count {
     Processed,
     Dropped,
     Seen,
+    Overflow,
     Packets(Direction),
     Bytes(Direction),
     Lost(Loss),
@@ -40,7 +41,7 @@ pub(super) enum Count {
 }
 
 /// Number of counters without a label.
-const PLAIN: usize = 5;
+const PLAIN: usize = 6;
 /// Counters by direction: packets, bytes, packets of the link.
 const BY_DIRECTION: usize = 3 * Direction::ALL.len();
 /// All counters of an interface.
@@ -86,6 +87,7 @@ impl Count {
             Self::Processed,
             Self::Dropped,
             Self::Seen,
+            Self::Overflow,
             Self::Reattached,
             Self::DetachedSeconds,
         ];
@@ -104,6 +106,7 @@ impl Count {
             Self::Processed
             | Self::Dropped
             | Self::Seen
+            | Self::Overflow
             | Self::Reattached
             | Self::DetachedSeconds => None,
             Self::Packets(direction) | Self::Bytes(direction) | Self::Link(direction) => {
@@ -121,6 +124,7 @@ impl Count {
             Self::Processed => ledger.flows.packets,
             Self::Dropped => ledger.dropped_packets(),
             Self::Seen => ledger.seen.packets,
+            Self::Overflow => ledger.overflow_packets,
             Self::Packets(Direction::Rcvd) => totals.packets_rcvd,
             Self::Packets(Direction::Sent) => totals.packets_sent,
             Self::Bytes(Direction::Rcvd) => totals.bytes_rcvd,

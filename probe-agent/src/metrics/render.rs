@@ -149,6 +149,10 @@ const FAMILIES: &[(Definition, Family)] = &[
         table::PACKETS_PROCESSED,
         Values(|it| it.counts([Count::Processed])),
     ),
+    (
+        table::OVERFLOW_PACKETS,
+        Values(|it| it.counts([Count::Overflow])),
+    ),
     (table::PACKETS_SEEN, Values(|it| it.counts([Count::Seen]))),
     (
         table::PACKETS,

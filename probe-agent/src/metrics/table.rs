@@ -116,7 +116,15 @@ pub(super) const FLOWS: Definition = Definition::new(
     "probe_flows",
     &["iface"],
     "flows",
-    "Flows in the log.",
+    "Flows in the log. Overflow flows are none of them.",
+);
+pub(super) const OVERFLOW_PACKETS: Definition = Definition::new(
+    Counter,
+    "probe_overflow_packets_total",
+    &["iface"],
+    "packets",
+    "Packets in overflow flows, which stand for many: there was no room for flows of their own. Raise \
+     capture.max_flows or capture.max_flows_total, or shorten rotation.interval.",
 );
 pub(super) const INTERFACES_CAPTURING: Definition = Definition::new(
     Gauge,
@@ -390,6 +398,7 @@ pub const ALL: &[Definition] = &[
     CAPTURE_ISSUES,
     BUFFER_USAGE,
     FLOWS,
+    OVERFLOW_PACKETS,
     INTERFACES_CAPTURING,
     ROTATION_DURATION,
     LINK_CAPTURE_LATENCY,

@@ -193,7 +193,10 @@ fn what_does_not_fit_under_max_flows_is_still_counted() {
     };
     let replayed = replay(&args, &Playback::default()).unwrap();
     let rows = &replayed.interfaces[0].flows;
-    assert!(rows.iter().any(|row| row.flow.is_overflow));
+    let folded = rows.iter().filter(|row| row.flow.is_overflow);
+    let folded: u64 = folded.map(|row| row.flow.counters.packets()).sum();
+    assert!(folded > 0, "{rows:?}");
+    assert_eq!(total_ledger(&replayed.interfaces).overflow_packets, folded);
     assert_eq!(
         rows.iter()
             .map(|row| row.flow.counters.packets())

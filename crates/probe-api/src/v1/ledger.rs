@@ -60,6 +60,9 @@ pub struct LedgerCounts {
     pub unattributed_fragments: u64,
     /// Of the packets in flows: those with a cut transport header.
     pub short_transports: u64,
+    /// Of the packets in flows: those in overflow flows, since the flow log was full.
+    #[serde(default)]
+    pub overflow_packets: u64,
     /// Of the packets in flows: those whose length field states more octets than the frame has.
     #[serde(default)]
     pub lengths_beyond_frame: u64,
@@ -90,6 +93,7 @@ impl From<&Ledger> for LedgerCounts {
             later_fragments: ledger.later_fragments,
             unattributed_fragments: ledger.unattributed_fragments,
             short_transports: ledger.short_transports,
+            overflow_packets: ledger.overflow_packets,
             lengths_beyond_frame: ledger.beyond_frame.packets,
             seen_bytes: ledger.seen.bytes,
             recorded_bytes: ledger.recorded.bytes,

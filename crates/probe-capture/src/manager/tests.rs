@@ -24,7 +24,7 @@ use crate::{
 use probe_flow::{
     flow_log::{FlowBudget, FlowLogOptions},
     interval::Interval,
-    ledger::{Identity, Loss},
+    ledger::{Identity, Ledger, Loss},
     local_buffer::LocalBuffersConfig,
 };
 
@@ -225,7 +225,16 @@ fn interfaces_share_a_budget_of_flows_and_give_it_back() {
     let interfaces = bench.manager.flush_and_read().interfaces;
     let flows: u64 = interfaces.values().map(|it| it.flows).sum();
     assert_eq!((flows, budget.taken()), (60, 60));
+    let overflow = |it: &Ledger| it.overflow_packets;
+    let folded: u64 = interfaces.values().map(|it| overflow(&it.ledger)).sum();
+    assert_eq!(folded, 2 * 85 - 60, "one packet a flow");
     bench.manager.close(&[]).unwrap();
+    let written = bench.written.lock();
+    assert_eq!(
+        written.iter().map(|it| overflow(&it.ledger)).sum::<u64>(),
+        folded
+    );
+    drop(written);
     assert_eq!((bench.written("eth1").0, bench.written("eth2").0), (85, 85));
     assert_eq!(budget.taken(), 0);
 }

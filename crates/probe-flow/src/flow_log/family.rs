@@ -57,6 +57,10 @@ where
         self.unattributed_fragments
     }
 
+    pub(super) const fn overflow_packets(&self) -> u64 {
+        self.overflow.packets()
+    }
+
     /// Begins to fetch the flow of a record that is about to be counted.
     pub(super) fn prefetch(&self, record: &impl FlowRecord<N>, options: &FlowLogOptions) {
         self.look_ahead(record, options);

@@ -16,12 +16,15 @@ const MAX_PREFIX_FLOWS: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct OverflowTable<const N: usize> {
     flows: HashMap<EpHash<N>, Flow>,
+    /// Packets that were ever counted here.
+    packets: u64,
 }
 
 impl<const N: usize> Default for OverflowTable<N> {
     fn default() -> Self {
         Self {
             flows: HashMap::new(),
+            packets: 0,
         }
     }
 }
@@ -43,6 +46,11 @@ impl<const N: usize> OverflowTable<N> {
         let flow = self.flows.entry(folded).or_default();
         flow.is_overflow = true;
         flow.on_record(head);
+        self.packets += u64::from(head.packets);
+    }
+
+    pub(super) const fn packets(&self) -> u64 {
+        self.packets
     }
 
     pub(super) fn drain_into(&mut self, out: &mut Vec<(EpHash<N>, Flow)>) {

@@ -213,10 +213,14 @@ fn a_full_log_folds_new_flows_and_keeps_the_totals() {
         (totals.packets_rcvd, totals.bytes_rcvd),
         (20_000, 2_000_000)
     );
+    let folded = flows.v4.iter().filter(|(_, flow)| flow.is_overflow);
+    let folded: u64 = folded.map(|(_, flow)| flow.counters.packets()).sum();
+    assert_eq!((log.overflow_packets(), folded), (19_990, 19_990));
     assert!(
         log.rotate().0.is_empty(),
         "overflow flows live for one interval"
     );
+    assert_eq!(log.overflow_packets(), 19_990, "it never goes back");
 }
 
 /// Ticks of the scripts start here, so that they wrap round.

@@ -120,6 +120,7 @@ fn interface(
             text,
         });
     }
+    findings.extend(overflow(iface, it, earlier));
     residue(findings, iface, it, earlier);
     if it.reattached > 0 {
         findings.push(note(format!(
@@ -128,6 +129,30 @@ fn interface(
             it.reattached, it.detached_ms
         )));
     }
+}
+
+/// No packet is lost, but it is not known whose they are.
+fn overflow(
+    iface: &str,
+    it: &InterfaceStatus,
+    earlier: Option<&InterfaceStatus>,
+) -> Option<Finding> {
+    let packets = it.ledger.overflow_packets;
+    let grows = earlier.is_some_and(|earlier| earlier.ledger.overflow_packets < packets);
+    let when = if grows {
+        "and more come"
+    } else {
+        "since the start, none now"
+    };
+    (packets > 0).then(|| Finding {
+        is_trouble: grows,
+        text: format!(
+            "{iface}: the flow log was full, {} packets are in overflow flows, {when}: they stand for \
+             many, without their addresses; raise capture.max_flows or capture.max_flows_total, or \
+             shorten rotation.interval",
+            count(packets)
+        ),
+    })
 }
 
 fn uncovered(iface: &str, way: &str, coverage: &DirectionCoverage) -> Option<Finding> {
@@ -202,6 +227,7 @@ mod tests {
                 occupant: Some("cilium".to_owned()),
             }];
             it.ledger.losses.insert("ring_full".to_owned(), 1500);
+            it.ledger.overflow_packets = 2500;
             it.ledger.residue = -1;
         });
         let text = texts(&compare(&now, Some(&report())));
@@ -211,6 +237,7 @@ mod tests {
             "true eth0: only 50 % of the sent packets are seen",
             "true eth0: 1.5 k packets lost (ring_full), and losing more; the agent did not keep \
              up: raise capture.ring_buffer",
+            "true eth0: the flow log was full, 2.5 k packets are in overflow flows, and more come",
             "true eth0: the ledger does not balance, -1 packets",
         ] {
             assert!(text.contains(part), "{part}: {text}");
@@ -218,6 +245,7 @@ mod tests {
         // The same loss, no longer growing, is a note.
         let text = texts(&compare(&now, Some(&now)));
         assert!(text.contains("false eth0: 1.5 k packets lost"), "{text}");
+        assert!(text.contains("false eth0: the flow log was full"), "{text}");
     }
 
     #[test]

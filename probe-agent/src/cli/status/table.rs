@@ -85,7 +85,7 @@ fn coverage(it: &InterfaceStatus) -> String {
 }
 
 /// `seen 12 = flows 10 + non_ip 2 (residue 0)`, as the ledger itself is written, with what it says
-/// of fragments and of lengths beyond the frame.
+/// of fragments, of overflow flows and of lengths beyond the frame.
 pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
     let losses = ledger.losses.iter().filter(|(_, packets)| **packets > 0);
     let losses: Vec<_> = losses
@@ -97,6 +97,7 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
         flows,
         residue,
         unattributed_fragments: fragments,
+        overflow_packets: overflow,
         lengths_beyond_frame: lengths,
         beyond_frame_bytes: octets,
         ..
@@ -105,11 +106,15 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
         0 => String::new(),
         _ => format!("; {fragments} fragments without ports"),
     };
+    let overflow = match overflow {
+        0 => String::new(),
+        _ => format!("; {overflow} packets in overflow flows"),
+    };
     let lengths = match lengths {
         0 => String::new(),
         _ => format!("; {lengths} lengths beyond the frame, by {octets} octets"),
     };
-    format!("seen {seen} = flows {flows}{losses} (residue {residue}){fragments}{lengths}")
+    format!("seen {seen} = flows {flows}{losses} (residue {residue}){fragments}{overflow}{lengths}")
 }
 
 #[cfg(test)]
@@ -191,10 +196,12 @@ pub(in crate::cli) mod tests {
             "seen 100 = flows 98 + non_ip 2 (residue 0)"
         );
         ledger.unattributed_fragments = 3;
+        ledger.overflow_packets = 7;
         (ledger.lengths_beyond_frame, ledger.beyond_frame_bytes) = (2, 900);
         assert_eq!(
             ledger_line(ledger),
             "seen 100 = flows 98 + non_ip 2 (residue 0); 3 fragments without ports; \
+             7 packets in overflow flows; \
              2 lengths beyond the frame, by 900 octets"
         );
     }
