@@ -19,7 +19,7 @@ use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 40;
+const LEAST_WIDTH: usize = 20;
 
 /// Let the running agent read its configuration file again, and show what that changes
 ///

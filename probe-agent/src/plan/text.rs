@@ -9,7 +9,7 @@ use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 40;
+const LEAST_WIDTH: usize = 20;
 const INDENT: usize = 2;
 const LABEL: usize = 13;
 /// Of a list that may be long, so many items are shown.

@@ -180,7 +180,7 @@ pub(in crate::cli) mod tests {
                     .to_owned()
             )]
         );
-        for width in 34..100 {
+        for width in 1..100 {
             let (head, rows) = lines(Some(width), &earlier, &now);
             assert!(head.chars().count() <= width, "{width}: {head}");
             assert!(rows[0].1.chars().count() <= width, "{width}: {rows:?}");

@@ -19,7 +19,7 @@ use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
 const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 40;
+const LEAST_WIDTH: usize = 20;
 /// Of hosts with more interfaces only the table is shown, unless they are asked for by name.
 const DETAILED: usize = 4;
 const LABEL: usize = 12;
