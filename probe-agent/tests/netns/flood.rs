@@ -129,7 +129,7 @@ fn wait_until_seen(agent: &Agent, link: &str, packets: u64) {
 
 /// Frames of these flows to a MAC address that is not here: the low half of a flow's number is in its
 /// source address, the rest in its source port.
-fn frames(flows: std::ops::Range<u32>) -> Vec<Vec<u8>> {
+pub(super) fn frames(flows: std::ops::Range<u32>) -> Vec<Vec<u8>> {
     const SOURCE: usize = ETHERNET_LEN + 12;
     const PORTS: usize = ETHERNET_LEN + IPV4_MIN_LEN;
     let template = Ipv4::of(UDP).frame(&udp(22));

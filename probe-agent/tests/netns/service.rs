@@ -25,6 +25,8 @@ use super::{
     testbed::{LINK, Offloads, PEER_V4, PEER_V6, Testbed},
 };
 
+mod quota;
+
 const UNIT: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../deploy/systemd/probe-agent.service"
