@@ -30,6 +30,7 @@ mod foreign;
 mod fragments;
 mod ledger;
 mod link_changes;
+mod link_counters;
 mod link_headers;
 mod link_kinds;
 mod odd_links;
