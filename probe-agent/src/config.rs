@@ -28,9 +28,13 @@ pub use sections::{
     reload::ReloadConfig,
     rotation::RotationConfig,
 };
+pub(crate) use value::did_you_mean;
 
 use probe_api::options::ApiConfig;
-use probe_capture::{interface::InterfaceConfig, selection::InterfaceSelector};
+use probe_capture::{
+    interface::InterfaceConfig,
+    selection::{InterfaceSelector, is_pattern},
+};
 use probe_common::control::MAX_INTERFACES;
 use probe_datapath::options::SourceOptions;
 use probe_store::options::SinkConfig;
@@ -56,7 +60,8 @@ section! {
     /// 9478 of the loopback.
     #[derive(Clone, Debug, PartialEq)]
     pub struct Config {
-        /// The interfaces to capture, by name or `/regex/`. Either this or `autodetection`.
+        /// The interfaces to capture, by name, `/regex/` or `kind:KIND`. Either this or
+        /// `autodetection`.
         #[key("interfaces", OfItsKeys, Interfaces)]
         pub interfaces: BTreeMap<String, InterfaceConfig> = BTreeMap::new(),
 
@@ -118,8 +123,13 @@ impl Config {
     ///
     /// A rule that no file can have, since files are checked: a sentence that names the rule.
     pub fn selector(&self) -> Result<InterfaceSelector, String> {
-        let Autodetection { enabled, exclude } = &self.autodetection;
-        InterfaceSelector::new(&self.interfaces, enabled.then_some(exclude))
+        let Autodetection {
+            enabled,
+            exclude,
+            stacked,
+        } = &self.autodetection;
+        let selector = InterfaceSelector::new(&self.interfaces, enabled.then_some(exclude))?;
+        Ok(selector.with_stacked(*stacked))
     }
 
     /// Sizes that the programs are loaded with.
@@ -134,10 +144,7 @@ impl Config {
     /// Interfaces that may be captured at a time. Named ones are counted, with room for those that a
     /// reload adds; a pattern may match any number.
     fn interface_slots(&self) -> u32 {
-        let has_pattern = self
-            .interfaces
-            .keys()
-            .any(|name| name.starts_with('/') && name.ends_with('/'));
+        let has_pattern = self.interfaces.keys().any(|name| is_pattern(name));
         if self.autodetection.enabled || has_pattern {
             return MAX_INTERFACES;
         }

@@ -18,7 +18,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::config::Config;
-use probe_capture::selection::{Choice, InterfaceSelector};
+use probe_capture::{
+    interface::{HostLink, Interface},
+    selection::{Choice, InterfaceSelector},
+};
 use probe_datapath::{
     inventory::{Host, HostInventory, InventoryLink},
     link::LinkHeader,
@@ -109,10 +112,10 @@ impl Plan {
         inventory: &HostInventory,
         map_memory: &MapMemory,
     ) -> Self {
-        let interfaces: Vec<_> = inventory
-            .links
-            .iter()
-            .map(|link| InterfacePlan::from_link(link, selector, inventory))
+        let links: Vec<_> = inventory.links.iter().map(host_link).collect();
+        let choices = selector.choices(&links);
+        let interfaces: Vec<_> = (0..inventory.links.len())
+            .map(|place| InterfacePlan::from_link(place, &choices, inventory))
             .collect();
         let missing: Vec<_> = selector
             .names()
@@ -164,10 +167,22 @@ impl Plan {
         problems
     }
 
+    fn nothing_to_capture(&self) -> String {
+        let nothing = "no link of this host is to be captured";
+        let mut interfaces = self.interfaces.iter();
+        match interfaces.find(|link| link.kind == "veth" && link.up) {
+            Some(link) => format!(
+                "{nothing}; in a container the way out is a veth: name it, `interfaces: {{ {}: {{}} }}`",
+                link.name
+            ),
+            None => nothing.to_owned(),
+        }
+    }
+
     fn find_warnings(&self) -> Vec<String> {
         let mut warnings = BTreeSet::new();
         if self.captured().next().is_none() && self.missing.is_empty() {
-            warnings.insert("no link of this host is to be captured".to_owned());
+            warnings.insert(self.nothing_to_capture());
         }
         for link in self.captured() {
             if !link.up {
@@ -203,14 +218,10 @@ impl Plan {
 }
 
 impl InterfacePlan {
-    fn from_link(
-        listed: &InventoryLink,
-        selector: &InterfaceSelector,
-        inventory: &HostInventory,
-    ) -> Self {
-        let link = &listed.link;
-        let choice = selector.explain(&link.name);
-        let kind = kind_of(listed);
+    /// Of the link in this place of the inventory, for whose links these are the choices.
+    fn from_link(place: usize, choices: &[Choice<'_>], inventory: &HostInventory) -> Self {
+        let listed = &inventory.links[place];
+        let (link, choice) = (&listed.link, &choices[place]);
         let hooks = choice
             .config()
             .map(|config| hooks::plan(config, listed, &inventory.host))
@@ -222,7 +233,7 @@ impl InterfacePlan {
             rule: reason_of(choice),
             problem: hooks.problem,
             cost: hooks.cost,
-            kind,
+            kind: link.kind_name().to_owned(),
             arphrd: listed.arphrd,
             arphrd_name: listed.arphrd_name.clone(),
             header: match link.header {
@@ -234,7 +245,7 @@ impl InterfacePlan {
             mtu: listed.mtu,
             up: listed.is_up,
             vlan_id: listed.vlan_id,
-            stacked: stacking::related_links(listed, &inventory.links, selector),
+            stacked: stacking::related_links(listed, &inventory.links, choices),
             programs: listed
                 .programs
                 .iter()
@@ -247,7 +258,7 @@ impl InterfacePlan {
 }
 
 /// The choice without its first words, which `captured` says.
-fn reason_of(choice: Choice<'_>) -> String {
+fn reason_of(choice: &Choice<'_>) -> String {
     let text = choice.to_string();
     match text.split_once(": ") {
         Some((_, reason)) => reason.to_owned(),
@@ -255,10 +266,16 @@ fn reason_of(choice: Choice<'_>) -> String {
     }
 }
 
-fn kind_of(listed: &InventoryLink) -> String {
-    match &listed.link.kind {
-        Some(kind) => kind.clone(),
-        None if listed.link.is_loopback => "loopback".to_owned(),
-        None => "physical".to_owned(),
+/// What the rules ask of a link.
+fn host_link(listed: &InventoryLink) -> HostLink {
+    let lower = listed.lower.filter(|lower| !lower.is_elsewhere);
+    HostLink {
+        interface: Interface {
+            name: listed.link.name.as_str().into(),
+            ifindex: listed.link.ifindex,
+        },
+        kind: listed.link.kind_name().into(),
+        master: listed.master,
+        lower: lower.map(|lower| lower.ifindex),
     }
 }

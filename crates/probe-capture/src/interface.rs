@@ -11,11 +11,30 @@ pub struct Interface {
     pub ifindex: u32,
 }
 
+/// A link of a host, with what the rules ask of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostLink {
+    /// Its name and index.
+    pub interface: Interface,
+    /// `veth`, `bridge` …; [`PHYSICAL`] and [`LOOPBACK`] where the kernel has no name for it.
+    pub kind: Arc<str>,
+    /// Index of the bridge, bond or the like that it is a member of.
+    pub master: Option<u32>,
+    /// Index of the link below it, or of a veth's other end, if that is in the same namespace.
+    pub lower: Option<u32>,
+}
+
+/// The kind of a device that is made of no other links, and of which the kernel tells none.
+pub const PHYSICAL: &str = "physical";
+
+/// The kind of the loopback device, of which the kernel tells none.
+pub const LOOPBACK: &str = "loopback";
+
 /// The links of a host, each in one of the lists.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LinkList {
     /// Links that can be captured, by index.
-    pub links: Vec<Interface>,
+    pub links: Vec<HostLink>,
     /// Links that cannot, since the agent does not know under which name.
     pub unreadable: Vec<UnreadableLink>,
 }
@@ -29,8 +48,8 @@ pub struct UnreadableLink {
     pub reason: String,
 }
 
-impl From<Vec<Interface>> for LinkList {
-    fn from(links: Vec<Interface>) -> Self {
+impl From<Vec<HostLink>> for LinkList {
+    fn from(links: Vec<HostLink>) -> Self {
         Self {
             links,
             unreadable: Vec::new(),
@@ -38,7 +57,19 @@ impl From<Vec<Interface>> for LinkList {
     }
 }
 
-/// Settings of one interface (or of all that a regex matches).
+impl From<Interface> for HostLink {
+    /// A physical device, which stands on nothing and is a member of nothing.
+    fn from(interface: Interface) -> Self {
+        Self {
+            interface,
+            kind: PHYSICAL.into(),
+            master: None,
+            lower: None,
+        }
+    }
+}
+
+/// Settings of one interface (or of all that a pattern matches).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct InterfaceConfig {
     /// Which hook to use.
@@ -47,7 +78,7 @@ pub struct InterfaceConfig {
     pub promisc: bool,
     /// Leaves packets with a VLAN tag out of the flows (they are counted as a loss by name).
     pub ignore_vlans: bool,
-    /// Excludes the interface although a regex or auto-detection matches it.
+    /// Excludes the interface although a pattern or auto-detection matches it.
     pub disable: bool,
 }
 

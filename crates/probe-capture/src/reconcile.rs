@@ -7,9 +7,9 @@ use std::{
 };
 
 use crate::{
-    interface::{Interface, InterfaceConfig, LinkList, UnreadableLink},
+    interface::{HostLink, Interface, InterfaceConfig, LinkList, UnreadableLink},
     manager::{Changes, Manager, ManagerError, UpdatePlan},
-    selection::{self, InterfaceSelector, Selection},
+    selection::{self, CountedTwice, InterfaceSelector, Selection},
     trouble::{Finder, Trouble, TroubleKind},
 };
 
@@ -50,9 +50,11 @@ pub struct Reconciler {
     selector: InterfaceSelector,
     list_links: ListLinks,
     /// Links of the last comparison.
-    links: Vec<Interface>,
+    links: Vec<HostLink>,
     /// Configured names without a link that have been logged.
     missing: Vec<String>,
+    /// Captured links whose packets others count, too.
+    counted_twice: Vec<CountedTwice>,
     /// Links that cannot be read and have been logged.
     unreadable: Vec<UnreadableLink>,
     /// What was wanted and refused.
@@ -76,6 +78,7 @@ impl Reconciler {
             list_links,
             links: Vec::new(),
             missing: Vec::new(),
+            counted_twice: Vec::new(),
             unreadable: Vec::new(),
             refused: BTreeMap::new(),
             asked_at: Instant::now(),
@@ -107,7 +110,10 @@ impl Reconciler {
         let reused: Vec<_> = captured
             .iter()
             .filter(is_reused)
-            .filter(|it| links.iter().any(|link| link.ifindex == it.ifindex))
+            .filter(|it| {
+                let mut links = links.iter();
+                links.any(|link| link.interface.ifindex == it.ifindex)
+            })
             .map(|link| &*link.name)
             .collect();
         if links == self.links && !asks_again && reused.is_empty() {
@@ -119,6 +125,7 @@ impl Reconciler {
         let selection = selection::select(&self.selector, &links);
         let wanted = self.without_refused(selection.wanted, asks_again);
         self.tell_missing(selection.missing);
+        self.tell_counted_twice(selection.counted_twice);
         let changes = self.update(wanted)?;
         self.links = links;
         Ok(Some(changes))
@@ -133,8 +140,9 @@ impl Reconciler {
         &self,
         selector: &InterfaceSelector,
     ) -> Result<(UpdatePlan, Vec<String>), ReconcileError> {
-        let Selection { wanted, missing } =
-            selection::select(selector, &(self.list_links)()?.links);
+        let Selection {
+            wanted, missing, ..
+        } = selection::select(selector, &(self.list_links)()?.links);
         Ok((self.manager.plan(wanted), missing))
     }
 
@@ -167,6 +175,7 @@ impl Reconciler {
         self.selector = selector;
         self.links = links;
         self.tell_missing(selection.missing);
+        self.tell_counted_twice(selection.counted_twice);
         Ok((changes, untouched))
     }
 
@@ -176,7 +185,7 @@ impl Reconciler {
     }
 
     /// The links that can be captured. Logs those that cannot be read, each once.
-    fn list(&mut self) -> Result<Vec<Interface>, LinksError> {
+    fn list(&mut self) -> Result<Vec<HostLink>, LinksError> {
         let LinkList { links, unreadable } = (self.list_links)()?;
         for link in unreadable.iter().filter(|it| !self.unreadable.contains(it)) {
             let UnreadableLink { ifindex, reason } = link;
@@ -256,6 +265,7 @@ impl Reconciler {
             refusal(name, &refused.reason, is_restored)
         }));
         found.extend(self.unreadable.iter().map(unreadable));
+        found.extend(counted_twice(&self.counted_twice));
         troubles.set(Finder::Reconciliation, found);
     }
 
@@ -268,6 +278,42 @@ impl Reconciler {
         }
         self.missing = missing;
     }
+
+    /// Logs the first of them only: on some hosts they come and go all the time.
+    fn tell_counted_twice(&mut self, found: Vec<CountedTwice>) {
+        if self.counted_twice.is_empty()
+            && let Some(trouble) = counted_twice(&found)
+        {
+            tracing::info!("{}", trouble.cause);
+        }
+        self.counted_twice = found;
+    }
+}
+
+/// One for all of them: there may be hundreds.
+fn counted_twice(found: &[CountedTwice]) -> Option<Trouble> {
+    /// So many are named.
+    const NAMED: usize = 3;
+    if found.is_empty() {
+        return None;
+    }
+    let named = found.iter().take(NAMED);
+    let named: Vec<_> = named
+        .map(|it| format!("{} and {}", it.link, it.on.join(", ")))
+        .collect();
+    let more = match found.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(Trouble::new(
+        TroubleKind::CountedTwice,
+        None,
+        &format_args!(
+            "captured links see the same packets, which sums over interfaces have twice: {}{more}",
+            named.join("; ")
+        ),
+        "capture one of each in `interfaces`, or ask for one interface at a time",
+    ))
 }
 
 fn links_unknown(error: &ReconcileError) -> Trouble {

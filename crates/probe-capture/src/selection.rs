@@ -1,87 +1,39 @@
 //! Which links are captured, and by which rule.
 
+mod rule;
+mod stacked;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fmt};
 
-use probe_flow::{
-    bounded_regex::{self, RegexBudget},
-    text::quoted,
+use probe_flow::text::quoted;
+
+use self::stacked::Stack;
+pub use self::{
+    rule::{KNOWN_KINDS, Rule, is_pattern, kind_rule, parse_rule, regexes, unknown_kind},
+    stacked::CountedTwice,
 };
-use regex::Regex;
+use crate::interface::{HostLink, Interface, InterfaceConfig};
 
-use crate::interface::{Interface, InterfaceConfig};
+/// Names that are told of those that count the packets of a link.
+const NAMES_TOLD: usize = 3;
 
-/// Longest name of a link: `IFNAMSIZ` is 16 with the final 0 (linux/if.h).
-const MAX_NAME_LEN: usize = 15;
-
-/// What the regexes of a list may take.
-const REGEX_BUDGET: RegexBudget = RegexBudget {
-    together_bytes: 8 << 20,
-    cache_bytes: 64 << 10,
-};
-
-/// How many of these rules are regexes, or meant to be.
-pub fn regexes<'a>(rules: impl IntoIterator<Item = &'a str>) -> usize {
-    rules
-        .into_iter()
-        .filter(|rule| rule.starts_with('/'))
-        .count()
-}
-
-/// Checks a key of `interfaces` or an entry of `autodetection.exclude`: a name that the kernel
-/// would accept, or a `/regex/`. All [`regexes`] of the list share the memory that they may take. The
-/// error is the end of a sentence: "is …".
-///
-/// # Errors
-///
-/// The rule is empty, is longer than 15 bytes, has a character that the kernel refuses, lacks the
-/// final `/`, is no regular expression, or is one that is too large once it is compiled.
-pub fn parse_rule(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
-    if rule.is_empty() {
-        return Err("is empty; give an interface name or a /regex/".to_owned());
-    }
-    if let Some(rest) = rule.strip_prefix('/') {
-        let Some(pattern) = rest.strip_suffix('/') else {
-            return Err(format!(
-                "{} starts like a regex; end it with `/`",
-                quoted(rule)
-            ));
-        };
-        if pattern.is_empty() {
-            return Err("is an empty regex; write /.*/ for every interface".to_owned());
-        }
-        let compiled = bounded_regex::compile(pattern, REGEX_BUDGET, regexes);
-        return compiled.map(Some).map_err(|error| error.to_string());
-    }
-    if rule.len() > MAX_NAME_LEN {
-        return Err(format!(
-            "is {} bytes long; names of interfaces have at most {MAX_NAME_LEN}",
-            rule.len()
-        ));
-    }
-    // As dev_valid_name() in net/core/dev.c.
-    let refused = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
-    if rule == "." || rule == ".." || rule.contains(refused) {
-        return Err(format!(
-            "{} cannot be the name of an interface; write /regex/ for a pattern",
-            quoted(rule)
-        ));
-    }
-    Ok(None)
-}
-
-/// A `/regex/` with the text it was written as.
+/// A `/regex/` or `kind:KIND` with the text it was written as.
 #[derive(Clone, Debug)]
 struct Pattern<T> {
-    rule: String,
-    regex: Regex,
+    text: String,
+    rule: Rule,
     settings: T,
 }
 
 /// Decides for every link of the host whether it is captured.
 ///
-/// An exact name beats every regex. Among regexes one with `disable: true` beats the others, and
-/// otherwise the first in the order of their text counts. Regexes match anywhere in a name unless
-/// they are anchored: `/eth/` matches `veth0`.
+/// An exact name beats every pattern, which is a regex or a kind. Among patterns one with `disable:
+/// true` beats the others, and otherwise the first in the order of their text counts: a regex beats
+/// a kind. Regexes match anywhere in a name unless they are anchored: `/eth/` matches `veth0`.
+///
+/// Auto-detection leaves out links whose packets captured ones below count, too.
 #[derive(Clone, Debug)]
 pub struct InterfaceSelector {
     names: BTreeMap<String, InterfaceConfig>,
@@ -89,14 +41,15 @@ pub struct InterfaceSelector {
     /// Present if auto-detection is on.
     exclusions: Option<(Vec<String>, Vec<Pattern<()>>)>,
     detected: InterfaceConfig,
+    detects_stacked: bool,
 }
 
 /// What the selector decided for a link, and why.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Choice<'a> {
     /// Captured: it is configured by name.
     Named(&'a InterfaceConfig),
-    /// Captured: the regex matches it.
+    /// Captured: the regex or kind matches it.
     Matched(&'a str, &'a InterfaceConfig),
     /// Captured: auto-detection takes every link that is not excluded.
     Detected(&'a InterfaceConfig),
@@ -104,16 +57,18 @@ pub enum Choice<'a> {
     Disabled(&'a str),
     /// Not captured: the rule in `autodetection.exclude` matches it.
     Excluded(&'a str),
+    /// Not captured: auto-detection takes these links, which count its packets.
+    Stacked(Vec<&'a str>),
     /// Not captured: no rule matches it.
     Unmatched,
 }
 
 impl<'a> Choice<'a> {
     /// The settings to capture the link with, if it is captured.
-    pub const fn config(self) -> Option<&'a InterfaceConfig> {
+    pub const fn config(&self) -> Option<&'a InterfaceConfig> {
         match self {
             Self::Named(config) | Self::Matched(_, config) | Self::Detected(config) => Some(config),
-            Self::Disabled(_) | Self::Excluded(_) | Self::Unmatched => None,
+            Self::Disabled(_) | Self::Excluded(_) | Self::Stacked(_) | Self::Unmatched => None,
         }
     }
 }
@@ -128,18 +83,26 @@ impl fmt::Display for Choice<'_> {
             Self::Excluded(rule) => {
                 write!(f, "not captured: excluded from auto-detection by {rule}")
             }
+            Self::Stacked(on) => {
+                let told = on.iter().take(NAMES_TOLD).copied().collect::<Vec<_>>();
+                write!(f, "not captured: its packets count on {}", told.join(", "))?;
+                match on.len().saturating_sub(NAMES_TOLD) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
+            }
             Self::Unmatched => f.write_str("not captured: no rule matches"),
         }
     }
 }
 
 impl InterfaceSelector {
-    /// Compiles the rules: settings by name or `/regex/`, and, where auto-detection is on, the names
-    /// and `/regex/`es that it leaves out.
+    /// Compiles the rules: settings by name, `/regex/` or `kind:KIND`, and, where auto-detection is on,
+    /// the rules about what it leaves out.
     ///
     /// # Errors
     ///
-    /// A rule is neither a name nor a `/regex/` ([`parse_rule`]): a sentence that names the rule.
+    /// A rule is none ([`parse_rule`]): a sentence that names it.
     pub fn new(
         interfaces: &BTreeMap<String, InterfaceConfig>,
         excluded: Option<&[String]>,
@@ -147,16 +110,16 @@ impl InterfaceSelector {
         let mut names = BTreeMap::new();
         let mut patterns = Vec::new();
         let count = regexes(interfaces.keys().map(String::as_str));
-        for (rule, settings) in interfaces {
-            match compile(rule, count)? {
-                Some(regex) => patterns.push(Pattern {
-                    rule: rule.clone(),
-                    regex,
+        for (text, settings) in interfaces {
+            match compile(text, count)? {
+                Rule::Name => {
+                    names.insert(text.clone(), settings.clone());
+                }
+                rule => patterns.push(Pattern {
+                    text: text.clone(),
+                    rule,
                     settings: settings.clone(),
                 }),
-                None => {
-                    names.insert(rule.clone(), settings.clone());
-                }
             }
         }
         let exclusions = excluded.map(compile_exclusions).transpose()?;
@@ -165,16 +128,35 @@ impl InterfaceSelector {
             patterns,
             exclusions,
             detected: InterfaceConfig::default(),
+            detects_stacked: false,
         })
     }
 
-    /// The settings to capture a link of this name with; `None` if it is not to be captured.
-    pub fn matches(&self, name: &str) -> Option<&InterfaceConfig> {
-        self.explain(name).config()
+    /// Whether auto-detection takes links whose packets captured ones below count, too.
+    #[must_use]
+    pub const fn with_stacked(mut self, detects_stacked: bool) -> Self {
+        self.detects_stacked = detects_stacked;
+        self
     }
 
-    /// What is decided for a link of this name, and by which rule.
-    pub fn explain(&self, name: &str) -> Choice<'_> {
+    /// What is decided for each of a host's links, in their order.
+    pub fn choices<'a>(&'a self, links: &'a [HostLink]) -> Vec<Choice<'a>> {
+        self.choices_in(&Stack::new(links), links)
+    }
+
+    fn choices_in<'a>(&'a self, stack: &Stack<'a>, links: &'a [HostLink]) -> Vec<Choice<'a>> {
+        let by_rules = links
+            .iter()
+            .map(|link| self.explain(&link.interface.name, &link.kind));
+        let mut choices = by_rules.collect::<Vec<_>>();
+        if !self.detects_stacked {
+            stack.leave_out(&mut choices);
+        }
+        choices
+    }
+
+    /// What the rules say of a link of this name and kind, wherever it stands, and which rule.
+    pub fn explain(&self, name: &str, kind: &str) -> Choice<'_> {
         if let Some((rule, config)) = self.names.get_key_value(name) {
             return if config.disable {
                 Choice::Disabled(rule)
@@ -182,12 +164,15 @@ impl InterfaceSelector {
                 Choice::Named(config)
             };
         }
-        let matching = || self.patterns.iter().filter(|it| it.regex.is_match(name));
+        let matching = || {
+            let patterns = self.patterns.iter();
+            patterns.filter(|it| it.rule.matches(name, kind))
+        };
         if let Some(pattern) = matching().find(|pattern| pattern.settings.disable) {
-            return Choice::Disabled(&pattern.rule);
+            return Choice::Disabled(&pattern.text);
         }
         if let Some(pattern) = matching().next() {
-            return Choice::Matched(&pattern.rule, &pattern.settings);
+            return Choice::Matched(&pattern.text, &pattern.settings);
         }
         let Some((names, patterns)) = &self.exclusions else {
             return Choice::Unmatched;
@@ -195,8 +180,8 @@ impl InterfaceSelector {
         if let Some(rule) = names.iter().find(|rule| *rule == name) {
             return Choice::Excluded(rule);
         }
-        match patterns.iter().find(|it| it.regex.is_match(name)) {
-            Some(pattern) => Choice::Excluded(&pattern.rule),
+        match patterns.iter().find(|it| it.rule.matches(name, kind)) {
+            Some(pattern) => Choice::Excluded(&pattern.text),
             None => Choice::Detected(&self.detected),
         }
     }
@@ -208,7 +193,7 @@ impl InterfaceSelector {
     }
 }
 
-fn compile(rule: &str, regexes: usize) -> Result<Option<Regex>, String> {
+fn compile(rule: &str, regexes: usize) -> Result<Rule, String> {
     parse_rule(rule, regexes)
         .map_err(|message| format!("interface rule {} {message}", quoted(rule)))
 }
@@ -217,14 +202,14 @@ fn compile_exclusions(rules: &[String]) -> Result<(Vec<String>, Vec<Pattern<()>>
     let mut names = Vec::new();
     let mut patterns = Vec::new();
     let count = regexes(rules.iter().map(String::as_str));
-    for rule in rules {
-        match compile(rule, count)? {
-            Some(regex) => patterns.push(Pattern {
-                rule: rule.clone(),
-                regex,
+    for text in rules {
+        match compile(text, count)? {
+            Rule::Name => names.push(text.clone()),
+            rule => patterns.push(Pattern {
+                text: text.clone(),
+                rule,
                 settings: (),
             }),
-            None => names.push(rule.clone()),
         }
     }
     Ok((names, patterns))
@@ -237,16 +222,19 @@ pub struct Selection {
     pub wanted: Vec<(Interface, InterfaceConfig)>,
     /// Names in the configuration that no link has.
     pub missing: Vec<String>,
+    /// Links among the wanted ones whose packets others of them count, too.
+    pub counted_twice: Vec<CountedTwice>,
 }
 
 /// Chooses the links to capture, and lists the configured names that no link has.
-pub fn select(selector: &InterfaceSelector, links: &[Interface]) -> Selection {
-    let wanted = links.iter().filter_map(|link| {
-        selector
-            .matches(&link.name)
-            .map(|config| (link.clone(), config.clone()))
+pub fn select(selector: &InterfaceSelector, links: &[HostLink]) -> Selection {
+    let stack = Stack::new(links);
+    let choices = selector.choices_in(&stack, links);
+    let wanted = links.iter().zip(&choices).filter_map(|(link, choice)| {
+        let config = choice.config()?;
+        Some((link.interface.clone(), config.clone()))
     });
-    let is_missing = |name: &&str| !links.iter().any(|link| *link.name == **name);
+    let is_missing = |name: &&str| !links.iter().any(|link| *link.interface.name == **name);
     Selection {
         wanted: wanted.collect(),
         missing: selector
@@ -254,5 +242,6 @@ pub fn select(selector: &InterfaceSelector, links: &[Interface]) -> Selection {
             .filter(is_missing)
             .map(str::to_owned)
             .collect(),
+        counted_twice: stack.counted_twice(&choices),
     }
 }

@@ -25,11 +25,14 @@ pub enum TroubleKind {
     HooksUnknown,
     /// The configuration file was not taken over: another configuration is in force.
     ReloadRefused,
+    /// Captured links see the same packets. It is worth knowing and nothing is wrong: somebody may
+    /// want both.
+    CountedTwice,
 }
 
 impl TroubleKind {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::LinksUnknown,
         Self::NothingCaptured,
         Self::ReloadRefused,
@@ -37,6 +40,7 @@ impl TroubleKind {
         Self::InterfaceRefused,
         Self::LinkUnreadable,
         Self::HooksUnknown,
+        Self::CountedTwice,
     ];
 
     /// Name in metrics and in the API.
@@ -49,6 +53,7 @@ impl TroubleKind {
             Self::LinksUnknown => "links_unknown",
             Self::HooksUnknown => "hooks_unknown",
             Self::ReloadRefused => "reload_refused",
+            Self::CountedTwice => "counted_twice",
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use rtnetlink::packet_route::link::{LinkFlags, LinkLayerType};
+use rtnetlink::packet_route::link::LinkLayerType;
 
 use super::netlink::{self, LinkRecord, NetlinkError};
-use probe_capture::source::LinkState;
+use probe_capture::{
+    interface::{LOOPBACK, PHYSICAL},
+    source::LinkState,
+};
 use probe_common::record::INGRESS;
 
 /// A link at the time it was read.
@@ -57,6 +60,11 @@ impl Link {
         self.kind.is_none() && !self.is_loopback && matches!(self.header, LinkHeader::Ethernet)
     }
 
+    /// Its kind in rules, plans and manuals.
+    pub fn kind_name(&self) -> &str {
+        kind_name(self.kind.as_deref(), self.is_loopback)
+    }
+
     /// What a check reads of a link.
     fn state_from_record(record: &LinkRecord) -> LinkState {
         let mut programs: Vec<_> = record.xdp_program.into_iter().collect();
@@ -82,11 +90,16 @@ impl Link {
             odd_name: record.name.clone().filter(|_| !is_exact),
             header: LinkHeader::from_layer(record.arphrd.into()),
             kind: record.kind.clone(),
-            is_loopback: record.flags.contains(LinkFlags::Loopback),
+            is_loopback: record.is_loopback(),
             is_virtio: record.bus.as_deref() == Some("virtio"),
             has_xdp: record.has_xdp,
         }
     }
+}
+
+/// The kernel's name of a kind, and ours where it has none.
+pub(crate) fn kind_name(kind: Option<&str>, is_loopback: bool) -> &str {
+    kind.unwrap_or(if is_loopback { LOOPBACK } else { PHYSICAL })
 }
 
 /// Asks for one link after the other, all in the network namespace of the first question, and keeps

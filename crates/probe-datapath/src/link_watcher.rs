@@ -1,4 +1,4 @@
-//! The kernel's events about links: which come, go and change their name.
+//! The kernel's events about links: which come, go, change their name, and join bridges and bonds.
 
 use std::{collections::HashMap, future::poll_fn, io};
 
@@ -19,14 +19,22 @@ pub struct LinkEvents {
     links: KnownLinks,
 }
 
-/// Names of the links by index, as far as events told them.
+/// The links by index, as far as events told them.
 #[derive(Debug, Default)]
-struct KnownLinks(HashMap<u32, Vec<u8>>);
+struct KnownLinks(HashMap<u32, Known>);
+
+/// What the rules ask of a link and may change.
+#[derive(Debug, Default, Eq, PartialEq)]
+struct Known {
+    name: Vec<u8>,
+    /// Index of what it is a member of.
+    master: Option<u32>,
+}
 
 /// What a batch of events came to.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Changed {
-    /// A link came, went, or has another name.
+    /// A link came, went, has another name, or is a member of something else.
     any: bool,
     /// Indices of links that have gone.
     gone: Vec<u32>,
@@ -51,8 +59,8 @@ impl LinkEvents {
         })
     }
 
-    /// Waits until a link has come, gone or changed its name, or until events were lost and anything
-    /// may have happened. Returns the indices of links that have gone. May be dropped and called
+    /// Waits until a link has come, gone, changed its name, or joined or left a bridge or bond, or
+    /// until events were lost and anything may have happened. Returns the indices of links that have gone. May be dropped and called
     /// again.
     ///
     /// # Errors
@@ -104,8 +112,17 @@ impl KnownLinks {
         let Some(name) = link.name else {
             return;
         };
-        if self.0.get(&link.ifindex) != Some(&name) {
-            self.0.insert(link.ifindex, name);
+        let before = self.0.get(&link.ifindex);
+        // Events of wireless devices (IFLA_WIRELESS) tell the name and nothing else.
+        let is_whole = link.mtu.is_some();
+        let master = if is_whole {
+            link.master
+        } else {
+            before.and_then(|before| before.master)
+        };
+        let now = Known { name, master };
+        if before != Some(&now) {
+            self.0.insert(link.ifindex, now);
             changed.any = true;
         }
     }
@@ -189,5 +206,26 @@ mod tests {
         assert_eq!(told(&came), (true, vec![]));
         assert_eq!(told(&came), (false, vec![]), "its alias has changed");
         assert_eq!(told(&[came, went].concat()), (true, vec![7]));
+    }
+
+    #[test]
+    fn who_joins_and_leaves_a_bridge_counts() {
+        let mut links = KnownLinks::default();
+        let mut told = |attributes: &[Vec<u8>]| {
+            let mut header = vec![0; 16];
+            header[4] = 7;
+            let name = attribute(libc::IFLA_IFNAME, b"wlan0\0");
+            let payload = [header, name, attributes.concat()].concat();
+            let mut changed = Changed::default();
+            links.on_datagram(&message(libc::RTM_NEWLINK, 0, 0, &payload), &mut changed);
+            changed.any
+        };
+        let mtu = attribute(libc::IFLA_MTU, &1500_u32.to_ne_bytes());
+        let master = attribute(libc::IFLA_MASTER, &3_u32.to_ne_bytes());
+        assert!(told(std::slice::from_ref(&mtu)));
+        assert!(told(&[mtu.clone(), master.clone()]), "it joins");
+        assert!(!told(&[attribute(libc::IFLA_WIRELESS, &[0; 8])]));
+        assert!(!told(&[mtu.clone(), master]));
+        assert!(told(&[mtu]), "it leaves");
     }
 }

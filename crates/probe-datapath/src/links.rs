@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use probe_capture::interface::{Interface, LinkList, UnreadableLink};
+use probe_capture::interface::{HostLink, Interface, LinkList, UnreadableLink};
 
-use crate::netlink::{self, LinkRecord, NetlinkError};
+use crate::{
+    link::kind_name,
+    netlink::{self, LinkRecord, NetlinkError},
+};
 
 /// All links of the network namespace of the calling thread, by ifindex.
 ///
@@ -38,9 +41,14 @@ fn named(records: &[LinkRecord]) -> LinkList {
                  of them"
             ),
             Some((name, _)) => {
-                list.links.push(Interface {
-                    name: name.as_str().into(),
-                    ifindex: record.ifindex,
+                list.links.push(HostLink {
+                    interface: Interface {
+                        name: name.as_str().into(),
+                        ifindex: record.ifindex,
+                    },
+                    kind: kind_name(record.kind.as_deref(), record.is_loopback()).into(),
+                    master: record.master,
+                    lower: record.lower_here(),
                 });
                 continue;
             }
@@ -60,7 +68,12 @@ mod tests {
     #[test]
     fn the_loopback_link_is_always_there() {
         let links = list().unwrap().links;
-        assert!(links.iter().any(|link| &*link.name == "lo"), "{links:?}");
+        assert!(
+            links
+                .iter()
+                .any(|link| &*link.interface.name == "lo" && &*link.kind == "loopback"),
+            "{links:?}"
+        );
     }
 
     #[test]
@@ -79,7 +92,7 @@ mod tests {
         let names: Vec<_> = list
             .links
             .iter()
-            .map(|it| (it.ifindex, &*it.name))
+            .map(|it| (it.interface.ifindex, &*it.interface.name))
             .collect();
         assert_eq!(names, [(2, r"b\xfc"), (3, r"a\xfc")]);
         let unreadable: Vec<_> = list.unreadable.iter().map(|it| it.ifindex).collect();

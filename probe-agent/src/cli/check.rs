@@ -8,9 +8,11 @@ use clap::Args;
 use super::{CONFIG_FILE, EXIT_CONFIG, print};
 use crate::config::{Config, ConfigError, ConfigText, FileProblem};
 use probe_api::{SecretError, certain_mistakes, endpoint::Endpoint};
+use probe_capture::selection::is_pattern;
 use probe_store::examine::examine_sink;
 
 mod kernel_files;
+mod unknown_kinds;
 
 /// As many links are called.
 const USUAL_NAMES: [&str; 12] = [
@@ -33,7 +35,8 @@ const USUAL_NAMES: [&str; 12] = [
 /// Looks at the directories of the sinks on this host, too, and at the files of keys and certificates,
 /// and makes nothing. What `run` would refuse is an error, and so are exclusions that leave no
 /// interface. What this user may not read or write, and what may be meant otherwise than it is read, is a
-/// warning. So is what is allowed and surely a mistake: a pattern where a name is wanted (`eth*`).
+/// warning. So is what is allowed and surely a mistake: a pattern where a name is wanted (`eth*`), or a
+/// kind of links that no kernel has (`kind:vteh`).
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
@@ -50,7 +53,8 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    for warning in name_patterns(&config) {
+    let unknown_kinds = unknown_kinds::told(&config);
+    for warning in name_patterns(&config).iter().chain(&unknown_kinds) {
         eprintln!("warning: {}: {warning}", args.config.display());
     }
     print(&summary(&config))?;
@@ -136,7 +140,8 @@ fn excludes_all(config: &Config) -> Option<String> {
     let letters = ('!'..='~').filter(|letter| !"./:".contains(*letter));
     let unlike = letters.flat_map(|letter| [1, 15].map(|times| letter.to_string().repeat(times)));
     let mut names = unlike.chain(USUAL_NAMES.map(str::to_owned));
-    let is_captured = names.any(|name| selector.matches(&name).is_some());
+    // Of a kind that no rule names.
+    let is_captured = names.any(|name| selector.explain(&name, "").config().is_some());
     let exclude = config.autodetection.exclude.join(", ");
     (!is_captured).then(|| {
         format!("autodetection.exclude: nothing would be captured: every name matches {exclude}")
@@ -160,7 +165,7 @@ fn name_patterns(config: &Config) -> Vec<String> {
 /// What a name with signs that no interface has in practice was meant to be. The kernel allows all
 /// but `/`, `:` and spaces (`dev_valid_name` in net/core/dev.c).
 fn meant_by(name: &str) -> Option<String> {
-    if name.starts_with('/') {
+    if is_pattern(name) {
         return None;
     }
     if name.contains(',') {
@@ -305,7 +310,9 @@ mod tests {
         );
         let text = "autodetection: { enabled: true }\nwriteout: []\n";
         let config = Config::parse(text).expect("good");
-        assert!(summary(&config).starts_with("captures   every link but lo, /^veth/\n"));
+        let captured =
+            "captures   every link but kind:loopback, kind:veth, kind:netkit, kind:ifb\n";
+        assert!(summary(&config).starts_with(captured));
         assert!(summary(&config).contains("every 5m: nothing\n"));
     }
 }

@@ -19,7 +19,7 @@ const UNITS: [(&str, u64); 5] = [
 const LONGEST_NEAR: usize = 64;
 
 /// The candidate that a typing error may have been meant as.
-pub(super) fn did_you_mean<'a>(
+pub(crate) fn did_you_mean<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use probe_capture::selection::InterfaceSelector;
+use probe_capture::selection::Choice;
 use probe_datapath::inventory::InventoryLink;
 
 /// How another link stands to the one that is described.
@@ -39,21 +39,24 @@ pub struct Stacked {
 
 const ELSEWHERE: &str = "another network namespace";
 
-/// All links that stand in a relation to `link`.
+type Chosen<'a> = (&'a InventoryLink, &'a Choice<'a>);
+
+/// All of these links that stand in a relation to `link`. Each has its choice.
 pub(super) fn related_links(
     link: &InventoryLink,
     links: &[InventoryLink],
-    selector: &InterfaceSelector,
+    choices: &[Choice<'_>],
 ) -> Vec<Stacked> {
     let index = link.link.ifindex;
-    let stacked = |relation, other: &InventoryLink| Stacked {
+    let links = || links.iter().zip(choices);
+    let stacked = |relation, (other, choice): Chosen<'_>| Stacked {
         relation,
         name: other.link.name.clone(),
         kind: other.link.kind.clone(),
-        captured: selector.matches(&other.link.name).is_some(),
+        captured: choice.config().is_some(),
         meaning: meaning(relation, link, other),
     };
-    let by_index = |index| links.iter().find(|link| link.link.ifindex == index);
+    let by_index = |index| links().find(|(link, _)| link.link.ifindex == index);
     let mut found = Vec::new();
     found.extend(
         link.master
@@ -71,15 +74,16 @@ pub(super) fn related_links(
             None => found.push(elsewhere(relation)),
         }
     }
-    for other in links {
+    for chosen in links() {
+        let (other, _) = chosen;
         if other.master == Some(index) {
-            found.push(stacked(Relation::Member, other));
+            found.push(stacked(Relation::Member, chosen));
         }
         let is_above = other
             .lower
             .is_some_and(|lower| lower.ifindex == index && !lower.is_elsewhere);
         if is_above && !is_veth(other) {
-            found.push(stacked(Relation::Upper, other));
+            found.push(stacked(Relation::Upper, chosen));
         }
     }
     found

@@ -35,7 +35,7 @@ fn the_example_of_the_comments_is_good() {
         .map(|line| line.trim_start_matches("# "))
         .collect();
     let config = Config::parse(&example.join("\n")).expect("the example is good");
-    assert_eq!(config.interfaces.len(), 3);
+    assert_eq!(config.interfaces.len(), 4);
     assert!(config.interfaces["enp9s0"].disable);
 }
 

@@ -100,10 +100,10 @@ fn a_key_reads_unless_it_says_otherwise() {
 #[test]
 fn an_example_with_all_keys_is_the_default() {
     let text = r#"
-interfaces:                      # name, or /regex/
+interfaces:                      # name, /regex/ or kind:KIND
   eth0: { hook: auto, promisc: false, ignore_vlans: false, disable: false }
   "/^enp.*/": {}
-autodetection: { enabled: false, exclude: [lo, "/^veth/"] }     # instead of interfaces
+autodetection: { enabled: false, exclude: [kind:loopback, kind: veth, "kind:netkit", kind:ifb], stacked: false } # instead of interfaces
 capture:  { ring_buffer: 16MiB, cache_slots: 4096, flush_interval: 5s, port_aggregation: true, max_flows: 1000000, max_flows_total: 4000000, expedite_attach: auto }
 rotation: { interval: 300s, local_buffers: { num: 1, size_limit: 64MiB } }
 writeout:

@@ -196,6 +196,15 @@ use super::{GOOD, problems};
     "2:28: autodetection.exclude[0]: is not a regex: unclosed group"
 )]
 #[case::exclude_text("autodetection: { exclude: lo }\n", "must be a list, found `lo`")]
+#[case::exclude_map(
+    "autodetection: { exclude: [{ name: lo }] }\n",
+    "autodetection.exclude[0]: must be a name, a /regex/ or kind:KIND, found another mapping"
+)]
+#[case::exclude_two(
+    "autodetection: { exclude: [{ kind: veth, name: a }] }\n",
+    "another mapping"
+)]
+#[case::kind_of_nothing("autodetection: { exclude: [kind: [veth]] }\n", "must be text")]
 #[case::escapes("\"\\e[31mx\": 1\n", "2:1: \"\\u{1b}[31mx\": unknown key")]
 fn each_key_says_what_is_wrong(#[case] text: &str, #[case] message: &str) {
     let text = format!("{GOOD}{text}");
@@ -214,7 +223,8 @@ fn each_key_says_what_is_wrong(#[case] text: &str, #[case] message: &str) {
     "abcdefghijklmnop",
     "is 16 bytes long; names of interfaces have at most 15"
 )]
-#[case::empty("", "is empty; give an interface name or a /regex/")]
+#[case::empty("", "is empty; give an interface name, a /regex/ or kind:KIND")]
+#[case::no_kind("kind:", "names no kind of links")]
 #[case::slash("a/b", "cannot be the name of an interface")]
 #[case::space("eth 0", "cannot be the name of an interface")]
 #[case::dots("..", "cannot be the name of an interface")]

@@ -2,7 +2,7 @@
 
 use probe_agent::config::{Autodetection, Config};
 use probe_capture::{
-    interface::{Hook, InterfaceConfig},
+    interface::{Hook, InterfaceConfig, LOOPBACK, PHYSICAL},
     selection::Choice,
 };
 
@@ -18,7 +18,7 @@ interfaces:
 "#;
     let config = Config::parse(text).expect("good");
     let selector = config.selector().expect("the rules are good");
-    let hook = |name| selector.matches(name).map(|config| config.hook);
+    let hook = |name| selector.explain(name, PHYSICAL).config().map(|it| it.hook);
     assert_eq!(hook("eth0"), Some(Hook::Tc));
     assert_eq!(hook("eth1"), None);
     assert_eq!(
@@ -28,7 +28,7 @@ interfaces:
     );
     assert_eq!(hook("eth9"), None, "disabled by a later regex");
     assert_eq!(hook("lo"), None);
-    let why = |name| selector.explain(name).to_string();
+    let why = |name| selector.explain(name, PHYSICAL).to_string();
     assert_eq!(why("eth0"), "captured: configured by name");
     assert_eq!(why("eth1"), "not captured: disabled by eth1");
     assert_eq!(why("eth2"), "captured: matched by /^eth/");
@@ -47,11 +47,18 @@ fn auto_detection_takes_all_but_the_excluded() {
         ..Config::default()
     };
     let selector = config.selector().expect("the rules are good");
-    assert_eq!(selector.explain("lo"), Choice::Excluded("lo"));
-    assert_eq!(selector.explain("veth12"), Choice::Excluded("/^veth/"));
-    assert_eq!(selector.matches("eth0"), Some(&InterfaceConfig::default()));
+    for kind in [LOOPBACK, "veth", "netkit", "ifb"] {
+        let rule = format!("kind:{kind}");
+        assert_eq!(selector.explain("cali12", kind), Choice::Excluded(&rule));
+    }
+    let veth = selector.explain("veth12", PHYSICAL);
+    assert_eq!(veth.config(), Some(&InterfaceConfig::default()), "by kind");
+
+    config.autodetection.exclude.push("lo".to_owned());
+    let selector = config.selector().expect("the rules are good");
+    assert_eq!(selector.explain("lo", PHYSICAL), Choice::Excluded("lo"));
     assert_eq!(
-        selector.explain("lo0").to_string(),
+        selector.explain("lo0", PHYSICAL).to_string(),
         "captured: found by auto-detection",
         "names are compared whole"
     );
@@ -64,6 +71,21 @@ fn auto_detection_takes_all_but_the_excluded() {
     );
 }
 
+/// `kind: veth` in a list is a mapping.
+#[test]
+fn a_kind_may_be_written_as_a_mapping() {
+    let text =
+        "autodetection:\n  enabled: true\n  exclude:\n  - kind: veth\n  - kind:bond\n  - lo\n";
+    let config = Config::parse(text).expect("good");
+    assert_eq!(
+        config.autodetection.exclude,
+        ["kind:veth", "kind:bond", "lo"]
+    );
+    assert_eq!(config.source_options().interfaces, 1024);
+    let by_kind = Config::parse("interfaces: { kind:physical: {} }").expect("good");
+    assert_eq!(by_kind.source_options().interfaces, 1024, "any number");
+}
+
 /// As many regexes as interfaces are read soon, and take little memory, whatever they are.
 #[test]
 fn all_regexes_of_a_list_are_bounded_together() {
@@ -73,7 +95,9 @@ fn all_regexes_of_a_list_are_bounded_together() {
     };
     let modest = Config::parse(&list("^eth[0-9]+[.][0-9]{1,4}$")).expect("good");
     let selector = modest.selector().expect("the rules are good");
-    assert!(selector.matches("eth7.12").is_some() && selector.matches("x1023").is_some());
+    for name in ["eth7.12", "x1023"] {
+        assert!(selector.explain(name, PHYSICAL).config().is_some());
+    }
     let begin = std::time::Instant::now();
     let told = Config::parse(&list(r"\\w{9}"))
         .expect_err("gigabytes")

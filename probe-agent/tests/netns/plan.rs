@@ -1,5 +1,7 @@
 //! `plan`: right about every kind of link, harmless, and borne out by the agent.
 
+mod selection;
+
 use std::{
     os::unix::process::CommandExt,
     process::{Command, Output},

@@ -154,6 +154,18 @@ impl LinkRecord {
         }
     }
 
+    /// Whether it is the loopback device (`IFF_LOOPBACK`).
+    pub(crate) const fn is_loopback(&self) -> bool {
+        self.flags.contains(LinkFlags::Loopback)
+    }
+
+    /// Index of the link below or at the other end, if that is another one of the same namespace.
+    /// Tunnels without a device below name themselves or 0.
+    pub(crate) fn lower_here(&self) -> Option<u32> {
+        let lower = self.lower.filter(|lower| *lower != self.ifindex);
+        lower.filter(|_| !self.is_lower_elsewhere)
+    }
+
     /// The name as it is shown everywhere, and whether it is the kernel's to the octet.
     ///
     /// Octets that are no UTF-8, and characters that a terminal obeys or that turn the reading

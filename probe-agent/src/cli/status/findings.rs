@@ -9,6 +9,9 @@ mod sinks;
 
 const NOTHING_CAPTURED: &str = TroubleKind::NothingCaptured.name();
 
+/// Two links that see the same packets may both be wanted.
+const COUNTED_TWICE: &str = TroubleKind::CountedTwice.name();
+
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::cli) struct Finding {
@@ -42,7 +45,12 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
     }
     for it in &now.troubles {
         let subject = it.subject.as_ref().map(|it| format!("{it}: "));
-        findings.push(trouble(format!(
+        let told = if it.kind == COUNTED_TWICE {
+            note
+        } else {
+            trouble
+        };
+        findings.push(told(format!(
             "{}{}. Remedy: {}",
             subject.unwrap_or_default(),
             it.cause,
@@ -273,5 +281,11 @@ mod tests {
         assert!(findings.iter().all(|it| it.is_trouble));
         now.troubles[0].kind = super::NOTHING_CAPTURED.to_owned();
         assert_eq!(compare(&now, None).len(), 3, "told once");
+        now.troubles[0].kind = super::COUNTED_TWICE.to_owned();
+        let told = texts(&compare(&now, None));
+        assert!(
+            told.contains("false the file was refused"),
+            "a note: {told}"
+        );
     }
 }

@@ -1,6 +1,8 @@
 //! The section `autodetection`: which links are captured that `interfaces` does not name.
 
-use probe_capture::selection::{parse_rule, regexes};
+use std::borrow::Cow;
+
+use probe_capture::selection::{kind_rule, parse_rule, regexes};
 use probe_common::control::MAX_INTERFACES;
 
 use super::super::{
@@ -8,7 +10,7 @@ use super::super::{
     kind::Kind,
     mapping::{Collector, items},
     settings::Settings,
-    tree::Node,
+    tree::{Node, Value},
     value::{Boolean, text},
 };
 
@@ -20,15 +22,33 @@ section! {
         #[key("enabled", Live, Boolean)]
         pub enabled: bool = false,
 
-        /// Links to leave out. By default loopback, and veth ends, whose traffic is seen again on
-        /// the bridge or the uplink.
+        /// Links to leave out. By default loopback, the ends of containers, whose traffic is seen
+        /// again on the bridge or the uplink, and ifb, which only repeats what others receive.
         #[key("exclude", Live, Rules)]
-        pub exclude: Vec<String> = vec!["lo".to_owned(), "/^veth/".to_owned()],
+        pub exclude: Vec<String> = ["loopback", "veth", "netkit", "ifb"].map(kind_rule).to_vec(),
+
+        /// Whether links are captured, too, whose packets captured links below count: a VLAN beside
+        /// its parent, a bond beside its members, a bridge beside its ports, a macvlan …
+        #[key("stacked", Live, Boolean)]
+        pub stacked: bool = false,
     }
 }
 
-/// Names of interfaces, or `/regex/`.
+/// Names of interfaces, `/regex/` or `kind:KIND`.
 struct Rules;
+
+/// A rule, which may also be written as a mapping: `kind: veth`.
+fn rule(value: &Value) -> Result<Cow<'_, str>, String> {
+    let Value::Map(map) = value else {
+        return text(value).map(Cow::Borrowed);
+    };
+    match map.as_slice() {
+        [(key, kind)] if matches!(&key.value, Value::Text(key) if key == "kind") => {
+            text(&kind.value).map(|kind| kind_rule(kind).into())
+        }
+        _ => Err("must be a name, a /regex/ or kind:KIND, found another mapping".to_owned()),
+    }
+}
 
 impl Kind<Vec<String>> for Rules {
     fn read(&self, list: &Node, path: &str, problems: &mut Collector) -> Option<Vec<String>> {
@@ -45,10 +65,10 @@ impl Kind<Vec<String>> for Rules {
         let texts = items.iter().filter_map(|(_, item)| text(&item.value).ok());
         let regexes = regexes(texts);
         for (path, item) in items {
-            let rule = problems.check(item, &path, text(&item.value));
+            let rule = problems.check(item, &path, rule(&item.value));
             let Some(rule) = rule else { continue };
-            problems.check(item, &path, parse_rule(rule, regexes).map(drop));
-            rules.push(rule.to_owned());
+            problems.check(item, &path, parse_rule(&rule, regexes).map(drop));
+            rules.push(rule.into_owned());
         }
         Some(rules)
     }
@@ -58,7 +78,7 @@ impl Kind<Vec<String>> for Rules {
     }
 
     fn describe(&self) -> String {
-        "list of names and `/regex/`".to_owned()
+        "list of names, `/regex/` and `kind:KIND`".to_owned()
     }
 
     fn yaml(&self, default: &Vec<String>) -> String {

@@ -35,7 +35,7 @@ section! {
         #[key("ignore_vlans", Live, Boolean)]
         ignore_vlans,
 
-        /// Excludes the interface, also from what a regex matches.
+        /// Excludes the interface, also from what a regex or kind matches.
         #[key("disable", Live, Boolean)]
         disable,
     }
@@ -49,7 +49,7 @@ const HOOKS: [(&str, Hook); 5] = [
     ("tc", Hook::Tc),
 ];
 
-/// A mapping from names of interfaces, or `/regex/`, to their settings.
+/// A mapping from names of interfaces, `/regex/` or `kind:KIND`, to their settings.
 pub(in super::super) struct Interfaces;
 
 impl Kind<BTreeMap<String, InterfaceConfig>> for Interfaces {

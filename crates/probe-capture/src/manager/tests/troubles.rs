@@ -6,11 +6,12 @@ use parking_lot::Mutex;
 
 use super::Bench;
 use crate::{
-    interface::{Hook, Interface, InterfaceConfig, LinkList, UnreadableLink},
+    interface::{Hook, HostLink, Interface, InterfaceConfig, LinkList, UnreadableLink},
     reconcile::{LinksError, Reconciler},
     selection::InterfaceSelector,
     trouble::TroubleKind::{
-        InterfaceMissing, InterfaceRefused, LinkUnreadable, LinksUnknown, NothingCaptured,
+        CountedTwice, InterfaceMissing, InterfaceRefused, LinkUnreadable, LinksUnknown,
+        NothingCaptured,
     },
 };
 
@@ -28,11 +29,11 @@ fn selector(rules: &[(&str, Hook)]) -> InterfaceSelector {
     InterfaceSelector::new(&rules, None).unwrap()
 }
 
-fn link(name: &str, ifindex: u32) -> Interface {
-    Interface {
+fn link(name: &str, ifindex: u32) -> HostLink {
+    HostLink::from(Interface {
         name: name.into(),
         ifindex,
-    }
+    })
 }
 
 #[test]
@@ -104,4 +105,16 @@ fn what_is_wrong_is_told_until_it_is_over() {
     let good = selector(&[("eth1", Hook::Auto), ("eth2", Hook::Auto)]);
     reconciler.change_selector(good).unwrap();
     assert_eq!(told(), []);
+    // A VLAN beside its parent.
+    if let Some(host) = &mut *host.lock() {
+        host.links.truncate(1);
+        let mut vlan = link("eth2", 2);
+        vlan.kind = "vlan".into();
+        vlan.lower = Some(1);
+        host.links.push(vlan);
+    }
+    reconciler.reconcile(&[]).unwrap();
+    assert_eq!(told(), [(CountedTwice, of(""))]);
+    let cause = &manager.troubles().all()[0].cause;
+    assert!(cause.ends_with("twice: eth2 and eth1"), "{cause}");
 }

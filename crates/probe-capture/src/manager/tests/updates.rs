@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::Bench;
 use crate::{
-    interface::{Hook, Interface, InterfaceConfig},
+    interface::{Hook, HostLink, Interface, InterfaceConfig},
     selection::{InterfaceSelector, Selection, select},
 };
 
@@ -61,9 +61,10 @@ fn links() -> impl Strategy<Value = Vec<Interface>> {
 
 fn selection(rules: &Rules, links: &[Interface]) -> Vec<(Interface, InterfaceConfig)> {
     let excluded = ["lo".to_owned(), "/^veth/".to_owned()];
+    let links: Vec<_> = links.iter().cloned().map(HostLink::from).collect();
     let excluded = rules.detects.then_some(&excluded[..]);
     let selector = InterfaceSelector::new(&rules.interfaces, excluded).expect("good rules");
-    let Selection { wanted, .. } = select(&selector, links);
+    let Selection { wanted, .. } = select(&selector, &links);
     wanted
 }
 
