@@ -233,6 +233,7 @@ fn watched(name: &str, lost: Vec<LostHook>) -> InterfaceStatus {
     InterfaceStatus {
         watch: WatchStatus {
             lost,
+            is_down: false,
             reattached: 2,
             detached: Duration::from_millis(3900),
             coverage: [

@@ -43,6 +43,8 @@ pub struct LinkState {
     pub packets: Option<[u64; 2]>,
     /// XDP programs attached to it, by the kernel's numbers.
     pub xdp_programs: Vec<u32>,
+    /// It is switched off, or has no carrier: no packet can pass.
+    pub is_down: bool,
 }
 
 /// Whether the programs of an interface are where [`Hooks::attach`] put them.

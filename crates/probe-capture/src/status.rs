@@ -46,6 +46,8 @@ pub struct InterfaceStatus {
 pub struct WatchStatus {
     /// Hooks that our programs were removed from and are not back at.
     pub lost: Vec<LostHook>,
+    /// Whether the link is switched off or has no carrier.
+    pub is_down: bool,
     /// How often removed programs were attached again.
     pub reattached: u64,
     /// How long programs were missing, altogether.
@@ -69,15 +71,20 @@ pub struct CoverageStatus {
 
 impl WatchStatus {
     /// All words of [`Self::state`].
-    pub const STATES: [&'static str; 5] = ["idle", "ok", "partial", "blind", "detached"];
+    pub const STATES: [&'static str; 6] = ["idle", "ok", "partial", "blind", "detached", "down"];
 
-    /// The interface's state in a word: `detached`, else that of its worse direction.
+    /// The interface's state in a word: `detached`, else that of its worse direction, where the link is
+    /// up or one of them is bad.
     pub fn state(&self) -> &'static str {
         if !self.lost.is_empty() {
             return "detached";
         }
         let [rcvd, sent] = &self.coverage;
-        rcvd.state.max(sent.state).name()
+        let state = rcvd.state.max(sent.state);
+        if self.is_down && state <= CoverageState::Ok {
+            return "down";
+        }
+        state.name()
     }
 }
 

@@ -79,6 +79,7 @@ impl Link {
             name: record.shown_name().unwrap_or_default().0,
             packets,
             xdp_programs: programs,
+            is_down: record.is_down(),
         }
     }
 

@@ -146,7 +146,8 @@ pub(super) const CAPTURE_STATE: Definition = Definition::new(
     &["iface", "state"],
     "interfaces",
     "Interfaces by how well they are captured: ok, partial (clearly less seen than the link moves), \
-     blind (packets move and none is seen), idle, detached (programs removed).",
+     blind (packets move and none is seen), idle, detached (programs removed), down (the link \
+     is switched off or has no carrier).",
 );
 pub(super) const COVERAGE: Definition = Definition::new(
     Gauge,

@@ -78,6 +78,11 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
         let moved = agent.metrics().sum("probe_link_packets_total", "sent");
         (moved.cast_unsigned() >= PINGS).then_some(())
     });
+    wait_for_state(&agent, "down", NOTICED);
+    let (_, status) = agent.command(&["status"]);
+    for part in [" down ", "the link is switched off or has no carrier"] {
+        assert!(status.contains(part), "{part}: {status}");
+    }
     testbed.host.ip(&format!("link set {LINK} up\n"));
     eventually("the link is up again", || {
         let state = format!("/sys/class/net/{LINK}/operstate");
@@ -85,6 +90,7 @@ fn a_link_that_goes_down_and_up_keeps_its_programs() {
         (state.trim() == "up").then_some(())
     });
     ping(&testbed.host, PEER_V4, 200);
+    wait_for_state(&agent, "idle", NOTICED);
     assert_eq!(agent.attached(), before);
     assert_eq!(agent.metrics().sum("probe_reattached_total", ""), 0);
     assert!(agent.terminate().success(), "the agent's exit code");

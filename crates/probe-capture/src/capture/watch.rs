@@ -21,6 +21,8 @@ pub struct LinkCheck {
     pub samples: Option<[Sample; DIRECTIONS as usize]>,
     /// The hooks; none if they cannot be checked.
     pub hooks: Option<HookState>,
+    /// The link is switched off, or has no carrier.
+    pub is_down: bool,
     /// Programs of ours got frames of unknown interfaces since the last check.
     pub has_unknown_interface: bool,
 }
@@ -46,6 +48,7 @@ pub enum Notice {
 pub(super) struct Watch {
     attachment: Attachment,
     hooks: HookState,
+    is_down: bool,
     supervision: Supervision,
     coverage: [Coverage; DIRECTIONS as usize],
     causes: [Option<String>; DIRECTIONS as usize],
@@ -67,6 +70,7 @@ impl WatchHistory {
     pub(super) fn status(&self) -> WatchStatus {
         WatchStatus {
             lost: Vec::new(),
+            is_down: false,
             reattached: self.reattached,
             detached: self.detached,
             coverage: self.compared.map(|compared| CoverageStatus {
@@ -88,6 +92,7 @@ impl Watch {
         Self {
             attachment,
             hooks: HookState::default(),
+            is_down: false,
             supervision: Supervision::new(now),
             coverage: Default::default(),
             causes: Default::default(),
@@ -98,6 +103,7 @@ impl Watch {
 
     pub(super) fn on_check(&mut self, check: LinkCheck, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
+        self.is_down = check.is_down;
         if let Some(hooks) = check.hooks {
             self.hooks = hooks;
             match self.supervision.on_check(self.hooks.lost.is_empty(), now) {
@@ -179,6 +185,7 @@ impl Watch {
         let history = self.history(now);
         let status = WatchStatus {
             lost: self.hooks.lost.clone(),
+            is_down: self.is_down,
             reattached: history.reattached,
             detached: history.detached,
             coverage: [0, 1].map(|direction| self.coverage_status(direction)),

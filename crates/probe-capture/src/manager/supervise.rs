@@ -91,6 +91,7 @@ impl Inner {
             let check = LinkCheck {
                 samples,
                 hooks: hooks.ok().flatten(),
+                is_down: link.is_down,
                 has_unknown_interface,
             };
             for notice in capture.on_check(check, now) {

@@ -159,6 +159,11 @@ impl LinkRecord {
         self.flags.contains(LinkFlags::Loopback)
     }
 
+    /// Whether it is switched off, or has no carrier.
+    pub(crate) const fn is_down(&self) -> bool {
+        !self.flags.contains(LinkFlags::Up.union(LinkFlags::LowerUp))
+    }
+
     /// Index of the link below or at the other end, if that is another one of the same namespace.
     /// Tunnels without a device below name themselves or 0.
     pub(crate) fn lower_here(&self) -> Option<u32> {

@@ -130,6 +130,12 @@ fn interface(
     }
     findings.extend(overflow(iface, it, earlier));
     residue(findings, iface, it, earlier);
+    if it.state == "down" {
+        findings.push(note(format!(
+            "{iface}: the link is switched off or has no carrier (`ip link show {iface}`): until it is up \
+             no packet can pass"
+        )));
+    }
     if it.reattached > 0 {
         findings.push(note(format!(
             "{iface}: programs were removed and attached again {} times; nothing was seen for {} \
@@ -254,6 +260,16 @@ mod tests {
         let text = texts(&compare(&now, Some(&now)));
         assert!(text.contains("false eth0: 1.5 k packets lost"), "{text}");
         assert!(text.contains("false eth0: the flow log was full"), "{text}");
+    }
+
+    #[test]
+    fn a_link_that_is_down_is_a_note() {
+        let now = changed(|it| it.state = "down".to_owned());
+        let text = texts(&compare(&now, Some(&now)));
+        assert!(
+            text.starts_with("false eth0: the link is switched off"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub(super) fn write(
 pub(super) fn colour(state: &str) -> Colour {
     match state {
         "ok" | "idle" => Colour::None,
-        "partial" => Colour::Yellow,
+        "partial" | "down" => Colour::Yellow,
         _ => Colour::Red,
     }
 }

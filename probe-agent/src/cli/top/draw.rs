@@ -142,7 +142,7 @@ fn interface_table(
         };
         let style = match state.as_str() {
             "ok" | "idle" => Style::new(),
-            "partial" => coloured(Style::new(), Color::Yellow),
+            "partial" | "down" => coloured(Style::new(), Color::Yellow),
             _ => coloured(Style::new(), Color::Red),
         };
         text.push(Line::styled(printable(row), style));

@@ -29,12 +29,17 @@ use probe_flow::{
 struct Host(Arc<Mutex<HostState>>);
 
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own, which a test switches on"
+)]
 struct HostState {
     link_packets: u64,
     counters: BankCounters,
     bank: u8,
     lost: Vec<LostHook>,
     refuses: bool,
+    is_down: bool,
     /// Links cannot be listed.
     hides_links: bool,
     /// Hooks cannot be checked.
@@ -87,13 +92,15 @@ impl Hooks for Host {
 
 impl SupervisedHooks for Host {
     fn links(&self, _: &[u32]) -> Result<HashMap<u32, LinkState>, SourceError> {
-        if self.0.lock().hides_links {
+        let host = self.0.lock();
+        if host.hides_links {
             return Err(SourceError::unusable("no list"));
         }
         let link = LinkState {
             name: "eth0".to_owned(),
-            packets: Some([self.0.lock().link_packets, 0]),
+            packets: Some([host.link_packets, 0]),
             xdp_programs: Vec::new(),
+            is_down: host.is_down,
         };
         Ok(HashMap::from([(INTERFACE, link)]))
     }
@@ -277,6 +284,23 @@ fn a_blind_capture_is_known_and_recovers() {
     bench.second(100, 100);
     assert_eq!(bench.watch().state(), "ok");
     assert_eq!(bench.watch().coverage[0].cause, None);
+}
+
+#[test]
+fn a_link_that_is_down_is_neither_idle_nor_ok() {
+    let mut bench = Bench::new();
+    for state in ["idle", "ok"] {
+        assert_eq!(bench.watch().state(), state);
+        bench.host.0.lock().is_down = true;
+        bench.second(0, 0);
+        assert_eq!(bench.watch().state(), "down");
+        bench.host.0.lock().is_down = false;
+        bench.second(100, 100);
+    }
+    bench.host.0.lock().is_down = true;
+    bench.lose();
+    bench.second(0, 0);
+    assert_ne!(bench.watch().state(), "down", "{:?}", bench.watch());
 }
 
 #[test]
