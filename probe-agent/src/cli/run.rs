@@ -130,3 +130,16 @@ fn report(outcome: &RunSummary) -> ExitCode {
         ExitCode::FAILURE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::is_alone;
+
+    /// Filters of an agent that lives must not be taken for those of a dead one.
+    #[test]
+    fn without_an_answer_another_agent_may_be_there() {
+        assert!(!is_alone(&Err(io::ErrorKind::PermissionDenied.into())));
+    }
+}
