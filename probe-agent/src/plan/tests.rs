@@ -121,6 +121,22 @@ fn rules_decide_and_are_named() {
 }
 
 #[test]
+fn in_a_container_the_veth_is_named_as_the_way_out() {
+    let mut lo = link(1, "lo", None);
+    lo.link.is_loopback = true;
+    let links = vec![lo, link(2, "eth0", Some("veth"))];
+    let plan = plan("autodetection: { enabled: true }", links, modern());
+    assert!(plan.interfaces.iter().all(|link| !link.captured));
+    assert_eq!(
+        plan.warnings,
+        [
+            "no link of this host is to be captured; in a container the way out is a veth: name it, \
+          `interfaces: { eth0: {} }`"
+        ]
+    );
+}
+
+#[test]
 fn a_name_without_a_link_is_a_problem() {
     let plan = plan("interfaces: { eth7: {} }", Vec::new(), modern());
     assert!(!plan.can_attach);
