@@ -258,14 +258,16 @@ fn walk_extension_headers<P: PacketBytes + ?Sized>(
         if end > packet_end {
             return Err(ParseError::Truncated);
         }
-        frame.load::<4>(end - 4)?; // its last word, so all of it is there
+        // Its last word, so all of it is there. Blurred, as below: of a register that is another one and a
+        // constant, kernel 6.12 can believe two ranges that have nothing in common, and refuses the program.
+        frame.load::<4>(frame.blur(end - 4))?;
         let fragment = u16::from_be_bytes([high, low]);
         // One with neither offset nor more to come is a whole packet: RFC 6946.
         if next_header == FRAGMENT
             && fragment & (IPV6_FRAGMENT_OFFSET_MASK | IPV6_MORE_FRAGMENTS) != 0
         {
             flags = frame.blur(usize::from(FLAG_FIRST_FRAGMENT));
-            fragment_id = u32::from_be_bytes(frame.load::<4>(offset + 4)?);
+            fragment_id = u32::from_be_bytes(frame.load::<4>(frame.blur(offset + 4))?);
             if fragment & IPV6_FRAGMENT_OFFSET_MASK != 0 {
                 return Ok(Chain {
                     end,
