@@ -8,6 +8,7 @@
 //! * [`agent`]: an agent process: configuration, start, questions, end.
 //! * [`metrics`]: the text format of Prometheus, as far as the agent uses it.
 //! * [`sender`]: puts frames on a wire.
+//! * [`cgroup`]: a bound on what a process may take.
 //! * [`captures`]: capture files, read and written without the agent's own code.
 //!
 //! Who may call it: tests of all crates (a development dependency), `probe-bench` and `xtask`. No
@@ -29,6 +30,7 @@
 
 pub mod agent;
 pub mod captures;
+pub mod cgroup;
 pub mod command;
 pub mod eventually;
 pub mod metrics;

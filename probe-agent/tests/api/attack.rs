@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use probe_api::{Api, client::Client};
-use probe_testkit::skip;
+use probe_testkit::{cgroup::Cgroup, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
@@ -111,29 +111,13 @@ impl Drop for Attacker {
 }
 
 /// A bound on the memory of this process: a cgroup, or else its address space.
-struct Bound(Option<PathBuf>);
+struct Bound(Option<Cgroup>);
 
 impl Bound {
     fn new(bytes: u64) -> Self {
-        for (root, limit) in [
-            ("/sys/fs/cgroup", "memory.max"),
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-        ] {
-            let group = Path::new(root).join(format!("probe-test-{}", std::process::id()));
-            if fs::create_dir(&group).is_err() {
-                continue;
-            }
-            // In a directory that is no cgroup there is no such file, and writing would make one.
-            if !group.join(limit).exists() {
-                let _ = fs::remove_dir(&group);
-                continue;
-            }
-            let own = std::process::id().to_string();
-            let limited = fs::write(group.join(limit), bytes.to_string());
-            if limited.is_ok() && fs::write(group.join("cgroup.procs"), own).is_ok() {
-                return Self(Some(group));
-            }
-            let _ = fs::remove_dir(&group);
+        if let Some(group) = Cgroup::with_memory(bytes) {
+            group.add(std::process::id());
+            return Self(Some(group));
         }
         let old = getrlimit(Resource::As);
         let size = status_kib("VmSize:") << 10;
@@ -146,9 +130,7 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         if let Some(group) = &self.0 {
-            let root = group.parent().expect("a root").join("cgroup.procs");
-            let _ = fs::write(root, std::process::id().to_string());
-            let _ = fs::remove_dir(group);
+            group.remove(std::process::id());
         }
     }
 }

@@ -18,6 +18,7 @@ mod witness;
 
 mod accounting;
 mod api_load;
+mod attack;
 mod bad_input;
 mod churn;
 mod crash;
@@ -47,6 +48,6 @@ mod troubles;
 mod wire_replay;
 
 use probe_testkit::{
-    PATIENCE, agent, captures, eventually, metrics, netns, process, run, sender, skip, testbed,
-    within,
+    PATIENCE, agent, captures, cgroup, eventually, metrics, netns, process, run, sender, skip,
+    testbed, within,
 };

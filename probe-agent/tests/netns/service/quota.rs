@@ -1,9 +1,8 @@
 //! An agent that hardly gets any CPU time: it is slow, and not dead.
 
 use std::{
-    fs,
     os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use probe_api::{client::Client, endpoint::Endpoint};
 
 use crate::{
     agent::{Installation, built_binary},
-    eventually,
+    cgroup::Cgroup,
     flood::frames,
     sender::Sender,
     skip,
@@ -26,51 +25,6 @@ const FLOWS: u32 = 300_000;
 
 /// How long all of it may take.
 const LIMIT: Duration = Duration::from_mins(2);
-
-/// A cgroup with 3 ms of CPU time in 100 ms, removed on drop.
-struct Quota(PathBuf);
-
-impl Quota {
-    fn new() -> Option<Self> {
-        let name = format!("probe-test-{}", std::process::id());
-        for (root, settings) in [
-            ("/sys/fs/cgroup", &[("cpu.max", "3000 100000")][..]),
-            (
-                "/sys/fs/cgroup/cpu",
-                &[
-                    ("cpu.cfs_period_us", "100000"),
-                    ("cpu.cfs_quota_us", "3000"),
-                ],
-            ),
-        ] {
-            let group = Path::new(root).join(&name);
-            if fs::create_dir(&group).is_err() {
-                continue;
-            }
-            let quota = Self(group);
-            let file = |name| quota.0.join(name);
-            // In a directory that is no cgroup there is no such file, and writing would make one.
-            if settings
-                .iter()
-                .all(|(name, value)| file(name).exists() && fs::write(file(name), value).is_ok())
-            {
-                return Some(quota);
-            }
-        }
-        None
-    }
-
-    fn add(&self, pid: u32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("a member");
-    }
-}
-
-impl Drop for Quota {
-    fn drop(&mut self) {
-        let gone = || fs::remove_dir(&self.0).ok();
-        eventually("the cgroup is empty", gone);
-    }
-}
 
 /// A service manager, as far as its watchdog goes.
 struct Manager {
@@ -123,7 +77,8 @@ fn an_agent_with_little_cpu_time_is_not_taken_for_a_dead_one() {
     if !skip::kernel_or_skip(&["ip", "ethtool", "env"]) {
         return;
     }
-    let Some(quota) = Quota::new() else {
+    // 3 ms of CPU time in 100 ms.
+    let Some(quota) = Cgroup::with_cpu_time(3000, 100_000) else {
         skip::not_in_this_kernel("a cgroup with a quota of CPU time");
         return;
     };
