@@ -209,12 +209,14 @@ impl Layout {
         self.cut(&line)
     }
 
+    /// With a mark at the end: half a number must not look like one.
     fn cut(&self, line: &str) -> String {
         let line = line.trim_end();
-        match line.char_indices().nth(self.most) {
-            Some((end, _)) => line[..end].trim_end().to_owned(),
-            None => line.to_owned(),
+        if line.chars().nth(self.most).is_none() {
+            return line.to_owned();
         }
+        let kept = line.chars().take(self.most.saturating_sub(1));
+        kept.chain(['…']).collect()
     }
 }
 
@@ -299,6 +301,16 @@ mod tests {
         assert_eq!(lines[3], "a-l…ace     1 234567");
         let lines = table(Some(12));
         assert_eq!(lines[3], "a-l…ce     1", "and the sent bytes went, too");
+    }
+
+    #[test]
+    fn what_is_cut_is_marked() {
+        let columns = [Column::text("name"), Column::number("port")];
+        let rows = [["eth0", "5001"].map(str::to_owned).to_vec()];
+        let layout = lay_out(&columns, &rows, Some(8));
+        assert_eq!(layout.line(&columns, &rows[0]), "eth0 50…");
+        let layout = lay_out(&columns, &rows, Some(9));
+        assert_eq!(layout.line(&columns, &rows[0]), "eth0 5001");
     }
 
     #[test]
