@@ -1,11 +1,13 @@
 //! The command line: one file a subcommand below `cli/`.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
+
+use crate::term::page::{TableStyle, tell};
 
 #[cfg(test)]
 mod captures;
@@ -117,6 +119,28 @@ enum Command {
 }
 
 impl Cli {
+    /// What was typed. A word that is wrong is told in lines of the terminal's width, as all errors are.
+    /// Asked for help or the version, it writes these, and the process ends.
+    ///
+    /// # Errors
+    ///
+    /// The exit code for a wrong command line, which has been told.
+    pub fn of_command_line() -> Result<Self, ExitCode> {
+        match Self::try_parse() {
+            Ok(cli) => Ok(cli),
+            Err(error) if error.use_stderr() && io::stderr().is_terminal() => {
+                let text = error.render();
+                if TableStyle::of_terminal(true).colour {
+                    tell(text.ansi());
+                } else {
+                    tell(text);
+                }
+                Err(ExitCode::from(EXIT_CONFIG))
+            }
+            Err(error) => error.exit(),
+        }
+    }
+
     /// Runs the chosen command, and gives its exit code.
     ///
     /// # Errors
@@ -127,7 +151,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.run_command() {
             Err(error) if error.is::<UsageError>() => {
-                eprintln!("error: {error}");
+                tell(format_args!("error: {error}"));
                 Ok(ExitCode::from(EXIT_CONFIG))
             }
             outcome => outcome,

@@ -2,14 +2,17 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use probe_agent::{cli::Cli, error_text::with_causes};
+use probe_agent::{cli::Cli, error_text::with_causes, term::page::tell};
 
 fn main() -> ExitCode {
-    match Cli::parse().run() {
+    let cli = match Cli::of_command_line() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.run() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", with_causes(error.as_ref()));
+            tell(format_args!("error: {}", with_causes(error.as_ref())));
             ExitCode::FAILURE
         }
     }

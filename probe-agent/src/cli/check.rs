@@ -1,18 +1,28 @@
 //! `probe-agent check -c FILE`: reads a configuration and looks at the directories of its sinks, and
 //! at the files of its keys. Touches nothing.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::Args;
 
 use super::{CONFIG_FILE, EXIT_CONFIG, print};
-use crate::config::{Config, ConfigError, ConfigText, FileProblem};
+use crate::{
+    config::{Config, ConfigError, ConfigText, FileProblem},
+    term::page::{TableStyle, padded, tell, wrap},
+};
 use probe_api::{SecretError, certain_mistakes, endpoint::Endpoint};
 use probe_capture::selection::is_pattern;
 use probe_store::examine::examine_sink;
 
 mod kernel_files;
 mod unknown_kinds;
+
+/// Columns of what stands before an entry.
+const LABEL: usize = 11;
 
 /// As many links are called.
 const USUAL_NAMES: [&str; 12] = [
@@ -49,25 +59,27 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let (text, config) = match read(args) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("{error}");
+            tell(error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
     let unknown_kinds = unknown_kinds::told(&config);
     for warning in name_patterns(&config).iter().chain(&unknown_kinds) {
-        eprintln!("warning: {}: {warning}", args.config.display());
+        let path = args.config.display();
+        tell(format_args!("warning: {path}: {warning}"));
     }
-    print(&summary(&config))?;
+    let style = TableStyle::of_terminal(io::stdout().is_terminal());
+    print(&summary(&config, style))?;
     for doubt in text.doubts() {
-        eprintln!("warning: {}", located(&doubt));
+        tell(format_args!("warning: {}", located(&doubt)));
     }
     let refused = refused_secrets(&config);
     for error in &refused {
-        eprintln!("error: {error}");
+        tell(format_args!("error: {error}"));
     }
     let excludes_all = excludes_all(&config);
     if let Some(error) = &excludes_all {
-        eprintln!("error: {error}");
+        tell(format_args!("error: {error}"));
     }
     let are_storable = are_storable(&config);
     if !refused.is_empty() || excludes_all.is_some() || !are_storable {
@@ -100,21 +112,21 @@ fn are_storable(config: &Config) -> bool {
         let Err(error) = examine_sink(sink) else {
             if let Some(of_kernel) = kernel_files::above(&sink.path) {
                 are_storable = false;
-                eprintln!(
+                tell(format_args!(
                     "error: the {} sink cannot store files below {}: {} is of a file system of the \
                      kernel, which keeps none; choose a directory on a disk",
                     sink.format.name(),
                     sink.path.display(),
                     of_kernel.display()
-                );
+                ));
             }
             continue;
         };
         if error.is_permission_denied() {
-            eprintln!("warning: as this user, {error}");
+            tell(format_args!("warning: as this user, {error}"));
         } else {
             are_storable = false;
-            eprintln!("error: {error}");
+            tell(format_args!("error: {error}"));
         }
     }
     are_storable
@@ -188,7 +200,8 @@ fn meant_by(name: &str) -> Option<String> {
     })
 }
 
-fn summary(config: &Config) -> String {
+/// One entry each, in as many lines as the terminal needs for it.
+pub(super) fn summary(config: &Config, style: TableStyle) -> String {
     let captured = if config.autodetection.enabled {
         let exclude = &config.autodetection.exclude;
         match exclude.as_slice() {
@@ -207,7 +220,19 @@ fn summary(config: &Config) -> String {
     let api = &config.api;
     let served = [&api.addr, &api.metrics_addr].into_iter().flatten();
     let served = or_nothing(&served.cloned().collect::<Vec<_>>());
-    format!("captures   {captured}\nwrites     every {interval}: {sinks}\nserves on  {served}\n")
+    let width = style.sentence_width().saturating_sub(LABEL);
+    let entries = [
+        ("captures", captured),
+        ("writes", format!("every {interval}: {sinks}")),
+        ("serves on", served),
+    ];
+    let entry = |(label, text): (&str, String)| {
+        let labels = std::iter::once(label).chain(std::iter::repeat(""));
+        let lines = labels.zip(wrap(&text, width));
+        let lines = lines.map(|(label, line)| padded(label, LABEL) + &line + "\n");
+        lines.collect::<String>()
+    };
+    entries.map(entry).concat()
 }
 
 fn or_nothing(list: &[String]) -> String {
@@ -222,7 +247,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::{excludes_all, name_patterns, refused_secrets, summary};
-    use crate::config::Config;
+    use crate::{config::Config, term::page::TableStyle};
 
     #[test]
     fn names_that_are_patterns_are_told_with_the_pattern() {
@@ -303,7 +328,7 @@ mod tests {
                     api: { addr: none }\n";
         let config = Config::parse(text).expect("good");
         assert_eq!(
-            summary(&config),
+            summary(&config, TableStyle::default()),
             "captures   /^en/, eth0\n\
              writes     every 5m: parquet in /var/lib/probe/flows\n\
              serves on  127.0.0.1:9478\n"
@@ -312,7 +337,7 @@ mod tests {
         let config = Config::parse(text).expect("good");
         let captured =
             "captures   every link but kind:loopback, kind:veth, kind:netkit, kind:ifb\n";
-        assert!(summary(&config).starts_with(captured));
-        assert!(summary(&config).contains("every 5m: nothing\n"));
+        assert!(summary(&config, TableStyle::default()).starts_with(captured));
+        assert!(summary(&config, TableStyle::default()).contains("every 5m: nothing\n"));
     }
 }

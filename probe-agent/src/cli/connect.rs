@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 
 use super::EXIT_UNREACHABLE;
+use crate::term::page::tell;
 use probe_api::client::{AgentAddr, Client, ClientError, Trust};
 
 /// Where the agent is.
@@ -61,7 +62,7 @@ pub(super) fn outcome(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCo
             | ClientError::Tls { .. }
             | ClientError::Broken { .. },
         ) => {
-            eprintln!("error: {error}");
+            tell(format_args!("error: {error}"));
             Ok(ExitCode::from(EXIT_UNREACHABLE))
         }
         _ => Err(error),

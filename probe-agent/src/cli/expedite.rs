@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::Args;
 
 use super::{CONFIG_FILE, EXIT_CONFIG, print};
-use crate::config::Config;
+use crate::{config::Config, term::page::tell};
 use probe_capture::selection;
 use probe_datapath::{
     expedite::{self, Expedite, MANY, Obstacle},
@@ -36,7 +36,7 @@ pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
     let config = match Config::load_once(&args.config) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{error}");
+            tell(error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };

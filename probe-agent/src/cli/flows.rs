@@ -25,7 +25,7 @@ use crate::term::{
         passed, tcp_flags, write_table,
     },
     human,
-    page::TableStyle,
+    page::{TableStyle, wrap},
 };
 use probe_api::{
     client::Client,
@@ -134,7 +134,7 @@ fn write_groups(
                 0 => no_rows(0, all(flows)),
                 matched => format!("{}, of {}", groups.count(), passed(matched, all(flows))),
             };
-            write_total(out, flows, over(args, flows), &of)?;
+            write_total(out, style, flows, over(args, flows), &of)?;
         }
     }
     Ok(())
@@ -252,7 +252,7 @@ pub(super) fn write_text(
     } else {
         format!("{} of {}", shown.len(), passed(flows.matched, all(flows)))
     };
-    write_total(out, flows, over, &of)
+    write_total(out, style, flows, over, &of)
 }
 
 /// How many flows were searched.
@@ -262,6 +262,7 @@ fn all(flows: &Flows) -> u64 {
 
 fn write_total(
     out: &mut impl Write,
+    style: TableStyle,
     flows: &Flows,
     over: Option<Duration>,
     of: &str,
@@ -272,7 +273,10 @@ fn write_total(
         Some(over) => human::bit_rate(octets, over),
         None => human::bytes(octets),
     });
-    writeln!(out, "{of}; received {rcvd}, sent {sent}")?;
+    let total = format!("{of}; received {rcvd}, sent {sent}");
+    for line in wrap(&total, style.sentence_width()) {
+        writeln!(out, "{line}")?;
+    }
     let since = flows.interfaces.iter().map(|it| it.since).min();
     if let Some(since) = since {
         let age = flows.at.duration_since(since).unsigned_abs();

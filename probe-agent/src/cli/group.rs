@@ -226,7 +226,7 @@ pub(super) struct Grouped<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::cli) mod tests {
     use clap::Parser;
 
     use super::{Counted, GroupArgs, GroupField, Grouping};
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    pub(super) fn grouping(words: &str, sort: Option<Sort>) -> Grouping {
+    pub(in crate::cli) fn grouping(words: &str, sort: Option<Sort>) -> Grouping {
         by(words, sort).unwrap_or_else(|error| panic!("{error}"))
     }
 

@@ -12,7 +12,7 @@ use super::{CONFIG_FILE, EXIT_CONFIG, print};
 use crate::{
     config::Config,
     plan::{Plan, write_text},
-    term::page::TableStyle,
+    term::page::{TableStyle, tell},
 };
 use probe_datapath::{inventory::HostInventory, map_memory, verify};
 
@@ -42,7 +42,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let config = match Config::load_once(&args.config) {
         Ok(config) => config,
         Err(error) => {
-            eprintln!("{error}");
+            tell(error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use super::{EXIT_CONFIG, EXIT_TROUBLE, connect::ConnectArgs, print};
-use crate::term::page::{Colour, TableStyle, paint, wrap};
+use crate::term::page::{Colour, TableStyle, padded, paint, tell, width_of, wrap};
 use probe_api::{
     Problem,
     client::ClientError,
@@ -51,7 +51,7 @@ pub(super) fn run(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
             if args.json {
                 print(&format!("{}\n", serde_json::to_string_pretty(&problem)?))?;
             } else {
-                eprint!("{}", refusal(&problem));
+                tell(refusal(&problem));
             }
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
@@ -104,7 +104,11 @@ fn printable_lines(text: &str) -> String {
 }
 
 /// Shows a report to people.
-fn write(out: &mut impl Write, style: TableStyle, report: &ReloadReport) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    style: TableStyle,
+    report: &ReloadReport,
+) -> io::Result<()> {
     let width = style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
     if !report.settings.is_empty() {
         writeln!(out, "{}", paint(style, Colour::Bold, "settings"))?;
@@ -115,7 +119,7 @@ fn write(out: &mut impl Write, style: TableStyle, report: &ReloadReport) -> io::
     if !report.interfaces.is_empty() {
         writeln!(out, "{}", paint(style, Colour::Bold, "interfaces"))?;
     }
-    let name = |it: &InterfaceChange| it.iface.chars().count();
+    let name = |it: &InterfaceChange| width_of(&it.iface);
     let longest = report.interfaces.iter().map(name).max().unwrap_or(0);
     for change in &report.interfaces {
         interface(out, style, width, longest, change)?;
@@ -124,7 +128,10 @@ fn write(out: &mut impl Write, style: TableStyle, report: &ReloadReport) -> io::
         let text = format!("{name}: no such link; captured as soon as it appears");
         paragraph(out, style, Colour::Yellow, width, &text)?;
     }
-    writeln!(out, "{}", conclusion(style, report))
+    for line in wrap(&conclusion(style, report), width) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }
 
 fn setting(
@@ -165,8 +172,8 @@ fn interface(
     let gap = gap.map(|gap| format!(", not captured for {gap:.1?}"));
     let reason = change.reason.as_ref().map(|it| format!(": {it}"));
     let text = format!(
-        "{:longest$}  {outcome}{}{}{}",
-        change.iface,
+        "{}  {outcome}{}{}{}",
+        padded(&change.iface, longest),
         change.action.name(),
         gap.unwrap_or_default(),
         reason.unwrap_or_default()

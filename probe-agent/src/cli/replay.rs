@@ -5,7 +5,6 @@ mod stop;
 
 use std::{
     collections::HashMap,
-    fmt::Display,
     io::{self, BufWriter, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -25,7 +24,7 @@ use crate::term::{
         FlowFormat, InterfaceFlows, Numbers, is_closed_by_reader, no_rows, passed, total_ledger,
         write_flows, write_ledgers,
     },
-    page::TableStyle,
+    page::{TableStyle, tell, wrap},
 };
 use probe_capture::{
     interface::{Interface, InterfaceConfig},
@@ -141,7 +140,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     drop(progress);
     let replayed = replayed?;
     for warning in &replayed.warnings {
-        note(format_args!("warning: {warning}"));
+        tell(format_args!("warning: {warning}"));
     }
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
@@ -160,19 +159,19 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
             write_groups(&mut out, format, style, &groups, interfaces)
         }
     };
-    match written.and_then(|()| write_times(&mut out, format, &replayed)) {
+    match written.and_then(|()| write_times(&mut out, format, style, &replayed)) {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
     }
     if format == FlowFormat::Csv {
         // The other formats have it at their end.
-        note(total_ledger(&replayed.interfaces));
+        tell(total_ledger(&replayed.interfaces));
     }
     if replayed.ending.is_complete() {
         return Ok(ExitCode::SUCCESS);
     }
     let file = args.file.display();
-    note(format_args!("incomplete: {file}: {}", replayed.ending));
+    tell(format_args!("incomplete: {file}: {}", replayed.ending));
     Ok(ExitCode::from(EXIT_INCOMPLETE))
 }
 
@@ -218,28 +217,27 @@ fn write_groups(
 }
 
 /// When the packets were captured: people are told, programs have the times of the flows.
-fn write_times(out: &mut impl Write, format: FlowFormat, replayed: &Replayed) -> io::Result<()> {
+fn write_times(
+    out: &mut impl Write,
+    format: FlowFormat,
+    style: TableStyle,
+    replayed: &Replayed,
+) -> io::Result<()> {
     if format != FlowFormat::Table {
         return Ok(());
     }
-    match (replayed.time_range, replayed.packets_without_time) {
-        (Some((first, last)), 0) => writeln!(out, "captured from {first:.3} to {last:.3}")?,
-        (Some((first, last)), without) => writeln!(
-            out,
-            "captured from {first:.3} to {last:.3}; {without} packets have no time"
-        )?,
-        (None, 0) => {}
-        (None, _) => writeln!(
-            out,
-            "no times: the file does not say when its packets were captured"
-        )?,
+    let text = match (replayed.time_range, replayed.packets_without_time) {
+        (Some((first, last)), 0) => format!("captured from {first:.3} to {last:.3}"),
+        (Some((first, last)), without) => {
+            format!("captured from {first:.3} to {last:.3}; {without} packets have no time")
+        }
+        (None, 0) => return out.flush(),
+        (None, _) => "no times: the file does not say when its packets were captured".to_owned(),
+    };
+    for line in wrap(&text, style.sentence_width()) {
+        writeln!(out, "{line}")?;
     }
     out.flush()
-}
-
-/// Tells the user. `eprintln!` would panic where standard error is closed.
-fn note(sentence: impl Display) {
-    drop(writeln!(io::stderr(), "{sentence}"));
 }
 
 /// Plays the file through a [`Manager`] and collects the flows of all its interfaces.

@@ -1,11 +1,17 @@
 //! `probe-agent retention confirm`: the clock is right, although it has jumped.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Args, ValueEnum};
 
 use super::{connect::ConnectArgs, print};
-use crate::term::human;
+use crate::term::{
+    human,
+    page::{TableStyle, wrap},
+};
 use probe_api::v1::retention::Confirmed;
 
 /// Confirm the clock, where it has jumped and retention does not believe it
@@ -38,25 +44,28 @@ pub(super) fn run(args: &RetentionArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&confirmed)?))?;
     } else {
-        print(&text(&confirmed))?;
+        let style = TableStyle::of_terminal(io::stdout().is_terminal());
+        print(&text(&confirmed, style))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(confirmed: &Confirmed) -> String {
+pub(super) fn text(confirmed: &Confirmed, style: TableStyle) -> String {
+    let width = style.sentence_width();
+    let shown = |text: String| wrap(&text, width).join("\n") + "\n";
     if confirmed.held.is_empty() {
-        return format!(
-            "no sink has reported a doubt; all take the clock ({}) from now on\n",
+        return shown(format!(
+            "no sink has reported a doubt; all take the clock ({:.0}) from now on",
             confirmed.clock
-        );
+        ));
     }
     let lines = confirmed.held.iter().map(|(sink, held)| {
         let bytes = human::bytes(held.held_bytes);
-        format!(
-            "sink {sink}: retention goes by the clock ({}) from now on, instead of {}; about \
-             {bytes} are too old by it and are being deleted\n",
+        shown(format!(
+            "sink {sink}: retention goes by the clock ({:.0}) from now on, instead of {:.0}; about \
+             {bytes} are too old by it and are being deleted",
             confirmed.clock, held.reference
-        )
+        ))
     });
     lines.collect()
 }
@@ -64,6 +73,7 @@ fn text(confirmed: &Confirmed) -> String {
 #[cfg(test)]
 mod tests {
     use super::text;
+    use crate::term::page::TableStyle;
     use probe_api::v1::{retention::Confirmed, status::RetentionHold};
 
     #[test]
@@ -74,7 +84,8 @@ mod tests {
             held: std::collections::BTreeMap::new(),
         };
         assert!(
-            text(&confirmed).starts_with("no sink has reported a doubt; all take the clock (2027-")
+            text(&confirmed, TableStyle::default())
+                .starts_with("no sink has reported a doubt; all take the clock (2027-")
         );
         let held = RetentionHold {
             reference: "2026-03-01T00:00:00Z".parse().expect("a time"),
@@ -82,7 +93,7 @@ mod tests {
             held_bytes: 2 << 30,
         };
         confirmed.held.insert("parquet".to_owned(), held);
-        let text = text(&confirmed);
+        let text = text(&confirmed, TableStyle::default());
         for part in [
             "sink parquet",
             "2027-03-01",

@@ -17,6 +17,7 @@ use crate::{
     privileges::Privileges,
     reload::ConfigFile,
     telemetry,
+    term::page::tell,
 };
 use probe_capture::source::SourceError;
 use probe_datapath::{map_memory, source::EbpfSource};
@@ -35,7 +36,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let (file, config) = match ConfigFile::load(&args.config) {
         Ok(read) => read,
         Err(error) => {
-            eprintln!("{error}");
+            tell(error);
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };

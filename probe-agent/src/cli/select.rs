@@ -19,10 +19,13 @@ pub struct UsageError(pub(super) String);
 
 /// The beginning of a sentence on a word that should be the name of an interface.
 pub(super) fn not_captured(word: &str, captured: &[String]) -> String {
-    let captured = if captured.is_empty() {
-        "none is".to_owned()
-    } else {
-        captured.join(", ")
+    /// So many are named.
+    const NAMED: usize = 8;
+    let named = captured.get(..NAMED).unwrap_or(captured).join(", ");
+    let captured = match captured.len() {
+        0 => "none is".to_owned(),
+        1..=NAMED => named,
+        all => format!("{named} and {} more", all - NAMED),
     };
     format!(
         "{} is no interface that is captured ({captured})",

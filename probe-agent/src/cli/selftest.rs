@@ -14,7 +14,7 @@ use super::{EXIT_CONFIG, print};
 use crate::{
     config::Config,
     selftest::{self, Report, write_text},
-    term::page::TableStyle,
+    term::page::{TableStyle, tell},
 };
 
 /// Test the eBPF programs on this kernel with a built-in set of packets
@@ -47,7 +47,7 @@ pub(super) fn run(args: &SelftestArgs) -> anyhow::Result<ExitCode> {
         Some(path) => match Config::load_once(path) {
             Ok(config) => config,
             Err(error) => {
-                eprintln!("{error}");
+                tell(error);
                 return Ok(ExitCode::from(EXIT_CONFIG));
             }
         },

@@ -24,7 +24,7 @@ use probe_api::{
 pub(super) mod findings;
 mod stores;
 pub(super) mod table;
-mod text;
+pub(super) mod text;
 
 use findings::Finding;
 

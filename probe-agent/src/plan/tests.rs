@@ -1,7 +1,12 @@
 //! The plan for hosts that are made up.
 
+use rstest::rstest;
+
 use super::{Plan, Relation, write_text};
-use crate::{config::Config, term::page::TableStyle};
+use crate::{
+    config::Config,
+    term::{captures::assert_capture, page::TableStyle},
+};
 use probe_datapath::{
     inventory::{
         AttachedProgram, Holder, Host, HostInventory, InventoryLink, LowerLink, ProgramHook,
@@ -297,6 +302,28 @@ fn lines_fit_the_terminal_and_nothing_controls_it() {
         colour: true,
     });
     assert!(coloured.contains("\x1b[31mnot everything"), "{coloured}");
+}
+
+/// 60 links, of which one has an IPv6 tunnel's long name and one another's program.
+#[rstest]
+#[case::small(80, 24)]
+#[case::large(200, 50)]
+fn a_plan_is_as_captured(#[case] width: u16, #[case] height: u16) {
+    let veths = (1..=58).map(|index| link(index, &format!("veth{index}"), Some("veth")));
+    let taken = with_xdp(link(59, "eth0", None), "xdp_dispatcher");
+    let tunnel = link(60, "ip6tnl-fd00-198", Some("ip6tnl"));
+    let links = veths.chain([taken, tunnel]).collect();
+    let yaml = "interfaces: { eth0: { hook: xdp-native }, ip6tnl-fd00-198: {}, eth7: {} }";
+    let plan = plan(yaml, links, modern());
+    let style = TableStyle {
+        width: Some(width.into()),
+        colour: false,
+    };
+    let mut text = Vec::new();
+    write_text(&mut text, style, &plan).expect("a vector takes all");
+    let text = String::from_utf8(text).expect("UTF-8");
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    assert_capture(&format!("plan-{width}x{height}"), width, &lines);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::{HookStep, InterfacePlan, Plan, ProgramPlan, Relation, Stacked, capacity::Memory};
-use crate::term::page::{Colour, TableStyle, paint, wrap};
+use crate::term::page::{Colour, TableStyle, padded, paint, width_of, wrap};
 use probe_flow::text::printable;
 
 /// Columns where there is no terminal.
@@ -162,15 +162,11 @@ impl<W: Write> Page<'_, W> {
     fn coloured_entry(&mut self, colour: Colour, label: &str, text: &str) -> io::Result<()> {
         let label = printable(label);
         // Names of links have up to 15 characters.
-        let gap = if label.len() < LABEL {
-            LABEL
-        } else {
-            label.len() + 1
-        };
+        let gap = LABEL.max(width_of(&label) + 1);
         let lines = wrap(&printable(text), self.width(INDENT + gap));
         for (number, line) in lines.iter().enumerate() {
             let label = if number == 0 { &label } else { "" };
-            let label = format!("{label:<gap$}");
+            let label = padded(label, gap);
             writeln!(
                 self.out,
                 "{:INDENT$}{}{line}",

@@ -33,7 +33,7 @@ pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> i
     );
     writeln!(out, "{}", paint(style, Colour::Bold, &header))?;
     for program in &report.programs {
-        writeln!(out, "{}", row(program))?;
+        write_row(out, style, program)?;
     }
     writeln!(out)?;
     let alike = alike(&report.differences);
@@ -48,7 +48,7 @@ pub fn write_text(out: &mut impl Write, style: TableStyle, report: &Report) -> i
 }
 
 /// Instructions that the verifier walked, bytes of machine code, and runs.
-fn row(program: &ProgramReport) -> String {
+fn write_row(out: &mut impl Write, style: TableStyle, program: &ProgramReport) -> io::Result<()> {
     let ProgramReport {
         program: name,
         left_out,
@@ -60,10 +60,18 @@ fn row(program: &ProgramReport) -> String {
         median_run_ns,
     } = program;
     if let Some(reason) = left_out {
-        return format!("{name:<25} not used here: {reason}");
+        const NAME: usize = 26;
+        let reason = format!("not used here: {reason}");
+        let mut name = *name;
+        for line in wrap(&reason, style.sentence_width().saturating_sub(NAME)) {
+            writeln!(out, "{name:<NAME$}{line}")?;
+            name = "";
+        }
+        return Ok(());
     }
     let verified = verified_instructions.map_or_else(|| "?".to_owned(), |count| count.to_string());
-    format!(
+    writeln!(
+        out,
         "{name:<25} {verified:>8} {jited_bytes:>8} {agreed:>6} {:>6} {unfit:>7} \
          {median_run_ns:>7}",
         runs - agreed
@@ -128,4 +136,76 @@ fn verdict(out: &mut impl Write, style: TableStyle, report: &Report) -> io::Resu
         )
     };
     writeln!(out, "{}", paint(style, colour, &text))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::{
+        super::{FieldDifference, Said},
+        Difference, ProgramReport, Report, TableStyle, write_text,
+    };
+    use crate::term::captures::assert_capture;
+
+    #[rstest]
+    #[case::small(80, 24)]
+    #[case::large(200, 50)]
+    fn a_selftest_is_as_captured(#[case] width: u16, #[case] height: u16) {
+        let program = |program, left_out| ProgramReport {
+            program,
+            left_out,
+            verified_instructions: Some(999_999),
+            jited_bytes: 65_535,
+            runs: 300,
+            agreed: 299,
+            median_run_ns: 123_456,
+            ..ProgramReport::default()
+        };
+        let field = FieldDifference {
+            field: "addresses".into(),
+            expected: "2001:db8:1234:5678:9abc:def0:1234:5678 2001:db8:1234:5678:9abc:def0::1"
+                .to_owned(),
+            got: "nothing".to_owned(),
+        };
+        // For programs that read JSON.
+        let said = || Said {
+            text: String::new(),
+            record: None,
+        };
+        let report = Report {
+            format: 1,
+            ok: false,
+            object: "embedded".to_owned(),
+            kernel: "5.15.0-1062-azure-fde".to_owned(),
+            architecture: "x86_64",
+            packets: 300,
+            runs: 600,
+            agreed: 598,
+            programs: vec![
+                program("probe_tc_ingress_l3", None),
+                program(
+                    "probe_xdp_ingress_frags",
+                    Some("this kernel's drivers hand over no packets in several buffers (5.18)"),
+                ),
+            ],
+            differences: vec![Difference {
+                program: "probe_tc_ingress_l3",
+                packet: "IPv6 with every extension header, as a later fragment",
+                expected: said(),
+                got: said(),
+                fields: vec![field],
+            }],
+            elapsed_ms: 1234,
+        };
+        let style = TableStyle {
+            width: Some(width.into()),
+            colour: false,
+        };
+        let mut text = Vec::new();
+        write_text(&mut text, style, &report).expect("a vector takes all");
+        let text = String::from_utf8(text).expect("UTF-8");
+        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        assert_capture(&format!("selftest-{width}x{height}"), width, &lines);
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::{env, fs, path::Path};
 
+use super::page::width_of;
+
 /// Compares lines with a captured file, and that none is longer than the terminal is wide. Writes
 /// the file anew where `PROBE_UPDATE_CAPTURES` is set.
 #[track_caller]
 pub(crate) fn assert_capture(name: &str, width: u16, lines: &[String]) {
     for line in lines {
-        let length = line.chars().count();
+        let length = width_of(line);
         assert!(length <= usize::from(width), "{name}: {length}: {line}");
     }
     let shown: Vec<_> = lines.iter().map(|line| line.trim_end()).collect();

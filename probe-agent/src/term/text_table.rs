@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use probe_flow::schema::Field;
 
+use super::page::{width_of, width_of_char};
+
 const GAP: usize = 1;
 
 /// Where the text of a cell stands.
@@ -78,7 +80,7 @@ impl Column {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Layout {
     widths: Vec<Option<usize>>,
-    /// No line has more characters.
+    /// No line has more columns of a terminal.
     most: usize,
 }
 
@@ -115,13 +117,13 @@ pub(crate) fn lay_out(columns: &[Column], rows: &[Vec<String>], width: Option<us
     }
 }
 
-fn natural_widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+fn natural_widths(all: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
     let width = |(position, column): (usize, &Column)| {
         let cells = rows.iter().filter_map(|row| row.get(position));
-        let widest = cells.map(|cell| cell.chars().count()).max();
-        widest.unwrap_or(0).max(column.header.chars().count())
+        let widest = cells.map(|cell| width_of(cell)).max();
+        widest.unwrap_or(0).max(width_of(column.header))
     };
-    columns.iter().enumerate().map(width).collect()
+    all.iter().enumerate().map(width).collect()
 }
 
 fn line_width(widths: &[Option<usize>]) -> usize {
@@ -200,11 +202,11 @@ impl Layout {
             }
             is_first = false;
             let cell = shortened(cell, width);
-            // Writing to a string cannot fail.
-            let _ = match column.align {
-                Align::Left => write!(line, "{cell:<width$}"),
-                Align::Right => write!(line, "{cell:>width$}"),
-            };
+            let gap = " ".repeat(width.saturating_sub(width_of(&cell)));
+            match column.align {
+                Align::Left => line.extend([cell, gap]),
+                Align::Right => line.extend([gap, cell]),
+            }
         }
         self.cut(&line)
     }
@@ -212,42 +214,58 @@ impl Layout {
     /// With a mark at the end: half a number must not look like one.
     fn cut(&self, line: &str) -> String {
         let line = line.trim_end();
-        if line.chars().nth(self.most).is_none() {
+        if width_of(line) <= self.most {
             return line.to_owned();
         }
-        let kept = line.chars().take(self.most.saturating_sub(1));
-        kept.chain(['…']).collect()
+        format!("{}…", start_of(line, self.most.saturating_sub(1)))
     }
 }
 
-/// At most `width` characters: the middle gives way to an ellipsis. Of an address with a port
+/// At most `width` columns: the middle gives way to an ellipsis. Of an address with a port
 /// (`[fd00::1]:443`) that is the middle of the address.
 pub(crate) fn shortened(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
+    if width_of(text) <= width {
         return text.to_owned();
     }
     // What stands behind the address stays.
     let tail = match text.rfind("]:") {
-        Some(at) => text[at..].chars().count(),
+        Some(at) => width_of(&text[at..]),
         None => 0,
     };
     if width <= tail + 2 {
-        let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-        return kept + "…";
+        return format!("{}…", start_of(text, width.saturating_sub(1)));
     }
     let kept = width - 1 - tail;
     let head = kept.div_ceil(2);
-    let start: String = text.chars().take(head).collect();
-    let end: String = text.chars().skip(length - tail - (kept - head)).collect();
-    format!("{start}…{end}")
+    let end = end_of(text, tail + kept - head);
+    format!("{}…{end}", start_of(text, head))
+}
+
+/// As much of the start as fits into so many columns.
+fn start_of(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let end = text.char_indices().find(|(_, char)| {
+        taken += width_of_char(*char);
+        taken > width
+    });
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// As much of the end as fits into so many columns.
+fn end_of(text: &str, width: usize) -> &str {
+    let mut taken = 0;
+    let before = text.char_indices().rev().find(|(_, char)| {
+        taken += width_of_char(*char);
+        taken > width
+    });
+    before.map_or(text, |(start, char)| &text[start + char.len_utf8()..])
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
-    use super::{Column, lay_out, shortened};
+    use super::{Column, lay_out, shortened, width_of};
 
     const COLUMNS: [Column; 4] = [
         Column::text("name").shortened_to(6),
@@ -321,24 +339,36 @@ mod tests {
         assert_eq!(shortened("abcdef", 3), "a…f");
     }
 
+    #[test]
+    fn wide_characters_keep_the_columns_aligned() {
+        assert_eq!(shortened("網卡網卡", 5), "網…卡");
+        assert_eq!(shortened("網卡網卡", 4), "網…");
+        let row = |name: &str| [name, "x", "1", "2"].map(str::to_owned).to_vec();
+        let rows = [row("網卡0"), row("eth0")];
+        let layout = lay_out(&COLUMNS, &rows, Some(80));
+        let lines = rows.each_ref().map(|row| layout.line(&COLUMNS, row));
+        assert_eq!(lines, ["網卡0 x      1    2", "eth0  x      1    2"]);
+    }
+
     proptest! {
         #[test]
         fn shortened_is_as_long_as_asked(text in any::<String>(), width in 1..60_usize) {
-            let length = text.chars().count();
-            let shown = shortened(&text, width).chars().count();
-            prop_assert_eq!(shown, length.min(width));
+            let shown = width_of(&shortened(&text, width));
+            let wanted = width_of(&text).min(width);
+            // Half of a wide character is not shown.
+            prop_assert!((wanted.saturating_sub(2)..=wanted).contains(&shown));
         }
 
         #[test]
         fn lines_fit_always(
-            rows in vec(vec("[a-z0-9:.ä→]{0,50}", 4), 0..5),
+            rows in vec(vec("[a-z0-9:.ä→網]{0,50}", 4), 0..5),
             width in 1..120_usize,
         ) {
             let layout = lay_out(&COLUMNS, &rows, Some(width));
             let head = layout.group_line(&COLUMNS).into_iter().chain([layout.header_line(&COLUMNS)]);
             let lines = rows.iter().map(|row| layout.line(&COLUMNS, row));
             for line in head.chain(lines) {
-                prop_assert!(line.chars().count() <= width, "{}", line);
+                prop_assert!(width_of(&line) <= width, "{}", line);
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::mpsc, thread, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::note;
+use crate::term::page::tell;
 use probe_pcap::Playback;
 
 /// Nothing is shown before; most files are done by then.
@@ -28,7 +28,7 @@ impl Progress {
             if is_terminal {
                 show_bar(&playback, &stopped);
             } else if !is_over(&stopped, PATIENCE) && playback.is_copying() {
-                note(
+                tell(
                     "reading a pipe to its end; SIGINT (Ctrl-C) ends it and shows the flows so far",
                 );
             }

@@ -22,7 +22,7 @@ const COLUMNS: [Column; 9] = [
     Column::number("packets").left_out(4),
     Column::number("flows").left_out(2),
     Column::number("lost").left_out(1),
-    Column::number("seen of link").left_out(5),
+    Column::number("coverage").left_out(5),
 ];
 
 /// The head, and a line for each interface, with its state.
@@ -170,13 +170,13 @@ pub(in crate::cli) mod tests {
         let (head, rows) = lines(None, &earlier, &now);
         assert_eq!(
             head,
-            "iface state hooks in/out        rcvd    sent packets flows lost seen of link"
+            "iface state hooks in/out        rcvd    sent packets flows lost coverage"
         );
         assert_eq!(
             rows,
             [(
                 "ok".to_owned(),
-                "eth0  ok    tcx/tcx      10.0 Mbit/s 0 bit/s      98     7    0        100 %"
+                "eth0  ok    tcx/tcx      10.0 Mbit/s 0 bit/s      98     7    0    100 %"
                     .to_owned()
             )]
         );

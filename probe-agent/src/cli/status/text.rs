@@ -9,7 +9,7 @@ use super::{
 };
 use crate::term::{
     human,
-    page::{Colour, TableStyle, paint, wrap},
+    page::{Colour, TableStyle, padded, paint, width_of, wrap},
 };
 use probe_api::v1::{
     info::Info,
@@ -25,7 +25,7 @@ const DETAILED: usize = 4;
 const LABEL: usize = 12;
 
 /// Writes two readings, of which the second is now.
-pub(super) fn write(
+pub(in crate::cli) fn write(
     out: &mut impl Write,
     style: TableStyle,
     info: &Info,
@@ -145,9 +145,11 @@ fn entry(
     indent: usize,
     text: &str,
 ) -> io::Result<()> {
+    // Sinks have longer names than what else stands there.
+    let indent = indent.max(width_of(label) + 1);
     let mut label = label;
     for line in wrap(&printable(text), width.saturating_sub(indent)) {
-        writeln!(out, "{label:<indent$}{line}")?;
+        writeln!(out, "{}{line}", padded(label, indent))?;
         label = "";
     }
     Ok(())

@@ -22,7 +22,7 @@ use crate::{
     term::{
         flow_format::{Numbers, flow_lines},
         human,
-        page::wrap,
+        page::{fold, wrap},
     },
 };
 use probe_api::v1::status::StatusReport;
@@ -237,13 +237,7 @@ fn messages(top: &Top, width: usize) -> Vec<String> {
     let lines = silence.into_iter().chain(mistake).flat_map(str::lines);
     lines
         .map(printable)
-        .flat_map(|line| {
-            if line.starts_with(' ') || line.chars().count() <= width {
-                vec![line]
-            } else {
-                wrap(&line, width)
-            }
-        })
+        .flat_map(|line| fold(&line, width))
         .collect()
 }
 

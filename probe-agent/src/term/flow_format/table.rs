@@ -14,7 +14,7 @@ use std::{
 use super::{InterfaceFlows, per_second, total_ledger};
 use crate::term::{
     human,
-    page::{Colour, TableStyle, paint},
+    page::{Colour, TableStyle, paint, wrap},
     text_table::{Column, fits, lay_out},
 };
 use probe_flow::{
@@ -30,6 +30,8 @@ const ENDPOINT: usize = 14;
 const NARROW_ENDPOINT: usize = 7;
 /// Columns of a terminal in which all of a shortened row but the packets has its place.
 const NARROW: usize = 66;
+/// What stands before the ledger of all.
+const ALL: &str = "all interfaces: ";
 /// How many of the further fields are shown, from those that need most room on.
 const FURTHER: [usize; 4] = [4, 2, 1, 0];
 
@@ -290,14 +292,12 @@ pub(super) fn write(
         let numbers = Numbers::Exact.over(over);
         write_table(out, style, numbers, false, &flows)?;
         if is_one_of_many {
-            write_ledger(out, style, ledger)?;
+            write_ledger(out, style, "", ledger)?;
             writeln!(out)?;
         }
     }
-    if is_one_of_many {
-        write!(out, "all interfaces: ")?;
-    }
-    write_ledger(out, style, &total_ledger(interfaces))
+    let whose = if is_one_of_many { ALL } else { "" };
+    write_ledger(out, style, whose, &total_ledger(interfaces))
 }
 
 /// The ledgers without flows.
@@ -306,14 +306,13 @@ pub(super) fn write_ledgers(
     style: TableStyle,
     interfaces: &[InterfaceFlows],
 ) -> io::Result<()> {
-    if interfaces.len() > 1 {
-        for it in interfaces {
-            write!(out, "{}: ", it.iface)?;
-            write_ledger(out, style, &it.ledger)?;
-        }
-        write!(out, "all interfaces: ")?;
+    if interfaces.len() < 2 {
+        return write_ledger(out, style, "", &total_ledger(interfaces));
     }
-    write_ledger(out, style, &total_ledger(interfaces))
+    for it in interfaces {
+        write_ledger(out, style, &format!("{}: ", it.iface), &it.ledger)?;
+    }
+    write_ledger(out, style, ALL, &total_ledger(interfaces))
 }
 
 /// What stands in the place of a table that has no rows, of so many flows.
@@ -357,10 +356,19 @@ pub(crate) fn write_table(
     Ok(())
 }
 
-fn write_ledger(out: &mut impl Write, style: TableStyle, ledger: &Ledger) -> io::Result<()> {
+fn write_ledger(
+    out: &mut impl Write,
+    style: TableStyle,
+    whose: &str,
+    ledger: &Ledger,
+) -> io::Result<()> {
     let is_good = ledger.residue() == 0;
     let colour = if is_good { Colour::None } else { Colour::Red };
-    writeln!(out, "{}", paint(style, colour, &ledger.to_string()))
+    let text = format!("{whose}{}", paint(style, colour, &ledger.to_string()));
+    for line in wrap(&text, style.sentence_width()) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }
 
 /// The flags that were seen in a TCP flow, by the letters of tshark: `FSPA`.

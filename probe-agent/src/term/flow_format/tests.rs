@@ -235,7 +235,7 @@ fn long_addresses_never_wrap() {
             colour: false,
         };
         let text = written(FlowFormat::Table, style, &interfaces);
-        let table = text.lines().filter(|line| !line.starts_with("seen"));
+        let table = text.lines().take_while(|line| !line.starts_with("seen"));
         for line in table {
             assert!(line.chars().count() <= width, "{width}: {text}");
         }
@@ -335,9 +335,7 @@ fn the_table_of_a_replay_is_as_captured(#[case] width: u16, #[case] height: u16)
         colour: false,
     };
     let text = written(FlowFormat::Table, style, &interfaces);
-    // The ledger is a sentence, which the terminal breaks.
-    let is_table = |line: &&str| !line.contains("seen ");
-    let lines: Vec<_> = text.lines().filter(is_table).map(str::to_owned).collect();
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     assert_capture(&format!("replay-{width}x{height}"), width, &lines);
 }
 
