@@ -132,6 +132,26 @@ fn seen(source: &EbpfSource, ifindex: u32) -> [u64; 2] {
 }
 
 #[test]
+fn preparing_loads_the_programs_of_the_first_hook_and_attaches_none() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let _namespaces = Namespaces::enter();
+    let v0 = Namespaces::interface("v0");
+    for hook in [Hook::Tc, Hook::XdpGeneric] {
+        let loaded = |source: &mut EbpfSource| source.object().program_costs().len();
+        let mut source = load();
+        let others = loaded(&mut source);
+        source.prepare(&v0, &with(hook));
+        assert_eq!(loaded(&mut source), others + 2, "{hook:?}");
+        assert_eq!(attached_to_v0(), "", "{hook:?}");
+        source.attach(&v0, &with(hook)).unwrap();
+        let attaching_loads = loaded(&mut source) - others - 2;
+        assert_eq!(attaching_loads, 0, "{hook:?}");
+    }
+}
+
+#[test]
 fn each_hook_sees_both_directions_and_leaves_nothing() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;

@@ -173,6 +173,11 @@ pub trait RecordSource: Send {
 
 /// How the programs of a source get to the interfaces and leave them.
 pub trait Hooks: Send {
+    /// Makes what [`Self::attach`] needs for this interface and what takes long, such as loading
+    /// programs. So a capture starts when its interval does, and a changed one has a short gap.
+    /// Changes nothing on the host; what fails here fails when attaching, and is told then.
+    fn prepare(&mut self, _interface: &Interface, _config: &InterfaceConfig) {}
+
     /// Starts capturing an interface. Its counters start at 0, and not before this call may a
     /// record of it appear in a stream.
     ///

@@ -120,6 +120,18 @@ pub fn attach(
     attach_with(object, plan(config, link), &TC_CANDIDATES, link)
 }
 
+/// Loads the programs that [`attach`] takes if the first hook of the plan works: the verifier needs up
+/// to a second for each. Errors come again when attaching.
+pub fn load_programs(object: &mut Object, config: &InterfaceConfig, link: &Link) {
+    let first = plan(config, link).into_iter().find_map(|step| match step {
+        HookAttempt::Try(candidate) => Some(ingress_program(candidate, link)),
+        HookAttempt::Skip(..) => None,
+    });
+    for program in first.into_iter().chain([egress_program(link)]) {
+        drop(object.program(program));
+    }
+}
+
 /// Attaches by clsact alone, as on kernels before 6.6: for tests on newer ones.
 ///
 /// # Errors

@@ -211,6 +211,12 @@ impl RecordSource for EbpfSource {
 }
 
 impl Hooks for EbpfSource {
+    fn prepare(&mut self, interface: &Interface, config: &InterfaceConfig) {
+        if let Ok(link) = self.link_questions.by_index(interface.ifindex) {
+            attach::load_programs(&mut self.object, config, &link);
+        }
+    }
+
     fn attach(
         &mut self,
         interface: &Interface,

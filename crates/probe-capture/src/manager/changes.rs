@@ -139,6 +139,10 @@ impl Manager {
         let ending: Vec<_> = plan.ending.iter().chain(moving).cloned().collect();
         let changing = ending.len() + replacements.len() + plan.enabled.len();
         let _batch = self.options.batches.begin("attaching", changing);
+        let replaced = moves.iter().chain(&replacements);
+        let replaced = replaced.map(|update| (&update.link, &update.config));
+        let enabled = plan.enabled.iter().map(|(link, config)| (link, config));
+        self.prepare(replaced.chain(enabled));
         let ended = Instant::now();
         self.end_captures(&ending)?;
         let mut changes = Changes::default();
@@ -335,6 +339,15 @@ impl Manager {
         drop(inner);
         self.emit(intervals);
         Ok(changes)
+    }
+
+    /// Before any capture ends or starts, so that this time is in no interval and in no gap.
+    fn prepare<'a>(&self, starting: impl Iterator<Item = (&'a Interface, &'a InterfaceConfig)>) {
+        for (link, config) in starting {
+            let mut inner = self.inner.lock();
+            inner.source.prepare(link, config);
+            MutexGuard::unlock_fair(inner);
+        }
     }
 
     fn open_captures(&self, starting: Vec<(Interface, InterfaceConfig)>) -> Vec<Change> {

@@ -9,8 +9,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use probe_common::control::{Counters, Tally};
 use proptest::prelude::*;
@@ -134,6 +136,23 @@ fn update_says_what_it_enabled_updated_and_disabled() {
         2,
         "one final writeout each for eth2 and eth3"
     );
+}
+
+#[test]
+fn programs_are_loaded_before_an_interval_starts_or_a_capture_ends() {
+    const LOADING: Duration = Duration::from_millis(500);
+    let bench = Bench::new(1 << 20);
+    *bench.kernel.0.loading.lock() = LOADING;
+    let begun = Timestamp::now();
+    bench.want(&[(1, AUTO)]);
+    bench.manager.rotate().unwrap();
+    let start = bench.written.lock()[0].start;
+    let loading: Duration = start.duration_since(begun).unsigned_abs();
+    assert!(loading >= LOADING, "the interval has {loading:?} of it");
+
+    let changes = bench.want(&[(1, Hook::Tc)]);
+    let gap = changes.updated[0].gap.unwrap();
+    assert!(gap < LOADING, "nothing was captured for {gap:?}");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -41,9 +43,20 @@ pub(super) struct KernelState {
     pub(super) fails_to_switch: Mutex<Option<u32>>,
     /// Interfaces that refuse hooks other than `auto`.
     pub(super) picky: Mutex<BTreeSet<u32>>,
+    /// What loading the programs of a hook takes, once.
+    pub(super) loading: Mutex<Duration>,
+    loaded: Mutex<Vec<Hook>>,
 }
 
 impl Kernel {
+    fn load(&self, hook: Hook) {
+        let mut loaded = self.0.loaded.lock();
+        if !loaded.contains(&hook) {
+            thread::sleep(*self.0.loading.lock());
+            loaded.push(hook);
+        }
+    }
+
     pub(super) fn packet(&self, ifindex: u32, flow: u16) {
         let bank = self.0.bank.read();
         if !self.0.attached.lock().contains(&ifindex) {
@@ -120,11 +133,16 @@ impl RecordSource for Kernel {
 }
 
 impl Hooks for Kernel {
+    fn prepare(&mut self, _: &Interface, config: &InterfaceConfig) {
+        self.load(config.hook);
+    }
+
     fn attach(
         &mut self,
         interface: &Interface,
         config: &InterfaceConfig,
     ) -> Result<Attachment, SourceError> {
+        self.load(config.hook);
         self.0.calls.lock().push(interface.ifindex);
         if config.hook != Hook::Auto && self.0.picky.lock().contains(&interface.ifindex) {
             return Err(SourceError::attach(&interface.name, "refused"));
