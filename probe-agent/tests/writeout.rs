@@ -5,6 +5,8 @@
     reason = "functions that tests share are tests, too"
 )]
 
+#[path = "writeout/compact.rs"]
+mod compact;
 #[path = "writeout/interval.rs"]
 mod interval;
 #[path = "writeout/measure.rs"]

@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod address_text;
+pub mod compact;
 pub mod examine;
 pub mod file_sink;
 #[cfg(test)]

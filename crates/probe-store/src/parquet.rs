@@ -3,7 +3,7 @@
 //! Written with the crate's column writers, without arrow: the rows are known at compile time, and
 //! arrow would double the agent's build for nothing.
 
-mod schema;
+pub(crate) mod schema;
 
 use std::{fs::File, sync::Arc};
 
@@ -69,7 +69,7 @@ impl Parquet {
 
     fn write(&self, interval: &Interval, file: &mut File) -> Result<()> {
         let properties = Arc::clone(&self.properties);
-        let mut writer = SerializedFileWriter::new(file, schema::message_type()?, properties)?;
+        let mut writer = SerializedFileWriter::new(file, schema::message_type(&[])?, properties)?;
         let mut rows = interval.flows.rows();
         let mut group = Vec::with_capacity(interval.flows.len().min(ROWS_PER_GROUP));
         loop {

@@ -3,6 +3,8 @@
 //! Below the root everything goes through directory descriptors and without following links, so
 //! that nothing outside the root is written or deleted, whatever somebody puts into the tree.
 
+mod whole_day;
+
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -21,6 +23,8 @@ use super::{
     layout::{FileName, date_dir, iface_dir, parse_temporary_name, temporary_name},
 };
 
+pub(crate) use self::whole_day::{Content, Entry};
+
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// Who talked to whom is nobody else's business: owner and group only.
 const DIR_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP);
@@ -28,6 +32,10 @@ const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP);
 
 /// Times of directories are as fine as the kernel's ticks at worst; far more is on the safe side.
 const RACY_SECONDS: i64 = 2;
+
+/// How often a day is opened that is exchanged meanwhile. A file system whose directories never are the
+/// same again has no exchange.
+const MAX_OPENS: u32 = 16;
 
 /// Far more than any note has.
 const MAX_NOTE_BYTES: u64 = 64 << 10;
@@ -79,9 +87,21 @@ impl Directory {
     }
 
     /// Opens the directory that an interval's file belongs into, and creates it where missing.
+    ///
+    /// As long as the directory is open it stays in its place: compaction exchanges no day that is
+    /// written to.
     pub(super) fn create_partition(&self, interval: &Interval) -> Result<Self, WriteoutError> {
-        self.create_dir(&iface_dir(&interval.iface))?
-            .create_dir(&date_dir(interval.start))
+        let date = date_dir(interval.start);
+        let mut attempts = 0;
+        loop {
+            let iface = self.create_dir(&iface_dir(&interval.iface))?;
+            let day = iface.create_dir(&date)?;
+            day.keep_in_place();
+            attempts += 1;
+            if day.is_still(&iface, &date) || attempts == MAX_OPENS {
+                return Ok(day);
+            }
+        }
     }
 
     fn create_dir(&self, name: &str) -> Result<Self, WriteoutError> {

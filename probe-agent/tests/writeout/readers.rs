@@ -2,8 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
+use jiff::civil::date;
 use probe_flow::flow::FlowCounters;
-use probe_store::{WriteoutHandler, parquet::Parquet};
+use probe_store::{
+    WriteoutHandler,
+    compact::{Compactor, Outcome},
+    parquet::Parquet,
+};
 use serde_json::{Value, json};
 
 use super::{Ends, interval, open, skip};
@@ -20,18 +25,35 @@ fn duckdb_and_polars_read_the_tree_and_agree_with_us() {
         return skip("python3 with duckdb and polars is missing (pip install duckdb polars)");
     }
     let root = tempfile::tempdir().unwrap();
-    let (expected, a_file) = write_tree(root.path());
+    let root = root.path().join("flows");
+    let (expected, a_file) = write_tree(&root);
+    let as_written = read(&root, &a_file, &[]);
+    for reader in ["duckdb", "polars"] {
+        assert_eq!(as_written[reader], expected, "{reader}");
+    }
+
+    // The files of each closed day become one. That day has files of older versions.
+    let compactor = Compactor::new(root.clone(), 0);
+    let days = compactor.days_before(date(2026, 3, 1)).unwrap();
+    assert_eq!(days.len(), 4);
+    for (day, iface) in days {
+        let outcome = compactor.compact(&iface, day).unwrap();
+        assert!(matches!(outcome, Outcome::Compacted(_)), "{outcome:?}");
+    }
+    assert_eq!(read(&root, &a_file, &["--as-it-is"]), as_written);
+}
+
+/// What the readers see.
+fn read(root: &Path, a_file: &Path, options: &[&str]) -> Value {
     let output = Command::new("python3")
         .args([SCRIPT, DOCUMENT])
-        .args([root.path(), &a_file])
+        .args([root, a_file])
+        .args(options)
         .output()
         .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
-    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for reader in ["duckdb", "polars"] {
-        assert_eq!(read[reader], expected, "{reader}");
-    }
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Writes three interfaces, one with a name that needs escapes, over midnight, a quiet interval and

@@ -10,17 +10,23 @@ use parquet::{
 
 use probe_flow::schema::{FIELDS, Field, Read};
 
-/// All columns, in the order of the file. No column is ever null.
-pub(super) fn columns() -> impl Iterator<Item = &'static Field> {
+/// All columns, in the order of the file. No column of an interval's file is ever null.
+pub(crate) fn columns() -> impl Iterator<Item = &'static Field> {
     FIELDS.iter().filter(|field| field.is_column())
 }
 
-/// The schema as Parquet has it.
-pub(super) fn message_type() -> Result<TypePtr> {
+/// The schema as Parquet has it. `optional` are the columns that may be null: compacted files have
+/// them, from files of older versions.
+pub(crate) fn message_type(optional: &[&str]) -> Result<TypePtr> {
     let fields = columns().map(|field| {
         let (physical, logical) = types(field.read);
+        let repetition = if optional.contains(&field.name) {
+            Repetition::OPTIONAL
+        } else {
+            Repetition::REQUIRED
+        };
         let column = Type::primitive_type_builder(field.name, physical)
-            .with_repetition(Repetition::REQUIRED)
+            .with_repetition(repetition)
             .with_logical_type(logical);
         column.build().map(Arc::new)
     });
@@ -28,7 +34,8 @@ pub(super) fn message_type() -> Result<TypePtr> {
     message.build().map(Arc::new)
 }
 
-fn types(read: Read) -> (PhysicalType, Option<LogicalType>) {
+/// Type of a column's values, and what they mean.
+pub(crate) fn types(read: Read) -> (PhysicalType, Option<LogicalType>) {
     match read {
         Read::Bound(_) | Read::Tick(_) => (
             PhysicalType::INT64,

@@ -1,0 +1,185 @@
+//! Directories as a whole: what is in them, who may change them, and the exchange of one for another.
+
+use std::{fs::File, os::fd::AsFd, path::Path};
+
+use rustix::{
+    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat},
+    io::Errno,
+};
+
+use super::{DIR_FLAGS, DIR_MODE, Directory, FILE_MODE, file_error};
+use crate::{WriteoutError, layout::parse_temporary_name};
+
+/// An entry of a directory: the same means that nobody has changed it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Entry {
+    /// Name of the entry in the directory.
+    pub(crate) name: String,
+    /// Name that the entry has in the directory.
+    pub(crate) length: u64,
+    inode: u64,
+    modified: (i64, u64),
+}
+
+/// What is in a directory.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    /// Regular files with names in UTF-8, sorted by name.
+    pub(crate) files: Vec<Entry>,
+    /// Anything else, by its name as far as it can be shown.
+    pub(crate) foreign: Option<String>,
+}
+
+impl Content {
+    /// Whether a file is in the making.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        let mut files = self.files.iter();
+        files.any(|file| parse_temporary_name(&file.name).is_some())
+    }
+}
+
+impl Directory {
+    /// Its path, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Everything that is in it.
+    pub(crate) fn content(&self) -> Result<Content, WriteoutError> {
+        let error = |errno| file_error("list the directory", &self.path, errno);
+        let mut content = Content::default();
+        for entry in rustix::fs::Dir::read_from(&self.fd).map_err(error)? {
+            let entry = entry.map_err(error)?;
+            let name = entry.file_name();
+            if [c".", c".."].contains(&name) {
+                continue;
+            }
+            let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+            let stat = match stat {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(error(errno)),
+            };
+            match name.to_str() {
+                Ok(name) if FileType::from_raw_mode(stat.st_mode).is_file() => {
+                    content.files.push(Entry {
+                        name: name.to_owned(),
+                        length: u64::try_from(stat.st_size).unwrap_or(0),
+                        inode: stat.st_ino,
+                        modified: (stat.st_mtime, stat.st_mtime_nsec),
+                    });
+                }
+                _ => content.foreign = Some(name.to_string_lossy().into_owned()),
+            }
+        }
+        content.files.sort_unstable();
+        Ok(content)
+    }
+
+    /// Waits until nobody exchanges the directory, and keeps it from being exchanged as long as this
+    /// value lives. File systems without locks have no exchange either.
+    pub(crate) fn keep_in_place(&self) {
+        let _no_locks_here = rustix::fs::flock(&self.fd, FlockOperation::LockShared);
+    }
+
+    /// Keeps writers out as long as this value lives; false if there is one.
+    pub(crate) fn keep_writers_out(&self) -> Result<bool, WriteoutError> {
+        match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(file_error("lock the directory", &self.path, errno)),
+        }
+    }
+
+    /// Whether this is the directory that now has the name.
+    pub(crate) fn is_still(&self, parent: &Self, name: &str) -> bool {
+        let identity = |stat: Stat| (stat.st_dev, stat.st_ino);
+        let here = rustix::fs::fstat(&self.fd).map(identity);
+        let there = rustix::fs::statat(&parent.fd, name, AtFlags::SYMLINK_NOFOLLOW).map(identity);
+        matches!((here, there), (Ok(here), Ok(there)) if here == there)
+    }
+
+    /// Makes a directory that only the agent's user can read, or opens the one there is.
+    pub(crate) fn make_dir(&self, name: &str) -> Result<Self, WriteoutError> {
+        match rustix::fs::mkdirat(&self.fd, name, DIR_MODE) {
+            Ok(()) | Err(Errno::EXIST) => self.open_dir(name),
+            Err(errno) => {
+                let path = self.path.join(name);
+                Err(file_error("create the directory", &path, errno))
+            }
+        }
+    }
+
+    /// Makes a file of that name, which must be new.
+    pub(crate) fn make_file(&self, name: &str) -> Result<File, WriteoutError> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
+            .map(File::from)
+            .map_err(|errno| file_error("create", &self.path.join(name), errno))
+    }
+
+    /// Opens a file to read it.
+    pub(crate) fn open_file(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Gives a directory and a file in it the rights of another directory and of a file in that. If
+    /// owner or group differ it is an error: giving them away takes a privilege, and with another
+    /// group some readers would see nothing.
+    pub(crate) fn take_rights_of(
+        &self,
+        other: &Self,
+        file: &File,
+        other_file: &str,
+    ) -> Result<(), WriteoutError> {
+        let stat = rustix::fs::fstat(&other.fd);
+        let done = stat.and_then(|stat| take_rights(&self.fd, stat));
+        done.map_err(|errno| file_error("give rights to", &self.path, errno))?;
+        let stat = rustix::fs::statat(&other.fd, other_file, AtFlags::SYMLINK_NOFOLLOW);
+        let done = stat.and_then(|stat| take_rights(file, stat));
+        done.map_err(|errno| file_error("give rights to the file in", &self.path, errno))
+    }
+
+    /// Free bytes of the file system that the agent may use.
+    pub(crate) fn free_bytes(&self) -> Result<u64, WriteoutError> {
+        let stat = rustix::fs::fstatvfs(&self.fd)
+            .map_err(|errno| file_error("look at the space of", &self.path, errno))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Each of two entries takes the other's place, at once: nobody sees one of them twice, or none.
+    pub(crate) fn exchange(
+        &self,
+        name: &str,
+        other: &Self,
+        other_name: &str,
+    ) -> Result<(), WriteoutError> {
+        rustix::fs::renameat_with(&self.fd, name, &other.fd, other_name, RenameFlags::EXCHANGE)
+            .map_err(|errno| file_error("exchange", &other.path.join(other_name), errno))
+    }
+
+    /// Makes what has come and gone durable.
+    pub(crate) fn make_durable(&self) -> Result<(), WriteoutError> {
+        self.sync()
+    }
+
+    /// Opens a directory at a path, which may lead over links.
+    pub(crate) fn open_at(path: &Path) -> Result<Self, WriteoutError> {
+        let fd = rustix::fs::open(path, DIR_FLAGS, Mode::empty())
+            .map_err(|errno| file_error("open the directory", path, errno))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+}
+
+fn take_rights(file: impl AsFd, from: Stat) -> Result<(), Errno> {
+    let stat = rustix::fs::fstat(&file)?;
+    if (stat.st_uid, stat.st_gid) != (from.st_uid, from.st_gid) {
+        return Err(Errno::PERM);
+    }
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(from.st_mode))
+}
