@@ -78,10 +78,15 @@ fn check(target: &Target, input: &[u8]) {
 /// Mutations of each file, for longer runs than those of every change.
 const MUTATIONS_VARIABLE: &str = "PROBE_FUZZ_MUTATIONS";
 
+/// The number of mutations that the caller wishes, or else this one.
+fn wished_mutations(usual: usize) -> usize {
+    let wished = env::var(MUTATIONS_VARIABLE).ok();
+    wished.map_or(usual, |it| it.parse().expect("a number of mutations"))
+}
+
 /// Runs the corpus of a target, and so many mutations of each of its files.
 fn replay(name: &str, mutations: usize) {
-    let wished = env::var(MUTATIONS_VARIABLE).ok();
-    let mutations = wished.map_or(mutations, |it| it.parse().expect("a number of mutations"));
+    let mutations = wished_mutations(mutations);
     let found = TARGETS.iter().find(|target| target.name == name);
     let target = found.expect("a target");
     let seeds = corpus(target);
@@ -123,6 +128,41 @@ fn filters_round_trip_or_have_columns() {
 #[test]
 fn packets_are_parsed_as_by_the_plain_parser() {
     replay("parser", 500);
+}
+
+/// As much as anybody may send, of one piece again and again behind the start of a file of the corpus:
+/// bombs are short texts that ask for much. `most_kib` is what one of them may take.
+fn bombs(name: &str, octets: usize, count: usize, most_kib: u64) {
+    let found = TARGETS.iter().find(|target| target.name == name);
+    let target = found.expect("a target");
+    let seeds = corpus(target);
+    let mut mutator = Mutator::new(&seeds);
+    for number in 0..wished_mutations(count) {
+        let bomb = mutator.bomb(octets);
+        let memory = proc_status::Peak::begin();
+        check(target, &bomb);
+        let kib = memory.grown_kib();
+        let _kept = Kept {
+            target,
+            input: &bomb,
+        };
+        assert!(kib < most_kib, "{name}: bomb {number} took {kib} KiB");
+    }
+}
+
+#[test]
+fn no_configuration_is_a_bomb() {
+    bombs("config", 512 << 10, 24, 192 << 10);
+}
+
+#[test]
+fn no_filter_is_a_bomb() {
+    bombs("filter", 64 << 10, 100, 64 << 10);
+}
+
+#[test]
+fn no_query_is_a_bomb() {
+    bombs("api_query", 64 << 10, 100, 64 << 10);
 }
 
 #[test]

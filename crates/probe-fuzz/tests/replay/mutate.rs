@@ -34,6 +34,21 @@ impl<'a> Mutator<'a> {
         bytes
     }
 
+    /// The start of some seed, and then one piece again and again, up to so many octets.
+    pub(crate) fn bomb(&mut self, octets: usize) -> Vec<u8> {
+        let seed = &self.seeds[self.below(self.seeds.len())];
+        let mut bomb = seed[..self.below(seed.len() + 1)].to_vec();
+        let mut piece = self.piece();
+        // Short ones are there more often.
+        piece.truncate(1 + self.below(16));
+        piece.push(b" \n,[{:-?"[self.below(8)]);
+        while bomb.len() < octets {
+            bomb.extend_from_slice(&piece);
+        }
+        bomb.truncate(octets);
+        bomb
+    }
+
     fn change(&mut self, bytes: &mut Vec<u8>) {
         let at = self.below(bytes.len() + 1);
         let end = at + self.below(bytes.len() - at + 1).min(64);
