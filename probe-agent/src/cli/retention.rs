@@ -88,7 +88,7 @@ mod tests {
                 .starts_with("no sink has reported a doubt; all take the clock (2027-")
         );
         let held = RetentionHold {
-            reference: "2026-03-01T00:00:00Z".parse().expect("a time"),
+            reference: "2026-03-01T00:00:00.123456789Z".parse().expect("a time"),
             ahead_seconds: 365 * 86_400,
             held_bytes: 2 << 30,
         };
@@ -97,7 +97,7 @@ mod tests {
         for part in [
             "sink parquet",
             "2027-03-01",
-            "instead of 2026-03-01",
+            "instead of 2026-03-01T00:00:00Z;",
             "2.0 GiB",
         ] {
             assert!(text.contains(part), "{part}: {text}");

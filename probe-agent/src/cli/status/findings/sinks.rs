@@ -87,7 +87,7 @@ fn doubt(sink: &str, held: &RetentionHold) -> String {
         (
             "ahead of",
             format!(
-                "max_age is applied as of {}, {bytes} are held",
+                "max_age is applied as of {:.0}, {bytes} are held",
                 held.reference
             ),
         )
@@ -173,9 +173,12 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_not_believed_is_trouble_with_a_remedy() {
-        for (ahead_seconds, part) in [(86_400, "ahead of"), (-86_400, "behind")] {
+        for (ahead_seconds, part) in [
+            (86_400, "as of 2026-03-01T00:00:00Z, 1.0 GiB"),
+            (-86_400, "behind"),
+        ] {
             let held = RetentionHold {
-                reference: "2026-03-01T00:00:00Z".parse().expect("a time"),
+                reference: "2026-03-01T00:00:00.123456789Z".parse().expect("a time"),
                 ahead_seconds,
                 held_bytes: 1 << 30,
             };
