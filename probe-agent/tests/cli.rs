@@ -179,6 +179,19 @@ fn version_and_help_go_to_standard_output() {
 }
 
 #[test]
+fn a_full_standard_output_is_named() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_probe-agent"));
+    command.arg("version").stdout(full.expect("it is there"));
+    let output = command.output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(
+        text(&output.stderr),
+        "error: cannot write to standard output: No space left on device (os error 28)\n"
+    );
+}
+
+#[test]
 fn the_manual_lists_every_command() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/COMMANDS.md");
     let text = fs::read_to_string(&path).expect("docs/COMMANDS.md");

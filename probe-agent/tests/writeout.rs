@@ -166,6 +166,11 @@ fn a_deleted_tree_is_made_again() {
     let root = parent.path().join("flows");
     let mut sink = open(Parquet::new(), &root);
     fs::remove_dir(&root).unwrap();
+    fs::write(&root, "").unwrap();
+    let error = sink.write(&interval("eth0", START, 10, Ends::Few));
+    let remedy = error.unwrap_err().remedy();
+    assert_eq!(remedy, "move away what is in the place of the directory");
+    fs::remove_file(&root).unwrap();
     sink.write(&interval("eth0", START, 10, Ends::Few)).unwrap();
     assert_eq!(files(&root).len(), 1);
 }
@@ -196,7 +201,8 @@ fn directories_that_cannot_be_written_are_all_named_before_the_start() {
         message,
         format!(
             "the parquet sink cannot store files below {path}: cannot create the directory {path}: \
-             Not a directory (os error 20); let the agent's user write there, or set another `path`"
+             Not a directory (os error 20); move away what is in the place of the directory, or set \
+             another `path`"
         )
     );
 }

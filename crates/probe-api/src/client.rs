@@ -46,6 +46,9 @@ pub const KEY_VARIABLE: &str = "PROBE_API_KEY";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// It is there, since it took the connection.
+const SLOW: &str = "is it stopped or short of CPU time (`systemctl status probe-agent`)?";
+
 /// How long a reload may take: hundreds of interfaces take seconds.
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -319,7 +322,7 @@ impl Client {
     ) -> Result<T, ClientError> {
         let answer = self.runtime.block_on(async {
             let answer = self.exchange(method, path, query, body);
-            let late = |_| self.broken(format!("no answer in {timeout:?}"));
+            let late = |_| self.broken(format!("no answer in {timeout:?}; {SLOW}"));
             time::timeout(timeout, answer).await.map_err(late)?
         })?;
         serde_json::from_slice(&answer).map_err(|error| {

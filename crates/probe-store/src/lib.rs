@@ -84,9 +84,9 @@ pub enum WriteoutError {
     },
     /// The directory of a sink cannot be used, found out before anything is captured.
     #[error(
-        "the {sink} sink cannot store files below {path}: {source}; let the agent's user write \
-         there, or set another `path`",
-        path = path.display()
+        "the {sink} sink cannot store files below {path}: {source}; {remedy}, or set another `path`",
+        path = path.display(),
+        remedy = source.remedy()
     )]
     NotWritable {
         /// Name of the sink.
@@ -156,6 +156,9 @@ impl WriteoutError {
         }
         match source.downcast_ref::<io::Error>().map(io::Error::kind) {
             Some(io::ErrorKind::PermissionDenied) => "let the agent's user write there",
+            Some(io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) => {
+                "move away what is in the place of the directory"
+            }
             Some(io::ErrorKind::ReadOnlyFilesystem) => {
                 "mount its file system for writing; after a disk error it may be read-only (`dmesg`)"
             }

@@ -124,7 +124,8 @@ pub enum ConfigError {
     },
     /// The file is missing, is a directory, or may not be read.
     #[error(
-        "cannot read the configuration {path}: {source}; give a readable YAML file with -c FILE",
+        "cannot read the configuration {path}: {source}; put a readable YAML file there, or name \
+         another with -c FILE",
         path = path.display()
     )]
     Read {

@@ -324,7 +324,7 @@ fn files_that_cannot_be_read_are_told_in_a_sentence() {
     let told = |path: &Path| Config::load(path).expect_err("unusable").to_string();
 
     assert!(told(&path).contains("No such file or directory"));
-    assert!(told(&path).contains("give a readable YAML file with -c FILE"));
+    assert!(told(&path).contains("put a readable YAML file there"));
     assert!(told(dir.path()).contains("Is a directory"));
 
     fs::write(&path, b"interfaces:\n  \xff: {}\n").expect("written");

@@ -91,7 +91,7 @@ pub(super) fn colour(state: &str) -> Colour {
 fn summary(info: &Info, now: &StatusReport) -> String {
     let up = now.at.duration_since(now.started_at).unsigned_abs();
     let rotated = if now.last_rotation == now.started_at {
-        "nothing written yet".to_owned()
+        "no rotation yet".to_owned()
     } else {
         let ago = now.at.duration_since(now.last_rotation).unsigned_abs();
         format!("last rotation {} ago", human::duration(ago))
