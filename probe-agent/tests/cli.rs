@@ -11,6 +11,8 @@ use probe_agent::cli::reference;
 
 #[path = "cli/examples.rs"]
 mod examples;
+#[path = "cli/terminal.rs"]
+mod terminal;
 
 fn probe_agent(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_probe-agent"))
