@@ -70,15 +70,17 @@ pub(super) fn of_junit(report: &str) -> Vec<String> {
     let cases = report.split("<testcase ").skip(1);
     let has_failed = |case: &&str| case.contains("<failure") || case.contains("<error");
     let name = |case: &str| {
+        // What follows may have such attributes, too: it goes on to the next test case.
+        let (attributes, _) = case.split_once('>')?;
+        let attributes = format!(" {attributes}");
         let attribute = |key: &str| {
-            let (_, rest) = case.split_once(&format!("{key}=\""))?;
-            Some(rest.split('"').next()?.to_owned())
+            let (_, rest) = attributes.split_once(&format!(" {key}=\""))?;
+            rest.split('"').next()
         };
-        // The first has `name=`, too.
         Some(format!(
             "{} {}",
             attribute("classname")?,
-            attribute(" name").or(attribute("name"))?
+            attribute("name")?
         ))
     };
     cases.filter(has_failed).filter_map(name).collect()
@@ -124,7 +126,13 @@ mod tests {
             <testcase name="a::bad" classname="probe-agent::cli" time="0.1">
                 <failure type="test failure">panicked</failure>
             </testcase>
-            <testcase name="good_too" classname="probe-agent::cli" time="0.1"/></testsuite>"#;
-        assert_eq!(of_junit(report), ["probe-agent::cli a::bad"]);
+            <testcase name="good_too" classname="probe-agent::cli" time="0.1"/>
+            <testcase name="last" classname="probe-agent::cli" time="0.1"><failure>it</failure>
+            </testcase></testsuite>
+            <testsuite name="probe-flow" tests="0"></testsuite>"#;
+        assert_eq!(
+            of_junit(report),
+            ["probe-agent::cli a::bad", "probe-agent::cli last"]
+        );
     }
 }
