@@ -84,6 +84,8 @@ fn write(document: &mut String, value: &Value) {
         Value::Object(map) => {
             document.push('{');
             for (key, value) in map {
+                // Without the sign a key has 1024 characters at most, and an escape here has ten.
+                document.push_str("? ");
                 write_text(document, key);
                 document.push_str(": ");
                 write(document, value);
