@@ -12,6 +12,7 @@ use crate::{
     error_text::with_causes,
     lifecycle::{
         instance::Instance,
+        open_files,
         shutdown::{Request, Signals},
     },
     privileges::Privileges,
@@ -42,6 +43,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     telemetry::init(&config.logging)?;
     tracing::info!(version = crate::VERSION, config = %args.config.display(), "starting");
+    open_files::raise_limit();
     // First of all, and while this is the only thread: see the module.
     Privileges::compare(&config)?.drop_others(&args.config)?;
     let instance = Instance::claim();

@@ -89,6 +89,7 @@ fn name_of(errno: i32) -> String {
         libc::ENODEV => "ENODEV".to_owned(),
         libc::EPERM => "EPERM".to_owned(),
         libc::ENOMEM => "ENOMEM".to_owned(),
+        libc::EMFILE => "EMFILE".to_owned(),
         other => format!("errno {other}"),
     }
 }
@@ -100,6 +101,10 @@ fn words_for(errno: i32) -> String {
         libc::EINVAL => "kernel or driver cannot do it with these settings".to_owned(),
         libc::ENODEV => "the interface is gone".to_owned(),
         libc::EPERM => "CAP_NET_ADMIN is missing".to_owned(),
+        libc::EMFILE => {
+            "the agent may open no more files: raise the hard limit, LimitNOFILE= or `ulimit -Hn`"
+                .to_owned()
+        }
         libc::ENOMEM => "the driver has no queues or memory left for it".to_owned(),
         other => std::io::Error::from_raw_os_error(other).to_string(),
     }
