@@ -125,6 +125,8 @@ fn a_signal_of_other_programs_stops_nothing() {
     let mut running = Running::new();
     running.signal(Signal::USR1);
     running.signal(Signal::USR2);
+    // What a write beyond `LimitFSIZE=` sends; the write fails then, and the sink tells it.
+    running.signal(Signal::XFSZ);
     running.signal(Signal::TERM);
     running.wait_for("stopping on SIGTERM");
 }

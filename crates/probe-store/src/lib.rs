@@ -159,6 +159,9 @@ impl WriteoutError {
             Some(io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists) => {
                 "move away what is in the place of the directory"
             }
+            Some(io::ErrorKind::FileTooLarge) => {
+                "raise the limit of file sizes (`ulimit -f`, `LimitFSIZE=`)"
+            }
             Some(io::ErrorKind::ReadOnlyFilesystem) => {
                 "mount its file system for writing; after a disk error it may be read-only (`dmesg`)"
             }

@@ -3,6 +3,7 @@
 use std::{fmt, future::pending, io, process, time::Duration};
 
 use futures_util::FutureExt;
+use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     time::{Instant, timeout_at},
@@ -57,8 +58,9 @@ pub struct Signals {
     hangup: unix::Signal,
     interrupt: unix::Signal,
     terminate: unix::Signal,
-    /// Taken over so that one sent by habit ("reopen your log") does not end the agent.
-    _user_defined: [unix::Signal; 2],
+    /// Taken over so that one sent by habit ("reopen your log") does not end the agent, nor a file that
+    /// may not become so large: its writer is told.
+    _harmless: [unix::Signal; 3],
 }
 
 impl Signals {
@@ -72,9 +74,10 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            _user_defined: [
+            _harmless: [
                 signal(SignalKind::user_defined1())?,
                 signal(SignalKind::user_defined2())?,
+                signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?,
             ],
         })
     }
