@@ -154,3 +154,29 @@ fn entry(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::table::tests::report, summary};
+    use probe_api::v1::info::Info;
+
+    /// What ended before the first rotation is written: "nothing written" would be untrue.
+    #[test]
+    fn the_first_rotation_is_told_as_missing_until_it_comes() {
+        let mut now = report();
+        let info = Info {
+            version: "1".to_owned(),
+            commit: String::new(),
+            object: String::new(),
+            kernel: String::new(),
+            architecture: String::new(),
+            pid: 7,
+            config_path: None,
+            started_at: now.started_at,
+            uptime_seconds: 0,
+        };
+        assert!(summary(&info, &now).contains("; last rotation 5m"));
+        now.last_rotation = now.started_at;
+        assert!(summary(&info, &now).contains("; no rotation yet;"));
+    }
+}
