@@ -55,7 +55,7 @@ def age_files():
         connection.execute(
             f"COPY (SELECT * EXCLUDE ({', '.join(lacks)}) "
             f"FROM read_parquet('{path}', hive_partitioning = false)) "
-            f"TO '{older}' (FORMAT parquet, KV_METADATA {{{', '.join(quoted)}}})"
+            f"TO '{older}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{', '.join(quoted)}}})"
         )
         older.rename(path)
         aged += 1

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parquet::{
-    basic::{Repetition, Type as PhysicalType},
+    basic::{ConvertedType, Repetition, Type as PhysicalType},
     column::reader::{ColumnReaderImpl, get_typed_column_reader},
     data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type},
     errors::{ParquetError, Result},
@@ -305,10 +305,13 @@ pub(super) fn check_columns(file: &FileMetaData) -> Result<Vec<&'static str>> {
     for column in found {
         let ours = columns().find(|field| field.name == column.path().string());
         let is_ours = ours.is_some_and(|field| {
-            let wanted = types(field.read);
-            column.max_rep_level() == 0
-                && wanted.0 == column.physical_type()
-                && wanted.1.as_ref() == column.logical_type_ref()
+            let (physical, logical) = types(field.read);
+            // Files that another program has written again may have the older of both notations.
+            let is_same = match column.logical_type_ref() {
+                Some(found) => logical.as_ref() == Some(found),
+                None => ConvertedType::from(logical) == column.converted_type(),
+            };
+            column.max_rep_level() == 0 && physical == column.physical_type() && is_same
         });
         if !is_ours {
             return Err(ParquetError::General(format!(
