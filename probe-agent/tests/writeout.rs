@@ -185,6 +185,7 @@ fn directories_that_cannot_be_written_are_all_named_before_the_start() {
         format: SinkFormat::Parquet,
         path: path.to_owned(),
         retention: Retention::default(),
+        compact: true,
     };
     let configs = [
         sink(&below_a_file),
@@ -350,11 +351,13 @@ fn a_running_writeout_stores_every_interval_in_every_sink() {
             format: SinkFormat::Parquet,
             path: path.clone(),
             retention,
+            compact: false,
         },
         SinkConfig {
             format: SinkFormat::Json,
             path,
             retention,
+            compact: false,
         },
     ];
     let sinks = open_sinks(&configs, now).unwrap();

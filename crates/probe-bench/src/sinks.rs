@@ -192,6 +192,7 @@ fn open(format: SinkFormat, path: &Path) -> Result<Box<dyn WriteoutHandler>> {
         format,
         path: path.to_owned(),
         retention: Retention::default(),
+        compact: false,
     };
     let sinks = open_sinks(&[config], probe_capture::clock::now).map_err(|errors| {
         let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();

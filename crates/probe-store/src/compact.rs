@@ -9,6 +9,7 @@
 //! Writers hold a shared lock on the directory of the day that they write to; the exchange takes an
 //! exclusive one, or is put off.
 
+pub(crate) mod background;
 mod merge;
 mod table;
 
@@ -71,11 +72,25 @@ pub enum CompactError {
         /// Directory of the day.
         path: PathBuf,
     },
-    /// The store has no directory above it for the file in the making.
-    #[error("cannot compact {path}: it has no directory above it", path = path.display())]
-    NoParent {
+    /// There is no place beside the store for the file in the making.
+    #[error(
+        "cannot compact {path}: the directory above it is on another file system, or there is none; \
+         set a `path` below the mount point", path = path.display()
+    )]
+    NoPlace {
         /// Root of the store.
         path: PathBuf,
+    },
+    /// The file system does not let two directories change places.
+    #[error(
+        "cannot compact {path}: its file system cannot exchange directories: {source}",
+        path = path.display()
+    )]
+    NoExchange {
+        /// Directory of the day.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The file system has too little space left for both the old files and the new one.
     #[error(
@@ -186,6 +201,8 @@ impl Compactor {
         let Some(day) = iface.open_dir_if_there(&date)? else {
             return Ok(Outcome::Nothing);
         };
+        // The start of an agent cleans the newest days only.
+        day.remove_abandoned_files(Parquet::EXTENSION)?;
         let Some(old) = Old::find(&day)? else {
             return Ok(Outcome::Busy);
         };
@@ -216,20 +233,24 @@ impl Compactor {
     /// Directory beside the store in which a day is made. Not below the root: `**` matches hidden
     /// directories as well.
     fn place(&self) -> Result<(Directory, String), CompactError> {
-        let no_parent = || CompactError::NoParent {
+        let no_place = || CompactError::NoPlace {
             path: self.root.clone(),
         };
         let root = self
             .root
             .canonicalize()
             .map_err(|source| WriteoutError::file("find the directory of", &self.root, source))?;
-        let parent = root.parent().ok_or_else(no_parent)?;
-        let name = root.file_name().ok_or_else(no_parent)?;
+        let parent = root.parent().ok_or_else(no_place)?;
+        let name = root.file_name().ok_or_else(no_place)?;
         let mut hidden = OsString::from(".");
         hidden.push(name);
         hidden.push(".compacting");
-        let hidden = hidden.into_string().map_err(|_| no_parent())?;
-        Ok((Directory::open_at(parent)?, hidden))
+        let hidden = hidden.into_string().map_err(|_| no_place())?;
+        let parent = Directory::open_at(parent)?;
+        if !parent.is_on_disk_of(&Directory::open_root(&root)?) {
+            return Err(no_place());
+        }
+        Ok((parent, hidden))
     }
 }
 
@@ -390,12 +411,17 @@ fn exchange(
     if !old.day.keep_writers_out()? || !old.day.is_still(iface, date) || !old.is_unchanged()? {
         return Ok(false);
     }
-    stage.exchange(WORK, iface, date)?;
+    let exchanged = stage.exchange(WORK, iface, date);
+    exchanged.map_err(|source| CompactError::NoExchange {
+        path: old.day.path().to_owned(),
+        source: source.into(),
+    })?;
     reach("exchanged");
     // A writer that knows no locks, such as an agent of an older version.
     let is_unchanged = old.is_unchanged();
     if !matches!(is_unchanged, Ok(true)) {
-        stage.exchange(WORK, iface, date)?;
+        let back = stage.exchange(WORK, iface, date);
+        back.map_err(|errno| WriteoutError::file("put back", old.day.path(), errno.into()))?;
     }
     Ok(is_unchanged?)
 }

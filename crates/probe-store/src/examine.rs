@@ -67,6 +67,7 @@ mod tests {
             format: SinkFormat::Json,
             path,
             retention: Retention::default(),
+            compact: false,
         };
         examine_sink(&config).err().map(|error| error.to_string())
     }

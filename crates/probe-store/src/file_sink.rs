@@ -14,7 +14,9 @@ use tracing::{debug, info};
 
 use super::{
     Cause, Clock, Interval, WriteoutError, WriteoutHandler,
+    compact::background::{Background, QUIET},
     layout::{FileName, is_iface_dir, parse_date_dir},
+    parquet::Parquet,
     partition::{Directory, FileSize},
     retention::{Bounds, Pruner, Tree},
 };
@@ -58,12 +60,34 @@ pub struct FileSink<F> {
     pruner: Pruner<Tree>,
     clock: Clock,
     stored_bytes: u64,
+    compaction: Compaction,
+}
+
+/// Whether closed days are compacted.
+enum Compaction {
+    Off,
+    /// From the first upkeep on: the sink has its name by then.
+    Begins,
+    Runs(Background),
 }
 
 /// How files are written, apart from what keeps them.
 struct Files<F> {
     format: F,
     root: PathBuf,
+}
+
+impl FileSink<Parquet> {
+    /// Compacts closed days on a thread of its own, or does not.
+    #[must_use]
+    pub fn compacting(mut self, is_wanted: bool) -> Self {
+        self.compaction = if is_wanted {
+            Compaction::Begins
+        } else {
+            Compaction::Off
+        };
+        self
+    }
 }
 
 impl<F: FileFormat> FileSink<F> {
@@ -104,6 +128,7 @@ impl<F: FileFormat> FileSink<F> {
             pruner: Pruner::new(tree, F::FORMAT.name(), retention, boot_id),
             clock,
             stored_bytes: 0,
+            compaction: Compaction::Off,
         })
     }
 }
@@ -148,7 +173,13 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             pruner,
             clock,
             stored_bytes,
+            compaction,
         } = self;
+        if let Compaction::Runs(background) = compaction
+            && background.take_change()
+        {
+            pruner.recount();
+        }
         let bounds = Bounds {
             start: interval.start,
             end: interval.end,
@@ -170,6 +201,19 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn maintain(&mut self) {
+        match &self.compaction {
+            Compaction::Off => {}
+            Compaction::Begins => {
+                let (root, min_free) = (self.files.root.clone(), self.pruner.min_free());
+                let background = Background::start(&self.name, root, min_free, self.clock, QUIET);
+                self.compaction = Compaction::Runs(background);
+            }
+            Compaction::Runs(background) => {
+                if background.take_change() {
+                    self.pruner.recount();
+                }
+            }
+        }
         self.pruner.look_after((self.clock)());
     }
 
@@ -178,7 +222,11 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn report(&self) -> Option<StoreReport> {
-        self.pruner.report().cloned()
+        let mut report = self.pruner.report().cloned()?;
+        if let Compaction::Runs(background) = &self.compaction {
+            report.compaction = background.report();
+        }
+        Some(report)
     }
 
     fn stored_bytes(&self) -> u64 {

@@ -244,7 +244,10 @@ pub fn open_sinks(
 fn open_sink(config: &SinkConfig, clock: Clock) -> Result<Box<dyn WriteoutHandler>, WriteoutError> {
     let (path, retention) = (config.path.clone(), config.retention);
     Ok(match config.format {
-        SinkFormat::Parquet => Box::new(FileSink::open(Parquet::new(), path, retention, clock)?),
+        SinkFormat::Parquet => {
+            let sink = FileSink::open(Parquet::new(), path, retention, clock)?;
+            Box::new(sink.compacting(config.compact))
+        }
         SinkFormat::Json => Box::new(FileSink::open(JsonLines::new(), path, retention, clock)?),
     })
 }

@@ -11,6 +11,8 @@ pub struct SinkConfig {
     pub path: PathBuf,
     /// Age, size and free space beyond which the oldest intervals are deleted.
     pub retention: Retention,
+    /// Whether the files of closed days become one. Parquet only.
+    pub compact: bool,
 }
 
 /// Format of a sink's files, one per interface and interval.

@@ -31,6 +31,17 @@ pub struct StoreReport {
     pub held: Option<Hold>,
     /// Why the last pass could not count or delete everything, as a sentence.
     pub error: Option<Arc<str>>,
+    /// What became of closed days.
+    pub compaction: CompactionReport,
+}
+
+/// What compaction has done since the start.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct CompactionReport {
+    /// Days of an interface whose files became one.
+    pub days: u64,
+    /// Why a day could not be compacted in the last pass, as a sentence.
+    pub error: Option<Arc<str>>,
 }
 
 /// The clock differs from the time that surely has passed, and is not believed.

@@ -11,7 +11,11 @@ use jiff::Timestamp;
 use probe_flow::moment::Moment;
 use tracing::{error, info, warn};
 
-use crate::{WriteoutError, options::Retention, report::StoreReport};
+use crate::{
+    WriteoutError,
+    options::{MinFree, Retention},
+    report::StoreReport,
+};
 
 mod forecast;
 mod order;
@@ -120,9 +124,21 @@ impl<D: Disk> Pruner<D> {
         result
     }
 
+    /// Space that is to be left free.
+    pub(super) const fn min_free(&self) -> Option<MinFree> {
+        self.retention.min_free
+    }
+
     /// What is stored, and what will be deleted when; `None` before the first pass.
     pub(super) const fn report(&self) -> Option<&StoreReport> {
         self.report.as_ref()
+    }
+
+    /// Somebody else has changed what is stored: it is counted anew at the next pass.
+    pub(super) fn recount(&mut self) {
+        if let Some(stored) = &mut self.stored {
+            stored.doubt();
+        }
     }
 
     /// A person says that the clock is right.

@@ -172,6 +172,14 @@ const FAMILIES: &[(Definition, Family)] = &[
     ),
     (table::RECORDS, Values(|it| it.records())),
     (
+        table::COMPACTED_DAYS,
+        Values(|it| it.stores(|store| Some(float(store.compaction.days)))),
+    ),
+    (
+        table::COMPACTION_FAILING,
+        Values(|it| it.stores(|store| Some(flag(store.compaction.error.is_some())))),
+    ),
+    (
         table::RETENTION_FAILING,
         Values(|it| it.stores(|store| Some(flag(store.error.is_some())))),
     ),

@@ -253,6 +253,20 @@ pub(super) const STORE_OLDEST: Definition = Definition::new(
     "seconds since 1970",
     "End of the oldest interval that a sink keeps.",
 );
+pub(super) const COMPACTED_DAYS: Definition = Definition::new(
+    Counter,
+    "probe_compactions_total",
+    &["sink"],
+    "days",
+    "Days of an interface whose files became one.",
+);
+pub(super) const COMPACTION_FAILING: Definition = Definition::new(
+    Gauge,
+    "probe_compaction_failing",
+    &["sink"],
+    "1 or 0",
+    "Whether a closed day could not be compacted in the last pass.",
+);
 pub(super) const RETENTION_HELD: Definition = Definition::new(
     Gauge,
     "probe_retention_held",
@@ -423,6 +437,8 @@ pub const ALL: &[Definition] = &[
     STORE_BYTES,
     STORE_FREE,
     STORE_OLDEST,
+    COMPACTED_DAYS,
+    COMPACTION_FAILING,
     RETENTION_HELD,
     RETENTION_FAILING,
     CLOCK_STEPS,

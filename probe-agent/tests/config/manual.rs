@@ -68,10 +68,11 @@ fn the_defaults_of_the_manual_are_those_of_the_code() {
         if default.is_empty() || path == "interfaces" || path == "api.keys[].role" {
             continue;
         }
-        let text = if path == "writeout[].retention" {
+        let text = if let Some(name @ ("retention" | "compact")) = path.strip_prefix("writeout[].")
+        {
             format!(
                 "{GOOD}writeout: [{{ type: parquet, path: /var/lib/probe/flows, \
-                 retention: {default} }}]"
+                 {name}: {default} }}]"
             )
         } else if let Some(name) = path.strip_prefix("writeout[].retention.") {
             format!(

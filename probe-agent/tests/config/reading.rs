@@ -72,11 +72,13 @@ logging: { level: trace, format: json }
             format: SinkFormat::Parquet,
             path: "/a".into(),
             retention: Retention::STANDARD,
+            compact: true,
         },
         SinkConfig {
             format: SinkFormat::Json,
             path: "/b".into(),
             retention: json,
+            compact: true,
         },
     ];
     assert_eq!(config.writeout, sinks);

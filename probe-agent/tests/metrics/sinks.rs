@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use probe_agent::metrics::{Metrics, MetricsOptions};
 use probe_capture::clock::ClockSteps;
 use probe_store::{
-    report::{Hold, StoreReport},
+    report::{CompactionReport, Hold, StoreReport},
     stats::{SinkCounts, SinkReader, SinkState, SinkTrouble, SinkTroubleKind},
 };
 
@@ -37,6 +37,10 @@ impl SinkReader for Fixed {
                     ahead: SignedDuration::from_hours(24),
                     held_bytes: 4096,
                 }),
+                compaction: CompactionReport {
+                    days: 3,
+                    error: Some("a file is damaged".into()),
+                },
                 ..StoreReport::default()
             }),
         }
@@ -71,6 +75,8 @@ fn a_sink_in_trouble_and_what_it_keeps_are_told() {
         ),
         ("probe_retention_held{sink=\"parquet\"}", 1.0),
         ("probe_retention_failing{sink=\"parquet\"}", 0.0),
+        ("probe_compactions_total{sink=\"parquet\"}", 3.0),
+        ("probe_compaction_failing{sink=\"parquet\"}", 1.0),
         ("probe_clock_steps_total{direction=\"forward\"}", 2.0),
         ("probe_clock_steps_total{direction=\"backward\"}", 1.0),
     ] {

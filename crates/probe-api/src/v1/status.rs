@@ -215,6 +215,12 @@ pub struct StoreStatus {
     pub held: Option<RetentionHold>,
     /// Why retention could not delete or count everything, a sentence.
     pub error: Option<String>,
+    /// Days of an interface whose files became one since the start.
+    #[serde(default)]
+    pub compacted_days: u64,
+    /// Why a closed day could not be compacted, a sentence.
+    #[serde(default)]
+    pub compaction_error: Option<String>,
 }
 
 /// The clock differs from the time that surely has passed, and retention does not believe it.

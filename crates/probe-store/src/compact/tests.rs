@@ -1,12 +1,13 @@
+//! Compaction: what it leaves, and when it leaves a day alone. [`kill`]: what a killed agent leaves.
+
+mod kill;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{BufRead, BufReader},
-    os::unix::{fs::MetadataExt, process::ExitStatusExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use proptest::prelude::*;
 
 use super::{
     CompactError, Compactor, Outcome,
+    background::{Background, Worker},
     merge::{self, merge},
 };
 use crate::{WriteoutHandler, file_sink::FileSink, fixture, options::Retention, parquet::Parquet};
@@ -120,25 +122,6 @@ fn content(root: &Path) -> Option<[BTreeMap<String, u64>; 2]> {
         }
     }
     Some(content)
-}
-
-/// Packets in rows and ledgers.
-fn sums(root: &Path) -> Option<[u64; 2]> {
-    let mut sums = [0; 2];
-    for path in glob(root) {
-        let reader = SerializedFileReader::new(File::open(path).ok()?).unwrap();
-        for row in reader.get_row_iter(None).unwrap() {
-            let row = row.unwrap();
-            sums[0] += row.get_ulong(8).unwrap() + row.get_ulong(9).unwrap();
-        }
-        let pairs = reader.metadata().file_metadata().key_value_metadata();
-        for pair in pairs.unwrap().iter().filter(|it| it.key == "probe.ledger") {
-            let ledger: serde_json::Value =
-                serde_json::from_str(pair.value.as_ref().unwrap()).unwrap();
-            sums[1] += ledger["flows"].as_u64().unwrap();
-        }
-    }
-    Some(sums)
 }
 
 proptest! {
@@ -280,10 +263,16 @@ fn a_day_with_other_things_in_it_stays() {
     assert!(store.compact().is_err());
     fs::remove_dir(store.day().join("more")).unwrap();
     let pending = format!(".{}.1.tmp", files[0].file_name().unwrap().to_str().unwrap());
-    fs::write(store.day().join(&pending), "").unwrap();
+    let pending = store.day().join(pending);
+    let writer = File::create(&pending).unwrap();
+    writer.lock().unwrap();
     assert_eq!(store.compact().unwrap(), Outcome::Busy);
-    fs::remove_file(store.day().join(pending)).unwrap();
+    assert!(pending.exists());
     assert_eq!(glob(&store.root()), files);
+    // Its writer was killed.
+    drop(writer);
+    assert!(matches!(store.compact().unwrap(), Outcome::Compacted(_)));
+    assert!(!pending.exists());
     store.assert_clean();
 }
 
@@ -397,121 +386,6 @@ pub(super) fn at(step: &str) {
     }
 }
 
-/// Compacts the day of the store in `PROBE_TEST_ROOT`, and waits to be killed.
-#[test]
-#[ignore = "a child that other tests start"]
-fn child_that_compacts() {
-    let Some(root) = std::env::var_os("PROBE_TEST_ROOT") else {
-        return;
-    };
-    let compactor = Compactor::new(root.into(), 0);
-    println!("\nready");
-    compactor.compact(IFACE, DAY).unwrap();
-    println!("\ndone");
-    std::thread::sleep(Duration::from_mins(1));
-}
-
-/// Where a child is killed.
-enum Kill {
-    At(&'static str),
-    After(Duration),
-}
-
-/// Starts the child, which is killed; returns whether it had compacted.
-fn compact_and_kill(root: &Path, kill: &Kill) -> bool {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "compact::tests::child_that_compacts"])
-        .args(["--ignored", "--nocapture"])
-        .env("PROBE_TEST_ROOT", root)
-        .stdout(Stdio::piped());
-    if let Kill::At(step) = kill {
-        command.env("PROBE_TEST_KILL_AT", step);
-    }
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut lines = lines.map_while(Result::ok);
-    assert!(lines.any(|line| line == "ready"));
-    if let Kill::After(time) = kill {
-        std::thread::sleep(*time);
-        child.kill().unwrap();
-    }
-    let status = child.wait().unwrap();
-    assert_eq!(status.signal(), Some(9));
-    lines.any(|line| line == "done")
-}
-
-/// What the reader of a store under compaction has seen.
-fn watch(root: &Path, expected: [u64; 2], is_over: &AtomicBool) -> u64 {
-    let mut readings = 0;
-    while !is_over.load(Relaxed) {
-        // A glob of the old files whose files are gone is an error, and is made again.
-        if let Some(sums) = sums(root) {
-            assert_eq!(sums, expected, "packets in rows and in ledgers");
-            readings += 1;
-        }
-    }
-    readings
-}
-
-/// A day is compacted and the agent killed meanwhile, while a reader polls. Returns whether the day
-/// was compacted before.
-fn kill_and_recover(kill: &Kill) -> bool {
-    let store = Store::new();
-    write_day(&store.root(), 12, 30);
-    let before = content(&store.root()).unwrap();
-    let expected = sums(&store.root()).unwrap();
-    assert_eq!(expected, [360, 360]);
-    let is_over = AtomicBool::new(false);
-    let is_compacted = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| watch(&store.root(), expected, &is_over));
-        let is_compacted = compact_and_kill(&store.root(), kill);
-        is_over.store(true, Relaxed);
-        assert!(reader.join().unwrap() > 0);
-        is_compacted
-    });
-    assert_eq!(content(&store.root()).unwrap(), before);
-    // The next start.
-    store.compactor().clean().unwrap();
-    store.assert_clean();
-    assert_eq!(content(&store.root()).unwrap(), before);
-    assert_ne!(store.compact().unwrap(), Outcome::Busy);
-    assert_eq!(glob(&store.root()).len(), 1);
-    assert_eq!(content(&store.root()).unwrap(), before);
-    is_compacted
-}
-
-#[test]
-fn a_kill_at_any_step_loses_doubles_and_hides_nothing() {
-    for step in [
-        "begun",
-        "written",
-        "durable",
-        "exchanged",
-        "sure",
-        "deleting",
-        "deleted",
-    ] {
-        assert!(!kill_and_recover(&Kill::At(step)), "{step}");
-    }
-}
-
-#[test]
-fn a_kill_at_any_moment_loses_doubles_and_hides_nothing() {
-    let rounds = std::env::var("PROBE_COMPACT_KILLS").map_or(16, |it| it.parse().unwrap());
-    let store = Store::new();
-    write_day(&store.root(), 12, 30);
-    let begin = Instant::now();
-    store.compact().unwrap();
-    let usual = begin.elapsed();
-    let compacted = (0..rounds).filter(|round| {
-        // Spread over twice the time that it took here: the reader is in the way.
-        kill_and_recover(&Kill::After(usual * 2 * (round * 7 % 16) / 16))
-    });
-    let compacted = compacted.count();
-    println!("{compacted} of {rounds} were compacted before the kill, in {usual:?}");
-}
-
 #[test]
 fn retention_counts_and_deletes_a_compacted_day() {
     let store = Store::new();
@@ -536,6 +410,68 @@ fn retention_counts_and_deletes_a_compacted_day() {
     assert_eq!(glob(&store.root()).len(), 1);
     open(Some(Duration::from_hours(29)));
     assert!(!store.root().join(IFACE).exists());
+}
+
+/// Waits for a condition, far longer than it takes.
+fn wait_until(what: &str, is_met: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while !is_met() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn closed_days_are_compacted_in_the_background() {
+    let store = Store::new();
+    write_day(&store.root(), 3, 20);
+    // It still runs by the clock of the tests.
+    for start in ["2026-03-02T00:00:00Z", "2026-03-02T00:05:00Z"] {
+        write(&store.root(), &fixture::interval("eth0", start, 1));
+    }
+    for start in ["2026-02-27T00:00:00Z", "2026-02-27T00:05:00Z"] {
+        write(&store.root(), &fixture::interval("eth1", start, 1));
+    }
+    let damaged = &glob(&store.root())[5];
+    let whole = fs::read(damaged).unwrap();
+    fs::write(damaged, &whole[..100]).unwrap();
+    let start = |quiet| Background::start("parquet", store.root(), None, clock, quiet);
+
+    let background = start(Duration::ZERO);
+    wait_until("a compacted day and an error", || {
+        let report = background.report();
+        report.days == 1 && report.error.is_some()
+    });
+    assert!(background.take_change() && !background.take_change());
+    let error = background.report().error.unwrap();
+    assert!(error.contains("iface=eth1/date=2026-02-27"), "{error}");
+    assert_eq!(glob(&store.day()).len(), 1);
+    assert_eq!(glob(&store.root()).len(), 5);
+    drop(background);
+
+    fs::write(damaged, &whole).unwrap();
+    // The days have just changed.
+    let mut worker = Worker::new(
+        "parquet",
+        store.root(),
+        None,
+        clock,
+        Duration::from_hours(1),
+    );
+    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(glob(&store.root()).len(), 5);
+    let background = start(Duration::ZERO);
+    wait_until("the other day", || background.report().days == 1);
+    assert_eq!(background.report().error, None);
+    assert_eq!(glob(&store.root()).len(), 4);
+}
+
+#[test]
+fn a_store_without_a_place_beside_it_and_one_that_is_gone_are_no_trouble() {
+    let pass = |root: &str| Worker::new("parquet", root.into(), None, clock, Duration::ZERO).pass();
+    assert_eq!(pass("/"), Ok(false));
+    assert_eq!(pass("/proc"), Ok(false), "a mount point");
+    assert_eq!(pass("/nonexistent/flows"), Ok(true));
 }
 
 #[test]

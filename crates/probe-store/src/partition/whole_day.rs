@@ -150,14 +150,14 @@ impl Directory {
     }
 
     /// Each of two entries takes the other's place, at once: nobody sees one of them twice, or none.
-    pub(crate) fn exchange(
-        &self,
-        name: &str,
-        other: &Self,
-        other_name: &str,
-    ) -> Result<(), WriteoutError> {
+    pub(crate) fn exchange(&self, name: &str, other: &Self, other_name: &str) -> Result<(), Errno> {
         rustix::fs::renameat_with(&self.fd, name, &other.fd, other_name, RenameFlags::EXCHANGE)
-            .map_err(|errno| file_error("exchange", &other.path.join(other_name), errno))
+    }
+
+    /// Whether both are of one file system.
+    pub(crate) fn is_on_disk_of(&self, other: &Self) -> bool {
+        let disk = |directory: &Self| rustix::fs::fstat(&directory.fd).map(|stat| stat.st_dev);
+        matches!((disk(self), disk(other)), (Ok(here), Ok(there)) if here == there)
     }
 
     /// Makes what has come and gone durable.

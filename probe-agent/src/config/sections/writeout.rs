@@ -17,7 +17,7 @@ use super::super::{
     reference::Row,
     settings::Settings,
     tree::{Node, Value},
-    value::{AbsolutePath, Choice, Size, WholeSeconds},
+    value::{AbsolutePath, Boolean, Choice, Size, WholeSeconds},
 };
 
 const MIB: u64 = 1 << 20;
@@ -38,6 +38,10 @@ section! {
         /// What is deleted when.
         #[key("retention", OfItsKeys, nested())]
         pub retention: StandardRetention = StandardRetention::default(),
+
+        /// Makes one sorted file of the files of each closed day, in the background. Parquet only.
+        #[key("compact", Restart, Boolean)]
+        pub compact: bool = true,
     }
 }
 
@@ -96,6 +100,7 @@ impl Sink {
             format: self.format?,
             path,
             retention: self.retention.into(),
+            compact: self.compact,
         })
     }
 }
@@ -106,6 +111,7 @@ impl From<&SinkConfig> for Sink {
             format: Some(config.format),
             path: Some(config.path.clone()),
             retention: config.retention.into(),
+            compact: config.compact,
         }
     }
 }
@@ -116,6 +122,7 @@ pub(in super::super) fn standard() -> Vec<SinkConfig> {
         format: SinkFormat::Parquet,
         path: PathBuf::from("/var/lib/probe/flows"),
         retention: Retention::STANDARD,
+        compact: true,
     }]
 }
 

@@ -56,6 +56,9 @@ fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
             remedy(error)
         )));
     }
+    if let Some(error) = &store.compaction_error {
+        findings.push(trouble(format!("sink {sink}: {error}")));
+    }
 }
 
 /// By the error of the system, which stands in the sentence as `(os error N)`.
@@ -169,6 +172,20 @@ mod tests {
             assert!(what.contains("could not delete or count"), "{text}");
             assert!(remedy.contains(part), "{text}");
         }
+    }
+
+    #[test]
+    fn a_day_that_cannot_be_compacted_is_trouble() {
+        let store = StoreStatus {
+            compaction_error: Some("cannot compact /flows: it is damaged".to_owned()),
+            ..StoreStatus::default()
+        };
+        let sink = SinkStatus {
+            store: Some(store),
+            ..SinkStatus::default()
+        };
+        let found = findings(&sink);
+        assert!(found[0].is_trouble && found[0].text.contains("cannot compact /flows"));
     }
 
     #[test]

@@ -1,0 +1,277 @@
+//! A thread that compacts the closed days of a store, one after the other, when nothing else wants the CPU.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiff::{SignedDuration, civil::Date, tz::TimeZone};
+use parking_lot::{Condvar, Mutex};
+use tracing::{debug, info, warn};
+
+use super::{CompactError, Compactor, Outcome};
+use crate::{Clock, options::MinFree, report::CompactionReport};
+
+/// A day is closed so long after its end: late intervals have been written or given up by then.
+const LATE: SignedDuration = SignedDuration::from_hours(1);
+/// Nothing was written to a day for so long. Holds off days that are written to after a clock was set.
+pub(crate) const QUIET: Duration = Duration::from_hours(1);
+/// Pause between two passes over the days.
+const PAUSE: Duration = Duration::from_mins(10);
+/// Pause between two days: what waits for the disk has its turn.
+const BREATH: Duration = Duration::from_millis(200);
+
+/// What the thread shares with the sink.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    is_ending: bool,
+    /// Days have changed since the sink has asked.
+    has_changed: bool,
+    report: CompactionReport,
+}
+
+/// The thread, from the sink's side. It ends with this value, though not in the middle of a day.
+pub(crate) struct Background {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.shared.state.lock().is_ending = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Background {
+    /// Starts the thread. It leaves days alone that have changed within `quiet`. Without a thread
+    /// nothing is compacted, which the report tells.
+    pub(crate) fn start(
+        sink: &str,
+        root: PathBuf,
+        min_free: Option<MinFree>,
+        clock: Clock,
+        quiet: Duration,
+    ) -> Self {
+        let mut worker = Worker::new(sink, root, min_free, clock, quiet);
+        let shared = Arc::clone(&worker.shared);
+        // The kernel keeps 15 bytes of a thread's name.
+        let name = format!("compact-{sink}").chars().take(15).collect();
+        let started = std::thread::Builder::new().name(name).spawn(move || {
+            worker.run();
+        });
+        if let Err(error) = started {
+            let error = format!("cannot start the thread that compacts: {error}");
+            shared.state.lock().report.error = Some(error.into());
+        }
+        Self { shared }
+    }
+
+    /// What was done, and why something was not.
+    pub(crate) fn report(&self) -> CompactionReport {
+        self.shared.state.lock().report.clone()
+    }
+
+    /// Whether days have changed since the last call.
+    pub(crate) fn take_change(&self) -> bool {
+        std::mem::take(&mut self.shared.state.lock().has_changed)
+    }
+}
+
+/// What is known of a day as long as its directory has not changed since.
+struct Known {
+    changed: SystemTime,
+    /// Why it cannot be compacted; `None` if it needs nothing.
+    error: Option<String>,
+}
+
+pub(super) struct Worker {
+    sink: String,
+    root: PathBuf,
+    min_free: Option<MinFree>,
+    clock: Clock,
+    quiet: Duration,
+    known: HashMap<(Date, String), Known>,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        sink: &str,
+        root: PathBuf,
+        min_free: Option<MinFree>,
+        clock: Clock,
+        quiet: Duration,
+    ) -> Self {
+        Self {
+            sink: sink.to_owned(),
+            root,
+            min_free,
+            clock,
+            quiet,
+            known: HashMap::new(),
+            shared: Arc::new(Shared::default()),
+        }
+    }
+
+    fn run(&mut self) {
+        // The lowest priority, of the CPU and with it of the disk (ioprio_set(2)), for this thread alone.
+        if let Err(error) = rustix::process::setpriority_process(None, 19) {
+            warn!(sink = self.sink, %error, "compaction has the priority of other threads");
+        }
+        loop {
+            let pass = catch_unwind(AssertUnwindSafe(|| self.pass()));
+            let result = pass.unwrap_or_else(|_| {
+                Err("compaction panicked; report it, with the agent's log".to_owned())
+            });
+            let has_place = !matches!(result, Ok(false));
+            self.note(result.err());
+            if !has_place || self.is_over(PAUSE) {
+                return;
+            }
+        }
+    }
+
+    /// Keeps the error of a pass, and says it once.
+    fn note(&self, error: Option<String>) {
+        let mut state = self.shared.state.lock();
+        let error: Option<Arc<str>> = error.map(Into::into);
+        if state.report.error == error {
+            return;
+        }
+        if let Some(error) = &error {
+            warn!(sink = self.sink, %error, "a closed day stays as it is");
+        } else {
+            info!(sink = self.sink, "all closed days can be compacted again");
+        }
+        state.report.error = error;
+    }
+
+    /// Waits so long; true if the sink has ended.
+    fn is_over(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        let mut state = self.shared.state.lock();
+        while !state.is_ending {
+            if self.shared.wake.wait_until(&mut state, until).timed_out() {
+                break;
+            }
+        }
+        state.is_ending
+    }
+
+    /// Compacts what is closed. False if the store has no place for it.
+    pub(super) fn pass(&mut self) -> Result<bool, String> {
+        let total = rustix::fs::statvfs(&self.root);
+        let total = total.map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
+        let keep_free = self.min_free.map_or(0, |min_free| min_free.of(total));
+        let compactor = Compactor::new(self.root.clone(), keep_free);
+        match compactor.clean() {
+            Ok(()) => {}
+            Err(error @ CompactError::NoPlace { .. }) => {
+                info!(sink = self.sink, %error, "days are not compacted");
+                return Ok(false);
+            }
+            Err(CompactError::Store(error)) => {
+                self.put_off(&error);
+                return Ok(true);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        let now = (self.clock)().wall;
+        let closed = now.saturating_sub(LATE).unwrap_or(now);
+        let today = closed.to_zoned(TimeZone::UTC).date();
+        let days = match compactor.days_before(today) {
+            Ok(days) => days,
+            Err(error) => {
+                self.put_off(&error);
+                return Ok(true);
+            }
+        };
+        self.known.retain(|day, _| days.binary_search(day).is_ok());
+        let mut first_error = None;
+        for (date, iface) in days {
+            let path = self.root.join(&iface).join(format!("date={date}"));
+            let Ok(changed) = path.metadata().and_then(|it| it.modified()) else {
+                continue;
+            };
+            let day = (date, iface);
+            let known = self.known.get(&day);
+            if let Some(known) = known.filter(|known| known.changed == changed) {
+                first_error = first_error.or_else(|| known.error.clone());
+                continue;
+            }
+            if !self.is_quiet(changed) {
+                continue;
+            }
+            match compactor.compact(&day.1, date) {
+                Ok(outcome) => self.on_outcome(&day, changed, outcome),
+                Err(error @ (CompactError::NoPlace { .. } | CompactError::NoExchange { .. })) => {
+                    info!(sink = self.sink, %error, "days are not compacted");
+                    return Ok(false);
+                }
+                // Retention makes room, or leaves none on purpose.
+                Err(error @ CompactError::NoRoom { .. }) => {
+                    debug!(sink = self.sink, %error, "a closed day stays as it is for now");
+                }
+                Err(CompactError::Store(error)) => self.put_off(&error),
+                Err(error) => {
+                    let text = error.to_string();
+                    let error = Some(text.clone());
+                    self.known.insert(day, Known { changed, error });
+                    first_error.get_or_insert(text);
+                }
+            }
+            if self.is_over(BREATH) {
+                break;
+            }
+        }
+        first_error.map_or(Ok(true), Err)
+    }
+
+    /// The disk or the directory is not well. The next pass may end otherwise; writes and retention, which
+    /// are more often, tell it as trouble as long as it lasts.
+    fn put_off(&self, error: &dyn std::fmt::Display) {
+        warn!(sink = self.sink, %error, "compaction is put off");
+    }
+
+    fn on_outcome(&mut self, day: &(Date, String), changed: SystemTime, outcome: Outcome) {
+        match outcome {
+            Outcome::Compacted(it) => {
+                info!(
+                    sink = self.sink,
+                    day = %day.0,
+                    iface = day.1,
+                    files = it.files,
+                    rows = it.rows,
+                    old_bytes = it.old_bytes,
+                    new_bytes = it.new_bytes,
+                    "compacted a day"
+                );
+                let mut state = self.shared.state.lock();
+                state.has_changed = true;
+                state.report.days += 1;
+            }
+            Outcome::Nothing => {
+                let known = Known {
+                    changed,
+                    error: None,
+                };
+                self.known.insert(day.clone(), known);
+            }
+            Outcome::Busy => {}
+        }
+    }
+
+    /// Whether the time is long enough ago; a time to come is not.
+    fn is_quiet(&self, changed: SystemTime) -> bool {
+        changed.elapsed().is_ok_and(|age| age >= self.quiet)
+    }
+}
