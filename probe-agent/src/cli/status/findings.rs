@@ -137,12 +137,27 @@ fn interface(
         )));
     }
     if it.reattached > 0 {
+        let times = match it.reattached {
+            1 => "once".to_owned(),
+            more => format!("{more} times"),
+        };
+        let unseen = match unseen(it) {
+            0 => String::new(),
+            packets => format!(", and {} packets of the link were not seen", count(packets)),
+        };
         findings.push(note(format!(
-            "{iface}: programs were removed and attached again {} times; nothing was seen for {} \
-             ms altogether",
-            it.reattached, it.detached_ms
+            "{iface}: programs were removed and attached again {times}; nothing was seen for {} ms \
+             altogether{unseen}",
+            it.detached_ms
         )));
     }
+}
+
+/// Packets that the link's counters have had since it is captured, beyond all that we saw.
+fn unseen(it: &InterfaceStatus) -> u64 {
+    let directions = [&it.coverage.rcvd, &it.coverage.sent];
+    let unseen = directions.map(|it| it.link.saturating_sub(it.packets.max(it.frames)));
+    unseen.into_iter().sum()
 }
 
 /// No packet is lost, but it is not known whose they are.
@@ -260,6 +275,20 @@ mod tests {
         let text = texts(&compare(&now, Some(&now)));
         assert!(text.contains("false eth0: 1.5 k packets lost"), "{text}");
         assert!(text.contains("false eth0: the flow log was full"), "{text}");
+    }
+
+    #[test]
+    fn what_passed_while_programs_were_removed_is_told() {
+        let mut now = report();
+        let eth0 = now.interfaces.get_mut("eth0").expect("it is captured");
+        (eth0.reattached, eth0.detached_ms) = (1, 1997);
+        eth0.coverage.sent.link = 140;
+        let found = compare(&now, None);
+        assert_eq!(found.len(), 1);
+        assert!(!found[0].is_trouble);
+        let told = "eth0: programs were removed and attached again once; nothing was seen for 1997 ms \
+                    altogether, and 40 packets of the link were not seen";
+        assert_eq!(found[0].text, told);
     }
 
     #[test]

@@ -77,10 +77,14 @@ fn lost(ledger: &LedgerCounts) -> u64 {
         .sum()
 }
 
-/// Coverage of the worse direction, in percent.
+/// Coverage of the worse direction, in percent. A direction that idles has none now: what the last packets
+/// in it had may be long ago.
 fn coverage(it: &InterfaceStatus) -> String {
-    let ratios = [it.coverage.rcvd.ratio, it.coverage.sent.ratio];
-    let worst = ratios.into_iter().flatten().min_by(f64::total_cmp);
+    let directions = [&it.coverage.rcvd, &it.coverage.sent];
+    let ratios = directions
+        .into_iter()
+        .filter_map(|it| it.ratio.filter(|_| it.state != "idle"));
+    let worst = ratios.min_by(f64::total_cmp);
     worst.map_or_else(|| "-".to_owned(), |ratio| human::percent(ratio.min(1.0)))
 }
 
@@ -121,7 +125,7 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
 pub(in crate::cli) mod tests {
     use serde_json::json;
 
-    use super::{ledger_line, lines};
+    use super::{coverage, ledger_line, lines};
     use probe_api::v1::status::StatusReport;
 
     /// A healthy capture of one interface, as an agent answers.
@@ -185,6 +189,18 @@ pub(in crate::cli) mod tests {
             assert!(head.chars().count() <= width, "{width}: {head}");
             assert!(rows[0].1.chars().count() <= width, "{width}: {rows:?}");
         }
+    }
+
+    #[test]
+    fn a_direction_that_idles_has_no_coverage_now() {
+        let mut report = report();
+        let eth0 = report.interfaces.get_mut("eth0").unwrap();
+        eth0.coverage.sent.ratio = Some(0.0);
+        assert_eq!(coverage(eth0), "0 %");
+        eth0.coverage.sent.state = "idle".to_owned();
+        assert_eq!(coverage(eth0), "100 %");
+        eth0.coverage.rcvd.state = "idle".to_owned();
+        assert_eq!(coverage(eth0), "-");
     }
 
     #[test]

@@ -71,13 +71,18 @@ pub(in crate::cli) fn write(
         }
     }
     if !findings.iter().any(|it| it.is_trouble) {
-        writeln!(
-            out,
-            "\n{}",
-            paint(style, Colour::Green, "good: every packet has an address")
-        )?;
+        writeln!(out, "\n{}", paint(style, Colour::Green, good(now)))?;
     }
     Ok(())
+}
+
+/// The last line where nothing is wrong now.
+fn good(now: &StatusReport) -> &'static str {
+    if now.interfaces.values().any(|it| it.reattached > 0) {
+        "good now: every packet that was seen has an address; the notes tell what was not"
+    } else {
+        "good: every packet has an address"
+    }
 }
 
 pub(super) fn colour(state: &str) -> Colour {
@@ -157,8 +162,17 @@ fn entry(
 
 #[cfg(test)]
 mod tests {
-    use super::{super::table::tests::report, summary};
+    use super::{super::table::tests::report, good, summary};
     use probe_api::v1::info::Info;
+
+    #[test]
+    fn who_was_detached_has_not_seen_every_packet() {
+        let mut now = report();
+        assert_eq!(good(&now), "good: every packet has an address");
+        let eth0 = now.interfaces.get_mut("eth0").expect("it is captured");
+        eth0.reattached = 1;
+        assert!(good(&now).starts_with("good now: every packet that was seen"));
+    }
 
     /// What ended before the first rotation is written: "nothing written" would be untrue.
     #[test]
