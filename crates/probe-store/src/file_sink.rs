@@ -8,9 +8,10 @@ use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     Cause, Clock, Interval, WriteoutError, WriteoutHandler,
@@ -18,6 +19,7 @@ use super::{
     layout::{FileName, is_iface_dir, parse_date_dir},
     parquet::Parquet,
     partition::{Directory, FileSize},
+    place::Place,
     retention::{Bounds, Pruner, Tree},
 };
 use crate::{
@@ -61,6 +63,10 @@ pub struct FileSink<F> {
     clock: Clock,
     stored_bytes: u64,
     compaction: Compaction,
+    /// `None` if the system does not tell.
+    place: Option<Place>,
+    /// Where it lies instead, as of the last upkeep.
+    moved: Option<Arc<str>>,
 }
 
 /// Whether closed days are compacted.
@@ -122,6 +128,7 @@ impl<F: FileFormat> FileSink<F> {
         // Empty where there is none: then every start counts as one after a boot.
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let boot_id = boot_id.unwrap_or_default().trim_end().to_owned();
+        let place = Place::of(&root).ok();
         Ok(Self {
             name: F::FORMAT.name().to_owned(),
             files: Files { format, root },
@@ -129,7 +136,26 @@ impl<F: FileFormat> FileSink<F> {
             clock,
             stored_bytes: 0,
             compaction: Compaction::Off,
+            place,
+            moved: None,
         })
+    }
+}
+
+impl<F: FileFormat> FileSink<F> {
+    /// Logs each change once.
+    fn look_where_it_lies(&mut self) {
+        let moved = self.place.as_ref().and_then(Place::moved);
+        let moved = moved.map(Arc::<str>::from);
+        if moved == self.moved {
+            return;
+        }
+        if let Some(moved) = &moved {
+            warn!(sink = self.name, "{moved}");
+        } else {
+            info!(sink = self.name, "the store lies where it did at the start");
+        }
+        self.moved = moved;
     }
 }
 
@@ -167,6 +193,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
+        self.look_where_it_lies();
         let Self {
             name,
             files,
@@ -174,6 +201,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             clock,
             stored_bytes,
             compaction,
+            ..
         } = self;
         if let Compaction::Runs(background) = compaction
             && background.take_change()
@@ -215,6 +243,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             }
         }
         self.pruner.look_after((self.clock)());
+        self.look_where_it_lies();
     }
 
     fn confirm_clock(&mut self) {
@@ -223,6 +252,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
 
     fn report(&self) -> Option<StoreReport> {
         let mut report = self.pruner.report().cloned()?;
+        report.moved.clone_from(&self.moved);
         if let Compaction::Runs(background) = &self.compaction {
             report.compaction = background.report();
         }

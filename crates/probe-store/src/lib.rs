@@ -22,6 +22,7 @@ mod layout;
 pub mod options;
 pub mod parquet;
 mod partition;
+mod place;
 pub mod queue;
 pub mod report;
 mod retention;

@@ -107,6 +107,7 @@ fn store_status(store: &StoreReport) -> StoreStatus {
             held_bytes: held.held_bytes,
         }),
         error: store.error.as_deref().map(str::to_owned),
+        moved: store.moved.as_deref().map(str::to_owned),
         compacted_days: store.compaction.days,
         compaction_error: store.compaction.error.as_deref().map(str::to_owned),
     }

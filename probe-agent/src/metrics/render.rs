@@ -188,6 +188,10 @@ const FAMILIES: &[(Definition, Family)] = &[
         Values(|it| it.stores(|store| Some(flag(store.held.is_some())))),
     ),
     (
+        table::STORE_MOVED,
+        Values(|it| it.stores(|store| Some(flag(store.moved.is_some())))),
+    ),
+    (
         table::RING_FILL,
         Values(|it| single(it.status.costs.ring_fill.unwrap_or_default())),
     ),

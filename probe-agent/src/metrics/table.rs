@@ -267,6 +267,13 @@ pub(super) const COMPACTION_FAILING: Definition = Definition::new(
     "1 or 0",
     "Whether a closed day could not be compacted in the last pass.",
 );
+pub(super) const STORE_MOVED: Definition = Definition::new(
+    Gauge,
+    "probe_store_moved",
+    &["sink"],
+    "1 or 0",
+    "Whether the store lies on another file system than at the start: it was unmounted, or hidden.",
+);
 pub(super) const RETENTION_HELD: Definition = Definition::new(
     Gauge,
     "probe_retention_held",
@@ -439,6 +446,7 @@ pub const ALL: &[Definition] = &[
     STORE_OLDEST,
     COMPACTED_DAYS,
     COMPACTION_FAILING,
+    STORE_MOVED,
     RETENTION_HELD,
     RETENTION_FAILING,
     CLOCK_STEPS,

@@ -75,6 +75,7 @@ fn a_sink_in_trouble_and_what_it_keeps_are_told() {
         ),
         ("probe_retention_held{sink=\"parquet\"}", 1.0),
         ("probe_retention_failing{sink=\"parquet\"}", 0.0),
+        ("probe_store_moved{sink=\"parquet\"}", 0.0),
         ("probe_compactions_total{sink=\"parquet\"}", 3.0),
         ("probe_compaction_failing{sink=\"parquet\"}", 1.0),
         ("probe_clock_steps_total{direction=\"forward\"}", 2.0),

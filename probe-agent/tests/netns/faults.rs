@@ -51,7 +51,7 @@ struct Fault {
     is_ready: bool,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault {
         name: "a configured interface that does not exist",
         make: |day| day.testbed.host.ip("link set two name elsewhere\n"),
@@ -91,6 +91,14 @@ const FAULTS: [Fault; 6] = [
         metric: ("probe_writeout_trouble", "sink=\"parquet\""),
         finding: ("/sinks/parquet/trouble/error", "Read-only file system"),
         is_ready: false,
+    },
+    Fault {
+        name: "a store whose file system is unmounted",
+        make: |day| day.in_mounts("umount --lazy"),
+        end: |day| day.in_mounts("mount -t tmpfs none"),
+        metric: ("probe_store_moved", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/moved", "was on the file system of"),
+        is_ready: true,
     },
     Fault {
         name: "settings that the kernel refuses",
@@ -185,10 +193,15 @@ impl Day {
 
     /// Lets the Parquet sink's file system be written or not.
     fn remount(&self, mode: &str) {
-        let mut command = Command::new("nsenter");
-        command.args(["--mount", "--target", &self.agent.id().to_string()]);
-        command.args(["mount", "-o", &format!("remount,{mode}")]);
-        run(command.arg(self.installation.parquet()));
+        self.in_mounts(&format!("mount -o remount,{mode}"));
+    }
+
+    /// Runs a command about the Parquet sink's directory among the mounts of the agent.
+    fn in_mounts(&self, command: &str) {
+        let mut enter = Command::new("nsenter");
+        enter.args(["--mount", "--target", &self.agent.id().to_string()]);
+        enter.args(command.split(' '));
+        run(enter.arg(self.installation.parquet()));
     }
 
     fn ask(&self) -> Said {

@@ -215,6 +215,9 @@ pub struct StoreStatus {
     pub held: Option<RetentionHold>,
     /// Why retention could not delete or count everything, a sentence.
     pub error: Option<String>,
+    /// How the store has come to lie on another file system than at the start, and the remedy.
+    #[serde(default)]
+    pub moved: Option<String>,
     /// Days of an interface whose files became one since the start.
     #[serde(default)]
     pub compacted_days: u64,

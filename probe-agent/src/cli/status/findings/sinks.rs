@@ -56,6 +56,9 @@ fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
             remedy(error)
         )));
     }
+    if let Some(moved) = &store.moved {
+        findings.push(trouble(format!("sink {sink}: {moved}")));
+    }
     if let Some(error) = &store.compaction_error {
         findings.push(trouble(format!("sink {sink}: {error}")));
     }
