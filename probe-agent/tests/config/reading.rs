@@ -72,13 +72,13 @@ logging: { level: trace, format: json }
             format: SinkFormat::Parquet,
             path: "/a".into(),
             retention: Retention::STANDARD,
-            compact: true,
+            compact: false,
         },
         SinkConfig {
             format: SinkFormat::Json,
             path: "/b".into(),
             retention: json,
-            compact: true,
+            compact: false,
         },
     ];
     assert_eq!(config.writeout, sinks);
