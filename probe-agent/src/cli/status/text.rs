@@ -76,12 +76,15 @@ pub(in crate::cli) fn write(
     Ok(())
 }
 
-/// The last line where nothing is wrong now.
+/// The last line where nothing is wrong now. Of what passed unseen, as between two settings of a hook, it says
+/// nothing.
 fn good(now: &StatusReport) -> &'static str {
-    if now.interfaces.values().any(|it| it.reattached > 0) {
-        "good now: every packet that was seen has an address; the notes tell what was not"
+    let was_removed = now.interfaces.values().any(|it| it.reattached > 0);
+    let has_lost = now.sinks.values().any(|it| it.failed + it.dropped > 0);
+    if was_removed || has_lost {
+        "good now: every packet seen has an address; the notes tell what was lost before"
     } else {
-        "good: every packet has an address"
+        "good: every packet seen has an address"
     }
 }
 
@@ -163,15 +166,23 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::{super::table::tests::report, good, summary};
-    use probe_api::v1::info::Info;
+    use probe_api::v1::{info::Info, status::SinkStatus};
 
     #[test]
-    fn who_was_detached_has_not_seen_every_packet() {
+    fn what_was_lost_before_is_not_said_to_be_good() {
         let mut now = report();
-        assert_eq!(good(&now), "good: every packet has an address");
+        assert_eq!(good(&now), "good: every packet seen has an address");
         let eth0 = now.interfaces.get_mut("eth0").expect("it is captured");
         eth0.reattached = 1;
-        assert!(good(&now).starts_with("good now: every packet that was seen"));
+        assert!(good(&now).starts_with("good now: "));
+
+        let mut now = report();
+        let sink = SinkStatus {
+            failed: 1,
+            ..SinkStatus::default()
+        };
+        now.sinks.insert("parquet".to_owned(), sink);
+        assert!(good(&now).starts_with("good now: "));
     }
 
     /// What ended before the first rotation is written: "nothing written" would be untrue.
