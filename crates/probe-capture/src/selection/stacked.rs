@@ -22,6 +22,13 @@ enum Below {
     Any(Vec<usize>),
 }
 
+/// What is known of each link while links are left out, by place.
+struct Settled {
+    is_settled: Vec<bool>,
+    /// Whether it is captured without its VLANs, or left out for such a link, however far below.
+    leaves_vlans: Vec<bool>,
+}
+
 /// A captured link, and those captured links that count its packets as well.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CountedTwice {
@@ -51,43 +58,57 @@ impl<'a> Stack<'a> {
 
     /// Leaves out what auto-detection alone has chosen, where captured links count all its packets.
     pub(super) fn leave_out(&self, choices: &mut [Choice<'a>]) {
-        let mut is_settled = vec![false; choices.len()];
+        let mut settled = Settled {
+            is_settled: vec![false; choices.len()],
+            leaves_vlans: choices.iter().map(leaves_vlans).collect(),
+        };
         for place in 0..choices.len() {
-            self.settle(place, choices, &mut is_settled);
+            self.settle(place, choices, &mut settled);
         }
     }
 
     /// Settles what is below first.
-    fn settle(&self, place: usize, choices: &mut [Choice<'a>], is_settled: &mut [bool]) {
-        let is_open = !std::mem::replace(&mut is_settled[place], true);
+    fn settle(&self, place: usize, choices: &mut [Choice<'a>], settled: &mut Settled) {
+        let is_open = !std::mem::replace(&mut settled.is_settled[place], true);
         if !is_open || !matches!(choices[place], Choice::Detected(_)) {
             return;
         }
         let (Below::All(below) | Below::Any(below)) = self.below(place);
-        for place in below {
-            self.settle(place, choices, is_settled);
+        for place in &below {
+            self.settle(*place, choices, settled);
         }
-        let counted = self.counted_on(place, choices);
+        let leaves_vlans = &mut settled.leaves_vlans;
+        let counted = self.counted_on(place, choices, leaves_vlans);
         if !counted.is_empty() {
+            leaves_vlans[place] = below.iter().any(|it| leaves_vlans[*it]);
             choices[place] = Choice::Stacked(counted);
         }
     }
 
     /// The captured links that together count all packets of this one; none if there are some that no
     /// other counts.
-    fn counted_on(&self, place: usize, choices: &[Choice<'a>]) -> Vec<&'a str> {
+    fn counted_on(
+        &self,
+        place: usize,
+        choices: &[Choice<'a>],
+        leaves_vlans: &[bool],
+    ) -> Vec<&'a str> {
+        let counting = |below: &usize| {
+            if self.is_vlan(place) && leaves_vlans[*below] {
+                return Vec::new();
+            }
+            self.counting(place, *below, choices)
+        };
         match self.below(place) {
             Below::All(below) => {
-                let counted = below.iter().map(|it| self.counting(place, *it, choices));
+                let counted = below.iter().map(counting);
                 let counted: Vec<_> = counted.collect();
                 if counted.iter().any(Vec::is_empty) {
                     return Vec::new();
                 }
                 unique(counted.into_iter().flatten())
             }
-            Below::Any(below) => {
-                unique((below.iter()).flat_map(|it| self.counting(place, *it, choices)))
-            }
+            Below::Any(below) => unique(below.iter().flat_map(counting)),
         }
     }
 
@@ -95,15 +116,18 @@ impl<'a> Stack<'a> {
     /// a list that was read while links changed may have a loop.
     fn counting(&self, place: usize, below: usize, choices: &[Choice<'a>]) -> Vec<&'a str> {
         let link = &self.links[place];
-        let leaves_vlans = |choice: &Choice<'_>| choice.config().is_some_and(|it| it.ignore_vlans);
         let mut counting = match &choices[below] {
-            choice if &*link.kind == "vlan" && leaves_vlans(choice) => Vec::new(),
+            choice if self.is_vlan(place) && leaves_vlans(choice) => Vec::new(),
             choice if choice.config().is_some() => vec![&*self.links[below].interface.name],
             Choice::Stacked(on) => on.clone(),
             _ => Vec::new(),
         };
         counting.retain(|name| **name != *link.interface.name);
         counting
+    }
+
+    fn is_vlan(&self, place: usize) -> bool {
+        &*self.links[place].kind == "vlan"
     }
 
     fn below(&self, place: usize) -> Below {
@@ -176,6 +200,10 @@ impl<'a> Stack<'a> {
         let other = self.by_index.get(&link.lower?).copied();
         other.filter(|_| matches!(&*link.kind, "veth" | "netkit"))
     }
+}
+
+fn leaves_vlans(choice: &Choice<'_>) -> bool {
+    choice.config().is_some_and(|config| config.ignore_vlans)
 }
 
 /// Open vSwitch has the ports of all its bridges below one link.

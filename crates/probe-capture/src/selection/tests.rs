@@ -190,6 +190,38 @@ fn a_parent_that_ignores_vlans_leaves_them_to_their_links() {
 }
 
 #[test]
+fn links_far_below_that_ignore_vlans_leave_them_too() {
+    let ignoring = |names: &[&str]| {
+        let config = InterfaceConfig {
+            ignore_vlans: true,
+            ..InterfaceConfig::default()
+        };
+        let names = names.iter().map(|&name| (name.to_owned(), config.clone()));
+        InterfaceSelector::new(&names.collect(), Some(&[])).unwrap()
+    };
+    let links = [
+        of(link(1, "eth0", "physical"), 3),
+        of(link(2, "eth1", "physical"), 3),
+        link(3, "bond0", "bond"),
+        on(link(4, "bond0.7", "vlan"), 3),
+        of(link(5, "eth2", "physical"), 6),
+        link(6, "br0", "bridge"),
+        on(link(7, "br0.7", "vlan"), 6),
+        on(link(8, "mac0", "macvlan"), 6),
+        on(link(9, "mac7", "macvlan"), 4),
+    ];
+    let (captured, left_out) = chosen(&ignoring(&["eth0", "eth1", "eth2"]), &links);
+    assert_eq!(captured, "eth0 eth1 bond0.7 eth2 br0.7");
+    let others = ["bond0: eth0 eth1", "br0: eth2", "mac0: eth2"];
+    assert_eq!(left_out[..3], others);
+    assert_eq!(left_out[3..], ["mac7: bond0.7"]);
+    // One that does is enough.
+    let (captured, _) = chosen(&ignoring(&["eth1"]), &links);
+    assert_eq!(captured, "eth0 eth1 bond0.7 eth2");
+    assert_eq!(chosen(&ignoring(&[]), &links).0, "eth0 eth1 eth2");
+}
+
+#[test]
 fn what_is_named_is_captured_and_told_to_count_twice() {
     let selector = rules(&[("/./", false)]);
     let links = [
