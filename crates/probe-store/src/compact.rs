@@ -20,6 +20,8 @@ use ::parquet::{
     file::reader::SerializedFileReader,
 };
 use jiff::civil::Date;
+use rustix::io::Errno;
+use tracing::warn;
 
 use self::merge::{Sources, contents, merge};
 use crate::{
@@ -32,6 +34,8 @@ use crate::{
 
 /// Name of the new day in the directory beside the store; of the old one after the exchange.
 const WORK: &str = "day";
+/// Begin of the name of an old day that could not be put back.
+const KEPT: &str = "kept-";
 
 /// Why a day was left as it is.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,15 @@ pub enum CompactError {
     )]
     Differs {
         /// Directory of the day.
+        path: PathBuf,
+    },
+    /// A day had changed while another took its place, and could not be put back. Its files are kept.
+    #[error(
+        "files of a day are in {path}, since they could not be put back while others were written; move \
+         those that the store lacks to their day, and delete the directory", path = path.display()
+    )]
+    Kept {
+        /// Directory of these files, with the names of their interface and day.
         path: PathBuf,
     },
     /// There is no place beside the store for the file in the making.
@@ -174,6 +187,7 @@ impl Compactor {
     /// # Errors
     ///
     /// [`CompactError::Store`]: it cannot be deleted. [`CompactError::Foreign`]: something else is there.
+    /// [`CompactError::Kept`]: files are there that must not be deleted.
     pub fn clean(&self) -> Result<(), CompactError> {
         let (parent, name) = self.place()?;
         let Some(stage) = parent.open_dir_if_there(&name)? else {
@@ -183,8 +197,15 @@ impl Compactor {
         if !stage.keep_writers_out()? {
             return Ok(());
         }
-        clear(&stage)?;
-        Ok(parent.remove_dir_if_empty(&name)?)
+        clear(&stage, || stage.sync_disk())?;
+        parent.remove_dir_if_empty(&name)?;
+        // Of a day that could not be put back. A person has to look after it.
+        match stage.names(|name| name.starts_with(KEPT))?.first() {
+            None => Ok(()),
+            Some(kept) => Err(CompactError::Kept {
+                path: stage.path().join(kept),
+            }),
+        }
     }
 
     /// Makes one file of the day's files.
@@ -220,9 +241,16 @@ impl Compactor {
         if !stage.keep_writers_out()? || !stage.is_still(&parent, &stage_name) {
             return Ok(Outcome::Busy);
         }
-        clear(&stage)?;
+        clear(&stage, || stage.sync_disk())?;
         let result = compact_in(&stage, &iface, &date, &old);
-        let cleared = clear(&stage);
+        if matches!(result, Err(CompactError::Kept { .. })) {
+            return result;
+        }
+        // Nothing of the old day goes before it is sure that the new one stays.
+        let cleared = clear(&stage, || {
+            iface.sync()?;
+            stage.sync()
+        });
         let removed = parent.remove_dir_if_empty(&stage_name);
         let outcome = result?;
         cleared?;
@@ -246,7 +274,7 @@ impl Compactor {
         hidden.push(name);
         hidden.push(".compacting");
         let hidden = hidden.into_string().map_err(|_| no_place())?;
-        let parent = Directory::open_at(parent)?;
+        let parent = Directory::open_root(parent)?;
         if !parent.is_on_disk_of(&Directory::open_root(&root)?) {
             return Err(no_place());
         }
@@ -382,16 +410,12 @@ fn compact_in(
         let path = old.day.path().to_owned();
         return Err(CompactError::Differs { path });
     }
-    work.make_durable()?;
-    stage.make_durable()?;
+    work.sync()?;
+    stage.sync()?;
     reach("durable");
     if !exchange(stage, iface, date, old)? {
         return Ok(Outcome::Busy);
     }
-    reach("sure");
-    // Nothing of the old day goes before it is sure that the new one stays.
-    iface.make_durable()?;
-    stage.make_durable()?;
     Ok(Outcome::Compacted(Compacted {
         files: old.files.len(),
         rows: merged.digest.rows,
@@ -420,17 +444,46 @@ fn exchange(
     // A writer that knows no locks, such as an agent of an older version.
     let is_unchanged = old.is_unchanged();
     if !matches!(is_unchanged, Ok(true)) {
-        let back = stage.exchange(WORK, iface, date);
-        back.map_err(|errno| WriteoutError::file("put back", old.day.path(), errno.into()))?;
+        put_back(stage, iface, date)?;
     }
     Ok(is_unchanged?)
 }
 
-/// Deletes the day that was in the making, or the one whose place was taken.
-fn clear(stage: &Directory) -> Result<(), CompactError> {
+/// Exchanges once more. Where that fails, the old day gets a name under which nobody deletes it.
+fn put_back(stage: &Directory, iface: &Directory, date: &str) -> Result<(), CompactError> {
+    let Err(errno) = stage.exchange(WORK, iface, date) else {
+        return Ok(());
+    };
+    let iface_name = iface.path().file_name().unwrap_or_default();
+    let iface_name = iface_name.to_string_lossy();
+    let mut serial = 1;
+    let name = loop {
+        let name = format!("{KEPT}{iface_name}-{date}-{serial}");
+        match stage.rename(WORK, &name) {
+            Ok(()) => break name,
+            Err(Errno::EXIST | Errno::NOTEMPTY) => serial += 1,
+            Err(_) => break WORK.to_owned(),
+        }
+    };
+    let path = stage.path().join(name);
+    let day = iface.path().join(date);
+    warn!(day = %day.display(), kept = %path.display(), error = %errno, "cannot put a day back");
+    Err(CompactError::Kept { path })
+}
+
+/// Deletes the day that was in the making, or the one whose place was taken, once `make_sure` has
+/// made the exchange durable.
+fn clear(
+    stage: &Directory,
+    make_sure: impl FnOnce() -> Result<(), WriteoutError>,
+) -> Result<(), CompactError> {
     let Some(work) = stage.open_dir_if_there(WORK)? else {
         return Ok(());
     };
+    #[cfg(test)]
+    tests::fail_at("syncing")?;
+    make_sure()?;
+    reach("sure");
     let content = work.content()?;
     let odd = content.files.iter().find(|file| !is_ours(&file.name));
     let odd = odd.map(|file| file.name.clone());

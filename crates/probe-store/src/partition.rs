@@ -76,7 +76,7 @@ impl Directory {
         Self::open_root(root)
     }
 
-    /// Opens the root directory of a store.
+    /// Opens the root directory of a store, or another one whose path may lead over links.
     pub(super) fn open_root(root: &Path) -> Result<Self, WriteoutError> {
         let fd = rustix::fs::open(root, DIR_FLAGS, Mode::empty())
             .map_err(|errno| file_error("open the directory", root, errno))?;
@@ -317,13 +317,14 @@ impl Directory {
         })
     }
 
-    fn sync(&self) -> Result<(), WriteoutError> {
+    /// Makes what has come and gone durable.
+    pub(super) fn sync(&self) -> Result<(), WriteoutError> {
         rustix::fs::fsync(&self.fd)
             .map_err(|errno| file_error("sync the directory", &self.path, errno))
     }
 
     /// Renames without replacing anything.
-    fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
+    pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), Errno> {
         match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
             // File systems without this flag, such as NFS, have hard links.
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {

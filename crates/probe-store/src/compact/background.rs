@@ -173,8 +173,10 @@ impl Worker {
         let total = total.map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
         let keep_free = self.min_free.map_or(0, |min_free| min_free.of(total));
         let compactor = Compactor::new(self.root.clone(), keep_free);
+        let mut first_error = None;
         match compactor.clean() {
             Ok(()) => {}
+            Err(error @ CompactError::Kept { .. }) => first_error = Some(error.to_string()),
             Err(error @ CompactError::NoPlace { .. }) => {
                 info!(sink = self.sink, %error, "days are not compacted");
                 return Ok(false);
@@ -196,7 +198,6 @@ impl Worker {
             }
         };
         self.known.retain(|day, _| days.binary_search(day).is_ok());
-        let mut first_error = None;
         for (date, iface) in days {
             let path = self.root.join(&iface).join(format!("date={date}"));
             let Ok(changed) = path.metadata().and_then(|it| it.modified()) else {

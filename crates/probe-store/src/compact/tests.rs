@@ -24,7 +24,10 @@ use super::{
     background::{Background, Worker},
     merge::{self, merge},
 };
-use crate::{WriteoutHandler, file_sink::FileSink, fixture, options::Retention, parquet::Parquet};
+use crate::{
+    WriteoutError, WriteoutHandler, file_sink::FileSink, fixture, options::Retention,
+    parquet::Parquet,
+};
 use probe_flow::{interval::Interval, moment::Moment};
 
 const DAY: Date = date(2026, 3, 1);
@@ -349,6 +352,63 @@ fn a_day_that_changes_meanwhile_is_left_as_it_is_then() {
 }
 
 #[test]
+fn nothing_goes_before_the_exchange_is_durable() {
+    let store = Store::new();
+    write_day(&store.root(), 3, 5);
+    let before = content(&store.root()).unwrap();
+    let old = store.directory.path().join(".flows.compacting/day");
+    for compacts in [true, false] {
+        FAILURE.set(Some("syncing"));
+        let result = if compacts {
+            store.compact().map(drop)
+        } else {
+            // The next start, also after a kill.
+            store.compactor().clean()
+        };
+        result.unwrap_err();
+        assert_eq!(content(&old).unwrap(), before);
+        assert_eq!(content(&store.root()).unwrap(), before);
+        assert_eq!(glob(&store.root()).len(), 1);
+    }
+    store.compactor().clean().unwrap();
+    store.assert_clean();
+    assert_eq!(content(&store.root()).unwrap(), before);
+}
+
+#[test]
+fn a_day_that_cannot_be_put_back_is_kept_and_told() {
+    let store = Store::new();
+    write_day(&store.root(), 3, 5);
+    let (root, day) = (store.root(), store.day());
+    let stage = store.directory.path().join(".flows.compacting");
+    let (late, work) = (
+        fixture::interval("eth0", "2026-03-01T23:55:00Z", 7),
+        stage.join("day"),
+    );
+    let change = move || {
+        // A writer without locks, and an exchange that fails.
+        let name = "20260301T235500.000Z-20260302T000000.000Z.parquet";
+        fs::rename(&day, root.with_file_name("away")).unwrap();
+        write(&root, &late);
+        fs::rename(day.join(name), work.join(name)).unwrap();
+        fs::remove_dir(&day).unwrap();
+    };
+    HOOK.set(Some(("exchanged", Box::new(change))));
+    let error = store.compact().unwrap_err().to_string();
+    let kept = stage.join("kept-iface=eth0-date=2026-03-01-1");
+    for _ in 0..2 {
+        assert!(error.contains(kept.to_str().unwrap()), "{error}");
+        assert_eq!(store.compactor().clean().unwrap_err().to_string(), error);
+        assert_eq!(glob(&kept).len(), 4);
+        assert_eq!(content(&kept).unwrap()[0].len(), 22);
+    }
+    let mut worker = Worker::new("parquet", store.root(), None, clock, Duration::ZERO);
+    assert_eq!(worker.pass(), Err(error));
+    fs::remove_dir_all(&kept).unwrap();
+    assert_eq!(worker.pass(), Ok(true));
+}
+
+#[test]
 fn a_full_disk_is_an_error_that_says_so() {
     let store = Store::new();
     write_day(&store.root(), 2, 5);
@@ -372,6 +432,18 @@ type Hook = (&'static str, Box<dyn Fn()>);
 thread_local! {
     /// What a test does in the middle of a compaction on its thread.
     static HOOK: RefCell<Option<Hook>> = const { RefCell::new(None) };
+    /// The step that fails on its thread.
+    static FAILURE: RefCell<Option<&'static str>> = const { RefCell::new(None) };
+}
+
+/// Fails where a test wants it.
+pub(super) fn fail_at(step: &str) -> Result<(), WriteoutError> {
+    let fails = FAILURE.with_borrow_mut(|it| it.take_if(|wanted| *wanted == step));
+    if fails.is_none() {
+        return Ok(());
+    }
+    let error = rustix::io::Errno::IO.into();
+    Err(WriteoutError::file("make durable", Path::new(step), error))
 }
 
 /// Kills this process if it is a child that is to end at this step, or lets a test change the store.

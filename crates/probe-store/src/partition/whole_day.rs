@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIR_FLAGS, DIR_MODE, Directory, FILE_MODE, file_error};
+use super::{DIR_MODE, Directory, FILE_MODE, file_error};
 use crate::{WriteoutError, layout::parse_temporary_name};
 
 /// An entry of a directory: the same means that nobody has changed it.
@@ -15,7 +15,7 @@ use crate::{WriteoutError, layout::parse_temporary_name};
 pub(crate) struct Entry {
     /// Name of the entry in the directory.
     pub(crate) name: String,
-    /// Name that the entry has in the directory.
+    /// Length of what is in it, in bytes.
     pub(crate) length: u64,
     inode: u64,
     modified: (i64, u64),
@@ -160,19 +160,10 @@ impl Directory {
         matches!((disk(self), disk(other)), (Ok(here), Ok(there)) if here == there)
     }
 
-    /// Makes what has come and gone durable.
-    pub(crate) fn make_durable(&self) -> Result<(), WriteoutError> {
-        self.sync()
-    }
-
-    /// Opens a directory at a path, which may lead over links.
-    pub(crate) fn open_at(path: &Path) -> Result<Self, WriteoutError> {
-        let fd = rustix::fs::open(path, DIR_FLAGS, Mode::empty())
-            .map_err(|errno| file_error("open the directory", path, errno))?;
-        Ok(Self {
-            fd,
-            path: path.to_owned(),
-        })
+    /// Makes everything durable that was done on its file system.
+    pub(crate) fn sync_disk(&self) -> Result<(), WriteoutError> {
+        rustix::fs::syncfs(&self.fd)
+            .map_err(|errno| file_error("sync the file system of", &self.path, errno))
     }
 }
 
