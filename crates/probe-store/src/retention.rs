@@ -34,6 +34,8 @@ use self::{
 
 /// Files are deleted at most this often, unless a disk is full.
 const PRUNE_PAUSE: Duration = Duration::from_mins(1);
+/// How often it is begun anew at once because others change what was listed. The rest has time.
+const MAX_PASSES: u32 = 4;
 
 /// Keeps a tree inside its [`Retention`].
 pub(super) struct Pruner<D> {
@@ -206,7 +208,13 @@ impl<D: Disk> Pruner<D> {
     /// deleted does not keep all others, and returns the first.
     fn prune(&mut self, now: Moment) -> (Pruned, Result<(), WriteoutError>) {
         let mut pruned = Pruned::default();
-        let result = self.try_prune(now, &mut pruned);
+        let mut result = Ok(());
+        for _ in 0..MAX_PASSES {
+            result = self.try_prune(now, &mut pruned);
+            if !self.stored.as_ref().is_some_and(Stored::is_doubted) {
+                break;
+            }
+        }
         self.error = result.as_ref().err().map(|error| error.to_string().into());
         if let Some(stored) = self.stored.as_mut().filter(|_| result.is_err()) {
             stored.doubt();
@@ -282,7 +290,11 @@ impl<D: Disk> Pruner<D> {
         let pass = Pass::new(disk, trust, task).run(days);
         stored.on_freed(&pass.freed);
         stored.oldest = pass.oldest;
-        *pruned = pass.pruned;
+        if pass.is_outdated {
+            stored.doubt();
+        }
+        pruned.files += pass.pruned.files;
+        pruned.bytes += pass.pruned.bytes;
         result.and(pass.result)
     }
 

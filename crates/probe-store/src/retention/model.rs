@@ -49,6 +49,8 @@ pub(super) struct Contents {
     /// Bytes of the file system, and what others use of it.
     pub(super) total: u64,
     pub(super) foreign: u64,
+    /// The day that is compacted once it is listed.
+    pub(super) compacts: Option<Date>,
     /// No directory can be listed.
     pub(super) is_unreadable: bool,
     /// How often all sizes were counted, and how often a day was listed.
@@ -64,6 +66,18 @@ impl Contents {
 
     pub(super) fn free(&self) -> u64 {
         self.total.saturating_sub(self.foreign + self.stored())
+    }
+
+    /// One file takes the place of a day's files if that is wanted.
+    fn on_listed(&mut self, date: Date) {
+        if self.compacts.take_if(|day| *day == date).is_none() {
+            return;
+        }
+        let is_of_day = |(day, _): &(Date, String), _: &mut Kept| *day == date;
+        let last = self.kept.extract_if(.., is_of_day).last();
+        let (key, mut last) = last.expect("a file of the day");
+        last.file.name = format!("compacted-{}", key.1);
+        self.kept.insert((date, last.file.name.clone()), last);
     }
 
     /// A person deletes what was written at a time.
@@ -108,17 +122,18 @@ impl Disk for Model {
             .filter(|((day, _), _)| *day == date && !ifaces.is_empty());
         let mut files: Vec<_> = kept.map(|(_, kept)| kept.file.clone()).collect();
         files.sort_unstable();
+        drop(contents);
+        self.0.borrow_mut().on_listed(date);
         (files, Ok(()))
     }
 
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError> {
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<Option<u64>, WriteoutError> {
         let mut contents = self.0.borrow_mut();
-        let kept = contents
-            .kept
-            .remove(&(date, file.name.clone()))
-            .expect("it is there");
+        let Some(kept) = contents.kept.remove(&(date, file.name.clone())) else {
+            return Ok(None);
+        };
         contents.deleted.push(kept);
-        Ok(FILE)
+        Ok(Some(FILE))
     }
 
     fn remove_empty(&mut self, _: Date, _: &BTreeSet<String>) -> Result<(), WriteoutError> {

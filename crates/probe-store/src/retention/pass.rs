@@ -45,6 +45,9 @@ pub(super) struct Pass<'a, D> {
     pub(super) oldest: Option<Timestamp>,
     /// The first error; it does not end the pass.
     pub(super) result: Result<(), WriteoutError>,
+    /// Ended since a file was gone that had just been listed: somebody deletes, or the day was
+    /// compacted, and by the listing newer days would go in its stead.
+    pub(super) is_outdated: bool,
 }
 
 impl<'a, D: Disk> Pass<'a, D> {
@@ -57,6 +60,7 @@ impl<'a, D: Disk> Pass<'a, D> {
             freed: BTreeMap::new(),
             oldest: None,
             result: Ok(()),
+            is_outdated: false,
         }
     }
 
@@ -72,7 +76,7 @@ impl<'a, D: Disk> Pass<'a, D> {
             let is_due = is_old_day || self.has_excess();
             // No file of this day or a later one ended before it.
             let is_oldest_known = self.oldest.is_some_and(|oldest| date_of(oldest) < date);
-            if !is_due && is_oldest_known {
+            if self.is_outdated || !is_due && is_oldest_known {
                 break;
             }
             self.visit(date, day, is_due);
@@ -91,18 +95,22 @@ impl<'a, D: Disk> Pass<'a, D> {
             let (dir, end) = (placed.dir, placed.end());
             if self.has_excess() || self.task.is_old(end) {
                 match self.disk.remove(dir, &placed.file) {
-                    Ok(bytes) => {
+                    Ok(Some(bytes)) => {
                         self.pruned.on_deleted(bytes);
                         *self.freed.entry(dir).or_default() += bytes;
                         emptied.entry(dir).or_default().insert(placed.file.iface);
                         continue;
                     }
+                    Ok(None) => self.is_outdated = true,
                     Err(error) => self.note(Err(error)),
                 }
             }
             self.oldest = Some(self.oldest.map_or(end, |oldest| oldest.min(end)));
             if let Some(ifaces) = emptied.get_mut(&dir) {
                 ifaces.remove(&placed.file.iface);
+            }
+            if self.is_outdated {
+                return;
             }
         }
         for (date, ifaces) in emptied {

@@ -36,6 +36,11 @@ impl Stored {
         self.counted_at = None;
     }
 
+    /// Whether it is to be counted anew.
+    pub(super) const fn is_doubted(&self) -> bool {
+        self.counted_at.is_none()
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.by_day.values().sum()
     }

@@ -235,6 +235,25 @@ fn what_a_write_leaves_free_is_told_at_once() {
 }
 
 #[test]
+fn a_day_that_is_compacted_meanwhile_costs_no_younger_one() {
+    for (max, deleted) in [(9, 0), (8, 1), (4, 5)] {
+        let mut host = Host::new(Retention::default(), 100 * FILE);
+        for _ in 0..12 {
+            host.write();
+        }
+        // The first of three days, whose four files become one.
+        let day = host.disk.0.borrow().kept.keys().next().unwrap().0;
+        host.disk.0.borrow_mut().compacts = Some(day);
+        let disk = host.disk.clone();
+        let mut pruner = Pruner::new(disk, "parquet", by_size(max * FILE), "boot".to_owned());
+        let (pruned, result) = pruner.prune(host.now());
+        result.unwrap();
+        assert_eq!((pruned.files, pruned.bytes), (deleted, deleted * FILE));
+        assert_eq!(host.disk.0.borrow().stored(), (9 - deleted) * FILE);
+    }
+}
+
+#[test]
 fn nothing_is_listed_as_long_as_nothing_has_to_go() {
     let mut host = Host::new(by_age(10 * 24 * 60), 1000 * FILE);
     for _ in 0..40 {

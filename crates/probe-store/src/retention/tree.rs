@@ -52,8 +52,8 @@ pub(crate) trait Disk {
     /// Files of a day, by the end of their intervals.
     fn files(&self, date: Date, ifaces: &[String]) -> Partial<Vec<StoredFile>>;
 
-    /// Deletes a file and returns the bytes that it took; that it is gone already is fine.
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError>;
+    /// Deletes a file and returns the bytes that it took; `None` if it is gone already.
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<Option<u64>, WriteoutError>;
 
     /// Deletes the directories of a day that are empty.
     fn remove_empty(&mut self, date: Date, ifaces: &BTreeSet<String>) -> Result<(), WriteoutError>;
@@ -232,13 +232,15 @@ impl Disk for Tree {
         (files, result)
     }
 
-    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<u64, WriteoutError> {
+    fn remove(&mut self, date: Date, file: &StoredFile) -> Result<Option<u64>, WriteoutError> {
         let root = Directory::open_root(&self.root)?;
         let Some(day) = Self::day(&root, &file.iface, date)? else {
-            return Ok(0);
+            return Ok(None);
         };
-        let bytes = day.allocated_bytes(&file.name)?.unwrap_or(0);
-        day.remove_file(&file.name)?;
+        let bytes = day.allocated_bytes(&file.name)?;
+        if bytes.is_some() {
+            day.remove_file(&file.name)?;
+        }
         Ok(bytes)
     }
 
