@@ -18,13 +18,14 @@ use std::{
 
 use caps::Capability;
 use probe_api::listener::listener_of;
+use probe_flow::text::escaped;
 use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, connect, socket_with,
         sockopt::socket_peercred,
     },
-    process::geteuid,
+    process::{geteuid, test_kill_process},
 };
 
 const NAME: &str = "probe-agent";
@@ -90,17 +91,39 @@ fn take(name: &str) -> io::Result<(String, UnixListener)> {
 
 /// A process that holds such a name and may be an agent, as a message names it.
 fn other_agent(name: &str, own: &str, holder: Holder) -> io::Result<Option<String>> {
+    let mut foreign = Vec::new();
+    let other = look_for_agent(name, own, holder, &mut foreign);
+    if !foreign.is_empty() {
+        tracing::warn!(
+            "processes that can be no agents hold names of agents: {}",
+            foreign.join(", ")
+        );
+    }
+    other
+}
+
+/// The same; `foreign` gets the names of those that can be none.
+fn look_for_agent(
+    name: &str,
+    own: &str,
+    holder: Holder,
+    foreign: &mut Vec<String>,
+) -> io::Result<Option<String>> {
     for held in held_names(name)? {
         let addr = SocketAddrUnix::new_abstract_name(held.as_bytes())?;
         if held == own {
             continue;
         }
         match holder(&addr) {
-            Ok(Some(credentials)) if !may_be_agent(credentials) => tracing::warn!(
-                pid = credentials.pid.as_raw_pid(),
-                uid = credentials.uid.as_raw(),
-                "a process that can be no agent holds the name of one (the socket @{held})"
-            ),
+            Ok(Some(credentials)) if !may_be_agent(credentials) => {
+                let UCred { pid, uid, .. } = credentials;
+                let (pid, uid) = (pid.as_raw_pid(), uid.as_raw());
+                foreign.push(format!(
+                    "@{} (process {pid}, user {uid})",
+                    escaped(held.as_bytes())
+                ));
+            }
+            // Who takes no connections does not tell who it is.
             Ok(Some(_)) | Err(Errno::AGAIN) => {
                 let other = listener_of(&addr);
                 let other = other.unwrap_or_else(|error| Some(cannot_be_named(&error.into())));
@@ -146,11 +169,15 @@ fn holder(addr: &SocketAddrUnix) -> Result<Option<UCred>, Errno> {
     }
 }
 
-/// An agent is root's, our user's, or has its rights from a service manager. Without an answer the
-/// process counts.
+/// An agent is root's, our user's, or has its rights from a service manager. It lives: a process that
+/// has ended and left the socket to another one is none. Without an answer the process counts.
 fn may_be_agent(holder: UCred) -> bool {
     if holder.uid.is_root() || holder.uid == geteuid() {
         return true;
+    }
+    // Unlike /proc this is told of each process, whatever `hidepid` says.
+    if test_kill_process(holder.pid) == Err(Errno::SRCH) {
+        return false;
     }
     let of = |pid: &str, file| fs::read_to_string(format!("/proc/{pid}/{file}"));
     let pid = holder.pid.as_raw_pid().to_string();
@@ -178,7 +205,7 @@ mod tests {
     use std::{
         io::{BufRead as _, BufReader, Read as _},
         os::unix::process::CommandExt as _,
-        process::{Command, Stdio},
+        process::{Child, ChildStdout, Command, Stdio},
     };
 
     use probe_testkit::skip;
@@ -213,15 +240,11 @@ mod tests {
         assert!(matches!(next, Instance::First { .. }));
     }
 
-    #[test]
-    fn a_name_that_another_user_holds_keeps_no_agent_from_being_the_first() {
-        if !skip::kernel_or_skip(&["python3"]) {
-            return;
-        }
-        let name = unique("foreign");
+    /// Another user's process that has the name, until its input ends.
+    fn foreign(name: &str, then: &str) -> (Child, BufReader<ChildStdout>) {
         let holds = format!(
-            "import socket, sys\nit = socket.socket(socket.AF_UNIX)\nit.bind('\\0{name}')\n\
-             it.listen()\nprint('listens', flush=True)\nsys.stdin.read()"
+            "import os, socket, sys\nit = socket.socket(socket.AF_UNIX)\nit.bind('\\0{name}')\n\
+             it.listen()\n{then}\nprint('listens', flush=True)\nsys.stdin.read()"
         );
         let mut python = Command::new("python3");
         python.args(["-c", &holds]).uid(65_534).gid(65_534);
@@ -231,12 +254,37 @@ mod tests {
         let mut said = BufReader::new(python.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
         assert_eq!(line, "listens\n");
+        (python, said)
+    }
+
+    #[test]
+    fn who_has_ended_and_left_the_name_to_its_child_is_no_agent() {
+        if !skip::kernel_or_skip(&["python3"]) {
+            return;
+        }
+        let name = unique("left");
+        let (mut python, mut said) = foreign(&name, "if os.fork(): os._exit(0)");
+        let input = python.stdin.take();
+        python.wait().unwrap();
+        let first = claim(&name).unwrap();
+        assert!(matches!(first, Instance::First { .. }), "{first:?}");
+        drop(input);
+        said.read_to_string(&mut String::new()).unwrap();
+    }
+
+    #[test]
+    fn a_name_that_another_user_holds_keeps_no_agent_from_being_the_first() {
+        if !skip::kernel_or_skip(&["python3"]) {
+            return;
+        }
+        let name = unique("foreign");
+        let (mut python, mut said) = foreign(&name, "");
         let first = claim(&name).unwrap();
         assert!(matches!(first, Instance::First { .. }), "{first:?}");
         let second = claim(&name).unwrap();
         assert!(matches!(second, Instance::Beside { .. }), "{second:?}");
         drop(python.stdin.take());
-        said.read_to_string(&mut line).unwrap();
+        said.read_to_string(&mut String::new()).unwrap();
         python.wait().unwrap();
         let third = claim(&name).unwrap();
         assert!(matches!(third, Instance::Beside { .. }), "{third:?}");
