@@ -225,29 +225,39 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             );
             *stored_bytes += size.length;
             Ok(size.allocated)
-        })
+        })?;
+        if let Compaction::Runs(background) = compaction {
+            background.trust(pruner.trust());
+        }
+        Ok(())
     }
 
     fn maintain(&mut self) {
+        if let Compaction::Runs(background) = &self.compaction
+            && background.take_change()
+        {
+            self.pruner.recount();
+        }
+        self.pruner.look_after((self.clock)());
+        let trust = self.pruner.trust();
         match &self.compaction {
             Compaction::Off => {}
             Compaction::Begins => {
                 let (root, min_free) = (self.files.root.clone(), self.pruner.min_free());
-                let background = Background::start(&self.name, root, min_free, self.clock, QUIET);
+                let (sink, clock) = (&self.name, self.clock);
+                let background = Background::start(sink, root, min_free, clock, QUIET, trust);
                 self.compaction = Compaction::Runs(background);
             }
-            Compaction::Runs(background) => {
-                if background.take_change() {
-                    self.pruner.recount();
-                }
-            }
+            Compaction::Runs(background) => background.trust(trust),
         }
-        self.pruner.look_after((self.clock)());
         self.look_where_it_lies();
     }
 
     fn confirm_clock(&mut self) {
         self.pruner.confirm_clock((self.clock)());
+        if let Compaction::Runs(background) = &self.compaction {
+            background.trust(self.pruner.trust());
+        }
     }
 
     fn report(&self) -> Option<StoreReport> {

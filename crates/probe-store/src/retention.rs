@@ -24,12 +24,12 @@ mod stored;
 mod tree;
 mod trust;
 
-pub(super) use self::tree::Tree;
+pub(super) use self::{order::may_hold_moved, tree::Tree, trust::Trust};
 use self::{
     pass::{Pass, Task},
     stored::Stored,
     tree::Disk,
-    trust::{Trust, allowance},
+    trust::allowance,
 };
 
 /// Files are deleted at most this often, unless a disk is full.
@@ -129,6 +129,11 @@ impl<D: Disk> Pruner<D> {
     /// Space that is to be left free.
     pub(super) const fn min_free(&self) -> Option<MinFree> {
         self.retention.min_free
+    }
+
+    /// The time to go by; `None` before the first pass in which the tree could be read.
+    pub(super) const fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     /// What is stored, and what will be deleted when; `None` before the first pass.

@@ -13,7 +13,12 @@ use parking_lot::{Condvar, Mutex};
 use tracing::{debug, info, warn};
 
 use super::{CompactError, Compactor, Outcome};
-use crate::{Clock, options::MinFree, report::CompactionReport};
+use crate::{
+    Clock,
+    options::MinFree,
+    report::CompactionReport,
+    retention::{Trust, may_hold_moved},
+};
 
 /// A day is closed so long after its end: late intervals have been written or given up by then.
 const LATE: SignedDuration = SignedDuration::from_hours(1);
@@ -36,6 +41,8 @@ struct State {
     is_ending: bool,
     /// Days have changed since the sink has asked.
     has_changed: bool,
+    /// Tells the days with intervals of a wrong clock. Nothing is compacted without.
+    trust: Option<Trust>,
     report: CompactionReport,
 }
 
@@ -60,8 +67,9 @@ impl Background {
         min_free: Option<MinFree>,
         clock: Clock,
         quiet: Duration,
+        trust: Option<&Trust>,
     ) -> Self {
-        let mut worker = Worker::new(sink, root, min_free, clock, quiet);
+        let mut worker = Worker::new(sink, root, min_free, clock, quiet, trust);
         let shared = Arc::clone(&worker.shared);
         // The kernel keeps 15 bytes of a thread's name.
         let name = format!("compact-{sink}").chars().take(15).collect();
@@ -78,6 +86,12 @@ impl Background {
     /// What was done, and why something was not.
     pub(crate) fn report(&self) -> CompactionReport {
         self.shared.state.lock().report.clone()
+    }
+
+    /// Days with intervals of a clock that is not believed are left alone from now on: retention
+    /// tells these intervals by the names of their files.
+    pub(crate) fn trust(&self, trust: Option<&Trust>) {
+        self.shared.state.lock().trust = trust.cloned();
     }
 
     /// Whether days have changed since the last call.
@@ -110,7 +124,10 @@ impl Worker {
         min_free: Option<MinFree>,
         clock: Clock,
         quiet: Duration,
+        trust: Option<&Trust>,
     ) -> Self {
+        let shared = Shared::default();
+        shared.state.lock().trust = trust.cloned();
         Self {
             sink: sink.to_owned(),
             root,
@@ -118,7 +135,7 @@ impl Worker {
             clock,
             quiet,
             known: HashMap::new(),
-            shared: Arc::new(Shared::default()),
+            shared: Arc::new(shared),
         }
     }
 
@@ -209,7 +226,7 @@ impl Worker {
                 first_error = first_error.or_else(|| known.error.clone());
                 continue;
             }
-            if !self.is_quiet(changed) {
+            if !self.is_quiet(changed) || self.may_hold_moved(date) {
                 continue;
             }
             match compactor.compact(&day.1, date) {
@@ -269,6 +286,13 @@ impl Worker {
             }
             Outcome::Busy => {}
         }
+    }
+
+    /// Whether a day may have intervals of a wrong clock.
+    fn may_hold_moved(&self, date: Date) -> bool {
+        let state = self.shared.state.lock();
+        let trust = state.trust.as_ref();
+        trust.is_none_or(|trust| may_hold_moved(trust, date))
     }
 
     /// Whether the time is long enough ago; a time to come is not.

@@ -1,5 +1,7 @@
 //! Compaction: what it leaves, and when it leaves a day alone. [`kill`]: what a killed agent leaves.
+//! [`background`]: the thread.
 
+mod background;
 mod kill;
 
 use std::{
@@ -8,7 +10,7 @@ use std::{
     fs::{self, File, OpenOptions},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ::parquet::{
@@ -21,7 +23,6 @@ use proptest::prelude::*;
 
 use super::{
     CompactError, Compactor, Outcome,
-    background::{Background, Worker},
     merge::{self, merge},
 };
 use crate::{
@@ -402,7 +403,7 @@ fn a_day_that_cannot_be_put_back_is_kept_and_told() {
         assert_eq!(glob(&kept).len(), 4);
         assert_eq!(content(&kept).unwrap()[0].len(), 22);
     }
-    let mut worker = Worker::new("parquet", store.root(), None, clock, Duration::ZERO);
+    let mut worker = background::worker(&store.root(), Duration::ZERO);
     assert_eq!(worker.pass(), Err(error));
     fs::remove_dir_all(&kept).unwrap();
     assert_eq!(worker.pass(), Ok(true));
@@ -482,68 +483,6 @@ fn retention_counts_and_deletes_a_compacted_day() {
     assert_eq!(glob(&store.root()).len(), 1);
     open(Some(Duration::from_hours(29)));
     assert!(!store.root().join(IFACE).exists());
-}
-
-/// Waits for a condition, far longer than it takes.
-fn wait_until(what: &str, is_met: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while !is_met() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-#[test]
-fn closed_days_are_compacted_in_the_background() {
-    let store = Store::new();
-    write_day(&store.root(), 3, 20);
-    // It still runs by the clock of the tests.
-    for start in ["2026-03-02T00:00:00Z", "2026-03-02T00:05:00Z"] {
-        write(&store.root(), &fixture::interval("eth0", start, 1));
-    }
-    for start in ["2026-02-27T00:00:00Z", "2026-02-27T00:05:00Z"] {
-        write(&store.root(), &fixture::interval("eth1", start, 1));
-    }
-    let damaged = &glob(&store.root())[5];
-    let whole = fs::read(damaged).unwrap();
-    fs::write(damaged, &whole[..100]).unwrap();
-    let start = |quiet| Background::start("parquet", store.root(), None, clock, quiet);
-
-    let background = start(Duration::ZERO);
-    wait_until("a compacted day and an error", || {
-        let report = background.report();
-        report.days == 1 && report.error.is_some()
-    });
-    assert!(background.take_change() && !background.take_change());
-    let error = background.report().error.unwrap();
-    assert!(error.contains("iface=eth1/date=2026-02-27"), "{error}");
-    assert_eq!(glob(&store.day()).len(), 1);
-    assert_eq!(glob(&store.root()).len(), 5);
-    drop(background);
-
-    fs::write(damaged, &whole).unwrap();
-    // The days have just changed.
-    let mut worker = Worker::new(
-        "parquet",
-        store.root(),
-        None,
-        clock,
-        Duration::from_hours(1),
-    );
-    assert_eq!(worker.pass(), Ok(true));
-    assert_eq!(glob(&store.root()).len(), 5);
-    let background = start(Duration::ZERO);
-    wait_until("the other day", || background.report().days == 1);
-    assert_eq!(background.report().error, None);
-    assert_eq!(glob(&store.root()).len(), 4);
-}
-
-#[test]
-fn a_store_without_a_place_beside_it_and_one_that_is_gone_are_no_trouble() {
-    let pass = |root: &str| Worker::new("parquet", root.into(), None, clock, Duration::ZERO).pass();
-    assert_eq!(pass("/"), Ok(false));
-    assert_eq!(pass("/proc"), Ok(false), "a mount point");
-    assert_eq!(pass("/nonexistent/flows"), Ok(true));
 }
 
 #[test]

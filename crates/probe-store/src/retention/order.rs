@@ -66,8 +66,7 @@ pub(super) fn by_trusted_time(
     let mut sorted = BTreeMap::<Date, Day>::new();
     let mut result = Ok(());
     for (date, ifaces) in days {
-        let (first, last) = bounds(date);
-        let is_listed = trust.has_moved(first, last);
+        let is_listed = may_hold_moved(trust, date);
         if is_listed {
             let (files, listed) = disk.files(date, &ifaces);
             result = result.and(listed);
@@ -92,6 +91,12 @@ pub(super) fn by_trusted_time(
 /// The day of a time, in UTC.
 pub(super) fn date_of(time: Timestamp) -> Date {
     time.to_zoned(TimeZone::UTC).date()
+}
+
+/// Whether a day's directory may have intervals of a clock that was not believed.
+pub(crate) fn may_hold_moved(trust: &Trust, date: Date) -> bool {
+    let (first, last) = bounds(date);
+    trust.has_moved(first, last)
 }
 
 /// Times at which intervals of a day's directory may end.
