@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Command, Output},
 };
@@ -71,7 +74,7 @@ fn check_finds_sinks_that_could_not_be_opened_and_makes_nothing() {
     assert!(!fine.exists(), "a check makes nothing");
 }
 
-/// Keys that others can read, files of the kernel, and exclusions that leave nothing.
+/// Keys that others can read, and files of the kernel.
 #[test]
 fn check_refuses_what_surely_fails() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -89,10 +92,6 @@ fn check_refuses_what_surely_fails() {
             "interfaces: { eth0: {} }\nwriteout: [ { type: json, path: /proc/probe } ]\n",
             "error: the json sink cannot store files below /proc/probe",
         ),
-        (
-            "autodetection: { enabled: true, exclude: [ \"/.*/\" ] }\n",
-            "error: autodetection.exclude: nothing would be captured",
-        ),
     ] {
         fs::write(&file, config).expect("written");
         let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
@@ -101,6 +100,40 @@ fn check_refuses_what_surely_fails() {
         assert!(stderr.contains(told), "{stderr}");
         assert!(!stdout.contains("good"), "{stdout}");
     }
+}
+
+/// Exclusions that leave no usual name, and keys that only the agent's user may read.
+#[test]
+fn check_warns_of_what_another_user_or_host_may_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let open_to_all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path(), open_to_all).expect("set");
+    let [binary, file, key] = ["probe-agent", "probe.yaml", "key"].map(|it| dir.path().join(it));
+    // The build may lie where nobody else may read.
+    fs::copy(env!("CARGO_BIN_EXE_probe-agent"), &binary).expect("copied");
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").expect("written");
+    let config = format!(
+        "autodetection: {{ enabled: true, exclude: [ \"/.*/\" ] }}\nwriteout: []\napi: {{ addr: \"127.0.0.1:9999\", \
+         metrics_addr: none, keys: [ {{ role: admin, file: {} }} ] }}\n",
+        key.display()
+    );
+    fs::write(&file, config).expect("written");
+    let mut check = Command::new(&binary);
+    check.arg("check").arg("-c").arg(&file);
+    let is_root = fs::metadata("/proc/self").expect("ours").uid() == 0;
+    if is_root {
+        check.uid(65_534).gid(65_534);
+    }
+    let mode = if is_root { 0o600 } else { 0 };
+    fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("set");
+    let output = check.output().expect("it runs");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let unread = "warning: as this user, cannot read api.keys[].file from ";
+    assert!(told.contains(unread), "{told}");
+    let all = "autodetection.exclude: /.*/ leaves no usual name of an interface";
+    assert!(told.contains(all), "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub use problem::{ConfigProblem, Problem};
 use access::Access;
 use client::AgentAddr;
 use limits::Server;
-pub use secrets::{SecretError, certain_mistakes};
+pub use secrets::{SecretError, secret_mistakes};
 use socket_file::SocketFile;
 
 /// How long open requests may take after the shutdown.

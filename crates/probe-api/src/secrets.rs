@@ -78,21 +78,31 @@ pub(super) fn keys(configured: &[ApiKey]) -> Result<Vec<(Role, Secret)>, SecretE
     keys.collect()
 }
 
-/// What is surely wrong with the files of keys and certificates: what does not exist,
-/// what others may read, what is of no use. What only the asking user may not read is left out.
-pub fn certain_mistakes(config: &ApiConfig) -> Vec<SecretError> {
+impl SecretError {
+    /// Whether the asking user may not read the file. Another one, the agent's, may.
+    pub fn is_permission_denied(&self) -> bool {
+        let Self::Read { source, .. } = self else {
+            return false;
+        };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+/// What is wrong with the files of keys and certificates: what does not exist, what others may read,
+/// what is of no use, and what the asking user may not read. A file of another user is left out: that may
+/// be the agent's.
+pub fn secret_mistakes(config: &ApiConfig) -> Vec<SecretError> {
     let files = config.keys.iter().filter_map(|key| match &key.source {
         KeySource::Inline(_) => None,
         KeySource::File(path) => Some(path),
     });
     let keys = files.filter_map(|path| key_of_file(path).err());
     let tls = config.tls.iter().filter_map(|tls| acceptor(tls).err());
-    let is_certain = |error: &SecretError| match error {
-        SecretError::Read { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+    let is_mistake = |error: &SecretError| match error {
         SecretError::Exposed { mode, .. } => mode & OTHERS != 0,
-        SecretError::Content { .. } => true,
+        SecretError::Read { .. } | SecretError::Content { .. } => true,
     };
-    keys.chain(tls).filter(is_certain).collect()
+    keys.chain(tls).filter(is_mistake).collect()
 }
 
 fn key_of_file(path: &Path) -> Result<Secret, SecretError> {

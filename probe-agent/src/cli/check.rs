@@ -14,7 +14,7 @@ use crate::{
     config::{Config, ConfigError, ConfigText, FileProblem},
     term::page::{TableStyle, padded, tell, wrap},
 };
-use probe_api::{SecretError, certain_mistakes, endpoint::Endpoint};
+use probe_api::{SecretError, endpoint::Endpoint, secret_mistakes};
 use probe_capture::selection::is_pattern;
 use probe_store::examine::examine_sink;
 
@@ -43,10 +43,10 @@ const USUAL_NAMES: [&str; 12] = [
 /// Check a configuration file and tell everything that is wrong with it
 ///
 /// Looks at the directories of the sinks on this host, too, and at the files of keys and certificates,
-/// and makes nothing. What `run` would refuse is an error, and so are exclusions that leave no
-/// interface. What this user may not read or write, and what may be meant otherwise than it is read, is a
-/// warning. So is what is allowed and surely a mistake: a pattern where a name is wanted (`eth*`), or a
-/// kind of links that no kernel has (`kind:vteh`).
+/// and makes nothing. What `run` would refuse is an error. What this user may not read or write, and what
+/// may be meant otherwise than it is read, is a warning. So is what is allowed and most likely a mistake: a
+/// pattern where a name is wanted (`eth*`), a kind of links that no kernel has (`kind:vteh`), or exclusions
+/// that leave no usual name of an interface.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
@@ -64,7 +64,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let unknown_kinds = unknown_kinds::told(&config);
-    for warning in name_patterns(&config).iter().chain(&unknown_kinds) {
+    let excludes_all = excludes_all(&config);
+    let mistakes = name_patterns(&config).into_iter().chain(unknown_kinds);
+    for warning in mistakes.chain(excludes_all) {
         let path = args.config.display();
         tell(format_args!("warning: {path}: {warning}"));
     }
@@ -73,16 +75,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for doubt in text.doubts() {
         tell(format_args!("warning: {}", located(&doubt)));
     }
-    let refused = refused_secrets(&config);
-    for error in &refused {
-        tell(format_args!("error: {error}"));
-    }
-    let excludes_all = excludes_all(&config);
-    if let Some(error) = &excludes_all {
-        tell(format_args!("error: {error}"));
-    }
+    let are_usable = are_usable(&wrong_secrets(&config));
     let are_storable = are_storable(&config);
-    if !refused.is_empty() || excludes_all.is_some() || !are_storable {
+    if !are_usable || !are_storable {
         return Ok(ExitCode::from(EXIT_CONFIG));
     }
     print(&format!("{}: good\n", args.config.display()))?;
@@ -95,11 +90,24 @@ fn read(args: &CheckArgs) -> Result<(ConfigText, Config), ConfigError> {
     Ok((text, config))
 }
 
-/// Files for which `run` refuses to start. It reads them for a TCP address only.
-fn refused_secrets(config: &Config) -> Vec<SecretError> {
+/// Tells of files of keys. What this user may not read the agent's user may.
+fn are_usable(wrong: &[SecretError]) -> bool {
+    for error in wrong {
+        if error.is_permission_denied() {
+            tell(format_args!("warning: as this user, {error}"));
+        } else {
+            tell(format_args!("error: {error}"));
+        }
+    }
+    wrong.iter().all(SecretError::is_permission_denied)
+}
+
+/// Files for which `run` refuses to start, as far as this user can tell. It reads them for a TCP address
+/// only.
+fn wrong_secrets(config: &Config) -> Vec<SecretError> {
     let addr = config.api.addr.as_deref();
     match addr.map(Endpoint::parse) {
-        Some(Ok(Endpoint::Tcp(_))) => certain_mistakes(&config.api),
+        Some(Ok(Endpoint::Tcp(_))) => secret_mistakes(&config.api),
         _ => Vec::new(),
     }
 }
@@ -142,8 +150,8 @@ fn located(doubt: &FileProblem) -> String {
     format!("{place}{key}: {message}")
 }
 
-/// Exclusions that leave nothing to capture: each name that has nothing in common with the rest is excluded,
-/// and each usual one.
+/// Exclusions that in all likelihood leave nothing to capture: usual names are excluded, and names that have
+/// nothing in common with each other.
 fn excludes_all(config: &Config) -> Option<String> {
     if !config.autodetection.enabled {
         return None;
@@ -155,9 +163,8 @@ fn excludes_all(config: &Config) -> Option<String> {
     // Of a kind that no rule names.
     let is_captured = names.any(|name| selector.explain(&name, "").config().is_some());
     let exclude = config.autodetection.exclude.join(", ");
-    (!is_captured).then(|| {
-        format!("autodetection.exclude: nothing would be captured: every name matches {exclude}")
-    })
+    (!is_captured)
+        .then(|| format!("autodetection.exclude: {exclude} leaves no usual name of an interface"))
 }
 
 /// What the file may say, and is surely a mistake: nothing would be captured.
@@ -246,7 +253,7 @@ fn or_nothing(list: &[String]) -> String {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{excludes_all, name_patterns, refused_secrets, summary};
+    use super::{excludes_all, name_patterns, summary, wrong_secrets};
     use crate::{config::Config, term::page::TableStyle};
 
     #[test]
@@ -289,7 +296,7 @@ mod tests {
         let config = Config::parse(&text).expect("good");
         let mode = |mode| {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("changed");
-            refused_secrets(&config)
+            wrong_secrets(&config)
         };
         assert!(mode(0o600).is_empty());
         let told = mode(0o644)[0].to_string();
@@ -297,12 +304,12 @@ mod tests {
         fs::write(&file, "short").expect("written");
         assert_eq!(mode(0o600).len(), 1);
         fs::remove_file(&file).expect("removed");
-        let told = refused_secrets(&config)[0].to_string();
+        let told = wrong_secrets(&config)[0].to_string();
         assert!(told.contains("cannot read api.keys[].file"), "{told}");
         // No address that asks for a key, so no file is read.
         let text = text.replace("127.0.0.1:9479", "none");
         let config = Config::parse(&text).expect("good");
-        assert!(refused_secrets(&config).is_empty());
+        assert!(wrong_secrets(&config).is_empty());
     }
 
     #[test]
