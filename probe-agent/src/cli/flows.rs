@@ -33,6 +33,9 @@ use probe_api::{
 };
 use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 
+#[cfg(test)]
+mod tests;
+
 /// Flows that are shown unless a number is given.
 const LIMIT: u32 = 20;
 
@@ -89,8 +92,8 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
             );
         }
         let groups = grouping.groups(flows.flows.iter().map(Counted::of_live));
-        let groups = groups.first(limit, over(args, &flows));
-        write_groups(&mut out, args, &flows, &groups)?;
+        let over = over(args, &flows)?;
+        write_groups(&mut out, args, &flows, over, &groups.first(limit, over))?;
     } else {
         let flows = client.flows(&query)?;
         write_flows(&mut out, args, &flows)?;
@@ -100,7 +103,7 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn write_flows(out: &mut Vec<u8>, args: &FlowsArgs, flows: &Flows) -> anyhow::Result<()> {
-    let over = over(args, flows);
+    let over = over(args, flows)?;
     match args.output.format() {
         FlowFormat::Json => write_json(out, flows, over)?,
         FlowFormat::Csv => write_csv(out, flows, over)?,
@@ -118,6 +121,7 @@ fn write_groups(
     out: &mut Vec<u8>,
     args: &FlowsArgs,
     flows: &Flows,
+    over: Option<Duration>,
     groups: &Shown<'_>,
 ) -> anyhow::Result<()> {
     match args.output.format() {
@@ -134,17 +138,29 @@ fn write_groups(
                 0 => no_rows(0, all(flows)),
                 matched => format!("{}, of {}", groups.count(), passed(matched, all(flows))),
             };
-            write_total(out, style, flows, over(args, flows), &of)?;
+            write_total(out, style, flows, over, &of)?;
         }
     }
     Ok(())
 }
 
 /// The time over which rates are asked for: since the first of the intervals began that run.
-fn over(args: &FlowsArgs, flows: &Flows) -> Option<Duration> {
-    let since = flows.interfaces.iter().map(|it| it.since).min()?;
-    let over = flows.at.duration_since(since).unsigned_abs();
-    args.group.rate.then_some(over)
+fn over(args: &FlowsArgs, flows: &Flows) -> anyhow::Result<Option<Duration>> {
+    if !args.group.rate {
+        return Ok(None);
+    }
+    let Some(since) = flows.interfaces.iter().map(|it| it.since).min() else {
+        // Nothing is divided: there are no flows.
+        return Ok(Some(Duration::ZERO));
+    };
+    let at = flows.at;
+    match Duration::try_from(at.duration_since(since)) {
+        Ok(over) if !over.is_zero() => Ok(Some(over)),
+        _ => bail!(
+            "no rates: it is {at} for the agent, and flows are counted since {since}; without --rate \
+             the counts are shown"
+        ),
+    }
 }
 
 /// The names of addresses, if they are asked for.

@@ -103,7 +103,8 @@ pub enum ReplayError {
     Usage(#[from] UsageError),
     /// Rates are asked for, and all packets came at one time or at none.
     #[error(
-        "no rates: the file does not tell two times of packets; without --rate the counts are shown"
+        "no rates: all packets of the file have the same time, or none; without --rate the counts are \
+         shown"
     )]
     NoRates,
     /// The file cannot be replayed.
@@ -145,7 +146,15 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
     let stdout = io::stdout();
     let style = TableStyle::of_terminal(stdout.is_terminal());
     let mut out = BufWriter::new(stdout.lock());
-    let over = over(args, &replayed)?;
+    let over = match over(args, &replayed) {
+        // What is missing in the file may have had other times.
+        Err(error @ ReplayError::NoRates) if !replayed.ending.is_complete() => {
+            let ended = ended(args, &replayed);
+            tell(format_args!("error: {error}"));
+            return Ok(ended);
+        }
+        over => over?,
+    };
     let interfaces = &replayed.interfaces;
     let written = match &grouping {
         None => write_flows(&mut out, format, style, over, interfaces),
@@ -167,12 +176,17 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
         // The other formats have it at their end.
         tell(total_ledger(&replayed.interfaces));
     }
+    Ok(ended(args, &replayed))
+}
+
+/// Tells of a file that ends too early.
+fn ended(args: &ReplayArgs, replayed: &Replayed) -> ExitCode {
     if replayed.ending.is_complete() {
-        return Ok(ExitCode::SUCCESS);
+        return ExitCode::SUCCESS;
     }
     let file = args.file.display();
     tell(format_args!("incomplete: {file}: {}", replayed.ending));
-    Ok(ExitCode::from(EXIT_INCOMPLETE))
+    ExitCode::from(EXIT_INCOMPLETE)
 }
 
 /// The time over which rates are asked for: that between the first packet and the last.

@@ -152,4 +152,16 @@ fn without_times_there_are_no_rates() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8(output.stderr).expect("text");
     assert!(told.contains("no rates: "), "{told}");
+
+    // That it is cut is told, too.
+    let mut bytes = file.bytes.clone();
+    bytes.extend(&file.bytes[..10]);
+    let path = folder.file("cut.pcapng", &bytes);
+    let path = path.to_str().expect("a path");
+    let output = probe_agent(&["--rate", path], Stdio::null());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let told = String::from_utf8(output.stderr).expect("text");
+    let [first, second] = [0, 1].map(|number| told.lines().nth(number).expect("two lines"));
+    assert!(first.starts_with("incomplete: "), "{told}");
+    assert!(second.starts_with("error: no rates: "), "{told}");
 }
