@@ -55,11 +55,18 @@ pub(super) fn text(confirmed: &Confirmed, style: TableStyle) -> String {
     let shown = |text: String| wrap(&text, width).join("\n") + "\n";
     if confirmed.held.is_empty() {
         return shown(format!(
-            "no sink has reported a doubt; all take the clock ({:.0}) from now on",
+            "no sink doubted the clock; all go by it ({:.0}) from now on",
             confirmed.clock
         ));
     }
     let lines = confirmed.held.iter().map(|(sink, held)| {
+        if held.ahead_seconds < 0 {
+            return shown(format!(
+                "sink {sink}: the clock ({:.0}) is not doubted from now on, though it is behind the time \
+                 that surely had passed; retention went by it before, too, so nothing more is deleted",
+                confirmed.clock
+            ));
+        }
         let bytes = human::bytes(held.held_bytes);
         shown(format!(
             "sink {sink}: retention goes by the clock ({:.0}) from now on, instead of {:.0}; about \
@@ -85,7 +92,7 @@ mod tests {
         };
         assert!(
             text(&confirmed, TableStyle::default())
-                .starts_with("no sink has reported a doubt; all take the clock (2027-")
+                .starts_with("no sink doubted the clock; all go by it (2027-")
         );
         let held = RetentionHold {
             reference: "2026-03-01T00:00:00.123456789Z".parse().expect("a time"),
@@ -93,14 +100,19 @@ mod tests {
             held_bytes: 2 << 30,
         };
         confirmed.held.insert("parquet".to_owned(), held);
-        let text = text(&confirmed, TableStyle::default());
+        let ahead = text(&confirmed, TableStyle::default());
         for part in [
             "sink parquet",
             "2027-03-01",
             "instead of 2026-03-01T00:00:00Z;",
             "2.0 GiB",
         ] {
-            assert!(text.contains(part), "{part}: {text}");
+            assert!(ahead.contains(part), "{part}: {ahead}");
         }
+        let behind = confirmed.held.get_mut("parquet").expect("it is there");
+        (behind.ahead_seconds, behind.held_bytes) = (-365 * 86_400, 0);
+        let behind = text(&confirmed, TableStyle::default());
+        assert!(behind.contains("so nothing more is deleted"), "{behind}");
+        assert!(!behind.contains("too old"), "{behind}");
     }
 }
