@@ -8,10 +8,6 @@ use probe_capture::{
     trouble,
 };
 use probe_flow::ledger::Loss;
-use probe_store::{
-    report::StoreReport,
-    stats::{SinkCounts, SinkReader, SinkTroubleKind},
-};
 use prometheus::{
     Histogram, TextEncoder,
     core::Metric as _,
@@ -25,6 +21,10 @@ use super::{
     process::ProcessCounts,
     table::{self, Definition, Kind},
 };
+
+pub(super) use self::sinks::SinkSums;
+
+mod sinks;
 
 /// All that the series are made from.
 pub(super) struct Scrape<'a> {
@@ -40,35 +40,6 @@ pub(super) struct Scrape<'a> {
     pub(super) link_capture_latency: &'a Histogram,
 }
 
-/// Counts of the sinks by name: those of the same name are added up.
-#[derive(Debug, Default)]
-pub(super) struct SinkSums(BTreeMap<String, SinkSum>);
-
-/// Counts and state of the sinks of one name.
-#[derive(Debug, Default)]
-struct SinkSum {
-    counts: SinkCounts,
-    troubles: Vec<SinkTroubleKind>,
-    store: Option<StoreReport>,
-}
-
-impl SinkSums {
-    pub(super) fn from_readers(sinks: &[(String, Arc<dyn SinkReader>)]) -> Self {
-        let mut sums = BTreeMap::<String, SinkSum>::new();
-        for (name, sink) in sinks {
-            let (counts, state) = (sink.counts(), sink.state());
-            let sum = sums.entry(name.clone()).or_default();
-            sum.counts.written += counts.written;
-            sum.counts.failed += counts.failed;
-            sum.counts.dropped += counts.dropped;
-            sum.counts.queue_length += counts.queue_length;
-            sum.troubles.extend(state.trouble.map(|it| it.kind));
-            sum.store = sum.store.take().or(state.store);
-        }
-        Self(sums)
-    }
-}
-
 /// Values by those of the labels, in the order of the definition.
 type Samples<'a> = Vec<(Vec<&'a str>, f64)>;
 
@@ -82,8 +53,8 @@ enum Family {
 
 use Family::{Observed, Values};
 
-/// Every metric with its values, sorted by name, as Prometheus' own libraries do. A test compares it
-/// with [`table::ALL`].
+/// Every metric with its values, sorted by name, as Prometheus' own libraries do. Tests hold the order,
+/// and that none of [`table::ALL`] is missing.
 #[expect(
     clippy::redundant_closure_for_method_calls,
     reason = "the path of a method is for one lifetime of a scrape, and not for all"
@@ -105,6 +76,14 @@ const FAMILIES: &[(Definition, Family)] = &[
     ),
     (table::CAPTURE_STATE, Values(|it| it.capture_state())),
     (table::CLOCK_STEPS, Values(|it| it.clock_steps())),
+    (
+        table::COMPACTION_FAILING,
+        Values(|it| it.stores(|store| Some(flag(store.compaction.error.is_some())))),
+    ),
+    (
+        table::COMPACTED_DAYS,
+        Values(|it| it.stores(|store| Some(float(store.compaction.days)))),
+    ),
     (table::COVERAGE, Values(|it| it.coverage())),
     (
         table::DETACHED_SECONDS,
@@ -142,16 +121,16 @@ const FAMILIES: &[(Definition, Family)] = &[
     ),
     (table::MAP_MEMORY, Values(|it| it.map_memory())),
     (
+        table::OVERFLOW_PACKETS,
+        Values(|it| it.counts([Count::Overflow])),
+    ),
+    (
         table::PACKETS_DROPPED,
         Values(|it| it.counts([Count::Dropped])),
     ),
     (
         table::PACKETS_PROCESSED,
         Values(|it| it.counts([Count::Processed])),
-    ),
-    (
-        table::OVERFLOW_PACKETS,
-        Values(|it| it.counts([Count::Overflow])),
     ),
     (table::PACKETS_SEEN, Values(|it| it.counts([Count::Seen]))),
     (
@@ -172,24 +151,12 @@ const FAMILIES: &[(Definition, Family)] = &[
     ),
     (table::RECORDS, Values(|it| it.records())),
     (
-        table::COMPACTED_DAYS,
-        Values(|it| it.stores(|store| Some(float(store.compaction.days)))),
-    ),
-    (
-        table::COMPACTION_FAILING,
-        Values(|it| it.stores(|store| Some(flag(store.compaction.error.is_some())))),
-    ),
-    (
         table::RETENTION_FAILING,
         Values(|it| it.stores(|store| Some(flag(store.error.is_some())))),
     ),
     (
         table::RETENTION_HELD,
         Values(|it| it.stores(|store| Some(flag(store.held.is_some())))),
-    ),
-    (
-        table::STORE_MOVED,
-        Values(|it| it.stores(|store| Some(flag(store.moved.is_some())))),
     ),
     (
         table::RING_FILL,
@@ -208,17 +175,21 @@ const FAMILIES: &[(Definition, Family)] = &[
         Values(|it| it.stores(|store| store.free_bytes.map(float))),
     ),
     (
+        table::STORE_MOVED,
+        Values(|it| it.stores(|store| Some(flag(store.moved.is_some())))),
+    ),
+    (
         table::STORE_OLDEST,
         Values(|it| it.stores(|store| Some(signed_float(store.oldest?.as_second())))),
     ),
     (table::TROUBLES, Values(|it| it.troubles())),
     (
-        table::UNKNOWN_INTERFACE_PACKETS,
-        Values(|it| single(float(it.status.unattributed.unknown_interface.packets))),
-    ),
-    (
         table::UNDECODABLE_RECORDS,
         Values(|it| single(float(it.status.unattributed.undecodable))),
+    ),
+    (
+        table::UNKNOWN_INTERFACE_PACKETS,
+        Values(|it| single(float(it.status.unattributed.unknown_interface.packets))),
     ),
     (
         table::WRITEOUT_INTERVALS,
@@ -397,47 +368,6 @@ impl Scrape<'_> {
                     Some((vec![&**name, direction.name()], ratio?))
                 })
             })
-            .collect()
-    }
-
-    fn writeout_intervals(&self) -> Samples<'_> {
-        let sinks = self.sinks.0.iter();
-        sinks
-            .flat_map(|(sink, SinkSum { counts, .. })| {
-                let results = [
-                    ("written", counts.written),
-                    ("failed", counts.failed),
-                    ("dropped", counts.dropped),
-                ];
-                results.map(|(result, intervals)| (vec![&**sink, result], float(intervals)))
-            })
-            .collect()
-    }
-
-    fn writeout_queue(&self) -> Samples<'_> {
-        let sinks = self.sinks.0.iter();
-        sinks
-            .map(|(sink, sum)| (vec![&**sink], float(sum.counts.queue_length)))
-            .collect()
-    }
-
-    /// All kinds have a series, so that one which is over shows 0.
-    fn writeout_trouble(&self) -> Samples<'_> {
-        let sinks = self.sinks.0.iter();
-        sinks
-            .flat_map(|(sink, sum)| {
-                SinkTroubleKind::ALL.map(|kind| {
-                    let is_so = sum.troubles.contains(&kind);
-                    (vec![&**sink, kind.name()], flag(is_so))
-                })
-            })
-            .collect()
-    }
-
-    fn stores(&self, value: fn(&StoreReport) -> Option<f64>) -> Samples<'_> {
-        let sinks = self.sinks.0.iter();
-        sinks
-            .filter_map(|(sink, sum)| Some((vec![&**sink], value(sum.store.as_ref()?)?)))
             .collect()
     }
 

@@ -37,9 +37,12 @@ fn full_scrape(options: MetricsOptions) -> String {
 fn the_table_and_the_registry_have_the_same_metrics() {
     let text = full_scrape(MetricsOptions::default());
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    let exported: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+    let exported: Vec<_> = types.filter_map(|line| line.split(' ').next()).collect();
     let defined: BTreeSet<_> = table::ALL.iter().map(|metric| metric.name).collect();
-    assert_eq!(exported, defined);
+    assert!(
+        exported.iter().eq(&defined),
+        "{exported:#?}\nby name: {defined:#?}"
+    );
 }
 
 #[test]
