@@ -85,6 +85,15 @@ pub enum CompactError {
         /// Directory of these files, with the names of their interface and day.
         path: PathBuf,
     },
+    /// Compaction of the day panicked.
+    #[error(
+        "compaction of {path} panicked; report it, with the agent's log; the day stays as it is",
+        path = path.display()
+    )]
+    Panic {
+        /// Directory of the day.
+        path: PathBuf,
+    },
     /// There is no place beside the store for the file in the making.
     #[error(
         "cannot compact {path}: the directory above it is on another file system, or there is none; \
@@ -93,6 +102,17 @@ pub enum CompactError {
     NoPlace {
         /// Root of the store.
         path: PathBuf,
+    },
+    /// The agent may not make a directory beside the store.
+    #[error(
+        "cannot compact {path}: {source}; the agent's user must be able to write in the directory \
+         above it (`ReadWritePaths=`)", path = path.display()
+    )]
+    NoRights {
+        /// Root of the store.
+        path: PathBuf,
+        /// The operation above the root that failed.
+        source: WriteoutError,
     },
     /// The file system does not let two directories change places.
     #[error(
@@ -237,7 +257,8 @@ impl Compactor {
             return Err(CompactError::NoRoom { path, free, needed });
         }
         let (parent, stage_name) = self.place()?;
-        let stage = parent.make_dir(&stage_name)?;
+        let stage = parent.make_dir(&stage_name);
+        let stage = stage.map_err(|source| self.no_rights(source))?;
         if !stage.keep_writers_out()? || !stage.is_still(&parent, &stage_name) {
             return Ok(Outcome::Busy);
         }
@@ -274,11 +295,21 @@ impl Compactor {
         hidden.push(name);
         hidden.push(".compacting");
         let hidden = hidden.into_string().map_err(|_| no_place())?;
-        let parent = Directory::open_root(parent)?;
+        let parent = Directory::open_root(parent).map_err(|source| self.no_rights(source))?;
         if !parent.is_on_disk_of(&Directory::open_root(&root)?) {
             return Err(no_place());
         }
         Ok((parent, hidden))
+    }
+
+    /// An operation above the root has failed.
+    fn no_rights(&self, source: WriteoutError) -> CompactError {
+        let path = self.root.clone();
+        if source.is_permission_denied() || source.is_read_only() {
+            CompactError::NoRights { path, source }
+        } else {
+            source.into()
+        }
     }
 }
 
@@ -286,6 +317,16 @@ impl Compactor {
 struct Old<'a> {
     day: &'a Directory,
     files: Vec<Entry>,
+}
+
+impl CompactError {
+    /// Whether no day of the store can be compacted, until a person changes where it lies.
+    const fn is_of_store(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPlace { .. } | Self::NoRights { .. } | Self::NoExchange { .. }
+        )
+    }
 }
 
 impl<'a> Old<'a> {
@@ -436,10 +477,7 @@ fn exchange(
         return Ok(false);
     }
     let exchanged = stage.exchange(WORK, iface, date);
-    exchanged.map_err(|source| CompactError::NoExchange {
-        path: old.day.path().to_owned(),
-        source: source.into(),
-    })?;
+    exchanged.map_err(|errno| no_exchange(old.day, errno))?;
     reach("exchanged");
     // A writer that knows no locks, such as an agent of an older version.
     let is_unchanged = old.is_unchanged();
@@ -447,6 +485,17 @@ fn exchange(
         put_back(stage, iface, date)?;
     }
     Ok(is_unchanged?)
+}
+
+/// Whether the file system has no exchange, or only this one has failed.
+fn no_exchange(day: &Directory, errno: Errno) -> CompactError {
+    match errno {
+        Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV => CompactError::NoExchange {
+            path: day.path().to_owned(),
+            source: errno.into(),
+        },
+        _ => WriteoutError::file("exchange", day.path(), errno.into()).into(),
+    }
 }
 
 /// Exchanges once more. Where that fails, the old day gets a name under which nobody deletes it.

@@ -146,6 +146,15 @@ impl WriteoutError {
         }
     }
 
+    /// Whether the file system may be read only.
+    pub(crate) fn is_read_only(&self) -> bool {
+        let Self::Store { source, .. } = self else {
+            return false;
+        };
+        let source = source.downcast_ref::<io::Error>();
+        source.is_some_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// What helps, as an imperative.
     pub fn remedy(&self) -> &'static str {
         let Self::Store { source, .. } = self else {

@@ -1,7 +1,7 @@
 //! A thread that compacts the closed days of a store, one after the other, when nothing else wants the CPU.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use parking_lot::{Condvar, Mutex};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{CompactError, Compactor, Outcome};
 use crate::{
@@ -100,6 +100,9 @@ impl Background {
     }
 }
 
+/// A day of an interface, whose directory has that name.
+type Day = (Date, String);
+
 /// What is known of a day as long as its directory has not changed since.
 struct Known {
     changed: SystemTime,
@@ -113,7 +116,13 @@ pub(super) struct Worker {
     min_free: Option<MinFree>,
     clock: Clock,
     quiet: Duration,
-    known: HashMap<(Date, String), Known>,
+    known: HashMap<Day, Known>,
+    /// Days at which passes ended, since the disk or a directory was not well. They come last.
+    put_off: HashSet<Day>,
+    /// What was told of that last.
+    trouble: Option<String>,
+    /// It was told that too little space is free.
+    lacks_room: bool,
     shared: Arc<Shared>,
 }
 
@@ -135,6 +144,9 @@ impl Worker {
             clock,
             quiet,
             known: HashMap::new(),
+            put_off: HashSet::new(),
+            trouble: None,
+            lacks_room: false,
             shared: Arc::new(shared),
         }
     }
@@ -193,53 +205,54 @@ impl Worker {
         let mut first_error = None;
         match compactor.clean() {
             Ok(()) => {}
-            Err(error @ CompactError::Kept { .. }) => first_error = Some(error.to_string()),
-            Err(error @ CompactError::NoPlace { .. }) => {
-                info!(sink = self.sink, %error, "days are not compacted");
+            Err(error) if error.is_of_store() => {
+                warn!(sink = self.sink, %error, "days are not compacted");
                 return Ok(false);
             }
+            Err(error @ CompactError::Kept { .. }) => first_error = Some(error.to_string()),
             Err(CompactError::Store(error)) => {
-                self.put_off(&error);
+                self.on_trouble(&error);
                 return Ok(true);
             }
             Err(error) => return Err(error.to_string()),
         }
-        let now = (self.clock)().wall;
-        let closed = now.saturating_sub(LATE).unwrap_or(now);
-        let today = closed.to_zoned(TimeZone::UTC).date();
-        let days = match compactor.days_before(today) {
+        let days = match self.closed_days(&compactor) {
             Ok(days) => days,
             Err(error) => {
-                self.put_off(&error);
+                self.on_trouble(&error);
                 return Ok(true);
             }
         };
-        self.known.retain(|day, _| days.binary_search(day).is_ok());
-        for (date, iface) in days {
-            let path = self.root.join(&iface).join(format!("date={date}"));
-            let Ok(changed) = path.metadata().and_then(|it| it.modified()) else {
+        let mut is_well = true;
+        let mut has_room = true;
+        for day in days {
+            let Some(changed) = self.changed(&day) else {
                 continue;
             };
-            let day = (date, iface);
             let known = self.known.get(&day);
             if let Some(known) = known.filter(|known| known.changed == changed) {
                 first_error = first_error.or_else(|| known.error.clone());
                 continue;
             }
-            if !self.is_quiet(changed) || self.may_hold_moved(date) {
+            if !self.is_quiet(changed) || self.may_hold_moved(day.0) {
                 continue;
             }
-            match compactor.compact(&day.1, date) {
+            match compact(&compactor, &day) {
                 Ok(outcome) => self.on_outcome(&day, changed, outcome),
-                Err(error @ (CompactError::NoPlace { .. } | CompactError::NoExchange { .. })) => {
-                    info!(sink = self.sink, %error, "days are not compacted");
+                Err(error) if error.is_of_store() => {
+                    warn!(sink = self.sink, %error, "days are not compacted");
                     return Ok(false);
                 }
-                // Retention makes room, or leaves none on purpose.
                 Err(error @ CompactError::NoRoom { .. }) => {
-                    debug!(sink = self.sink, %error, "a closed day stays as it is for now");
+                    has_room = false;
+                    self.on_no_room(&error);
                 }
-                Err(CompactError::Store(error)) => self.put_off(&error),
+                Err(CompactError::Store(error)) => {
+                    self.on_trouble(&error);
+                    self.put_off.insert(day);
+                    is_well = false;
+                    break;
+                }
                 Err(error) => {
                     let text = error.to_string();
                     let error = Some(text.clone());
@@ -251,16 +264,49 @@ impl Worker {
                 break;
             }
         }
+        if is_well {
+            self.trouble = None;
+            self.put_off.clear();
+        }
+        self.lacks_room &= !has_room;
         first_error.map_or(Ok(true), Err)
     }
 
-    /// The disk or the directory is not well. The next pass may end otherwise; writes and retention, which
-    /// are more often, tell it as trouble as long as it lasts.
-    fn put_off(&self, error: &dyn std::fmt::Display) {
-        warn!(sink = self.sink, %error, "compaction is put off");
+    /// Days that are closed, the oldest first, and last those at which a pass has ended.
+    fn closed_days(&mut self, compactor: &Compactor) -> Result<Vec<Day>, CompactError> {
+        let now = (self.clock)().wall;
+        let closed = now.saturating_sub(LATE).unwrap_or(now);
+        let today = closed.to_zoned(TimeZone::UTC).date();
+        let mut days = compactor.days_before(today)?;
+        self.known.retain(|day, _| days.binary_search(day).is_ok());
+        days.sort_by_key(|day| self.put_off.contains(day));
+        Ok(days)
     }
 
-    fn on_outcome(&mut self, day: &(Date, String), changed: SystemTime, outcome: Outcome) {
+    /// When an entry of the day's directory last came or went; `None` if it is gone.
+    fn changed(&self, (date, iface): &Day) -> Option<SystemTime> {
+        let path = self.root.join(iface).join(format!("date={date}"));
+        path.metadata().and_then(|it| it.modified()).ok()
+    }
+
+    /// Retention makes room, or leaves none on purpose. Said once for all days.
+    fn on_no_room(&mut self, error: &CompactError) {
+        if !std::mem::replace(&mut self.lacks_room, true) {
+            info!(sink = self.sink, %error, "closed days stay as they are for now");
+        }
+    }
+
+    /// The disk or the directory is not well. The next pass may end otherwise; writes and retention, which
+    /// are more often, tell it as trouble as long as it lasts. Here it is said once.
+    fn on_trouble(&mut self, error: &dyn std::fmt::Display) {
+        let trouble = Some(error.to_string());
+        if self.trouble != trouble {
+            warn!(sink = self.sink, %error, "compaction is put off");
+            self.trouble = trouble;
+        }
+    }
+
+    fn on_outcome(&mut self, day: &Day, changed: SystemTime, outcome: Outcome) {
         match outcome {
             Outcome::Compacted(it) => {
                 info!(
@@ -299,4 +345,14 @@ impl Worker {
     fn is_quiet(&self, changed: SystemTime) -> bool {
         changed.elapsed().is_ok_and(|age| age >= self.quiet)
     }
+}
+
+/// A panic over one day must not keep all others.
+fn compact(compactor: &Compactor, (date, iface): &Day) -> Result<Outcome, CompactError> {
+    let compact = || compactor.compact(iface, *date);
+    let result = catch_unwind(AssertUnwindSafe(compact));
+    result.unwrap_or_else(|_| {
+        let path = compactor.root.join(iface).join(format!("date={date}"));
+        Err(CompactError::Panic { path })
+    })
 }

@@ -1,21 +1,31 @@
 //! The thread: which days it compacts, and what it tells.
 
 use std::{
-    fs::{self, File},
-    path::Path,
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime},
 };
 
+use jiff::civil::date;
+use rustix::{
+    io::Errno,
+    thread::{CapabilitySet, CapabilitySets, set_capabilities},
+};
 use serde_json::json;
 
-use super::{Store, clock, glob, write, write_day};
+use super::{FAILURE, HOOK, IFACE, Store, clock, glob, write, write_day};
 use crate::{
     WriteoutHandler,
-    compact::background::{Background, Worker},
+    compact::{
+        background::{Background, Worker},
+        no_exchange,
+    },
     file_sink::FileSink,
     fixture,
     options::Retention,
     parquet::Parquet,
+    partition::Directory,
     retention::Trust,
 };
 
@@ -129,4 +139,102 @@ fn days_with_intervals_of_a_wrong_clock_stay_as_they_are() {
     });
     let moved = store.root().join("iface=eth0/date=2026-02-22");
     assert_eq!((glob(&moved).len(), glob(&store.root()).len()), (2, 4));
+}
+
+/// A store with three closed days of two files, the oldest first.
+fn three_days() -> (Store, [PathBuf; 3]) {
+    let store = Store::new();
+    let days = ["2026-02-20", "2026-02-22", "2026-02-25"].map(|day| {
+        for time in ["00:00", "00:05"] {
+            let start = format!("{day}T{time}:00Z");
+            write(&store.root(), &fixture::interval("eth0", &start, 1));
+        }
+        store.root().join(format!("iface=eth0/date={day}"))
+    });
+    (store, days)
+}
+
+#[test]
+fn a_day_that_panics_keeps_no_other() {
+    let (store, days) = three_days();
+    let mut worker = worker(&store.root(), Duration::ZERO);
+    HOOK.set(Some(("written", Box::new(|| panic!("as a test wants")))));
+    for _ in 0..2 {
+        let error = worker.pass().unwrap_err();
+        assert!(error.contains("date=2026-02-20 panicked"), "{error}");
+        assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 1, 1]);
+        store.assert_clean();
+    }
+}
+
+#[test]
+fn trouble_with_the_disk_ends_the_pass_and_keeps_no_day_for_ever() {
+    let (store, days) = three_days();
+    let mut worker = worker(&store.root(), Duration::ZERO);
+    let fails = || {
+        let fail = || FAILURE.set(Some("syncing"));
+        HOOK.set(Some(("begun", Box::new(fail))));
+    };
+    fails();
+    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(days.each_ref().map(|day| glob(day).len()), [1, 2, 2]);
+    // The other days come before the one that is put off.
+    let file = &glob(&days[2])[1];
+    fs::copy(file, days[0].join(file.file_name().unwrap())).unwrap();
+    fails();
+    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 1, 2]);
+    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(days.each_ref().map(|day| glob(day).len()), [1, 1, 1]);
+    store.assert_clean();
+}
+
+/// Does it on a thread that has no privileges, even where the tests run as root.
+pub(super) fn unprivileged<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    let act = || {
+        set_capabilities(None, none).unwrap();
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+#[test]
+fn a_directory_above_that_cannot_be_written_to_ends_compaction() {
+    let (store, days) = three_days();
+    let set_mode = |mode| {
+        fs::set_permissions(store.directory.path(), Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o500);
+    let pass = || worker(&store.root(), Duration::ZERO).pass();
+    assert_eq!(unprivileged(pass), Ok(false));
+    let compact = || store.compactor().compact(IFACE, date(2026, 2, 20));
+    let error = unprivileged(compact).unwrap_err().to_string();
+    assert!(
+        error.contains("must be able to write in the directory above it"),
+        "{error}"
+    );
+    set_mode(0o700);
+    assert_eq!(days.map(|day| glob(&day).len()), [2, 2, 2]);
+    store.assert_clean();
+}
+
+#[test]
+fn only_a_file_system_without_the_exchange_ends_compaction() {
+    let store = Store::new();
+    let root = Directory::open_root(&store.root()).unwrap();
+    for (errno, is_of_store) in [
+        (Errno::INVAL, true),
+        (Errno::XDEV, true),
+        (Errno::IO, false),
+        (Errno::ROFS, false),
+        (Errno::NOENT, false),
+    ] {
+        let error = no_exchange(&root, errno);
+        assert_eq!(error.is_of_store(), is_of_store, "{error}");
+    }
 }
