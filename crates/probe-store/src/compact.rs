@@ -85,6 +85,18 @@ pub enum CompactError {
         /// Directory of these files, with the names of their interface and day.
         path: PathBuf,
     },
+    /// The new file could not have the owner, the group and the rights of the old ones.
+    #[error(
+        "cannot compact {path}: the new file cannot have the owner, group and rights of the old ones: \
+         {source}; give the day and its files to the agent's user, in a group of that user and without \
+         the setgid bit", path = path.display()
+    )]
+    Rights {
+        /// Directory of the day.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Compaction of the day panicked.
     #[error(
         "compaction of {path} panicked; report it, with the agent's log; the day stays as it is",
@@ -431,6 +443,8 @@ fn compact_in(
     };
     let work = stage.make_dir(WORK)?;
     let mut file = work.make_file(&name)?;
+    let rights = work.take_rights_of(old.day, &file, &old.files[0].name);
+    rights.map_err(|errno| rights_error(old.day, errno))?;
     reach("begun");
     let sources = Opened {
         old,
@@ -442,7 +456,6 @@ fn compact_in(
     })?;
     reach("written");
     let new_file = |source| WriteoutError::file("sync", &work.path().join(&name), source);
-    work.take_rights_of(old.day, &file, &old.files[0].name)?;
     file.sync_all().map_err(new_file)?;
     let new_bytes = file.metadata().map_err(new_file)?.len();
     let read_back = work.open_file(&name).map_err(io::Error::from);
@@ -464,6 +477,17 @@ fn compact_in(
         old_bytes: old.bytes(),
         new_bytes,
     }))
+}
+
+/// Whether the new day cannot have the rights of the old one, or the disk is not well.
+fn rights_error(day: &Directory, errno: Errno) -> CompactError {
+    match errno {
+        Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::OPNOTSUPP => CompactError::Rights {
+            path: day.path().to_owned(),
+            source: errno.into(),
+        },
+        _ => WriteoutError::file("give the rights of", day.path(), errno.into()).into(),
+    }
 }
 
 /// False if the old day is not what was merged: then it stays.

@@ -1,8 +1,9 @@
 //! Compaction: what it leaves, and when it leaves a day alone. [`kill`]: what a killed agent leaves.
-//! [`background`]: the thread.
+//! [`background`]: the thread. [`rights`]: who may read.
 
 mod background;
 mod kill;
+mod rights;
 
 use std::{
     cell::RefCell,

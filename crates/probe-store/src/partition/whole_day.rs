@@ -1,14 +1,22 @@
 //! Directories as a whole: what is in them, who may change them, and the exchange of one for another.
 
-use std::{fs::File, os::fd::AsFd, path::Path};
+use std::{ffi::CStr, fs::File, os::fd::AsFd, path::Path};
 
 use rustix::{
-    fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat},
+    buffer::spare_capacity,
+    fs::{
+        AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, RenameFlags, Stat, Uid, XattrFlags,
+    },
     io::Errno,
 };
 
 use super::{DIR_MODE, Directory, FILE_MODE, file_error};
 use crate::{WriteoutError, layout::parse_temporary_name};
+
+/// Access lists beside the mode (acl(5)); only directories have the second.
+const ACCESS_LISTS: [&CStr; 2] = [c"system.posix_acl_access", c"system.posix_acl_default"];
+/// The largest value of an attribute (`XATTR_SIZE_MAX`).
+const MAX_ACCESS_LIST_BYTES: usize = 64 << 10;
 
 /// An entry of a directory: the same means that nobody has changed it.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -125,21 +133,20 @@ impl Directory {
         rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map(File::from)
     }
 
-    /// Gives a directory and a file in it the rights of another directory and of a file in that. If
-    /// owner or group differ it is an error: giving them away takes a privilege, and with another
-    /// group some readers would see nothing.
+    /// Gives a directory and a file in it the owner, group, mode and access lists of another directory
+    /// and of a file in that. Without, readers might see nothing, or others see flows.
+    ///
+    /// # Errors
+    ///
+    /// It takes a privilege that the agent lacks: another try ends the same.
     pub(crate) fn take_rights_of(
         &self,
         other: &Self,
         file: &File,
         other_file: &str,
-    ) -> Result<(), WriteoutError> {
-        let stat = rustix::fs::fstat(&other.fd);
-        let done = stat.and_then(|stat| take_rights(&self.fd, stat));
-        done.map_err(|errno| file_error("give rights to", &self.path, errno))?;
-        let stat = rustix::fs::statat(&other.fd, other_file, AtFlags::SYMLINK_NOFOLLOW);
-        let done = stat.and_then(|stat| take_rights(file, stat));
-        done.map_err(|errno| file_error("give rights to the file in", &self.path, errno))
+    ) -> Result<(), Errno> {
+        take_rights(&self.fd, &other.fd)?;
+        take_rights(file, other.open_file(other_file)?)
     }
 
     /// Free bytes of the file system that the agent may use.
@@ -167,10 +174,43 @@ impl Directory {
     }
 }
 
-fn take_rights(file: impl AsFd, from: Stat) -> Result<(), Errno> {
-    let stat = rustix::fs::fstat(&file)?;
-    if (stat.st_uid, stat.st_gid) != (from.st_uid, from.st_gid) {
-        return Err(Errno::PERM);
+fn take_rights(file: impl AsFd, from: impl AsFd) -> Result<(), Errno> {
+    let [stat, wanted] = [rustix::fs::fstat(&file)?, rustix::fs::fstat(&from)?];
+    // The group alone takes no privilege where the agent's user is in it.
+    if stat.st_gid != wanted.st_gid {
+        rustix::fs::fchown(&file, None, Some(Gid::from_raw(wanted.st_gid)))?;
     }
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(from.st_mode))
+    if stat.st_uid != wanted.st_uid {
+        rustix::fs::fchown(&file, Some(Uid::from_raw(wanted.st_uid)), None)?;
+    }
+    for name in ACCESS_LISTS {
+        let list = access_list(&from, name)?;
+        if access_list(&file, name)? == list {
+            continue;
+        }
+        match list {
+            Some(list) => rustix::fs::fsetxattr(&file, name, &list, XattrFlags::empty())?,
+            None => rustix::fs::fremovexattr(&file, name)?,
+        }
+    }
+    let mode = || rustix::fs::fstat(&file).map(|stat| stat.st_mode);
+    if mode()? != wanted.st_mode {
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(wanted.st_mode))?;
+    }
+    // The kernel drops the bit of a group that the agent's user is not in (chmod(2)), and says nothing.
+    if mode()? == wanted.st_mode {
+        Ok(())
+    } else {
+        Err(Errno::PERM)
+    }
+}
+
+/// An access list of a file or directory, as the kernel keeps it; `None` if it has none.
+fn access_list(file: impl AsFd, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
+    let mut list = Vec::with_capacity(MAX_ACCESS_LIST_BYTES);
+    match rustix::fs::fgetxattr(file, name, spare_capacity(&mut list)) {
+        Ok(_) => Ok(Some(list)),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
 }
