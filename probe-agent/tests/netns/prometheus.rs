@@ -168,3 +168,14 @@ fn promtool_accepts_the_rules_and_their_tests() {
         run(promtool.args(arguments).current_dir(&folder));
     }
 }
+
+#[test]
+fn the_manual_explains_every_alert() {
+    let read = |path: PathBuf| fs::read_to_string(path).expect("a text");
+    let rules = read(deployed("prometheus/probe.rules.yml"));
+    let manual = read(deployed("../docs/METRICS.md"));
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().expect("a name");
+        assert!(manual.contains(&format!("`{name}`")), "{name}");
+    }
+}
