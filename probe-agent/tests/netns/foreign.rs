@@ -30,7 +30,7 @@ fn a_taken_hook_is_left_alone_until_it_is_free() {
     let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new(&format!("{{ {LINK}: {{ hook: xdp-native }} }}"), "1d");
     let agent = installation.start(&testbed.host);
-    let mut foreign = Foreign::load(&testbed.host);
+    let mut foreign = Foreign::load(&testbed.host, LINK, Hook::XdpNative);
     for link in agent.attached().links {
         if is_xdp(link) {
             detach(link);
@@ -76,7 +76,7 @@ fn a_foreign_xdp_program_stays_before_during_and_after() {
         return;
     }
     let testbed = Testbed::new(Offloads::Off);
-    let mut foreign = Foreign::load(&testbed.host);
+    let mut foreign = Foreign::load(&testbed.host, LINK, Hook::XdpNative);
     foreign.attach(&testbed.host);
     ping(&testbed.host, PEER_V4, 200);
     assert_eq!(foreign.received(), PINGS);
@@ -147,13 +147,15 @@ fn foreign_filters_stay_before_during_and_after() {
 }
 
 /// An XDP program that is not the agent's, and counts what it passes on.
-struct Foreign {
+pub(crate) struct Foreign {
     source: EbpfSource,
     interface: Interface,
+    hook: Hook,
 }
 
 impl Foreign {
-    fn load(namespace: &Namespace) -> Self {
+    /// For a hook of a link in the namespace.
+    pub(crate) fn load(namespace: &Namespace, link: &str, hook: Hook) -> Self {
         let options = LoadOptions {
             rings: RingParts::one(1 << 16),
             cache: CacheParts::NONE,
@@ -169,19 +171,24 @@ impl Foreign {
         Self {
             source,
             interface: Interface {
-                name: Arc::from(LINK),
-                ifindex: namespace.enter(|| ifindex(LINK)),
+                name: Arc::from(link),
+                ifindex: namespace.enter(|| ifindex(link)),
             },
+            hook,
         }
     }
 
     #[track_caller]
-    fn attach(&mut self, namespace: &Namespace) {
+    pub(crate) fn attach(&mut self, namespace: &Namespace) {
+        let Self {
+            source,
+            interface,
+            hook,
+        } = self;
         let config = InterfaceConfig {
-            hook: Hook::XdpNative,
+            hook: *hook,
             ..InterfaceConfig::default()
         };
-        let Self { source, interface } = self;
         let attached = namespace.enter(|| source.attach(interface, &config));
         attached.expect("the hook is free");
     }
@@ -192,7 +199,7 @@ impl Foreign {
     }
 }
 
-fn is_xdp(link: u32) -> bool {
+pub(crate) fn is_xdp(link: u32) -> bool {
     let shown = run(Command::new("bpftool").args(["link", "show", "id", &link.to_string()]));
     shown.contains("xdp")
 }

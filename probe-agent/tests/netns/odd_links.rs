@@ -14,10 +14,13 @@ use super::{
 };
 
 /// "Büro" in Latin-1.
-const LATIN_1: &[u8] = b"B\xfcro";
+pub(crate) const LATIN_1: &[u8] = b"B\xfcro";
+
+/// As it is shown, which is a name that a link may have, too.
+pub(crate) const LATIN_1_SHOWN: &[u8] = br"B\xfcro";
 
 /// `ip` with words that need not be text.
-fn ip(namespace: &Namespace, words: &[&[u8]]) {
+pub(crate) fn ip(namespace: &Namespace, words: &[&[u8]]) {
     let mut ip = Command::new("ip");
     ip.args(["-netns", namespace.name()]);
     run(ip.args(words.iter().map(|word| OsStr::from_bytes(word))));
@@ -27,7 +30,7 @@ fn set_alias(namespace: &Namespace, alias: &[u8]) {
     ip(namespace, &[b"link", b"set", b"odd0", b"alias", alias]);
 }
 
-fn add_odd_texts(namespace: &Namespace) {
+pub(crate) fn add_odd_texts(namespace: &Namespace) {
     set_alias(namespace, LATIN_1);
     let words: [&[u8]; 6] = [b"link", b"property", b"add", b"dev", b"odd0", b"altname"];
     ip(namespace, &[&words[..], &[LATIN_1]].concat());
@@ -96,8 +99,10 @@ fn a_link_whose_name_is_no_text_is_captured_under_the_octets() {
     // A backslash is written twice in a label.
     assert!(is_captured(&agent, r"B\\xfcro") && is_captured(&agent, "n1"));
     // What another link is called belongs to that link.
-    let shown = br"B\xfcro";
-    ip(&testbed.host, &[b"link", b"set", b"n1", b"name", shown]);
+    ip(
+        &testbed.host,
+        &[b"link", b"set", b"n1", b"name", LATIN_1_SHOWN],
+    );
     eventually("one of the two is told", || {
         installation
             .log()

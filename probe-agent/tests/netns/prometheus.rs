@@ -48,8 +48,25 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
+/// Starts Prometheus in the agent's namespace, with the configuration and the rules of `deploy/`.
+#[track_caller]
+pub(crate) fn start(testbed: &Testbed, installation: &Installation) -> Process {
+    let folder = installation.path().display();
+    let config = fs::read_to_string(deployed("prometheus/prometheus.yml")).expect("the example");
+    let rules = deployed("prometheus/probe.rules.yml");
+    let config = config.replace("probe.rules.yml", rules.to_str().expect("a path"));
+    let global = "global: { scrape_interval: 1s, evaluation_interval: 1s }\n";
+    let path = format!("{folder}/prometheus.yml");
+    fs::write(&path, format!("{global}{config}")).expect("written");
+    let mut command = testbed.host.command("prometheus");
+    command.arg(format!("--config.file={path}"));
+    command.arg(format!("--storage.tsdb.path={folder}/tsdb"));
+    command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
+    Process::spawn(&mut command)
+}
+
 /// Asks Prometheus inside the namespace.
-fn ask(testbed: &Testbed, path: &str) -> Option<Value> {
+pub(crate) fn ask(testbed: &Testbed, path: &str) -> Option<Value> {
     testbed.host.enter(|| {
         let mut stream = TcpStream::connect("127.0.0.1:9090").ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -83,21 +100,8 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n"
     ));
     let agent = installation.start(&testbed.host);
-    let config = fs::read_to_string(deployed("prometheus/prometheus.yml")).expect("the example");
-    let rules = deployed("prometheus/probe.rules.yml");
-    let config = config.replace("probe.rules.yml", rules.to_str().expect("a path"));
-    let global = "global: { scrape_interval: 1s, evaluation_interval: 1s }\n";
-    fs::write(
-        format!("{folder}/prometheus.yml"),
-        format!("{global}{config}"),
-    )
-    .expect("written");
     let chatter = Chatter::start(&testbed, Duration::from_millis(20));
-    let mut command = testbed.host.command("prometheus");
-    command.arg(format!("--config.file={folder}/prometheus.yml"));
-    command.arg(format!("--storage.tsdb.path={folder}/tsdb"));
-    command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
-    let _prometheus = Process::spawn(&mut command);
+    let _prometheus = start(&testbed, &installation);
 
     let patience = Duration::from_mins(1);
     within(patience, "enough samples of the agent", || {

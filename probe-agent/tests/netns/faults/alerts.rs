@@ -1,0 +1,78 @@
+//! A real Prometheus beside the agent, with the rules of `deploy/`: which alerts are active.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    agent::Installation,
+    process::Process,
+    prometheus::{ask, start},
+    testbed::Testbed,
+    within,
+};
+
+/// How long a busy machine may take until the first evaluation.
+const START: Duration = Duration::from_mins(1);
+
+/// Between a rule's `for:` and its alert being seen to fire, at one evaluation a second.
+const SLACK: Duration = Duration::from_secs(15);
+
+/// Alerts that go on when all is well again, since they tell what happened in the last 15 minutes.
+const LINGERING: [&str; 2] = ["ProbeClockSet", "ProbeWriteoutFails"];
+
+/// The alert that belongs to a fault: its name, and a label with its value.
+pub(super) type Alert = (&'static str, &'static str, &'static str);
+
+/// Ends its Prometheus when dropped.
+pub(super) struct Alerts(#[expect(dead_code, reason = "held to be dropped")] Process);
+
+impl Alerts {
+    /// Starts Prometheus, and waits until every rule is evaluated.
+    pub(super) fn start(testbed: &Testbed, installation: &Installation) -> Self {
+        let prometheus = start(testbed, installation);
+        within(START, "the rules are evaluated", || {
+            let rules = rules(testbed)?;
+            let is_evaluated = |rule: &Value| rule["health"] == "ok";
+            (!rules.is_empty() && rules.iter().all(is_evaluated)).then_some(())
+        });
+        Self(prometheus)
+    }
+}
+
+fn rules(testbed: &Testbed) -> Option<Vec<Value>> {
+    let answer = ask(testbed, "/api/v1/rules")?;
+    answer["data"]["groups"][0]["rules"].as_array().cloned()
+}
+
+/// The alerts that are pending or fire.
+pub(super) fn active(testbed: &Testbed) -> Vec<Value> {
+    let answer = ask(testbed, "/api/v1/alerts");
+    let alerts = answer.and_then(|it| it["data"]["alerts"].as_array().cloned());
+    alerts.expect("Prometheus answers")
+}
+
+/// How long a rule has to hold until its alert fires and is surely seen to.
+pub(super) fn fires_after(testbed: &Testbed, (name, ..): Alert) -> Duration {
+    let rules = rules(testbed).expect("Prometheus answers");
+    let rule = rules.iter().find(|rule| rule["name"] == name);
+    let seconds = rule.and_then(|rule| rule["duration"].as_f64());
+    Duration::from_secs_f64(seconds.expect("there is this rule")) + SLACK
+}
+
+/// Whether an alert is active, and fires if it has to.
+pub(super) fn is_told(active: &[Value], (name, label, value): Alert, must_fire: bool) -> bool {
+    active.iter().any(|alert| {
+        let labels = &alert["labels"];
+        let is_it = labels["alertname"] == name && labels[label] == value;
+        is_it && (!must_fire || alert["state"] == "firing")
+    })
+}
+
+/// Whether no alert says that something is wrong now.
+pub(super) fn is_quiet(active: &[Value]) -> bool {
+    let mut names = active
+        .iter()
+        .filter_map(|alert| alert["labels"]["alertname"].as_str());
+    names.all(|name| LINGERING.contains(&name))
+}

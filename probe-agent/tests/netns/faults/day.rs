@@ -1,0 +1,224 @@
+//! The agent of a day of faults, and what is done to it.
+
+use std::{
+    cell::RefCell,
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+    process::Command,
+};
+
+use probe_capture::interface::Hook;
+use serde_json::Value;
+
+use super::{
+    alerts::{self, Alerts},
+    table::{Fault, GOOD},
+};
+use crate::{
+    agent::{Agent, Installation},
+    foreign::{Foreign, is_xdp},
+    metrics::Metrics,
+    odd_links::{LATIN_1, LATIN_1_SHOWN, add_odd_texts, ip},
+    reload::reload,
+    run,
+    supervision::detach,
+    testbed::Testbed,
+};
+
+/// Room of each sink's file system, for more than an hour.
+const ROOM: &str = "64m";
+
+/// Makes faults inside of the agent's process.
+const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/preload.c");
+
+/// The agent, with a file system for each sink, and Prometheus. The mounts are the agent's own and end
+/// with it.
+pub(super) struct Day {
+    pub(super) testbed: Testbed,
+    pub(super) installation: Installation,
+    pub(super) agent: Agent,
+    /// Of somebody else, where a program of the agent was.
+    foreign: RefCell<Option<Foreign>>,
+    _alerts: Alerts,
+}
+
+/// What the agent and Prometheus say in all places at one time.
+#[derive(Debug)]
+pub(super) struct Said {
+    exit_code: Option<i32>,
+    status: Value,
+    is_ready: bool,
+    metrics: Metrics,
+    alerts: Vec<Value>,
+}
+
+impl Day {
+    pub(super) fn begin() -> Self {
+        let testbed = Testbed::without_links();
+        for link in ["one", "two", "three"] {
+            testbed.host.ip(&format!("link add {link} type bridge\n"));
+        }
+        let installation = Installation::empty();
+        configure(&installation, GOOD);
+        let library = installation.path().join("preload.so");
+        let library = library.display().to_string();
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-o", &library, PRELOAD]);
+        run(cc.arg("-ldl"));
+        let [json, parquet] = [installation.json(), installation.parquet()].map(|path| {
+            format!(
+                "mkdir {0} && mount -t tmpfs -o size={ROOM} none {0}",
+                path.display()
+            )
+        });
+        let folder = installation.path().display();
+        let script =
+            format!("{json} && {parquet} && exec env LD_PRELOAD={library} FAULTS={folder} \"$@\"");
+        let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
+        let agent = installation.start_by(&testbed.host, &wrapper);
+        let alerts = Alerts::start(&testbed, &installation);
+        Self {
+            testbed,
+            installation,
+            agent,
+            foreign: RefCell::default(),
+            _alerts: alerts,
+        }
+    }
+
+    /// Sets the agent's clock ahead of that of the machine by so many seconds.
+    pub(super) fn set_clock(&self, seconds: &str) {
+        let folder = self.installation.path();
+        fs::write(folder.join("ahead.new"), seconds).expect("written");
+        fs::rename(folder.join("ahead.new"), folder.join("ahead")).expect("renamed");
+    }
+
+    /// Begins a fault of `preload.c`.
+    pub(super) fn mark(&self, name: &str) {
+        fs::write(self.installation.path().join(name), "").expect("written");
+    }
+
+    /// Ends it.
+    pub(super) fn unmark(&self, name: &str) {
+        fs::remove_file(self.installation.path().join(name)).expect("it is there");
+    }
+
+    pub(super) fn reload(&self, interfaces: &str) {
+        configure(&self.installation, interfaces);
+        reload(&self.agent, &self.installation);
+    }
+
+    /// A link that is not captured, with texts that are no UTF-8.
+    pub(super) fn add_odd_link(&self) {
+        self.testbed.host.ip("link add odd0 type bridge\n");
+        add_odd_texts(&self.testbed.host);
+    }
+
+    /// Two links whose names are shown alike, one of them no UTF-8.
+    pub(super) fn add_twins(&self) {
+        let host = &self.testbed.host;
+        for name in [LATIN_1, LATIN_1_SHOWN] {
+            ip(host, &[b"link", b"add", name, b"type", b"bridge"]);
+        }
+    }
+
+    pub(super) fn delete_twins(&self) {
+        for name in [LATIN_1, LATIN_1_SHOWN] {
+            ip(&self.testbed.host, &[b"link", b"delete", name]);
+        }
+    }
+
+    /// Removes the agent's XDP program, as an administrator would, and puts one of somebody else in its
+    /// place.
+    pub(super) fn take_hook(&self) {
+        let mut foreign = Foreign::load(&self.testbed.host, "three", Hook::XdpGeneric);
+        let links = self.agent.attached().links;
+        links.into_iter().filter(|it| is_xdp(*it)).for_each(detach);
+        foreign.attach(&self.testbed.host);
+        self.foreign.replace(Some(foreign));
+    }
+
+    pub(super) fn free_hook(&self) {
+        self.foreign.take();
+    }
+
+    /// A file that takes the room of the JSON sink, as seen from outside of the agent's mounts.
+    pub(super) fn filler(&self) -> PathBuf {
+        let file = self.installation.json().join("filler");
+        let inside = file.strip_prefix("/").expect("an absolute path");
+        PathBuf::from(format!("/proc/{}/root", self.agent.id())).join(inside)
+    }
+
+    pub(super) fn fill_disk(&self) {
+        let mut file = File::create(self.filler()).expect("a file");
+        let full = loop {
+            if let Err(error) = file.write_all(&[0; 4096]) {
+                break error;
+            }
+        };
+        assert_eq!(full.kind(), ErrorKind::StorageFull);
+    }
+
+    /// Lets the Parquet sink's file system be written or not.
+    pub(super) fn remount(&self, mode: &str) {
+        self.in_mounts(&format!("mount -o remount,{mode}"));
+    }
+
+    /// Runs a command about the Parquet sink's directory among the mounts of the agent.
+    pub(super) fn in_mounts(&self, command: &str) {
+        let mut enter = Command::new("nsenter");
+        enter.args(["--mount", "--target", &self.agent.id().to_string()]);
+        enter.args(command.split(' '));
+        run(enter.arg(self.installation.parquet()));
+    }
+
+    fn ask(&self) -> Said {
+        let (exit, answer) = self.agent.command(&["status", "--json"]);
+        let ready = self.agent.request("/readyz").expect("an answer");
+        Said {
+            exit_code: exit.code(),
+            status: serde_json::from_str(&answer).expect("one object"),
+            is_ready: ready.starts_with("HTTP/1.1 200"),
+            metrics: self.agent.metrics(),
+            alerts: alerts::active(&self.testbed),
+        }
+    }
+
+    /// Whether the agent says in each place that a fault is there, and its alert is active. `must_fire`:
+    /// it has been for so long that the alert fires.
+    pub(super) fn tells(&self, fault: &Fault, must_fire: bool) -> Result<(), Said> {
+        let said = self.ask();
+        let (path, part) = fault.finding;
+        let found = said.status.pointer(path).map(Value::to_string);
+        let is_told = found.is_some_and(|found| found.contains(part))
+            && said.exit_code == Some(5)
+            && said.metrics.count(fault.metric.0, fault.metric.1) > 0
+            && said.is_ready == fault.is_ready
+            && alerts::is_told(&said.alerts, fault.alert, must_fire);
+        if is_told { Ok(()) } else { Err(said) }
+    }
+
+    /// Whether the agent says in each place that nothing is wrong, and no alert is active.
+    pub(super) fn is_good(&self, faults: &[Fault]) -> Result<(), Said> {
+        let said = self.ask();
+        let mut metrics = faults.iter().map(|fault| fault.metric);
+        let is_good = said.exit_code == Some(0)
+            && said.is_ready
+            && metrics.all(|(name, label)| said.metrics.count(name, label) == 0)
+            && alerts::is_quiet(&said.alerts);
+        if is_good { Ok(()) } else { Err(said) }
+    }
+}
+
+fn configure(installation: &Installation, interfaces: &str) {
+    let folder = installation.path().display();
+    installation.configure(&format!(
+        "interfaces: {interfaces}\n\
+         rotation: {{ interval: 1s }}\n\
+         writeout:\n\
+         - {{ type: json, path: {folder}/json }}\n\
+         - {{ type: parquet, path: {folder}/parquet }}\n\
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n"
+    ));
+}

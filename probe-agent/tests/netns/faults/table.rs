@@ -1,0 +1,157 @@
+//! The faults: how each is made and ended, and what tells it.
+
+use std::fs;
+
+use super::{alerts::Alert, day::Day};
+
+/// The configuration of a good day. Generic XDP leaves a hook that a foreign program can take.
+pub(super) const GOOD: &str = "{ one: {}, two: {}, three: { hook: xdp-generic }, '/^B/': {} }";
+
+/// Seconds of a thousand days, by which the clock is set ahead.
+const AHEAD: &str = "86400000";
+
+/// What goes wrong, and what tells it.
+pub(super) struct Fault {
+    pub(super) name: &'static str,
+    pub(super) make: fn(&Day),
+    pub(super) end: fn(&Day),
+    /// A metric with labels, which is more than 0 as long as it lasts.
+    pub(super) metric: (&'static str, &'static str),
+    /// In the answer of `status --json`: a path, and a part of what is there.
+    pub(super) finding: (&'static str, &'static str),
+    pub(super) alert: Alert,
+    /// Whether the agent is in service all the same.
+    pub(super) is_ready: bool,
+}
+
+/// About the links of the host and what is attached to them.
+pub(super) const LINKS: [Fault; 5] = [
+    Fault {
+        name: "a configured interface that does not exist",
+        make: |day| day.testbed.host.ip("link set two name elsewhere\n"),
+        end: |day| day.testbed.host.ip("link set elsewhere name two\n"),
+        metric: ("probe_troubles", "kind=\"interface_missing\""),
+        finding: ("/troubles/0/kind", "interface_missing"),
+        alert: ("ProbeInterfaceMissing", "severity", "warning"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a program that is removed beside a link with odd texts",
+        make: |day| {
+            day.add_odd_link();
+            day.take_hook();
+        },
+        end: |day| {
+            day.free_hook();
+            day.testbed.host.ip("link delete odd0\n");
+        },
+        metric: ("probe_capture_state", "iface=\"three\",state=\"detached\""),
+        finding: ("/interfaces/three/lost_hooks/0/hook", "xdp-generic"),
+        alert: ("ProbeDetached", "iface", "three"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a link whose name is shown as that of another",
+        make: Day::add_twins,
+        end: Day::delete_twins,
+        metric: ("probe_troubles", "kind=\"link_unreadable\""),
+        finding: ("/troubles/0/cause", "its name is no plain text"),
+        alert: ("ProbeInterfaceRefused", "kind", "link_unreadable"),
+        is_ready: true,
+    },
+    Fault {
+        name: "links that cannot be listed",
+        make: |day| day.mark("no-netlink"),
+        end: |day| day.unmark("no-netlink"),
+        metric: ("probe_troubles", "kind=\"links_unknown\""),
+        finding: ("/troubles/0/cause", "No buffer space available"),
+        alert: ("ProbeLinksUnknown", "kind", "links_unknown"),
+        is_ready: false,
+    },
+    Fault {
+        name: "programs that cannot be checked",
+        make: |day| day.mark("no-query"),
+        end: |day| day.unmark("no-query"),
+        metric: ("probe_troubles", "kind=\"hooks_unknown\""),
+        finding: ("/troubles/0/kind", "hooks_unknown"),
+        alert: ("ProbeLinksUnknown", "kind", "hooks_unknown"),
+        is_ready: true,
+    },
+];
+
+/// About the configuration.
+pub(super) const SETTINGS: [Fault; 3] = [
+    Fault {
+        name: "a refused reload",
+        make: |day| day.reload("{ one: { hoook: tc } }"),
+        end: |day| day.reload(GOOD),
+        metric: ("probe_troubles", "kind=\"reload_refused\""),
+        finding: ("/troubles/0/cause", "hoook"),
+        alert: ("ProbeReloadRefused", "severity", "warning"),
+        is_ready: true,
+    },
+    Fault {
+        name: "settings that the kernel refuses",
+        make: |day| day.reload("{ one: { hook: xdp-native }, two: {} }"),
+        end: |day| day.reload(GOOD),
+        metric: ("probe_troubles", "kind=\"interface_refused\""),
+        finding: ("/troubles/0/cause", "EOPNOTSUPP"),
+        alert: ("ProbeInterfaceRefused", "kind", "interface_refused"),
+        is_ready: true,
+    },
+    Fault {
+        name: "nothing that can be captured",
+        make: |day| {
+            day.testbed.host.ip("link add new0 type bridge\n");
+            day.reload("{ new0: { hook: xdp-native } }");
+        },
+        end: |day| {
+            day.testbed.host.ip("link delete new0\n");
+            day.reload(GOOD);
+        },
+        metric: ("probe_troubles", "kind=\"nothing_captured\""),
+        finding: ("/troubles/0/kind", "nothing_captured"),
+        alert: ("ProbeAllRefused", "severity", "critical"),
+        is_ready: false,
+    },
+];
+
+/// About what is stored, and the clock.
+pub(super) const STORES: [Fault; 4] = [
+    Fault {
+        name: "a full disk",
+        make: Day::fill_disk,
+        end: |day| fs::remove_file(day.filler()).expect("it is there"),
+        metric: ("probe_writeout_trouble", "sink=\"json\""),
+        finding: ("/sinks/json/trouble/error", "No space left on device"),
+        alert: ("ProbeSinkInTrouble", "sink", "json"),
+        is_ready: false,
+    },
+    Fault {
+        name: "a clock that is set ahead by a thousand days",
+        make: |day| day.set_clock(AHEAD),
+        end: |day| day.set_clock("0"),
+        metric: ("probe_retention_held", "sink=\"json\""),
+        finding: ("/sinks/json/store/held/ahead_seconds", "86"),
+        alert: ("ProbeRetentionHeld", "sink", "json"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a second sink whose file system is read-only",
+        make: |day| day.remount("ro"),
+        end: |day| day.remount("rw"),
+        metric: ("probe_writeout_trouble", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/trouble/error", "Read-only file system"),
+        alert: ("ProbeSinkInTrouble", "sink", "parquet"),
+        is_ready: false,
+    },
+    Fault {
+        name: "a store whose file system is unmounted",
+        make: |day| day.in_mounts("umount --lazy"),
+        end: |day| day.in_mounts("mount -t tmpfs none"),
+        metric: ("probe_store_moved", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/moved", "was on the file system of"),
+        alert: ("ProbeStoreMoved", "sink", "parquet"),
+        is_ready: true,
+    },
+];
