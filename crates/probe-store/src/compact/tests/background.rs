@@ -17,10 +17,7 @@ use serde_json::json;
 use super::{FAILURE, HOOK, IFACE, Store, clock, glob, write, write_day};
 use crate::{
     WriteoutHandler,
-    compact::{
-        background::{Background, Worker},
-        no_exchange,
-    },
+    compact::{background::Background, error::no_exchange, worker::Worker},
     file_sink::FileSink,
     fixture,
     options::Retention,
