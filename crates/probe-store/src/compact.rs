@@ -148,7 +148,7 @@ impl Compactor {
             return Ok(Outcome::Nothing);
         }
         let needed = self.keep_free_bytes.saturating_add(old.bytes());
-        let free = day.free_bytes()?;
+        let free = day.space()?.free;
         if free < needed {
             let path = day.path().to_owned();
             return Err(CompactError::NoRoom { path, free, needed });

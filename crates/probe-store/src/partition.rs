@@ -23,7 +23,7 @@ use super::{
     layout::{FileName, date_dir, iface_dir, parse_temporary_name, temporary_name},
 };
 
-pub(crate) use self::whole_day::{Content, Entry};
+pub(crate) use self::whole_day::{Content, Entry, Space};
 
 const DIR_FLAGS: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// Who talked to whom is nobody else's business: owner and group only.
@@ -219,18 +219,31 @@ impl Directory {
         })
     }
 
+    /// Opens a file to read it. A pipe of that name does not make us wait.
+    pub(super) fn open_file(&self, name: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Makes a file of that name, which must be new.
+    fn create(&self, name: &str, access: OFlags) -> Result<File, WriteoutError> {
+        let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
+            .map(File::from)
+            .map_err(|errno| file_error("create", &self.path.join(name), errno))
+    }
+
     /// Reads a small file of the agent's own; `None` if there is none.
     pub(super) fn read_note(&self, name: &str) -> Result<Option<Vec<u8>>, WriteoutError> {
-        // Whatever bears the name: a pipe must not make us wait, nor a large file fill memory.
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let path = self.path.join(name);
-        let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
+        let file = match self.open_file(name) {
+            Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(file_error("open", &path, errno)),
         };
         let mut bytes = Vec::new();
-        let read = File::from(fd).take(MAX_NOTE_BYTES).read_to_end(&mut bytes);
+        // Whatever bears the name: a large file must not fill memory.
+        let read = file.take(MAX_NOTE_BYTES).read_to_end(&mut bytes);
         read.map_err(|source| WriteoutError::file("read", &path, source))?;
         Ok(Some(bytes))
     }
@@ -241,11 +254,7 @@ impl Directory {
         let temporary = format!("{name}.tmp");
         let path = self.path.join(&temporary);
         self.remove_file(&temporary)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.fd, &temporary, flags, FILE_MODE)
-            .map_err(|errno| file_error("create", &path, errno))?;
-        let mut file = File::from(fd);
+        let mut file = self.create(&temporary, OFlags::WRONLY)?;
         file.write_all(bytes)
             .map_err(|source| WriteoutError::file("write", &path, source))?;
         file.sync_data()
@@ -284,11 +293,10 @@ impl Directory {
 
     /// A living writer holds a lock on its file.
     fn remove_abandoned(&self, name: &str) -> Result<(), WriteoutError> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let Ok(fd) = rustix::fs::openat(&self.fd, name, flags, Mode::empty()) else {
+        let Ok(file) = self.open_file(name) else {
             return Ok(());
         };
-        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => Ok(()),
             Ok(()) | Err(_) => self.remove_file(name),
         }
@@ -302,17 +310,14 @@ impl Directory {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let unique = u64::from(std::process::id()) << 32 | SERIAL.fetch_add(1, Relaxed);
         let temporary = temporary_name(name, unique);
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(&self.fd, &temporary, flags, FILE_MODE)
-            .map_err(|errno| file_error("create", &self.path.join(&temporary), errno))?;
+        let file = self.create(&temporary, OFlags::WRONLY)?;
         // Tells `remove_abandoned` of other processes that the writer lives. Where the file system
         // has no locks they cannot tell, and a write that races with another agent's start fails
         // and is tried again.
-        let _no_locks_here = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+        let _no_locks_here = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(PendingFile {
             directory: self,
-            file: File::from(fd),
+            file,
             temporary: Some(temporary),
         })
     }

@@ -24,13 +24,14 @@ mod stored;
 mod tree;
 mod trust;
 
-pub(super) use self::{order::may_hold_moved, tree::Tree, trust::Trust};
 use self::{
+    order::date_of,
     pass::{Pass, Task},
     stored::Stored,
     tree::Disk,
     trust::allowance,
 };
+pub(super) use self::{order::may_hold_moved, tree::Tree, trust::Trust};
 
 /// Files are deleted at most this often, unless a disk is full.
 const PRUNE_PAUSE: Duration = Duration::from_mins(1);
@@ -295,6 +296,7 @@ impl<D: Disk> Pruner<D> {
         let pass = Pass::new(disk, trust, task).run(days);
         stored.on_freed(&pass.freed);
         stored.oldest = pass.oldest;
+        stored.begin = pass.begin;
         if pass.is_outdated {
             stored.doubt();
         }
@@ -317,7 +319,9 @@ impl<D: Disk> Pruner<D> {
             let end = trust
                 .moved(bounds.end)
                 .map_or(bounds.end, |it| it.max(bounds.end));
-            stored.on_written(bounds.start, end, bytes);
+            let length = bounds.end.duration_since(bounds.start);
+            let begin = end.saturating_sub(length).unwrap_or(Timestamp::MIN);
+            stored.on_written(date_of(bounds.start), [begin, end], bytes);
         }
         if is_news {
             self.save_trust();

@@ -359,7 +359,10 @@ pub(super) fn at(step: &str) {
 #[test]
 fn retention_counts_and_deletes_a_compacted_day() {
     let store = Store::new();
-    write_day(&store.root(), 3, 20);
+    for time in ["00:00", "12:00", "23:50"] {
+        let start = format!("2026-03-01T{time}:00Z");
+        write(&store.root(), &fixture::interval("eth0", &start, 20));
+    }
     store.compact().unwrap();
     let open = |max_age| {
         let retention = Retention {
@@ -371,14 +374,17 @@ fn retention_counts_and_deletes_a_compacted_day() {
         sink.report().unwrap()
     };
     let report = open(None);
+    // The file has all that was written since its start, not since its end.
+    let since = 30 * 3600;
+    assert_eq!(report.bytes_per_day, Some(report.bytes * 86_400 / since));
     let size = fs::metadata(&glob(&store.root())[0]).unwrap();
     assert_eq!(report.bytes, size.blocks() * 512);
     // The day counts as old when its last interval does.
-    let last = "2026-03-01T00:15:00Z".parse().unwrap();
+    let last = "2026-03-01T23:55:00Z".parse().unwrap();
     assert_eq!(report.oldest, Some(last));
-    open(Some(Duration::from_hours(30)));
+    open(Some(Duration::from_mins(6 * 60 + 5)));
     assert_eq!(glob(&store.root()).len(), 1);
-    open(Some(Duration::from_hours(29)));
+    open(Some(Duration::from_mins(6 * 60 + 4)));
     assert!(!store.root().join(IFACE).exists());
 }
 

@@ -10,7 +10,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{DIR_MODE, Directory, FILE_MODE, file_error};
+use super::{DIR_MODE, Directory, file_error};
 use crate::{WriteoutError, layout::parse_temporary_name};
 
 /// Access lists beside the mode (acl(5)); only directories have the second.
@@ -23,10 +23,19 @@ const MAX_ACCESS_LIST_BYTES: usize = 64 << 10;
 pub(crate) struct Entry {
     /// Name of the entry in the directory.
     pub(crate) name: String,
-    /// Length of what is in it, in bytes.
+    /// Length of its content in bytes (`st_size`), not the space that it takes.
     pub(crate) length: u64,
     inode: u64,
     modified: (i64, u64),
+}
+
+/// Space of a file system, in bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Space {
+    /// Bytes that the agent may still use.
+    pub(crate) free: u64,
+    /// Size of the file system.
+    pub(crate) total: u64,
 }
 
 /// What is in a directory.
@@ -120,17 +129,7 @@ impl Directory {
 
     /// Makes a file of that name, which must be new.
     pub(crate) fn make_file(&self, name: &str) -> Result<File, WriteoutError> {
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        rustix::fs::openat(&self.fd, name, flags, FILE_MODE)
-            .map(File::from)
-            .map_err(|errno| file_error("create", &self.path.join(name), errno))
-    }
-
-    /// Opens a file to read it.
-    pub(crate) fn open_file(&self, name: &str) -> Result<File, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map(File::from)
+        self.create(name, OFlags::RDWR)
     }
 
     /// Gives a directory and a file in it the owner, group, mode and access lists of another directory
@@ -149,11 +148,14 @@ impl Directory {
         take_rights(file, other.open_file(other_file)?)
     }
 
-    /// Free bytes of the file system that the agent may use.
-    pub(crate) fn free_bytes(&self) -> Result<u64, WriteoutError> {
+    /// Space of the file system that it is on.
+    pub(crate) fn space(&self) -> Result<Space, WriteoutError> {
         let stat = rustix::fs::fstatvfs(&self.fd)
             .map_err(|errno| file_error("look at the space of", &self.path, errno))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(Space {
+            free: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 
     /// Each of two entries takes the other's place, at once: nobody sees one of them twice, or none.

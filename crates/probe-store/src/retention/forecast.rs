@@ -66,13 +66,13 @@ impl<D: Disk> Pruner<D> {
 
 impl Stored {
     fn bytes_per_day(&self, reference: Timestamp) -> Option<u64> {
-        let oldest = self.oldest?;
+        let begin = self.begin?;
         let yesterday = date_of(reference).yesterday().ok()?;
-        let whole_day = (date_of(oldest) < yesterday).then(|| self.by_day.get(&yesterday));
+        let whole_day = (date_of(begin) < yesterday).then(|| self.by_day.get(&yesterday));
         if let Some(Some(bytes)) = whole_day {
             return Some(*bytes);
         }
-        let elapsed = Duration::try_from(reference.duration_since(oldest)).ok()?;
+        let elapsed = Duration::try_from(reference.duration_since(begin)).ok()?;
         let seconds = u128::from(elapsed.max(LEAST_WINDOW).as_secs());
         u64::try_from(u128::from(self.bytes()) * DAY_SECONDS / seconds).ok()
     }

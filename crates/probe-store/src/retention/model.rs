@@ -15,10 +15,10 @@ use probe_flow::moment::Moment;
 use super::{
     Bounds, Pruner,
     order::date_of,
-    tree::{Days, Disk, Partial, Space, StoredFile},
+    tree::{Days, Disk, Partial, StoredFile},
     trust::Trust,
 };
-use crate::{WriteoutError, layout::FileName, options::Retention};
+use crate::{WriteoutError, layout::FileName, options::Retention, partition::Space};
 
 /// Size of every file.
 pub(super) const FILE: u64 = 4096;
@@ -74,8 +74,10 @@ impl Contents {
             return;
         }
         let is_of_day = |(day, _): &(Date, String), _: &mut Kept| *day == date;
-        let last = self.kept.extract_if(.., is_of_day).last();
-        let (key, mut last) = last.expect("a file of the day");
+        let mut files = self.kept.extract_if(.., is_of_day);
+        let (_, first) = files.next().expect("a file of the day");
+        let (key, mut last) = files.last().expect("two files of the day");
+        last.file.start = first.file.start;
         last.file.name = format!("compacted-{}", key.1);
         self.kept.insert((date, last.file.name.clone()), last);
     }
@@ -265,6 +267,7 @@ impl Host {
             }
             let file = StoredFile {
                 end,
+                start,
                 iface: "iface=eth0".to_owned(),
                 name: name.to_string(),
             };

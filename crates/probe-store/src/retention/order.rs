@@ -35,6 +35,12 @@ impl Placed {
     pub(super) fn end(&self) -> Timestamp {
         self.time.max(self.file.end)
     }
+
+    /// When that began which ended [then](Self::end).
+    pub(super) fn begin(&self) -> Timestamp {
+        let length = self.file.end.duration_since(self.file.start);
+        self.end().saturating_sub(length).unwrap_or(Timestamp::MIN)
+    }
 }
 
 impl Day {

@@ -7,6 +7,7 @@ use jiff::{Timestamp, civil::Date};
 use super::{
     Pruned,
     order::{Day, by_trusted_time, date_of},
+    stored::earlier,
     tree::{Days, Disk},
     trust::Trust,
 };
@@ -43,6 +44,8 @@ pub(super) struct Pass<'a, D> {
     pub(super) freed: BTreeMap<Date, u64>,
     /// End of the oldest interval that is left.
     pub(super) oldest: Option<Timestamp>,
+    /// Start of the oldest file that is left.
+    pub(super) begin: Option<Timestamp>,
     /// The first error; it does not end the pass.
     pub(super) result: Result<(), WriteoutError>,
     /// Ended since a file was gone that had just been listed: somebody deletes, or the day was
@@ -59,6 +62,7 @@ impl<'a, D: Disk> Pass<'a, D> {
             pruned: Pruned { files: 0, bytes: 0 },
             freed: BTreeMap::new(),
             oldest: None,
+            begin: None,
             result: Ok(()),
             is_outdated: false,
         }
@@ -105,7 +109,8 @@ impl<'a, D: Disk> Pass<'a, D> {
                     Err(error) => self.note(Err(error)),
                 }
             }
-            self.oldest = Some(self.oldest.map_or(end, |oldest| oldest.min(end)));
+            self.oldest = Some(earlier(self.oldest, end));
+            self.begin = Some(earlier(self.begin, placed.begin()));
             if let Some(ifaces) = emptied.get_mut(&dir) {
                 ifaces.remove(&placed.file.iface);
             }

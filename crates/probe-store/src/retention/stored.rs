@@ -7,10 +7,13 @@ use std::{
 
 use jiff::{Timestamp, civil::Date};
 
-use super::order::date_of;
-
 /// The size that is kept in mind is checked against the disk at least this often.
 const COUNT_PAUSE: Duration = Duration::from_hours(1);
+
+/// The earlier of both.
+pub(super) fn earlier(known: Option<Timestamp>, time: Timestamp) -> Timestamp {
+    known.map_or(time, |known| known.min(time))
+}
 
 /// What is in the tree, as last counted, with what was written and deleted since.
 pub(super) struct Stored {
@@ -19,6 +22,8 @@ pub(super) struct Stored {
     counted_at: Option<Instant>,
     /// End of the oldest interval, by the trusted time.
     pub(super) oldest: Option<Timestamp>,
+    /// Start of what is in the oldest file, by the trusted time. A compacted file has a whole day.
+    pub(super) begin: Option<Timestamp>,
 }
 
 impl Stored {
@@ -28,6 +33,7 @@ impl Stored {
             by_day,
             counted_at: Some(Instant::now()),
             oldest: None,
+            begin: None,
         }
     }
 
@@ -60,8 +66,10 @@ impl Stored {
         self.by_day.retain(|_, bytes| *bytes > 0);
     }
 
-    pub(super) fn on_written(&mut self, start: Timestamp, end: Timestamp, bytes: u64) {
-        *self.by_day.entry(date_of(start)).or_default() += bytes;
-        self.oldest = Some(self.oldest.map_or(end, |oldest| oldest.min(end)));
+    /// Something of that day was written, which began and ended then by the trusted time.
+    pub(super) fn on_written(&mut self, day: Date, [begin, end]: [Timestamp; 2], bytes: u64) {
+        *self.by_day.entry(day).or_default() += bytes;
+        self.oldest = Some(earlier(self.oldest, end));
+        self.begin = Some(earlier(self.begin, begin));
     }
 }

@@ -12,7 +12,7 @@ use super::trust::Trust;
 use crate::{
     WriteoutError,
     layout::{FileName, is_iface_dir, parse_date_dir},
-    partition::{Directory, Stamp},
+    partition::{Directory, Space, Stamp},
 };
 
 /// The interfaces that have a directory of a day.
@@ -21,20 +21,13 @@ pub(crate) type Days = BTreeMap<Date, Vec<String>>;
 /// What could be read, and the first error on the way.
 pub(crate) type Partial<T> = (T, Result<(), WriteoutError>);
 
-/// Space of a file system, in bytes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Space {
-    /// Bytes that the agent may still use.
-    pub(super) free: u64,
-    /// Size of the file system.
-    pub(super) total: u64,
-}
-
 /// A file of the tree, ordered by the end of its interval.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct StoredFile {
     /// End of the interval, by the name.
     pub(super) end: Timestamp,
+    /// Start of the interval, by the name.
+    pub(super) start: Timestamp,
     /// Name of the interface's directory.
     pub(super) iface: String,
     /// Name of the file.
@@ -108,10 +101,10 @@ impl Tree {
             .collect())
     }
 
-    /// End of the interval in a file of that name; `None` if it is not ours.
-    fn end(&self, name: &str) -> Option<Timestamp> {
+    /// Start and end of what is in a file of that name; `None` if it is not ours.
+    fn bounds(&self, name: &str) -> Option<[Timestamp; 2]> {
         let parsed = FileName::parse(name)?;
-        (parsed.extension == self.extension).then_some(parsed.end)
+        (parsed.extension == self.extension).then_some([parsed.start, parsed.end])
     }
 
     /// Bytes of a day of one interface. The directory is listed only if it has changed: published
@@ -133,7 +126,7 @@ impl Tree {
             return Ok((Some(stamp), *bytes));
         }
         let mut sum = 0;
-        for name in day.names(|name| self.end(name).is_some())? {
+        for name in day.names(|name| self.bounds(name).is_some())? {
             sum += day.allocated_bytes(&name)?.unwrap_or(0);
         }
         Ok((stamp, sum))
@@ -148,10 +141,12 @@ impl Tree {
         let Some(day) = Self::day(root, iface, date)? else {
             return Ok(Vec::new());
         };
-        let names = day.file_names(|name| self.end(name).is_some())?;
+        let names = day.file_names(|name| self.bounds(name).is_some())?;
         let files = names.into_iter().filter_map(|name| {
+            let [start, end] = self.bounds(&name)?;
             Some(StoredFile {
-                end: self.end(&name)?,
+                end,
+                start,
                 iface: iface.to_owned(),
                 name,
             })
@@ -267,11 +262,7 @@ impl Disk for Tree {
     }
 
     fn space(&self) -> Option<Space> {
-        let stat = rustix::fs::statvfs(&self.root).ok()?;
-        Some(Space {
-            free: stat.f_bavail.saturating_mul(stat.f_frsize),
-            total: stat.f_blocks.saturating_mul(stat.f_frsize),
-        })
+        Directory::open_root(&self.root).ok()?.space().ok()
     }
 
     fn load_trust(&self) -> Option<Trust> {
