@@ -15,7 +15,10 @@ use tracing::{debug, info, warn};
 
 use super::{
     Cause, Clock, Interval, WriteoutError, WriteoutHandler,
-    compact::background::{Background, QUIET},
+    compact::{
+        Compactor,
+        background::{Background, QUIET},
+    },
     layout::{FileName, is_iface_dir, parse_date_dir},
     parquet::Parquet,
     partition::{Directory, FileSize},
@@ -84,12 +87,18 @@ struct Files<F> {
 }
 
 impl FileSink<Parquet> {
-    /// Compacts closed days on a thread of its own, or does not.
+    /// Compacts closed days on a thread of its own, or deletes what a killed agent left that did.
     #[must_use]
     pub fn compacting(mut self, is_wanted: bool) -> Self {
         self.compaction = if is_wanted {
             Compaction::Begins
         } else {
+            let root = &self.files.root;
+            if let Err(error) = Compactor::new(root.clone(), 0).clean()
+                && !error.is_of_disk()
+            {
+                warn!(%error, "files of a killed compaction are left");
+            }
             Compaction::Off
         };
         self
@@ -156,6 +165,17 @@ impl<F: FileFormat> FileSink<F> {
             info!(sink = self.name, "the store lies where it did at the start");
         }
         self.moved = moved;
+        self.pruner.recount();
+    }
+
+    /// Counts anew where others have changed what is stored.
+    fn look_for_changes(&mut self) {
+        self.look_where_it_lies();
+        if let Compaction::Runs(background) = &self.compaction
+            && background.take_change()
+        {
+            self.pruner.recount();
+        }
     }
 }
 
@@ -193,7 +213,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
-        self.look_where_it_lies();
+        self.look_for_changes();
         let Self {
             name,
             files,
@@ -203,11 +223,6 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             compaction,
             ..
         } = self;
-        if let Compaction::Runs(background) = compaction
-            && background.take_change()
-        {
-            pruner.recount();
-        }
         let bounds = Bounds {
             start: interval.start,
             end: interval.end,
@@ -233,11 +248,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
     }
 
     fn maintain(&mut self) {
-        if let Compaction::Runs(background) = &self.compaction
-            && background.take_change()
-        {
-            self.pruner.recount();
-        }
+        self.look_for_changes();
         self.pruner.look_after((self.clock)());
         let trust = self.pruner.trust();
         match &self.compaction {
@@ -250,7 +261,6 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             }
             Compaction::Runs(background) => background.trust(trust),
         }
-        self.look_where_it_lies();
     }
 
     fn confirm_clock(&mut self) {

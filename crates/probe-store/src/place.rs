@@ -1,5 +1,7 @@
-//! Where a store lies: the mount point of its file system. If that is unmounted, or another is mounted in
-//! between, files go somewhere else from then on, without any error.
+//! Where a store lies: the mount point of its file system. If that is unmounted, or another file system is
+//! mounted on a directory between it and the store, files go somewhere else from then on, without any error.
+//! One that is mounted over the same mount point is not told apart: its device may be the old one that came
+//! back under another number.
 
 use std::{
     fs, io,

@@ -1,4 +1,4 @@
-"""Runs the examples of docs/STORAGE.md on a tree, then prints the sums that DuckDB and Polars see.
+"""Runs the examples of docs/STORAGE.md on a tree, then prints the sums that DuckDB, Polars and ClickHouse see.
 
     readers.py STORAGE.md TREE FILE-OF-THE-TREE [--as-it-is]
 
@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 
+import chdb
 import duckdb
 import polars as pl
 
@@ -62,12 +63,20 @@ def age_files():
     assert aged > len(OLDER), "there are files of every version"
 
 
+def sums_of_clickhouse(code):
+    """Sums by interface, of the table of the example. No reader of ours reads ledgers with ClickHouse."""
+    table = re.search(r"FROM file\(.*\$\$\)", code, re.S).group(0).replace(DOCUMENTED_ROOT, root)
+    counts = ["packets_rcvd", "packets_sent", "bytes_rcvd", "bytes_sent"]
+    columns = ", ".join(f"sum({count})" for count in counts)
+    statement = (
+        "SELECT decodeURLComponent(extract(_path, 'iface=([^/]+)')) AS iface, count(), "
+        f"{columns} {table} GROUP BY iface SETTINGS use_hive_partitioning = 0"
+    )
+    return [json.loads(line) for line in str(chdb.query(statement, "JSONCompactEachRow")).splitlines()]
+
+
 def run_clickhouse(code):
-    """Runs the example where chdb is installed, and compares it with what DuckDB sees."""
-    try:
-        import chdb
-    except ImportError:
-        return
+    """Runs the example, and compares it with what DuckDB sees."""
     statement = code.replace(DOCUMENTED_ROOT, root)
     rows = [json.loads(line) for line in str(chdb.query(statement, "JSONEachRow")).splitlines()]
     assert rows, "no rows"
@@ -95,6 +104,7 @@ def run_examples():
         code = code.replace(DOCUMENTED_ROOT, root)
         if language == "clickhouse":
             run_clickhouse(code)
+            scope["clickhouse"] = sums_of_clickhouse(code)
             continue
         if language == "python":
             exec(code, scope)
@@ -106,7 +116,7 @@ def run_examples():
             # Not fetched: for a TIMESTAMPTZ that takes the pytz module.
             connection.execute(f"CREATE OR REPLACE TABLE example AS {statement.query}")
             assert connection.table("example").shape[0] > 0, f"no rows: {statement.query}"
-    return connection, scope["flows"], scope["ledgers"]
+    return connection, scope["flows"], scope["ledgers"], scope["clickhouse"]
 
 
 def sums(rows, ledgers):
@@ -126,20 +136,21 @@ def sums(rows, ledgers):
 
 if "--as-it-is" not in sys.argv:
     age_files()
-connection, polars_flows, polars_ledgers = run_examples()
+connection, polars_flows, polars_ledgers, clickhouse_sums = run_examples()
 types = dict(connection.sql("SELECT column_name, column_type FROM (DESCRIBE flows)").fetchall())
 assert {name: types[name] for name in TYPES} == TYPES, types
 
+duckdb_ledgers = connection.sql(
+    "SELECT iface, count(*), sum(seen), sum(seen - flows), sum(residue) FROM ledgers GROUP BY iface"
+).fetchall()
 by_duckdb = sums(
     connection.sql(
         "SELECT iface, count(*), sum(packets_rcvd), sum(packets_sent), sum(bytes_rcvd), "
         "sum(bytes_sent) FROM flows GROUP BY iface"
     ).fetchall(),
-    connection.sql(
-        "SELECT iface, count(*), sum(seen), sum(seen - flows), sum(residue) "
-        "FROM ledgers GROUP BY iface"
-    ).fetchall(),
+    duckdb_ledgers,
 )
+by_clickhouse = sums(clickhouse_sums, duckdb_ledgers)
 by_polars = sums(
     polars_flows.group_by("iface")
     .agg(
@@ -172,4 +183,4 @@ every, timed, hosted = connection.sql(f"SELECT {COUNTS} FROM flows").fetchall()[
 assert (timed * 3, hosted * 3) == (every * 2, every), (every, timed, hosted)
 IN_ORDER = "interval_start <= first_seen AND first_seen <= last_seen AND last_seen <= interval_end"
 assert connection.sql(f"SELECT bool_and({IN_ORDER}) FROM flows").fetchall() == [(True,)]
-print(json.dumps({"duckdb": by_duckdb, "polars": by_polars}))
+print(json.dumps({"duckdb": by_duckdb, "polars": by_polars, "clickhouse": by_clickhouse}))

@@ -1,46 +1,46 @@
-//! DuckDB and Polars read what the Parquet sink wrote, with the examples of docs/STORAGE.md.
+//! DuckDB, Polars and ClickHouse read what the Parquet sink wrote, with the examples of docs/STORAGE.md.
 
 use std::{fs, path::Path, process::Command};
 
-use jiff::civil::date;
 use probe_flow::flow::FlowCounters;
-use probe_store::{
-    WriteoutHandler,
-    compact::{Compactor, Outcome},
-    parquet::Parquet,
-};
+use probe_store::{WriteoutHandler, parquet::Parquet};
 use serde_json::{Value, json};
 
-use super::{Ends, interval, open, skip};
+use super::{Ends, compact::compact, interval, open, skip};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/writeout/readers.py");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/STORAGE.md");
 
+const READERS: [&str; 3] = ["duckdb", "polars", "clickhouse"];
+
 #[test]
-fn duckdb_and_polars_read_the_tree_and_agree_with_us() {
+fn duckdb_polars_and_clickhouse_read_the_tree_and_agree_with_us() {
     let python = Command::new("python3")
-        .args(["-c", "import duckdb, polars"])
+        .args(["-c", "import duckdb, polars, chdb"])
         .output();
     if !python.is_ok_and(|output| output.status.success()) {
-        return skip("python3 with duckdb and polars is missing (pip install duckdb polars)");
+        return skip(
+            "python3 with duckdb, polars and chdb is missing (pip install duckdb polars chdb)",
+        );
     }
     let root = tempfile::tempdir().unwrap();
     let root = root.path().join("flows");
     let (expected, a_file) = write_tree(&root);
     let as_written = read(&root, &a_file, &[]);
-    for reader in ["duckdb", "polars"] {
+    for reader in READERS {
         assert_eq!(as_written[reader], expected, "{reader}");
     }
 
-    // The files of each closed day become one. That day has files of older versions.
-    let compactor = Compactor::new(root.clone(), 0);
-    let days = compactor.days_before(date(2026, 3, 1)).unwrap();
-    assert_eq!(days.len(), 4);
-    for (day, iface) in days {
-        let outcome = compactor.compact(&iface, day).unwrap();
-        assert!(matches!(outcome, Outcome::Compacted(_)), "{outcome:?}");
+    // One closed day, which has files of older versions, and then both: the files of one that is not
+    // compacted are beside those that are.
+    for day in ["2026-02-28", "2026-03-01"] {
+        let ifaces = fs::read_dir(&root).unwrap().map(|it| it.unwrap().path());
+        let days = ifaces.map(|iface| iface.join(format!("date={day}")));
+        let days: Vec<_> = days.filter(|day| day.is_dir()).collect();
+        assert_eq!(days.len(), 4);
+        compact(&root, &days);
+        assert_eq!(read(&root, &a_file, &["--as-it-is"]), as_written, "{day}");
     }
-    assert_eq!(read(&root, &a_file, &["--as-it-is"]), as_written);
 }
 
 /// What the readers see.

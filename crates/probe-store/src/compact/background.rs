@@ -5,7 +5,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use parking_lot::{Condvar, Mutex};
 
 use super::worker::Worker;
-use crate::{Clock, options::MinFree, report::CompactionReport, retention::Trust};
+use crate::{
+    Clock,
+    options::{MinFree, SinkFormat},
+    report::CompactionReport,
+    retention::Trust,
+};
 
 /// Nothing was written to a day for so long. Holds off days that are written to after a clock was set.
 pub(crate) const QUIET: Duration = Duration::from_hours(1);
@@ -51,8 +56,8 @@ impl Background {
     ) -> Self {
         let mut worker = Worker::new(sink, root, min_free, clock, quiet, trust);
         let shared = Arc::clone(&worker.shared);
-        // The kernel keeps 15 bytes of a thread's name.
-        let name = format!("compact-{sink}").chars().take(15).collect();
+        // `compact-2` of `parquet-2`: the kernel keeps 15 bytes of a thread's name.
+        let name = sink.replacen(SinkFormat::Parquet.name(), "compact", 1);
         let started = std::thread::Builder::new().name(name).spawn(move || {
             worker.run();
         });

@@ -9,7 +9,7 @@ use crate::{WriteoutError, partition::Directory};
 
 /// Why a day was left as it is.
 #[derive(Debug, thiserror::Error)]
-pub enum CompactError {
+pub(crate) enum CompactError {
     /// An operation on a file or directory failed.
     #[error(transparent)]
     Store(#[from] WriteoutError),
@@ -123,11 +123,12 @@ pub enum CompactError {
 }
 
 impl CompactError {
-    /// Whether no day of the store can be compacted, until a person changes where it lies.
-    pub(super) const fn is_of_store(&self) -> bool {
+    /// Whether the disk or a directory is not well, so that other days would fare no better. Without a
+    /// place for the files in the making, nothing is either.
+    pub(crate) const fn is_of_disk(&self) -> bool {
         matches!(
             self,
-            Self::NoPlace { .. } | Self::NoRights { .. } | Self::NoExchange { .. }
+            Self::Store(_) | Self::NoPlace { .. } | Self::NoRights { .. } | Self::NoExchange { .. }
         )
     }
 }

@@ -20,6 +20,7 @@ use crate::parquet::schema::message_type;
 /// Most rows in memory, which are sorted together: about a quarter of a day of 1,500 flows in each
 /// interval.
 pub(super) const ROWS_PER_PART: usize = 128 << 10;
+
 /// The files that become one.
 pub(super) trait Sources {
     /// How many there are.
@@ -38,16 +39,35 @@ pub(super) struct Contents {
     pub(super) ledgers: Vec<String>,
 }
 
+/// Why files did not become one.
+#[derive(Debug)]
+pub(super) enum MergeError {
+    /// The source that was opened last.
+    Source(ParquetError),
+    /// The new file did not take the bytes.
+    New(ParquetError),
+}
+
+impl From<ParquetError> for MergeError {
+    fn from(error: ParquetError) -> Self {
+        Self::Source(error)
+    }
+}
+
 /// Writes all rows and ledgers of the sources to an empty file, and returns what was read.
 ///
 /// # Errors
 ///
 /// A source is damaged, or has what this version does not know; or the file did not take the bytes.
-pub(super) fn merge(sources: &dyn Sources, into: &mut File) -> Result<Contents> {
+pub(super) fn merge(
+    sources: &dyn Sources,
+    into: &mut File,
+) -> std::result::Result<Contents, MergeError> {
     let mut plan = Plan::new(sources)?;
     let schema = message_type(&plan.optional)?;
-    let properties = properties()?;
-    let mut writer = SerializedFileWriter::new(into, schema, Arc::new(properties))?;
+    let properties = Arc::new(properties()?);
+    let writer = SerializedFileWriter::new(into, schema, properties);
+    let mut writer = writer.map_err(MergeError::New)?;
     let mut table = Table::new();
     let mut digest = Digest::default();
     for index in 0..sources.number() {
@@ -56,24 +76,23 @@ pub(super) fn merge(sources: &dyn Sources, into: &mut File) -> Result<Contents> 
             let group = reader.get_row_group(group)?;
             let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(usize::MAX);
             if rows > ROWS_PER_PART {
-                return Err(ParquetError::General(format!(
-                    "a row group of {rows} rows, beyond {ROWS_PER_PART}"
-                )));
+                let text = format!("a row group of {rows} rows, beyond {ROWS_PER_PART}");
+                return Err(ParquetError::General(text).into());
             }
             if table.rows > 0 && table.rows + rows > plan.rows_per_part {
-                digest.add(flush(&table, &plan, &mut writer)?);
+                digest.add(flush(&table, &plan, &mut writer).map_err(MergeError::New)?);
                 table.clear();
             }
             table.read(&*group)?;
         }
     }
     if table.rows > 0 {
-        digest.add(flush(&table, &plan, &mut writer)?);
+        digest.add(flush(&table, &plan, &mut writer).map_err(MergeError::New)?);
     }
-    for pair in plan.metadata()? {
+    for pair in plan.metadata() {
         writer.append_key_value_metadata(pair);
     }
-    writer.close()?;
+    writer.close().map_err(MergeError::New)?;
     plan.ledgers.sort_unstable();
     Ok(Contents {
         digest,

@@ -68,25 +68,37 @@ impl<'a> Old<'a> {
         Some(name.to_string())
     }
 
-    pub(super) fn unreadable(&self, file: String, source: ParquetError) -> CompactError {
-        match source {
-            ParquetError::External(source) => match source.downcast::<io::Error>() {
-                Ok(source) => {
-                    let path = self.day.path().join(file);
-                    WriteoutError::file("compact", &path, *source).into()
-                }
-                Err(source) => self.unreadable_for(file, ParquetError::External(source)),
-            },
-            source => self.unreadable_for(file, source),
+    /// A file could not be read: it is damaged, or the disk is not well.
+    pub(super) fn unreadable(&self, file: &str, source: ParquetError) -> CompactError {
+        match system_error(source) {
+            // What the agent may not read stays so.
+            Ok(source) if source.kind() != io::ErrorKind::PermissionDenied => {
+                WriteoutError::file("read", &self.day.path().join(file), source).into()
+            }
+            Ok(source) => self.unreadable_for(file, ParquetError::External(Box::new(source))),
+            Err(source) => self.unreadable_for(file, source),
         }
     }
 
-    fn unreadable_for(&self, file: String, source: ParquetError) -> CompactError {
+    fn unreadable_for(&self, file: &str, source: ParquetError) -> CompactError {
         CompactError::Unreadable {
             path: self.day.path().to_owned(),
-            file,
+            file: file.to_owned(),
             source,
         }
+    }
+}
+
+/// The error of the system behind one of the decoder. Decompression has errors of the same type, which
+/// say that a page is damaged.
+pub(super) fn system_error(error: ParquetError) -> Result<io::Error, ParquetError> {
+    let ParquetError::External(source) = error else {
+        return Err(error);
+    };
+    match source.downcast::<io::Error>() {
+        Ok(source) if source.raw_os_error().is_some() => Ok(*source),
+        Ok(source) => Err(ParquetError::External(source)),
+        Err(source) => Err(ParquetError::External(source)),
     }
 }
 

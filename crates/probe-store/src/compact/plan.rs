@@ -1,5 +1,6 @@
 //! What is known of the files of a day before the first row is read, and what the new file says of all.
 
+use jiff::Timestamp;
 use parquet::{
     errors::{ParquetError, Result},
     file::{
@@ -40,6 +41,8 @@ pub(super) struct Plan {
     pub(super) rows_per_part: usize,
     /// Ledgers of all intervals, in the order of the sources.
     pub(super) ledgers: Vec<String>,
+    /// From the first start of an interval to the last end.
+    bounds: [Option<Timestamp>; 2],
     /// What the sources say otherwise, each pair once.
     pairs: Vec<KeyValue>,
 }
@@ -50,6 +53,7 @@ impl Plan {
             optional: Vec::new(),
             rows_per_part: ROWS_PER_PART,
             ledgers: Vec::new(),
+            bounds: [None; 2],
             pairs: Vec::new(),
         };
         let mut rows = 0_usize;
@@ -65,6 +69,9 @@ impl Plan {
             if found.is_empty() {
                 return Err(ParquetError::General("a file without a ledger".to_owned()));
             }
+            for ledger in &found {
+                plan.widen(ledger)?;
+            }
             plan.ledgers.extend(found);
             for pair in file.key_value_metadata().into_iter().flatten() {
                 if !OWN_KEYS.contains(&&*pair.key) && !plan.pairs.contains(pair) {
@@ -79,32 +86,31 @@ impl Plan {
         Ok(plan)
     }
 
-    pub(super) fn metadata(&self) -> Result<Vec<KeyValue>> {
-        let parsed = self.ledgers.iter().map(|it| serde_json::from_str(it));
-        let parsed: Vec<serde_json::Value> = parsed
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| ParquetError::External(Box::new(error)))?;
-        let bounds = |key: &str| {
-            let times = parsed.iter().filter_map(|ledger| ledger.get(key)?.as_str());
-            let times = times.filter_map(|time| time.parse::<jiff::Timestamp>().ok());
-            times.collect::<Vec<_>>()
-        };
-        let mut metadata = vec![KeyValue::new(
-            "probe.schema_version".to_owned(),
-            SCHEMA_VERSION.to_string(),
-        )];
-        let start = bounds("start").into_iter().min();
-        let end = bounds("end").into_iter().max();
-        for (key, time) in [("start", start), ("end", end)] {
-            metadata.extend(
-                time.map(|time| KeyValue::new(format!("probe.interval_{key}"), time.to_string())),
-            );
+    /// Takes the times of a ledger in.
+    fn widen(&mut self, ledger: &str) -> Result<()> {
+        let ledger: serde_json::Value = serde_json::from_str(ledger)
+            .map_err(|error| ParquetError::General(format!("its ledger: {error}")))?;
+        let time = |key: &str| ledger.get(key)?.as_str()?.parse::<Timestamp>().ok();
+        let [start, end] = self.bounds;
+        self.bounds = [
+            start.into_iter().chain(time("start")).min(),
+            end.max(time("end")),
+        ];
+        Ok(())
+    }
+
+    pub(super) fn metadata(&self) -> Vec<KeyValue> {
+        let version = SCHEMA_VERSION.to_string();
+        let mut metadata = vec![KeyValue::new("probe.schema_version".to_owned(), version)];
+        for (key, time) in ["start", "end"].into_iter().zip(self.bounds) {
+            let key = format!("probe.interval_{key}");
+            metadata.extend(time.map(|time| KeyValue::new(key, time.to_string())));
         }
         metadata.extend(self.pairs.iter().cloned());
         let ledgers = self.ledgers.iter();
         metadata.extend(ledgers.map(|it| KeyValue::new(LEDGER.to_owned(), it.clone())));
         let array = format!("[{}]", self.ledgers.join(","));
         metadata.push(KeyValue::new(LEDGERS.to_owned(), array));
-        Ok(metadata)
+        metadata
     }
 }

@@ -8,8 +8,8 @@ use tracing::warn;
 use super::{
     CompactError, Compacted, Outcome,
     error::{no_exchange, rights_error},
-    merge::{contents, merge},
-    old::{Old, Opened, is_ours},
+    merge::{MergeError, contents, merge},
+    old::{Old, Opened, is_ours, system_error},
     reach,
 };
 use crate::{WriteoutError, partition::Directory};
@@ -31,19 +31,33 @@ pub(super) fn compact_in(
     };
     let work = stage.make_dir(WORK)?;
     let mut file = work.make_file(&name)?;
-    let rights = work.take_rights_of(old.day, &file, &old.files[0].name);
+    let newest = old.files.last().map_or("", |file| &*file.name);
+    let rights = work.take_rights_of(old.day, &file, newest);
     rights.map_err(|errno| rights_error(old.day, errno))?;
     reach("begun");
     let sources = Opened {
         old,
         last: Cell::new(0),
     };
-    let merged = merge(&sources, &mut file).map_err(|source| {
-        let last = &old.files[sources.last.get()];
-        old.unreadable(last.name.clone(), source)
-    })?;
+    let new_file = |source| WriteoutError::file("write", &work.path().join(&name), source);
+    let merged = match merge(&sources, &mut file) {
+        Ok(merged) => merged,
+        Err(MergeError::Source(source)) => {
+            let file = &old.files[sources.last.get()].name;
+            // Retention has deleted it.
+            if !old.is_unchanged()? {
+                return Ok(Outcome::Busy);
+            }
+            return Err(old.unreadable(file, source));
+        }
+        Err(MergeError::New(source)) => {
+            return Err(match system_error(source) {
+                Ok(source) => new_file(source).into(),
+                Err(source) => old.unreadable(&name, source),
+            });
+        }
+    };
     reach("written");
-    let new_file = |source| WriteoutError::file("sync", &work.path().join(&name), source);
     file.sync_all().map_err(new_file)?;
     let new_bytes = file.metadata().map_err(new_file)?.len();
     let read_back = work.open_file(&name).map_err(io::Error::from);

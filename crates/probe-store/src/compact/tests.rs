@@ -1,8 +1,9 @@
 //! Compaction: what it leaves, and when it leaves a day alone. [`kill`]: what a killed agent leaves.
-//! [`background`]: the thread. [`changes`]: days that change meanwhile. [`rights`]: who may read.
+//! [`background`]: the thread. [`changes`]: days that change meanwhile. [`full`]: disks. [`rights`]: who may read.
 
 mod background;
 mod changes;
+mod full;
 mod kill;
 mod rights;
 
@@ -25,7 +26,8 @@ use proptest::prelude::*;
 
 use super::{
     CompactError, Compactor, Outcome,
-    merge::{self, merge},
+    merge::{self, MergeError, merge},
+    old::system_error,
 };
 use crate::{
     WriteoutError, WriteoutHandler, file_sink::FileSink, fixture, options::Retention,
@@ -240,6 +242,10 @@ fn a_damaged_file_leaves_the_day_as_it_is() {
     ] {
         fs::write(&files[2], damaged).unwrap();
         let error = store.compact().unwrap_err();
+        assert!(
+            matches!(error, CompactError::Unreadable { .. }),
+            "{error:?}"
+        );
         let message = error.to_string();
         let name = files[2].file_name().unwrap().to_str().unwrap();
         assert!(message.contains(name), "{message}");
@@ -248,6 +254,35 @@ fn a_damaged_file_leaves_the_day_as_it_is() {
     }
     fs::write(&files[2], whole).unwrap();
     assert!(matches!(store.compact().unwrap(), Outcome::Compacted(_)));
+}
+
+#[test]
+fn a_damaged_octet_is_no_trouble_with_the_disk() {
+    let store = Store::new();
+    write_day(&store.root(), 1, 20);
+    let path = glob(&store.root()).remove(0);
+    let whole = fs::read(&path).unwrap();
+    let scratch = store.directory.path().join("new");
+    let mut damaged = 0;
+    for place in (4..whole.len()).step_by(3) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0xff;
+        fs::write(&path, bytes).unwrap();
+        let merged = std::panic::catch_unwind(|| {
+            merge(
+                &Paths(vec![path.clone()]),
+                &mut File::create(&scratch).unwrap(),
+            )
+        });
+        // Not each octet can be checked, and the decoder may panic.
+        let Ok(Err(error)) = merged else { continue };
+        let MergeError::Source(error) = error else {
+            panic!("octet {place}: {error:?}");
+        };
+        system_error(error).unwrap_err();
+        damaged += 1;
+    }
+    assert!(damaged > 100, "{damaged}");
 }
 
 #[test]
@@ -317,10 +352,10 @@ fn a_full_disk_is_an_error_that_says_so() {
 
     let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let error = merge(&Paths(files), &mut full).unwrap_err();
-    let ParquetError::External(source) = error else {
-        panic!("{error}");
+    let MergeError::New(error) = error else {
+        panic!("{error:?}");
     };
-    let source = source.downcast::<std::io::Error>().unwrap();
+    let source = system_error(error).unwrap();
     assert_eq!(source.kind(), std::io::ErrorKind::StorageFull);
     store.assert_clean();
 }

@@ -15,6 +15,7 @@ use super::{CompactError, Compactor, Outcome, background::Shared};
 use crate::{
     Clock,
     options::MinFree,
+    partition::Directory,
     retention::{Trust, may_hold_moved},
 };
 
@@ -24,6 +25,20 @@ const LATE: SignedDuration = SignedDuration::from_hours(1);
 const PAUSE: Duration = Duration::from_mins(10);
 /// Pause between two days: what waits for the disk has its turn.
 const BREATH: Duration = Duration::from_millis(200);
+
+/// What is said of a pass that panicked.
+const PANIC: &str = "compaction panicked; report it, with the agent's log";
+
+/// How a pass over the days has ended.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Pass {
+    /// All days were visited. What is wrong with the first of them with which something is.
+    Whole(Option<String>),
+    /// The disk or a directory is not well, or the sink has ended: the same, as far as it came.
+    CutShort(Option<String>),
+    /// The file system has no exchange. There is no other pass.
+    Last,
+}
 
 /// A day of an interface, whose directory has that name.
 type Day = (Date, String);
@@ -48,6 +63,8 @@ pub(super) struct Worker {
     trouble: Option<String>,
     /// It was told that too little space is free.
     lacks_room: bool,
+    /// No day of this pass lacked it so far.
+    has_room: bool,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -72,6 +89,7 @@ impl Worker {
             put_off: HashSet::new(),
             trouble: None,
             lacks_room: false,
+            has_room: true,
             shared: Arc::new(shared),
         }
     }
@@ -83,12 +101,12 @@ impl Worker {
         }
         loop {
             let pass = catch_unwind(AssertUnwindSafe(|| self.pass()));
-            let result = pass.unwrap_or_else(|_| {
-                Err("compaction panicked; report it, with the agent's log".to_owned())
-            });
-            let has_place = !matches!(result, Ok(false));
-            self.note(result.err());
-            if !has_place || self.is_over(PAUSE) {
+            match pass.unwrap_or_else(|_| Pass::Whole(Some(PANIC.to_owned()))) {
+                Pass::CutShort(None) => {}
+                Pass::Whole(error) | Pass::CutShort(error) => self.note(error),
+                Pass::Last => return,
+            }
+            if self.is_over(PAUSE) {
                 return;
             }
         }
@@ -121,80 +139,87 @@ impl Worker {
         state.is_ending
     }
 
-    /// Compacts what is closed. False if the store has no place for it.
-    pub(super) fn pass(&mut self) -> Result<bool, String> {
-        let total = rustix::fs::statvfs(&self.root);
-        let total = total.map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize));
-        let keep_free = self.min_free.map_or(0, |min_free| min_free.of(total));
-        let compactor = Compactor::new(self.root.clone(), keep_free);
-        let mut first_error = None;
+    /// Compacts what is closed.
+    pub(super) fn pass(&mut self) -> Pass {
+        let compactor = Compactor::new(self.root.clone(), self.keep_free());
+        let mut error = None;
         match compactor.clean() {
             Ok(()) => {}
-            Err(error) if error.is_of_store() => {
-                warn!(sink = self.sink, %error, "days are not compacted");
-                return Ok(false);
-            }
-            Err(error @ CompactError::Kept { .. }) => first_error = Some(error.to_string()),
-            Err(CompactError::Store(error)) => {
-                self.on_trouble(&error);
-                return Ok(true);
-            }
-            Err(error) => return Err(error.to_string()),
+            Err(kept @ CompactError::Kept { .. }) => error = Some(kept.to_string()),
+            Err(error) if error.is_of_disk() => return self.on_trouble(&error, None),
+            Err(error) => return Pass::Whole(Some(error.to_string())),
         }
         let days = match self.closed_days(&compactor) {
             Ok(days) => days,
-            Err(error) => {
-                self.on_trouble(&error);
-                return Ok(true);
-            }
+            Err(trouble) => return self.on_trouble(&trouble, error),
         };
-        let mut is_well = true;
-        let mut has_room = true;
+        self.has_room = true;
         for day in days {
-            let Some(changed) = self.changed(&day) else {
-                continue;
-            };
-            let known = self.known.get(&day);
-            if let Some(known) = known.filter(|known| known.changed == changed) {
-                first_error = first_error.or_else(|| known.error.clone());
-                continue;
-            }
-            if !self.is_quiet(changed) || self.may_hold_moved(day.0) {
-                continue;
-            }
-            match compact(&compactor, &day) {
-                Ok(outcome) => self.on_outcome(&day, changed, outcome),
-                Err(error) if error.is_of_store() => {
-                    warn!(sink = self.sink, %error, "days are not compacted");
-                    return Ok(false);
+            match self.visit(&compactor, &day, &mut error) {
+                Ok(()) => {}
+                Err(trouble @ CompactError::NoExchange { .. }) => {
+                    warn!(sink = self.sink, error = %trouble, "days are not compacted");
+                    return Pass::Last;
                 }
-                Err(error @ CompactError::NoRoom { .. }) => {
-                    has_room = false;
-                    self.on_no_room(&error);
-                }
-                Err(CompactError::Store(error)) => {
-                    self.on_trouble(&error);
+                Err(trouble) => {
                     self.put_off.insert(day);
-                    is_well = false;
-                    break;
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    let error = Some(text.clone());
-                    self.known.insert(day, Known { changed, error });
-                    first_error.get_or_insert(text);
+                    return self.on_trouble(&trouble, error);
                 }
             }
             if self.is_over(BREATH) {
-                break;
+                return Pass::CutShort(error);
             }
         }
-        if is_well {
-            self.trouble = None;
-            self.put_off.clear();
+        self.trouble = None;
+        self.put_off.clear();
+        self.lacks_room &= !self.has_room;
+        Pass::Whole(error)
+    }
+
+    /// Space in bytes that compaction must leave free.
+    fn keep_free(&self) -> u64 {
+        let Some(min_free) = self.min_free else {
+            return 0;
+        };
+        let root = Directory::open_root(&self.root);
+        let space = root.and_then(|root| root.space());
+        min_free.of(space.map_or(0, |space| space.total))
+    }
+
+    /// Compacts a day if it is time. The error is that of the store or the disk; what is wrong with the
+    /// day becomes `first_error`, if there is none yet.
+    fn visit(
+        &mut self,
+        compactor: &Compactor,
+        day: &Day,
+        first_error: &mut Option<String>,
+    ) -> Result<(), CompactError> {
+        let Some(changed) = self.changed(day) else {
+            return Ok(());
+        };
+        let known = self.known.get(day);
+        if let Some(known) = known.filter(|known| known.changed == changed) {
+            if first_error.is_none() {
+                first_error.clone_from(&known.error);
+            }
+            return Ok(());
         }
-        self.lacks_room &= !has_room;
-        first_error.map_or(Ok(true), Err)
+        if !self.is_quiet(changed) || self.may_hold_moved(day.0) {
+            return Ok(());
+        }
+        match compact(compactor, day) {
+            Ok(outcome) => self.on_outcome(day, changed, outcome),
+            Err(error @ CompactError::NoRoom { .. }) => self.on_no_room(&error),
+            Err(error) if error.is_of_disk() => return Err(error),
+            Err(error) => {
+                let error = Some(error.to_string());
+                if first_error.is_none() {
+                    first_error.clone_from(&error);
+                }
+                self.known.insert(day.clone(), Known { changed, error });
+            }
+        }
+        Ok(())
     }
 
     /// Days that are closed, the oldest first, and last those at which a pass has ended.
@@ -216,19 +241,21 @@ impl Worker {
 
     /// Retention makes room, or leaves none on purpose. Said once for all days.
     fn on_no_room(&mut self, error: &CompactError) {
+        self.has_room = false;
         if !std::mem::replace(&mut self.lacks_room, true) {
             info!(sink = self.sink, %error, "closed days stay as they are for now");
         }
     }
 
-    /// The disk or the directory is not well. The next pass may end otherwise; writes and retention, which
+    /// The disk or a directory is not well. The next pass may end otherwise; writes and retention, which
     /// are more often, tell it as trouble as long as it lasts. Here it is said once.
-    fn on_trouble(&mut self, error: &dyn std::fmt::Display) {
+    fn on_trouble(&mut self, error: &CompactError, of_days: Option<String>) -> Pass {
         let trouble = Some(error.to_string());
         if self.trouble != trouble {
             warn!(sink = self.sink, %error, "compaction is put off");
             self.trouble = trouble;
         }
+        Pass::CutShort(of_days)
     }
 
     fn on_outcome(&mut self, day: &Day, changed: SystemTime, outcome: Outcome) {

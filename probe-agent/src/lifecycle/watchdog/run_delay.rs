@@ -100,7 +100,7 @@ mod tests {
             ("rotation", true),
             ("probe-api", true),
             ("watchdog", true),
-            ("compact-parquet", false),
+            ("compact", false),
             ("sink-parquet", false),
             ("probe-query", false),
         ];

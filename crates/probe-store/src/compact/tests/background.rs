@@ -17,7 +17,12 @@ use serde_json::json;
 use super::{FAILURE, HOOK, IFACE, Store, clock, glob, write, write_day};
 use crate::{
     WriteoutHandler,
-    compact::{background::Background, error::no_exchange, worker::Worker},
+    compact::{
+        CompactError,
+        background::Background,
+        error::no_exchange,
+        worker::{Pass, Worker},
+    },
     file_sink::FileSink,
     fixture,
     options::Retention,
@@ -96,7 +101,7 @@ fn closed_days_are_compacted_in_the_background() {
     fs::write(damaged, &whole).unwrap();
     // The days have just changed.
     let mut worker = worker(&store.root(), Duration::from_hours(1));
-    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(worker.pass(), Pass::Whole(None));
     assert_eq!(glob(&store.root()).len(), 5);
     let background = start(Duration::ZERO);
     wait_until("the other day", || background.report().days == 1);
@@ -107,9 +112,9 @@ fn closed_days_are_compacted_in_the_background() {
 #[test]
 fn a_store_without_a_place_beside_it_and_one_that_is_gone_are_no_trouble() {
     let pass = |root: &str| worker(Path::new(root), Duration::ZERO).pass();
-    assert_eq!(pass("/"), Ok(false));
-    assert_eq!(pass("/proc"), Ok(false), "a mount point");
-    assert_eq!(pass("/nonexistent/flows"), Ok(true));
+    for root in ["/", "/proc", "/nonexistent/flows"] {
+        assert_eq!(pass(root), Pass::CutShort(None), "{root}");
+    }
 }
 
 #[test]
@@ -157,7 +162,10 @@ fn a_day_that_panics_keeps_no_other() {
     let mut worker = worker(&store.root(), Duration::ZERO);
     HOOK.set(Some(("written", Box::new(|| panic!("as a test wants")))));
     for _ in 0..2 {
-        let error = worker.pass().unwrap_err();
+        let pass = worker.pass();
+        let Pass::Whole(Some(error)) = pass else {
+            panic!("{pass:?}");
+        };
         assert!(error.contains("date=2026-02-20 panicked"), "{error}");
         assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 1, 1]);
         store.assert_clean();
@@ -173,15 +181,15 @@ fn trouble_with_the_disk_ends_the_pass_and_keeps_no_day_for_ever() {
         HOOK.set(Some(("begun", Box::new(fail))));
     };
     fails();
-    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(worker.pass(), Pass::CutShort(None));
     assert_eq!(days.each_ref().map(|day| glob(day).len()), [1, 2, 2]);
     // The other days come before the one that is put off.
     let file = &glob(&days[2])[1];
     fs::copy(file, days[0].join(file.file_name().unwrap())).unwrap();
     fails();
-    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(worker.pass(), Pass::CutShort(None));
     assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 1, 2]);
-    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(worker.pass(), Pass::Whole(None));
     assert_eq!(days.each_ref().map(|day| glob(day).len()), [1, 1, 1]);
     store.assert_clean();
 }
@@ -201,14 +209,14 @@ pub(super) fn unprivileged<T: Send>(act: impl FnOnce() -> T + Send) -> T {
 }
 
 #[test]
-fn a_directory_above_that_cannot_be_written_to_ends_compaction() {
+fn days_wait_for_a_directory_above_that_can_be_written_to() {
     let (store, days) = three_days();
     let set_mode = |mode| {
         fs::set_permissions(store.directory.path(), Permissions::from_mode(mode)).unwrap();
     };
     set_mode(0o500);
-    let pass = || worker(&store.root(), Duration::ZERO).pass();
-    assert_eq!(unprivileged(pass), Ok(false));
+    let mut worker = worker(&store.root(), Duration::ZERO);
+    assert_eq!(unprivileged(|| worker.pass()), Pass::CutShort(None));
     let compact = || store.compactor().compact(IFACE, date(2026, 2, 20));
     let error = unprivileged(compact).unwrap_err().to_string();
     assert!(
@@ -216,7 +224,10 @@ fn a_directory_above_that_cannot_be_written_to_ends_compaction() {
         "{error}"
     );
     set_mode(0o700);
-    assert_eq!(days.map(|day| glob(&day).len()), [2, 2, 2]);
+    assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 2, 2]);
+    // Somebody has helped: no restart is needed.
+    assert_eq!(worker.pass(), Pass::Whole(None));
+    assert_eq!(days.map(|day| glob(&day).len()), [1, 1, 1]);
     store.assert_clean();
 }
 
@@ -224,7 +235,7 @@ fn a_directory_above_that_cannot_be_written_to_ends_compaction() {
 fn only_a_file_system_without_the_exchange_ends_compaction() {
     let store = Store::new();
     let root = Directory::open_root(&store.root()).unwrap();
-    for (errno, is_of_store) in [
+    for (errno, ends) in [
         (Errno::INVAL, true),
         (Errno::XDEV, true),
         (Errno::IO, false),
@@ -232,6 +243,22 @@ fn only_a_file_system_without_the_exchange_ends_compaction() {
         (Errno::NOENT, false),
     ] {
         let error = no_exchange(&root, errno);
-        assert_eq!(error.is_of_store(), is_of_store, "{error}");
+        let is_last = matches!(error, CompactError::NoExchange { .. });
+        assert_eq!(is_last, ends, "{error}");
+        assert!(error.is_of_disk());
     }
+}
+
+#[test]
+fn a_sink_that_does_not_compact_deletes_what_was_left_in_the_making() {
+    let store = Store::new();
+    write_day(&store.root(), 2, 5);
+    let work = store.directory.path().join(".flows.compacting/day");
+    fs::create_dir_all(&work).unwrap();
+    let file = glob(&store.root()).remove(0);
+    fs::copy(&file, work.join(file.file_name().unwrap())).unwrap();
+    let open = FileSink::open(Parquet::new(), store.root(), Retention::default(), clock);
+    let _sink = open.unwrap().compacting(false);
+    store.assert_clean();
+    assert_eq!(glob(&store.root()).len(), 2);
 }

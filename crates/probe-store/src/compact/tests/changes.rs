@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use super::{FAILURE, HOOK, Store, background, content, glob, write, write_day};
-use crate::{compact::Outcome, fixture};
+use crate::{
+    compact::{Outcome, worker::Pass},
+    fixture,
+};
 
 /// Compacts the day, which is changed at that step. Returns what there was before.
 fn compact_and_change(
@@ -105,7 +108,7 @@ fn a_day_that_cannot_be_put_back_is_kept_and_told() {
         assert_eq!(content(&kept).unwrap()[0].len(), 22);
     }
     let mut worker = background::worker(&store.root(), Duration::ZERO);
-    assert_eq!(worker.pass(), Err(error));
+    assert_eq!(worker.pass(), Pass::Whole(Some(error)));
     fs::remove_dir_all(&kept).unwrap();
-    assert_eq!(worker.pass(), Ok(true));
+    assert_eq!(worker.pass(), Pass::Whole(None));
 }

@@ -59,13 +59,26 @@ fn the_new_day_has_the_rights_of_the_old_one() {
 }
 
 #[test]
+fn of_files_with_different_rights_the_newest_counts() {
+    let store = Store::new();
+    write_day(&store.root(), 3, 5);
+    // Until yesterday everybody could read.
+    let files = glob(&store.root());
+    for (file, mode) in files.iter().zip([0o644, 0o644, 0o600]) {
+        fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+    }
+    store.compact().unwrap();
+    assert_eq!(rights(&glob(&store.root())[0]).0 & 0o777, 0o600);
+}
+
+#[test]
 fn rights_that_cannot_be_given_are_told_before_anything_is_merged() {
     if !skip::kernel_or_skip(&[]) {
         return;
     }
     let store = Store::new();
     write_day(&store.root(), 3, 5);
-    let file = glob(&store.root()).remove(0);
+    let file = glob(&store.root()).remove(2);
     chown(file, None, Some(12345)).unwrap();
     let error = background::unprivileged(|| store.compact()).unwrap_err();
     assert!(matches!(error, CompactError::Rights { .. }), "{error}");
