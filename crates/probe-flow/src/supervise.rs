@@ -2,6 +2,7 @@
 //!
 //! What removed our programs may do so again, and a slot that is taken may stay taken. So
 //! each attempt doubles the wait for the next one, and only a calm time brings it back to the first.
+//! Nothing is waited for once the slot is seen to be free again.
 //! Driven by values; `now` is an argument.
 
 use std::time::{Duration, Instant};
@@ -69,6 +70,13 @@ impl Supervision {
                 Change::Found
             }
             _ => Change::None,
+        }
+    }
+
+    /// What had taken the place of our programs is gone: the next attempt may succeed now.
+    pub fn on_freed(&mut self, now: Instant) {
+        if let Phase::Lost { attempt_at, .. } = &mut self.phase {
+            *attempt_at = now.min(*attempt_at);
         }
     }
 
@@ -194,6 +202,22 @@ mod tests {
         assert_eq!(waits[6..], [128, 256, 300, 300, 300], "{waits:?}");
         let now = it.at(1500);
         assert_eq!(it.supervision.detached(now), Duration::from_secs(1490));
+    }
+
+    #[test]
+    fn a_place_that_is_free_again_is_not_waited_for() {
+        let mut it = Script::new();
+        it.attempts(10..=200);
+        let now = it.at(201);
+        assert!(!it.supervision.wants_attempt(now));
+        it.supervision.on_freed(now);
+        assert!(it.supervision.wants_attempt(now));
+        it.supervision.on_attempt(false, now);
+        let wait = it.supervision.waits(now).expect("it is lost");
+        assert_eq!(wait.as_secs(), 256, "the waits go on as they were");
+        it.supervision.on_attempt(true, now);
+        it.supervision.on_freed(it.at(202));
+        assert!(!it.supervision.wants_attempt(it.at(9999)));
     }
 
     #[test]

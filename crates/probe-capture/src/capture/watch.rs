@@ -87,6 +87,11 @@ struct IntervalStart {
     detached: Duration,
 }
 
+/// Whether programs of others are where some of ours were.
+fn is_taken(hooks: &HookState) -> bool {
+    hooks.lost.iter().any(|it| it.occupant.is_some())
+}
+
 impl Watch {
     pub(super) fn new(attachment: Attachment, history: WatchHistory, now: Instant) -> Self {
         Self {
@@ -105,11 +110,15 @@ impl Watch {
         let mut notices = Vec::new();
         self.is_down = check.is_down;
         if let Some(hooks) = check.hooks {
+            let is_freed = is_taken(&self.hooks) && !is_taken(&hooks);
             self.hooks = hooks;
             match self.supervision.on_check(self.hooks.lost.is_empty(), now) {
                 Change::None => {}
                 Change::Lost => notices.push(Notice::Lost(self.describe_loss())),
                 Change::Found => notices.push(Notice::Found),
+            }
+            if is_freed {
+                self.supervision.on_freed(now);
             }
         }
         for (direction, sample) in check.samples.into_iter().flatten().enumerate() {

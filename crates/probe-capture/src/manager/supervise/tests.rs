@@ -191,10 +191,14 @@ impl Bench {
     }
 
     fn lose(&self) {
+        self.lose_to(None);
+    }
+
+    fn lose_to(&self, occupant: Option<&str>) {
         self.host.0.lock().lost = vec![LostHook {
             direction: 0,
             hook: "box",
-            occupant: None,
+            occupant: occupant.map(str::to_owned),
         }];
     }
 }
@@ -247,6 +251,23 @@ fn a_refusal_is_met_with_patience() {
     }
     assert_eq!(bench.watch().reattached, 1);
     assert!(bench.watch().detached >= Duration::from_mins(1));
+}
+
+/// A program of somebody else that was there for minutes is gone.
+#[test]
+fn a_hook_that_is_free_again_is_taken_at_once() {
+    let mut bench = Bench::new();
+    bench.host.0.lock().refuses = true;
+    bench.lose_to(Some("theirs"));
+    for _ in 0..300 {
+        bench.second(0, 0);
+    }
+    // After 1, 2, 4 … 128 seconds.
+    assert_eq!(bench.host.0.lock().attempts, 8);
+    bench.host.0.lock().refuses = false;
+    bench.lose();
+    bench.second(0, 0);
+    assert_eq!(bench.watch().reattached, 1);
 }
 
 #[test]
