@@ -42,6 +42,7 @@ mod lane;
 mod limits;
 pub mod listener;
 pub mod named_file;
+mod occupancy;
 pub mod openapi;
 pub mod options;
 mod places;
@@ -60,6 +61,7 @@ pub use problem::{ConfigProblem, Problem};
 use access::Access;
 use client::AgentAddr;
 use limits::Server;
+use occupancy::Occupancy;
 pub use secrets::{SecretError, secret_mistakes};
 use socket_file::SocketFile;
 
@@ -334,6 +336,8 @@ impl BoundApi {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let (stop, stopped) = watch::channel(());
+        let troubles = state.manager.troubles().clone();
+        let occupancy = |number, addr: String| Occupancy::new(troubles.clone(), number, addr);
         let server = Server::new(state, self.told_addr(), stopped.clone())?;
         let mut servers = JoinSet::new();
         if let Some((listener, addr)) = self.metrics {
@@ -342,7 +346,10 @@ impl BoundApi {
             info!(%addr, "serving metrics");
             let router = routes::metrics_router(server.clone());
             let stopped = stopped.clone();
-            servers.spawn(serve::serve(listener, None, access, router, stopped));
+            let occupancy = occupancy(0, addr.to_string());
+            servers.spawn(serve::serve(
+                listener, None, access, router, occupancy, stopped,
+            ));
         }
         if let Some(tcp) = self.tcp {
             let listener = listening(tcp.listener)?;
@@ -352,7 +359,11 @@ impl BoundApi {
             }
             let router = routes::api_router(server.clone());
             let stopped = stopped.clone();
-            servers.spawn(serve::serve(listener, tcp.tls, tcp.access, router, stopped));
+            let occupancy = occupancy(1, tcp.addr.to_string());
+            let Guarded { tls, access, .. } = tcp;
+            servers.spawn(serve::serve(
+                listener, tls, access, router, occupancy, stopped,
+            ));
         }
         let socket_file = match self.unix {
             Some((listener, file)) => {
@@ -360,7 +371,11 @@ impl BoundApi {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
                 info!(path = %file.path().display(), "serving the API on a unix socket");
                 let router = routes::api_router(server);
-                servers.spawn(serve::serve(listener, None, Access::Peer, router, stopped));
+                let occupancy = occupancy(2, format!("unix:{}", file.path().display()));
+                let access = Access::Peer;
+                servers.spawn(serve::serve(
+                    listener, None, access, router, occupancy, stopped,
+                ));
                 Some(file)
             }
             None => None,

@@ -78,6 +78,8 @@ struct Taken {
     places: BTreeMap<u64, Entry>,
     /// Counts what happens: the order of events is all that is compared.
     events: u64,
+    /// Classes in which a newcomer found all places taken since the last look.
+    full: Vec<Class>,
 }
 
 struct Entry {
@@ -133,6 +135,15 @@ impl Places {
         })
     }
 
+    /// The classes whose places are all taken, or were so for a newcomer since the last look.
+    pub(super) fn look(&self) -> Vec<Class> {
+        let mut taken = self.0.taken.lock();
+        let mut full = std::mem::take(&mut taken.full);
+        let classes = [Class::Guest, Class::Member];
+        full.extend(classes.into_iter().filter(|class| taken.is_full(*class)));
+        full
+    }
+
     /// Waits until [`Self::enter`] may give another answer.
     pub(super) async fn changed(&self) {
         self.0.changed.notified().await;
@@ -145,9 +156,16 @@ impl Taken {
         self.events
     }
 
-    fn make_room(&mut self, newcomer: Holder, class: Class, patience: Duration) -> Option<()> {
+    fn is_full(&self, class: Class) -> bool {
         let of_class = self.places.values().filter(|it| it.class == class);
-        if of_class.count() >= MAX_PLACES {
+        of_class.count() >= MAX_PLACES
+    }
+
+    fn make_room(&mut self, newcomer: Holder, class: Class, patience: Duration) -> Option<()> {
+        if self.is_full(class) {
+            if !self.full.contains(&class) {
+                self.full.push(class);
+            }
             let victim = self.victim(newcomer, class, patience)?;
             self.places.remove(&victim)?.evicted.notify_one();
         }

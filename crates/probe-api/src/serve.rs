@@ -13,7 +13,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
     sync::watch,
     task::JoinSet,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -21,6 +21,7 @@ use tower::ServiceExt;
 use super::{
     access::{Access, Client},
     connection::{Answer, Connection},
+    occupancy::{Occupancy, PERIOD},
     places::{Class, Holder, PATIENCE, Places},
 };
 
@@ -129,6 +130,7 @@ pub(super) async fn serve<L>(
     tls: Option<TlsAcceptor>,
     access: Access,
     router: Router,
+    mut occupancy: Occupancy,
     mut stopped: watch::Receiver<()>,
 ) where
     L: Listener,
@@ -144,6 +146,8 @@ pub(super) async fn serve<L>(
     };
     // Root alone is kept waiting, by nobody but root, and nobody waits behind it.
     let mut waiting = VecDeque::new();
+    let mut looks = interval(PERIOD);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             (io, _) = listener.accept(), if waiting.len() < MAX_WAITING => {
@@ -159,6 +163,7 @@ pub(super) async fn serve<L>(
             }
             // Time alone may make room, too.
             _ = timeout(PATIENCE, door.places.changed()), if !waiting.is_empty() => {}
+            _ = looks.tick() => occupancy.look(&door.places),
             // Nothing is ever sent: an error says that the sender was dropped, which is the signal.
             _ = stopped.changed() => break,
             // Done ones are let go while others come.

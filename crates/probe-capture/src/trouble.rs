@@ -1,4 +1,4 @@
-//! What is wrong with the capture now, and what helps: one list for status, metrics and readiness.
+//! What is wrong with the agent now, and what helps: one list for status, metrics and readiness.
 //!
 //! Each part of the agent that can find something wrong has a place in the list, and replaces what is
 //! there after its next check. So what is over is gone from the list, and no part has to take it back. Supervision of a captured interface ([`crate::status::WatchStatus`]) and the sinks
@@ -25,6 +25,8 @@ pub enum TroubleKind {
     HooksUnknown,
     /// The configuration file was not taken over: another configuration is in force.
     ReloadRefused,
+    /// Clients hold all places for connections at an address of the API.
+    PlacesTaken,
     /// Captured links see the same packets. It is worth knowing and nothing is wrong: somebody may
     /// want both.
     CountedTwice,
@@ -32,7 +34,7 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::LinksUnknown,
         Self::NothingCaptured,
         Self::ReloadRefused,
@@ -40,6 +42,7 @@ impl TroubleKind {
         Self::InterfaceRefused,
         Self::LinkUnreadable,
         Self::HooksUnknown,
+        Self::PlacesTaken,
         Self::CountedTwice,
     ];
 
@@ -53,6 +56,7 @@ impl TroubleKind {
             Self::LinksUnknown => "links_unknown",
             Self::HooksUnknown => "hooks_unknown",
             Self::ReloadRefused => "reload_refused",
+            Self::PlacesTaken => "places_taken",
             Self::CountedTwice => "counted_twice",
         }
     }
@@ -120,6 +124,8 @@ pub enum Finder {
     Supervision,
     /// Reloads of the configuration file.
     Reload,
+    /// The clients of an address of the API, which has a number.
+    Address(u8),
 }
 
 /// All that is wrong now. Locked for moments only, so that any thread may ask.

@@ -305,7 +305,8 @@ pub(super) const TROUBLES: Definition = Definition::new(
      or hooks cannot be followed), nothing_captured (none of the wanted interfaces), reload_refused \
      (the configuration in force is not the file's), interface_missing (a configured name without \
      link), interface_refused (not captured, or with former settings), link_unreadable, hooks_unknown \
-     (whether programs are in place cannot be checked), counted_twice (captured links see the same \
+     (whether programs are in place cannot be checked), places_taken (clients hold all places for \
+     connections at an address), counted_twice (captured links see the same \
      packets, which may be meant so).",
 );
 pub(super) const ATTACH_REASON: Definition = Definition::new(

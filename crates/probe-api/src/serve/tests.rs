@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -19,9 +20,12 @@ use tokio::{
     time::{Instant, interval, sleep, timeout, timeout_at},
 };
 
+use probe_capture::trouble::Troubles;
+
 use super::Peer;
 use crate::{
     access::Access,
+    occupancy::Occupancy,
     places::{Holder, MAX_PLACES},
 };
 
@@ -60,7 +64,15 @@ fn serve<L: Listener<Io: Peer, Addr: Send>>(listener: L) -> watch::Sender<()> {
         )
         .route("/events", get(|| async { Body::from_stream(events()) }));
     let (stop, stopped) = watch::channel(());
-    tokio::spawn(super::serve(listener, None, Access::Peer, router, stopped));
+    let occupancy = Occupancy::new(Arc::new(Troubles::default()), 0, String::new());
+    tokio::spawn(super::serve(
+        listener,
+        None,
+        Access::Peer,
+        router,
+        occupancy,
+        stopped,
+    ));
     stop
 }
 

@@ -53,8 +53,8 @@ pub struct StatusReport {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Trouble {
     /// In a word: `links_unknown`, `nothing_captured`, `reload_refused`, `interface_missing`,
-    /// `interface_refused`, `link_unreadable`, `hooks_unknown` or `counted_twice`, which may be
-    /// meant so.
+    /// `interface_refused`, `link_unreadable`, `hooks_unknown`, `places_taken` or `counted_twice`,
+    /// which may be meant so.
     pub kind: String,
     /// Name of the interface that it is about, or `link` and its index; null for the whole agent.
     pub subject: Option<String>,
