@@ -12,7 +12,7 @@ use rstest::rstest;
 use self::{
     alerts::fires_after,
     day::{Day, Said},
-    table::{Fault, LINKS, SETTINGS, STORES},
+    table::{CLIENTS, Fault, LINKS, SETTINGS, STORES},
 };
 use super::{skip, within};
 
@@ -30,7 +30,7 @@ const SECONDS: u64 = 1;
 const GIVES_UP_AFTER: Duration = Duration::from_mins(3);
 
 /// Tools of all days.
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 8] = [
     "ip",
     "unshare",
     "nsenter",
@@ -38,6 +38,7 @@ const TOOLS: [&str; 7] = [
     "cc",
     "bpftool",
     "prometheus",
+    "python3",
 ];
 
 /// Waits until it is so. Tells what the agent said last, if that takes too long.
@@ -67,6 +68,7 @@ fn duration() -> Duration {
 #[case::links(&LINKS)]
 #[case::settings(&SETTINGS)]
 #[case::stores(&STORES)]
+#[case::clients(&CLIENTS)]
 fn each_fault_is_told_until_it_is_over(#[case] faults: &[Fault]) {
     if !skip::kernel_or_skip(&TOOLS) {
         return;

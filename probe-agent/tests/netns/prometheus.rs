@@ -67,18 +67,23 @@ pub(crate) fn start(testbed: &Testbed, installation: &Installation) -> Process {
 
 /// Asks Prometheus inside the namespace.
 pub(crate) fn ask(testbed: &Testbed, path: &str) -> Option<Value> {
+    serde_json::from_str(&get(testbed, 9090, path)?).ok()
+}
+
+/// The body of what is answered on this port inside the namespace.
+pub(crate) fn get(testbed: &Testbed, port: u16, path: &str) -> Option<String> {
     testbed.host.enter(|| {
-        let mut stream = TcpStream::connect("127.0.0.1:9090").ok()?;
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: prometheus\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     })
 }
 
-fn query(testbed: &Testbed, expression: &str) -> Option<Vec<Value>> {
+pub(crate) fn query(testbed: &Testbed, expression: &str) -> Option<Vec<Value>> {
     let bytes = expression.bytes().map(|byte| format!("%{byte:02X}"));
     let encoded = bytes.collect::<Vec<_>>().concat();
     let answer = ask(testbed, &format!("/api/v1/query?query={encoded}"))?;

@@ -7,12 +7,13 @@ use serde_json::Value;
 use crate::{
     agent::Installation,
     process::Process,
-    prometheus::{ask, start},
+    prometheus::{ask, query, start},
     testbed::Testbed,
     within,
 };
 
-/// How long a busy machine may take until the first evaluation.
+/// How long a busy machine may take until the first scrape, which is not begun for five seconds, and
+/// evaluation.
 const START: Duration = Duration::from_mins(1);
 
 /// Between a rule's `for:` and its alert being seen to fire, at one evaluation a second.
@@ -28,9 +29,13 @@ pub(super) type Alert = (&'static str, &'static str, &'static str);
 pub(super) struct Alerts(#[expect(dead_code, reason = "held to be dropped")] Process);
 
 impl Alerts {
-    /// Starts Prometheus, and waits until every rule is evaluated.
+    /// Starts Prometheus, and waits until it has metrics of the agent and every rule is evaluated.
     pub(super) fn start(testbed: &Testbed, installation: &Installation) -> Self {
         let prometheus = start(testbed, installation);
+        within(START, "the agent is scraped", || {
+            let samples = query(testbed, "probe_interfaces_capturing")?;
+            (!samples.is_empty()).then_some(())
+        });
         within(START, "the rules are evaluated", || {
             let rules = rules(testbed)?;
             let is_evaluated = |rule: &Value| rule["health"] == "ok";

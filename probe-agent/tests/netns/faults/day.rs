@@ -20,6 +20,8 @@ use crate::{
     foreign::{Foreign, is_xdp},
     metrics::Metrics,
     odd_links::{LATIN_1, LATIN_1_SHOWN, add_odd_texts, ip},
+    process::Process,
+    prometheus::get,
     reload::reload,
     run,
     supervision::detach,
@@ -32,6 +34,12 @@ const ROOM: &str = "64m";
 /// Makes faults inside of the agent's process.
 const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/preload.c");
 
+/// Clients that hold connections.
+const HOLDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/holders.py");
+
+/// Where Prometheus asks the agent.
+const METRICS: u16 = 9478;
+
 /// The agent, with a file system for each sink, and Prometheus. The mounts are the agent's own and end
 /// with it.
 pub(super) struct Day {
@@ -40,6 +48,7 @@ pub(super) struct Day {
     pub(super) agent: Agent,
     /// Of somebody else, where a program of the agent was.
     foreign: RefCell<Option<Foreign>>,
+    holders: RefCell<Option<Process>>,
     _alerts: Alerts,
 }
 
@@ -83,6 +92,7 @@ impl Day {
             installation,
             agent,
             foreign: RefCell::default(),
+            holders: RefCell::default(),
             _alerts: alerts,
         }
     }
@@ -143,6 +153,17 @@ impl Day {
         self.foreign.take();
     }
 
+    /// Clients of the metrics without a key, which say nothing.
+    pub(super) fn hold_places(&self) {
+        let mut python = self.testbed.host.command("python3");
+        python.args([HOLDERS, "127.0.0.1", &METRICS.to_string()]);
+        self.holders.replace(Some(Process::spawn(&mut python)));
+    }
+
+    pub(super) fn free_places(&self) {
+        self.holders.take();
+    }
+
     /// A file that takes the room of the JSON sink, as seen from outside of the agent's mounts.
     pub(super) fn filler(&self) -> PathBuf {
         let file = self.installation.json().join("filler");
@@ -173,6 +194,12 @@ impl Day {
         run(enter.arg(self.installation.parquet()));
     }
 
+    /// The metrics, as an honest client without a key gets them.
+    fn scrape(&self) -> Metrics {
+        let answer = get(&self.testbed, METRICS, "/metrics");
+        Metrics::parse(&answer.expect("an honest client is answered"))
+    }
+
     fn ask(&self) -> Said {
         let (exit, answer) = self.agent.command(&["status", "--json"]);
         let ready = self.agent.request("/readyz").expect("an answer");
@@ -180,7 +207,7 @@ impl Day {
             exit_code: exit.code(),
             status: serde_json::from_str(&answer).expect("one object"),
             is_ready: ready.starts_with("HTTP/1.1 200"),
-            metrics: self.agent.metrics(),
+            metrics: self.scrape(),
             alerts: alerts::active(&self.testbed),
         }
     }
@@ -219,6 +246,6 @@ fn configure(installation: &Installation, interfaces: &str) {
          writeout:\n\
          - {{ type: json, path: {folder}/json }}\n\
          - {{ type: parquet, path: {folder}/parquet }}\n\
-         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n"
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:{METRICS}\" }}\n"
     ));
 }

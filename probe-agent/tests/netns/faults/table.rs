@@ -116,6 +116,17 @@ pub(super) const SETTINGS: [Fault; 3] = [
     },
 ];
 
+/// About the clients of the API.
+pub(super) const CLIENTS: [Fault; 1] = [Fault {
+    name: "clients that hold all places for connections",
+    make: Day::hold_places,
+    end: Day::free_places,
+    metric: ("probe_troubles", "kind=\"places_taken\""),
+    finding: ("/troubles/0/cause", "127.0.0.1:9478"),
+    alert: ("ProbePlacesTaken", "severity", "warning"),
+    is_ready: true,
+}];
+
 /// About what is stored, and the clock.
 pub(super) const STORES: [Fault; 4] = [
     Fault {
