@@ -91,34 +91,32 @@ const _: () = {
 
 impl Flow {
     /// Adds the counts of one record to the flow.
-    #[inline]
     pub fn on_record(&mut self, head: &RecordHead) {
-        self.count(head);
-    }
-
-    /// The same. Returns whether the record began before others since the last rotation, which came earlier.
-    #[inline(always)]
-    pub(crate) fn count(&mut self, head: &RecordHead) -> bool {
-        let overtakes = self.on_ticks(head.first, head.last());
-        self.counters.on_record(head);
-        self.tcp_flags |= head.tcp_flags;
-        overtakes
-    }
-
-    /// Takes in when packets were, before they are counted: by its counts a flow is idle, and those
-    /// are its first. Records may come out of order, since each CPU hands over its own. Returns whether
-    /// these packets began before others that came earlier.
-    #[inline(always)]
-    const fn on_ticks(&mut self, first: u32, last: u32) -> bool {
-        let is_idle = self.is_idle();
-        let is_before = tick_after(self.first, first);
-        if is_idle || is_before {
-            self.first = first;
+        if self.is_begun_by(head.first) {
+            self.first = head.first;
         }
-        if is_idle || tick_after(last, self.last) {
+        if self.is_idle() {
+            self.last = head.last();
+        }
+        self.on_later_record(head, head.last());
+    }
+
+    /// The same for a record by which the flow [is not begun](Self::is_begun_by), and which is no fragment
+    /// or has this as its last tick.
+    #[inline(always)]
+    pub(crate) fn on_later_record(&mut self, head: &RecordHead, last: u32) {
+        if tick_after(last, self.last) {
             self.last = last;
         }
-        is_before && !is_idle
+        self.counters.on_record(head);
+        self.tcp_flags |= head.tcp_flags;
+    }
+
+    /// Whether packets that began at this tick are the first since the last rotation. Records may come out
+    /// of order, since each CPU hands over its own.
+    #[inline(always)]
+    pub(crate) const fn is_begun_by(&self, first: u32) -> bool {
+        self.is_idle() || tick_after(self.first, first)
     }
 
     /// Forgets what belongs to the interval that has ended; what is known of the direction stays.

@@ -113,8 +113,8 @@ impl FlowLog {
     /// An empty log that shares a budget with others.
     pub fn with_budget(options: FlowLogOptions, budget: Arc<FlowBudget>) -> Self {
         Self {
-            v4: FamilyLog::new(classify_v4),
-            v6: FamilyLog::new(classify_v6),
+            v4: FamilyLog::new(classify_v4, options.bidirectional),
+            v6: FamilyLog::new(classify_v6, options.bidirectional),
             shared: Shared {
                 options,
                 room: Room::new(budget),

@@ -10,7 +10,7 @@
 
 use super::{
     hash::KeyHasher,
-    key::{Hashed, PackedKey},
+    key::{EitherWay, Hashed, PackedKey},
     table_flow::TableFlow,
 };
 
@@ -121,7 +121,7 @@ impl<K: PackedKey> Buckets<K> {
 
     /// The entry of a key, or of its reverse if `either_way`.
     #[inline(always)]
-    pub(super) fn find(&mut self, of: &Hashed<K>, either_way: bool) -> Option<&mut Entry<K>> {
+    pub(super) fn find(&mut self, of: &Hashed<K>, either_way: EitherWay) -> Option<&mut Entry<K>> {
         let preferred = self.preferred(of.hash);
         if self.has(preferred, of, either_way)? {
             return self.bucket_mut(preferred).as_mut();
@@ -131,7 +131,7 @@ impl<K: PackedKey> Buckets<K> {
     }
 
     /// [`Self::find`] without write access.
-    pub(super) fn get(&self, key: K, either_way: bool) -> Option<&Entry<K>> {
+    pub(super) fn get(&self, key: K, either_way: EitherWay) -> Option<&Entry<K>> {
         let hash = self.hash(key);
         let of = Hashed { key, hash };
         let preferred = self.preferred(hash);
@@ -144,7 +144,7 @@ impl<K: PackedKey> Buckets<K> {
 
     /// Whether the entry in a bucket is that of a key. `None` if there is no entry.
     #[inline(always)]
-    fn has(&self, bucket: usize, of: &Hashed<K>, either_way: bool) -> Option<bool> {
+    fn has(&self, bucket: usize, of: &Hashed<K>, either_way: EitherWay) -> Option<bool> {
         let entry = self.bucket(bucket)?;
         Some(entry.key.is(of.key, either_way))
     }
@@ -152,7 +152,7 @@ impl<K: PackedKey> Buckets<K> {
     /// Bucket of the entry of a key that is not in its preferred bucket. Not inlined, so that the code of most
     /// look-ups is short.
     #[inline(never)]
-    fn find_after(&self, preferred: usize, of: &Hashed<K>, either_way: bool) -> Option<usize> {
+    fn find_after(&self, preferred: usize, of: &Hashed<K>, either_way: EitherWay) -> Option<usize> {
         let mut bucket = self.after(preferred);
         while !self.has(bucket, of, either_way)? {
             bucket = self.after(bucket);
@@ -251,7 +251,7 @@ mod tests {
 
     use super::{Bucket, Buckets, Entry, GROUP, SPARSE};
     use crate::flow_log::{
-        key::{Hashed, PackedKey as _, PackedV4, PackedV6},
+        key::{EitherWay, Hashed, PackedKey as _, PackedV4, PackedV6},
         table_flow::TableFlow,
     };
 
@@ -267,12 +267,11 @@ mod tests {
     }
 
     fn flow(packets: u32) -> TableFlow {
-        let mut flow = TableFlow::new(Evidence::None);
-        flow.on_record(&RecordHead {
+        let head = RecordHead {
             packets,
             ..RecordHead::default()
-        });
-        flow
+        };
+        TableFlow::new(Evidence::None, &head)
     }
 
     #[derive(Clone, Debug)]
@@ -301,7 +300,7 @@ mod tests {
                     Step::Put(number, packets) => {
                         let hash = buckets.hash(key(number));
                         let of = Hashed { key: key(number).reverse(), hash };
-                        match buckets.find(&of, true) {
+                        match buckets.find(&of, EitherWay::new(true)) {
                             Some(entry) => entry.flow = flow(packets),
                             None => buckets.insert(hash, Entry { key: key(number), flow: flow(packets) }),
                         }
@@ -318,9 +317,9 @@ mod tests {
             prop_assert_eq!(buckets.len(), model.len());
             prop_assert_eq!(buckets.iter().count(), model.len());
             for number in 0..=u8::MAX {
-                let found = buckets.get(key(number), false).map(|it| it.flow.flow().counters.packets_rcvd);
+                let found = buckets.get(key(number), EitherWay::new(false)).map(|it| it.flow.flow().counters.packets_rcvd);
                 prop_assert_eq!(found, model.get(&number).copied().map(u64::from));
-                prop_assert!(buckets.get(key(number).reverse(), false).is_none());
+                prop_assert!(buckets.get(key(number).reverse(), EitherWay::new(false)).is_none());
             }
         }
     }

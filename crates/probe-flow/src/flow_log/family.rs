@@ -36,9 +36,9 @@ impl<const N: usize> FamilyLog<N>
 where
     EpHash<N>: FlowKey,
 {
-    pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
+    pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction, bidirectional: bool) -> Self {
         Self {
-            flows: FlowTable::new(classify),
+            flows: FlowTable::new(classify, bidirectional),
             overflow: OverflowTable::default(),
             fragments: FragmentTable::default(),
             unattributed_fragments: 0,
@@ -95,7 +95,6 @@ where
             let Ok(record) = of_this_version(record) else {
                 break;
             };
-            shared.totals.on_record(&record.head());
             *ahead = self.look_ahead(record, &shared.options);
             handled += 1;
         }
@@ -114,7 +113,6 @@ where
         others: usize,
         shared: &mut Shared,
     ) {
-        shared.totals.on_record(&record.head());
         let of = self.look_ahead(record, &shared.options);
         self.handle(&of, record, others, shared);
     }
@@ -130,17 +128,32 @@ where
     ) {
         if record.head().is_fragment() {
             self.handle_fragment((*record.key(), record.head()), others, shared);
-        } else if !self
-            .flows
-            .count_known(of, record, shared.options.bidirectional)
-        {
-            self.count_new(of.key, &record.head(), others, shared);
+            return;
         }
+        if let Some(head) = self.flows.count_known(of, record) {
+            // The head that is in registers, not read once more.
+            shared.totals.on_record(&head);
+        } else {
+            self.count_first(of.key, &record.head(), others, shared);
+        }
+    }
+
+    #[cold]
+    fn count_first(
+        &mut self,
+        key: Packed<N>,
+        head: &RecordHead,
+        others: usize,
+        shared: &mut Shared,
+    ) {
+        shared.totals.on_record(head);
+        self.count_new(key, head, others, shared);
     }
 
     #[cold]
     fn handle_fragment(&mut self, fragment: Counted<N>, others: usize, shared: &mut Shared) {
         let (key, head) = fragment;
+        shared.totals.on_record(&head);
         if head.flags & FLAG_FIRST_FRAGMENT != 0 {
             self.count(&fragment, others, shared);
         }
@@ -163,10 +176,7 @@ where
 
     fn count(&mut self, counted: &Counted<N>, others: usize, shared: &mut Shared) {
         let of = self.look_ahead(counted, &shared.options);
-        if !self
-            .flows
-            .count_known(&of, counted, shared.options.bidirectional)
-        {
+        if !self.flows.count_any(&of, &counted.1) {
             self.count_new(of.key, &counted.1, others, shared);
         }
     }
@@ -177,10 +187,10 @@ where
         let Shared { options, room, .. } = shared;
         let is_used_up = room.is_used_up(self.flows.len() + others);
         if is_used_up && !room.grow(options.max_flows) {
-            let (key, _) = self.flows.orient(key, head, options.bidirectional);
+            let (key, _) = self.flows.orient(key, head);
             self.overflow.count(key.unpack(), head);
         } else {
-            self.flows.add(key, head, options.bidirectional);
+            self.flows.add(key, head);
         }
     }
 
@@ -211,16 +221,16 @@ where
         let mut changed = self.flows.empty();
         for counted in self.fragments.waiting() {
             let (key, head) = (options.flow_key(&counted.0), &counted.1);
-            changed.adopt(&self.flows, key, options.bidirectional);
+            changed.adopt(&self.flows, key);
             let of = changed.look_ahead(key);
-            if changed.count_known(&of, &counted, options.bidirectional) {
+            if changed.count_any(&of, head) {
                 continue;
             }
             if len + others >= options.max_flows {
-                let (key, _) = changed.orient(key, head, options.bidirectional);
+                let (key, _) = changed.orient(key, head);
                 overflow.count(key.unpack(), head);
             } else {
-                changed.add(key, head, options.bidirectional);
+                changed.add(key, head);
                 len += 1;
             }
         }

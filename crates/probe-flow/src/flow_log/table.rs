@@ -10,7 +10,7 @@ use probe_common::{
 use super::{
     buckets::{Buckets, Entry},
     first_tcp_flags,
-    key::{FlowKey, Hashed, PackedKey as _},
+    key::{EitherWay, FlowKey, Hashed, PackedKey as _},
     record::FlowRecord,
     table_flow::TableFlow,
     yielding::Yielding,
@@ -28,28 +28,31 @@ where
 {
     flows: Buckets<Packed<N>>,
     classify: fn(&EpHash<N>, u8) -> Direction,
+    /// Both directions of a conversation are one flow.
+    either_way: EitherWay,
 }
 
 impl<const N: usize> FlowTable<N>
 where
     EpHash<N>: FlowKey,
 {
-    pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction) -> Self {
+    pub(super) fn new(classify: fn(&EpHash<N>, u8) -> Direction, bidirectional: bool) -> Self {
         Self {
             flows: Buckets::new(),
             classify,
+            either_way: EitherWay::new(bidirectional),
         }
     }
 
     /// A table without flows that classifies as this one does.
     pub(super) fn empty(&self) -> Self {
-        Self::new(self.classify)
+        Self::new(self.classify, self.either_way.is())
     }
 
     /// Copies the flow that packets of this key belong to, if `other` has it and this one does not.
-    pub(super) fn adopt(&mut self, other: &Self, key: Packed<N>, bidirectional: bool) {
-        if let Some(entry) = other.flows.get(key, bidirectional)
-            && self.flows.get(key, bidirectional).is_none()
+    pub(super) fn adopt(&mut self, other: &Self, key: Packed<N>) {
+        if let Some(entry) = other.flows.get(key, self.either_way)
+            && self.flows.get(key, self.either_way).is_none()
         {
             self.flows.insert(self.flows.hash(key), *entry);
         }
@@ -72,41 +75,55 @@ where
     }
 
     /// Counts a record under its flow. Returns whether there is one.
+    pub(super) fn count_any(&mut self, of: &Hashed<Packed<N>>, head: &RecordHead) -> bool {
+        let Some(entry) = self.flows.find(of, self.either_way) else {
+            return false;
+        };
+        count_telling(entry, of.key, head, self.either_way, self.classify);
+        true
+    }
+
+    /// The same, fast, for a record that is no fragment. Returns what was counted, if there is a flow.
+    ///
+    /// The few records that may say something about the direction of their flow, and those that begin one,
+    /// are told from all others first, by one question after the other: each is a branch that can be
+    /// predicted, and what follows keeps nothing in memory on account of them.
     #[inline(always)]
     pub(super) fn count_known(
         &mut self,
         of: &Hashed<Packed<N>>,
         record: &impl FlowRecord<N>,
-        bidirectional: bool,
-    ) -> bool {
-        let Some(entry) = self.flows.find(of, bidirectional) else {
-            return false;
-        };
+    ) -> Option<RecordHead> {
+        let entry = self.flows.find(of, self.either_way)?;
         let head = record.head();
-        let is_overtaking = entry.flow.on_record(&head);
-        if (is_overtaking | may_tell_direction(of.key.ip_protocol(), &head)) && bidirectional {
-            correct_direction(entry, of.key, &record.head(), is_overtaking, self.classify);
+        if entry.flow.is_begun_by(head.first)
+            || classify_handshake(head.aux).is_some()
+            || may_be_icmp(of.key.ip_protocol())
+        {
+            count_telling(
+                entry,
+                of.key,
+                &record.head(),
+                self.either_way,
+                self.classify,
+            );
+            return Some(record.head());
         }
-        true
+        entry.flow.on_later_record(&head, head.last_or_fragment_id);
+        Some(head)
     }
 
     /// The key of a new flow in the orientation that its first packet gives it, and why.
-    pub(super) fn orient(
-        &self,
-        key: Packed<N>,
-        head: &RecordHead,
-        bidirectional: bool,
-    ) -> (Packed<N>, Evidence) {
+    pub(super) fn orient(&self, key: Packed<N>, head: &RecordHead) -> (Packed<N>, Evidence) {
         let Direction { reverse, evidence } = (self.classify)(&key.unpack(), head.aux);
-        let is_turned = reverse && bidirectional;
+        let is_turned = reverse && self.either_way.is();
         (if is_turned { key.reverse() } else { key }, evidence)
     }
 
     /// Adds a flow, which is not there yet, with its first record.
-    pub(super) fn add(&mut self, key: Packed<N>, head: &RecordHead, bidirectional: bool) {
-        let (key, evidence) = self.orient(key, head, bidirectional);
-        let mut flow = TableFlow::new(evidence);
-        flow.on_record(head);
+    pub(super) fn add(&mut self, key: Packed<N>, head: &RecordHead) {
+        let (key, evidence) = self.orient(key, head);
+        let flow = TableFlow::new(evidence, head);
         self.flows.insert(self.flows.hash(key), Entry { flow, key });
     }
 
@@ -131,7 +148,10 @@ where
             .flows
             .iter()
             .inspect(|_| yielding.flow())
-            .filter(|entry| !entry.flow.is_idle() && except.flows.get(entry.key, false).is_none());
+            .filter(|entry| {
+                !entry.flow.is_idle()
+                    && except.flows.get(entry.key, EitherWay::new(false)).is_none()
+            });
         out.extend(active.map(|entry| (entry.key.unpack(), entry.flow.flow())));
     }
 
@@ -143,13 +163,28 @@ where
     }
 }
 
-/// Whether a packet can say more about the direction than a guess: one with a SYN or of ICMP. Of the
-/// packet alone, since most are neither, while flows of either confidence take turns. Asked for each
-/// record, so protocols 64, 128 and 192 further on pass for ICMP here: the caller checks the protocol itself.
+/// Whether a record may be of ICMP. Asked for each, so protocols 64, 128 and 192 further on pass for ICMP here.
 #[inline(always)]
-const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
+const fn may_be_icmp(ip_protocol: u8) -> bool {
     const ICMP_BITS: u64 = 1 << ICMP | 1 << ICMPV6;
-    classify_handshake(head.aux).is_some() || ICMP_BITS >> (ip_protocol % 64) & 1 != 0
+    ICMP_BITS >> (ip_protocol % 64) & 1 != 0
+}
+
+/// Counts a record of a flow that may say something about its direction.
+#[cold]
+fn count_telling<const N: usize>(
+    entry: &mut Entry<Packed<N>>,
+    key: Packed<N>,
+    head: &RecordHead,
+    either_way: EitherWay,
+    classify: fn(&EpHash<N>, u8) -> Direction,
+) where
+    EpHash<N>: FlowKey,
+{
+    let is_overtaking = entry.flow.on_record(head);
+    if either_way.is() {
+        correct_direction(entry, key, head, is_overtaking, classify);
+    }
 }
 
 /// Replaces a guess by what a handshake or an ICMP type says, turning the flow round if the guess was
@@ -158,7 +193,6 @@ const fn may_tell_direction(ip_protocol: u8, head: &RecordHead) -> bool {
 ///
 /// Where nothing else tells the direction, the source is the end that sent first, by the ticks: records may
 /// come in another order than their packets. In one tick, the record that came first counts.
-#[cold]
 fn correct_direction<const N: usize>(
     entry: &mut Entry<Packed<N>>,
     key: Packed<N>,

@@ -12,19 +12,34 @@ use crate::flow::Flow;
 pub(super) struct TableFlow(Flow);
 
 impl TableFlow {
-    /// A flow without packets, whose direction rests on this.
-    pub(super) fn new(evidence: Evidence) -> Self {
-        Self(Flow {
+    /// A flow of one record, whose direction rests on this.
+    pub(super) fn new(evidence: Evidence, head: &RecordHead) -> Self {
+        let mut flow = Flow {
             evidence,
             ..Flow::default()
-        })
+        };
+        flow.on_record(head);
+        Self(flow)
     }
 
     /// Adds the counts of one record. Returns whether it began before others since the last rotation, which
     /// came earlier.
-    #[inline(always)]
     pub(super) fn on_record(&mut self, head: &RecordHead) -> bool {
-        self.0.count(head)
+        let is_overtaking = !self.is_idle() && self.is_begun_by(head.first);
+        self.0.on_record(head);
+        is_overtaking
+    }
+
+    /// See [`Flow::on_later_record`].
+    #[inline(always)]
+    pub(super) fn on_later_record(&mut self, head: &RecordHead, last: u32) {
+        self.0.on_later_record(head, last);
+    }
+
+    /// See [`Flow::is_begun_by`].
+    #[inline(always)]
+    pub(super) const fn is_begun_by(&self, first: u32) -> bool {
+        self.0.is_begun_by(first)
     }
 
     /// What the direction rests on.
