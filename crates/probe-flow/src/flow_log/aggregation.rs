@@ -60,7 +60,7 @@ pub(super) const fn aggregates(src: u32, dst: u32) -> (bool, bool) {
         is_common.0 | is_system_port(src),
         is_common.1 | is_system_port(dst),
     );
-    (is_common.1 & !is_kept.0, is_common.0 & !is_kept.1)
+    (is_common.1 && !is_kept.0, is_common.0 && !is_kept.1)
 }
 
 #[inline(always)]

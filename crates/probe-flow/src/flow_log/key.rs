@@ -103,10 +103,6 @@ impl PackedV4 {
     #[inline]
     fn aggregate_ports(self) -> Self {
         const PORT: u64 = 0xffff << V4_PORT_SHIFT;
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "nothing lies above the protocol"
-        )]
         let service = |end: u64| (end >> V4_PORT_SHIFT) as u32;
         let (clears_src, clears_dst) = aggregates(service(self.src), service(self.dst));
         Self {

@@ -30,13 +30,13 @@ impl TableFlow {
         is_overtaking
     }
 
-    /// See [`Flow::on_later_record`].
+    /// Counts a record that does not begin the flow: see [`Flow::on_later_record`].
     #[inline(always)]
     pub(super) fn on_later_record(&mut self, head: &RecordHead, last: u32) {
         self.0.on_later_record(head, last);
     }
 
-    /// See [`Flow::is_begun_by`].
+    /// Whether packets of this tick begin the flow: see [`Flow::is_begun_by`].
     #[inline(always)]
     pub(super) const fn is_begun_by(&self, first: u32) -> bool {
         self.0.is_begun_by(first)
