@@ -1,8 +1,8 @@
 //! What compaction takes and saves, with made-up traffic of a day. Run it optimised:
 //! `cargo test -p probe-store --lib --config profile.dev.package.probe-store.opt-level=3 -- --ignored
-//! --nocapture measure_a_day`.
+//! --nocapture measure_a_day`. `PROBE_COMPACT_KEEP` names a directory that keeps the stores.
 
-use std::{collections::HashSet, fs, io, path::Path};
+use std::{collections::HashSet, fs, io, path::Path, process::Command};
 
 use jiff::{SignedDuration, Timestamp, civil::date};
 use probe_common::{
@@ -222,10 +222,17 @@ fn measure_a_day() {
             peak_kib().unwrap() - memory,
         );
         if let Some(kept) = std::env::var_os("PROBE_COMPACT_KEEP") {
-            let path = fs::read_dir(root.join("iface=eth0/date=2026-03-01"))
-                .unwrap()
-                .next();
-            fs::copy(path.unwrap().unwrap().path(), kept).unwrap();
+            let name = format!("{intervals}x{flows}-{aggregated}");
+            let kept = Path::new(&kept).join(name).join("compacted");
+            fs::create_dir_all(kept.parent().unwrap()).unwrap();
+            let copied = Command::new("cp").arg("-r").args([&root, &kept]).status();
+            assert!(copied.unwrap().success());
+            write_day(
+                &kept.with_file_name("written"),
+                intervals,
+                flows,
+                aggregated,
+            );
         }
     }
 }

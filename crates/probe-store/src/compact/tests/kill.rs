@@ -146,7 +146,7 @@ fn a_kill_at_any_moment_loses_doubles_and_hides_nothing() {
     let usual = begin.elapsed();
     let compacted = (0..rounds).filter(|round| {
         // Spread over twice the time that it took here: the reader is in the way.
-        kill_and_recover(&Kill::After(usual * 2 * (round * 7 % 16) / 16))
+        kill_and_recover(&Kill::After(usual * 2 * (round * 619 % 997) / 997))
     });
     let compacted = compacted.count();
     println!("{compacted} of {rounds} were compacted before the kill, in {usual:?}");
