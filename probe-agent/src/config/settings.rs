@@ -109,7 +109,7 @@ mod tests {
                 "interfaces.eth2.ignore_vlans - false live",
                 "interfaces.eth2.promisc - false live",
                 "rotation.interval 5m 1m live",
-                "writeout[0].compact false - restart",
+                "writeout[0].compact true - restart",
                 "writeout[0].path /a - restart",
                 "writeout[0].retention.max_age 90d - restart",
                 "writeout[0].retention.max_size 20GiB - restart",

@@ -32,7 +32,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("rotation.local_buffers.size_limit", "64KiB", "128KiB"),
     ("writeout[].type", "type: json", "type: parquet"),
     ("writeout[].path", "FOLDER/flows", "FOLDER/other"),
-    ("writeout[].compact", "compact: false", "compact: true"),
+    ("writeout[].compact", "compact: true", "compact: false"),
     ("writeout[].retention.max_age", "1d", "2d"),
     ("writeout[].retention.max_size", "1GiB", "2GiB"),
     (
@@ -73,7 +73,7 @@ capture:
   max_flows: 5
   expedite_attach: false
 rotation: { local_buffers: { num: 1, size_limit: 64KiB } }
-writeout: [{ type: json, path: FOLDER/flows, compact: false, retention: { max_age: 1d, max_size: 1GiB, min_free: 5% } }]
+writeout: [{ type: json, path: FOLDER/flows, compact: true, retention: { max_age: 1d, max_size: 1GiB, min_free: 5% } }]
 api:
   addr: none
   metrics_addr: none

@@ -72,13 +72,13 @@ logging: { level: trace, format: json }
             format: SinkFormat::Parquet,
             path: "/a".into(),
             retention: Retention::STANDARD,
-            compact: false,
+            compact: true,
         },
         SinkConfig {
             format: SinkFormat::Json,
             path: "/b".into(),
             retention: json,
-            compact: false,
+            compact: true,
         },
     ];
     assert_eq!(config.writeout, sinks);

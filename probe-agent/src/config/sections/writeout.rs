@@ -41,7 +41,7 @@ section! {
 
         /// Makes one sorted file of the files of each closed day, in the background. Parquet only.
         #[key("compact", Restart, Boolean)]
-        pub compact: bool = false,
+        pub compact: bool = true,
     }
 }
 
@@ -122,7 +122,7 @@ pub(in super::super) fn standard() -> Vec<SinkConfig> {
         format: SinkFormat::Parquet,
         path: PathBuf::from("/var/lib/probe/flows"),
         retention: Retention::STANDARD,
-        compact: false,
+        compact: true,
     }]
 }
 
