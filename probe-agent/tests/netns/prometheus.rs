@@ -48,34 +48,43 @@ fn queries() -> Vec<String> {
         .collect()
 }
 
-/// Starts Prometheus in the agent's namespace, with the configuration and the rules of `deploy/`.
+/// Where the agent is asked by the configuration of `deploy/`.
+const AGENT: &str = "127.0.0.1:9478";
+
+/// Where Prometheus is asked.
+const PROMETHEUS: &str = "127.0.0.1:9090";
+
+/// Starts Prometheus in the agent's namespace, with the configuration and the rules of `deploy/`, for an
+/// agent that is asked at this address.
 #[track_caller]
-pub(crate) fn start(testbed: &Testbed, installation: &Installation) -> Process {
+pub(crate) fn start(testbed: &Testbed, installation: &Installation, agent: &str) -> Process {
     let folder = installation.path().display();
     let config = fs::read_to_string(deployed("prometheus/prometheus.yml")).expect("the example");
     let rules = deployed("prometheus/probe.rules.yml");
     let config = config.replace("probe.rules.yml", rules.to_str().expect("a path"));
+    let config = config.replace(AGENT, agent);
     let global = "global: { scrape_interval: 1s, evaluation_interval: 1s }\n";
     let path = format!("{folder}/prometheus.yml");
     fs::write(&path, format!("{global}{config}")).expect("written");
     let mut command = testbed.host.command("prometheus");
     command.arg(format!("--config.file={path}"));
     command.arg(format!("--storage.tsdb.path={folder}/tsdb"));
-    command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
+    command.arg(format!("--web.listen-address={PROMETHEUS}"));
+    command.arg("--log.level=warn");
     Process::spawn(&mut command)
 }
 
 /// Asks Prometheus inside the namespace.
 pub(crate) fn ask(testbed: &Testbed, path: &str) -> Option<Value> {
-    serde_json::from_str(&get(testbed, 9090, path)?).ok()
+    serde_json::from_str(&get(testbed, PROMETHEUS, path)?).ok()
 }
 
-/// The body of what is answered on this port inside the namespace.
-pub(crate) fn get(testbed: &Testbed, port: u16, path: &str) -> Option<String> {
+/// The body of what is answered at this address inside the namespace.
+pub(crate) fn get(testbed: &Testbed, addr: &str, path: &str) -> Option<String> {
     testbed.host.enter(|| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        let mut stream = TcpStream::connect(addr).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
@@ -102,11 +111,11 @@ fn every_query_of_the_dashboard_has_data_and_every_rule_is_healthy() {
         "interfaces: {{ {LINK}: {{}} }}\n\
          rotation: {{ interval: 1s }}\n\
          writeout: [{{ type: json, path: {folder}/json }}]\n\
-         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:9478\" }}\n"
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"{AGENT}\" }}\n"
     ));
     let agent = installation.start(&testbed.host);
     let chatter = Chatter::start(&testbed, Duration::from_millis(20));
-    let _prometheus = start(&testbed, &installation);
+    let _prometheus = start(&testbed, &installation, AGENT);
 
     let patience = Duration::from_mins(1);
     within(patience, "enough samples of the agent", || {

@@ -16,9 +16,6 @@ use crate::{
 /// evaluation.
 const START: Duration = Duration::from_mins(1);
 
-/// Between a rule's `for:` and its alert being seen to fire, at one evaluation a second.
-const SLACK: Duration = Duration::from_secs(15);
-
 /// Alerts that go on when all is well again, since they tell what happened in the last 15 minutes.
 const LINGERING: [&str; 2] = ["ProbeClockSet", "ProbeWriteoutFails"];
 
@@ -30,8 +27,8 @@ pub(super) struct Alerts(#[expect(dead_code, reason = "held to be dropped")] Pro
 
 impl Alerts {
     /// Starts Prometheus, and waits until it has metrics of the agent and every rule is evaluated.
-    pub(super) fn start(testbed: &Testbed, installation: &Installation) -> Self {
-        let prometheus = start(testbed, installation);
+    pub(super) fn start(testbed: &Testbed, installation: &Installation, agent: &str) -> Self {
+        let prometheus = start(testbed, installation, agent);
         within(START, "the agent is scraped", || {
             let samples = query(testbed, "probe_interfaces_capturing")?;
             (!samples.is_empty()).then_some(())
@@ -57,12 +54,12 @@ pub(super) fn active(testbed: &Testbed) -> Vec<Value> {
     alerts.expect("Prometheus answers")
 }
 
-/// How long a rule has to hold until its alert fires and is surely seen to.
+/// How long a rule has to hold until its alert fires.
 pub(super) fn fires_after(testbed: &Testbed, (name, ..): Alert) -> Duration {
     let rules = rules(testbed).expect("Prometheus answers");
     let rule = rules.iter().find(|rule| rule["name"] == name);
     let seconds = rule.and_then(|rule| rule["duration"].as_f64());
-    Duration::from_secs_f64(seconds.expect("there is this rule")) + SLACK
+    Duration::from_secs_f64(seconds.expect("there is this rule"))
 }
 
 /// Whether an alert is active, and fires if it has to.

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     fs::{self, File},
     io::{ErrorKind, Write as _},
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
 };
@@ -25,7 +26,7 @@ use crate::{
     reload::reload,
     run,
     supervision::detach,
-    testbed::Testbed,
+    testbed::{HOST_V4, Offloads, Testbed},
 };
 
 /// Room of each sink's file system, for more than an hour.
@@ -37,7 +38,7 @@ const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/p
 /// Clients that hold connections.
 const HOLDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/holders.py");
 
-/// Where Prometheus asks the agent.
+/// Where Prometheus asks the agent. Not at the loopback, whose clients have one share of the places.
 const METRICS: u16 = 9478;
 
 /// The agent, with a file system for each sink, and Prometheus. The mounts are the agent's own and end
@@ -52,6 +53,10 @@ pub(super) struct Day {
     _alerts: Alerts,
 }
 
+fn metrics_addr() -> String {
+    SocketAddr::new(HOST_V4, METRICS).to_string()
+}
+
 /// What the agent and Prometheus say in all places at one time.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -64,7 +69,7 @@ pub(super) struct Said {
 
 impl Day {
     pub(super) fn begin() -> Self {
-        let testbed = Testbed::without_links();
+        let testbed = Testbed::new(Offloads::Off);
         for link in ["one", "two", "three"] {
             testbed.host.ip(&format!("link add {link} type bridge\n"));
         }
@@ -86,7 +91,7 @@ impl Day {
             format!("{json} && {parquet} && exec env LD_PRELOAD={library} FAULTS={folder} \"$@\"");
         let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
         let agent = installation.start_by(&testbed.host, &wrapper);
-        let alerts = Alerts::start(&testbed, &installation);
+        let alerts = Alerts::start(&testbed, &installation, &metrics_addr());
         Self {
             testbed,
             installation,
@@ -153,10 +158,10 @@ impl Day {
         self.foreign.take();
     }
 
-    /// Clients of the metrics without a key, which say nothing.
+    /// Clients of the metrics on another host, which say nothing.
     pub(super) fn hold_places(&self) {
-        let mut python = self.testbed.host.command("python3");
-        python.args([HOLDERS, "127.0.0.1", &METRICS.to_string()]);
+        let mut python = self.testbed.peer.command("python3");
+        python.args([HOLDERS, &HOST_V4.to_string(), &METRICS.to_string()]);
         self.holders.replace(Some(Process::spawn(&mut python)));
     }
 
@@ -196,7 +201,7 @@ impl Day {
 
     /// The metrics, as an honest client without a key gets them.
     fn scrape(&self) -> Metrics {
-        let answer = get(&self.testbed, METRICS, "/metrics");
+        let answer = get(&self.testbed, &metrics_addr(), "/metrics");
         Metrics::parse(&answer.expect("an honest client is answered"))
     }
 
@@ -240,12 +245,13 @@ impl Day {
 
 fn configure(installation: &Installation, interfaces: &str) {
     let folder = installation.path().display();
+    let metrics_addr = metrics_addr();
     installation.configure(&format!(
         "interfaces: {interfaces}\n\
          rotation: {{ interval: 1s }}\n\
          writeout:\n\
          - {{ type: json, path: {folder}/json }}\n\
          - {{ type: parquet, path: {folder}/parquet }}\n\
-         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"127.0.0.1:{METRICS}\" }}\n"
+         api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"{metrics_addr}\" }}\n"
     ));
 }

@@ -122,7 +122,7 @@ pub(super) const CLIENTS: [Fault; 1] = [Fault {
     make: Day::hold_places,
     end: Day::free_places,
     metric: ("probe_troubles", "kind=\"places_taken\""),
-    finding: ("/troubles/0/cause", "127.0.0.1:9478"),
+    finding: ("/troubles/0/cause", "198.18.0.1:9478"),
     alert: ("ProbePlacesTaken", "severity", "warning"),
     is_ready: true,
 }];
