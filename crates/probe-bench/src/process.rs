@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
+use probe_testkit::process::status_kib;
 use rustix::param::clock_ticks_per_second;
 
 /// How the kernel names a map that a process has mapped.
@@ -10,12 +11,12 @@ const BPF_MAPPING: &str = "anon_inode:bpf-map";
 
 /// Resident memory in bytes.
 pub(crate) fn rss_bytes(pid: u32) -> Result<u64> {
-    status_bytes(pid, "VmRSS:")
+    Ok(status_kib(pid, "VmRSS")? << 10)
 }
 
 /// Resident memory of its own, in bytes: mapped rings, of which more and more is touched, aside.
 pub(crate) fn anonymous_bytes(pid: u32) -> Result<u64> {
-    status_bytes(pid, "RssAnon:")
+    Ok(status_kib(pid, "RssAnon")? << 10)
 }
 
 /// Resident memory that is also that of the kernel's maps, in bytes: what of them the process has
@@ -42,13 +43,6 @@ fn mapped_bpf_kib(smaps: &str) -> Option<u64> {
         }
     }
     Some(kib)
-}
-
-fn status_bytes(pid: u32, key: &str) -> Result<u64> {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let kib = number(&text, key).with_context(|| format!("{path} names no {key}"))?;
-    Ok(kib << 10)
 }
 
 /// CPU time that all its threads have taken, in ns, those that have ended aside.

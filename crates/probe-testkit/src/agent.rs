@@ -248,7 +248,7 @@ impl Agent {
     ///
     /// No agent listens on the socket, or it does not answer within a minute.
     pub fn request(&self, path: &str) -> std::io::Result<String> {
-        self.send("GET", path)
+        self.send("GET", path, "")
     }
 
     /// Ends the running interval, and tells how many have been ended since the start.
@@ -258,7 +258,7 @@ impl Agent {
     /// The agent does not answer, or not with status 200.
     pub fn try_rotate(&self) -> Result<usize> {
         let rotation = "/api/v1/rotation";
-        body(self.send("POST", rotation))?;
+        body(self.send("POST", rotation, ""))?;
         let report = body(self.request(rotation))?;
         let count = report.split_once("\"count\":").map(|(_, rest)| {
             let digits = rest.find(|char: char| !char.is_ascii_digit());
@@ -274,15 +274,28 @@ impl Agent {
         format!("unix:{}/probe.sock", self.installation.path().display())
     }
 
-    fn send(&self, method: &str, path: &str) -> std::io::Result<String> {
+    /// Sends a request with a document in YAML, or without one if that is empty; the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::request`].
+    pub fn send(&self, method: &str, path: &str, yaml: &str) -> std::io::Result<String> {
         let socket = self.installation.path().join("probe.sock");
         let mut stream = UnixStream::connect(socket)?;
         // A thousand clients are answered one after the other.
         stream.set_read_timeout(Some(3 * PATIENCE))?;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n"
         )?;
+        if !yaml.is_empty() {
+            let octets = yaml.len();
+            write!(
+                stream,
+                "Content-Type: application/yaml\r\nContent-Length: {octets}\r\n"
+            )?;
+        }
+        write!(stream, "\r\n{yaml}")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

@@ -115,6 +115,18 @@ impl Testbed {
         testbed
     }
 
+    /// As [`Self::without_links`], with bridges of these names in the host: links that nothing is needed
+    /// for.
+    #[track_caller]
+    pub fn with_bridges(names: &[&str]) -> Self {
+        let testbed = Self::without_links();
+        let links = names
+            .iter()
+            .map(|name| format!("link add {name} type bridge\n"));
+        testbed.host.ip(&links.collect::<String>());
+        testbed
+    }
+
     /// Gives [`LINK`] and [`PEER_LINK`], which exist, their addresses and brings them up. Neighbours
     /// are known and there is no link-local address: all packets are the test's own.
     #[track_caller]

@@ -13,7 +13,7 @@ use std::{
 };
 
 use probe_api::{Api, client::Client};
-use probe_testkit::{cgroup::Cgroup, skip};
+use probe_testkit::{cgroup::Cgroup, process::status_kib, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
@@ -120,7 +120,7 @@ impl Bound {
             return Self(Some(group));
         }
         let old = getrlimit(Resource::As);
-        let size = status_kib("VmSize:") << 10;
+        let size = own_kib("VmSize") << 10;
         let current = Some(size + bytes);
         setrlimit(Resource::As, Rlimit { current, ..old }).expect("a limit");
         Self(None)
@@ -135,11 +135,8 @@ impl Drop for Bound {
     }
 }
 
-fn status_kib(key: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("proc");
-    let value = status.lines().find_map(|line| line.strip_prefix(key));
-    let value = value.expect("a value").trim().trim_end_matches(" kB");
-    value.parse().expect("a number")
+fn own_kib(key: &str) -> u64 {
+    status_kib(std::process::id(), key).expect("a value")
 }
 
 /// Whether this is a process for one test alone. Else runs the test in one: what bounds a process would
@@ -193,7 +190,7 @@ fn a_reader_cannot_end_the_agent_or_silence_it() {
     let running = Running::new(Api::bind(&config(Some(&addr), None)).expect("bound"));
     Script::capture(&running.manager, &["eth0"]);
     running.script.many_flows(1, FLOWS);
-    let before = status_kib("VmRSS:") << 10;
+    let before = own_kib("VmRSS") << 10;
     let bound = Bound::new(before + ALLOWED);
     // Its children would be bound, too, but take little.
     let attacker = Attacker::start(&socket);
@@ -208,7 +205,7 @@ fn a_reader_cannot_end_the_agent_or_silence_it() {
             *slowest = took.max(*slowest);
         }
         rounds += 1;
-        most = most.max(status_kib("VmRSS:") << 10);
+        most = most.max(own_kib("VmRSS") << 10);
     }
     println!(
         "{rounds} rounds of {ASKED:?}, the slowest {slowest:?}; {} MiB more than before",

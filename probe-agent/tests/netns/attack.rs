@@ -5,7 +5,6 @@
 //! large answers slowly.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -18,7 +17,7 @@ use super::{
     cgroup::{Cgroup, WAITING},
     eventually,
     flood::frames,
-    process::Process,
+    process::{Process, status_kib},
     sender::Sender,
     skip,
     testbed::{HOST_V4, LINK, Offloads, Testbed},
@@ -265,16 +264,7 @@ fn honest_client(attacks: &AtomicUsize) -> (usize, Duration) {
 }
 
 fn peak_kib(agent: &Process) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).expect("it lives");
-    let mut lines = status.lines();
-    let value = lines
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("a peak");
-    value
-        .trim()
-        .trim_end_matches(" kB")
-        .parse()
-        .expect("a number")
+    status_kib(agent.id(), "VmHWM").expect("a living agent")
 }
 
 fn start(testbed: &Testbed, group: &Cgroup) -> (Installation, Process) {

@@ -43,8 +43,7 @@ fn links_that_come_and_go_leave_nothing_behind() {
     }
     let rounds = std::env::var("PROBE_CHURN_ROUNDS").ok();
     let rounds = rounds.map_or(ROUNDS, |text| text.parse().expect("a number"));
-    let testbed = Testbed::without_links();
-    testbed.host.ip("link add stays type bridge\n");
+    let testbed = Testbed::with_bridges(&["stays"]);
     let installation = Installation::empty();
     let folder = installation.path().display();
     installation.configure(&format!(

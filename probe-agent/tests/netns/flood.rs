@@ -10,6 +10,7 @@ use super::{
     flows::{Counts, StoredInterval, stored_intervals},
     netns::Namespace,
     packets::frame::{Ipv4, UDP, udp},
+    process::status_kib,
     sender::Sender,
     skip,
     testbed::{LINK, Testbed, quiet_testbed, wait_until_up},
@@ -149,13 +150,7 @@ pub(super) fn frames(flows: std::ops::Range<u32>) -> Vec<Vec<u8>> {
 /// Memory of the agent's own: the mapped ring, of which more and more is touched, aside.
 #[track_caller]
 fn heap_kib(agent: &Agent) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.id()));
-    let status = status.expect("a living agent");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let kib = line.and_then(|line| line.split_whitespace().next());
-    kib.and_then(|kib| kib.parse().ok()).expect("a number")
+    status_kib(agent.id(), "RssAnon").expect("a living agent")
 }
 
 /// The one interval of an interface.

@@ -4,7 +4,7 @@ use super::{
     agent::{Agent, Installation},
     eventually,
     flows::{assert_nothing_lost, files, stored_intervals},
-    reload::configure,
+    reload::configured,
     run, skip,
     testbed::{Offloads, Testbed},
 };
@@ -74,10 +74,9 @@ fn one_link_that_refuses_among_many_is_named_and_the_others_are_captured() {
         testbed.host.ip(&links.collect::<String>());
     };
     add(0);
-    let installation = Installation::empty();
     // A bridge does not take native XDP.
     let picky = "{ '/^m/': {}, m7: { hook: xdp-native }, m47: { hook: xdp-native } }";
-    configure(&installation, picky, "");
+    let installation = configured(picky, "");
     let agent = installation.start(&testbed.host);
     assert_eq!(capturing(&agent), MANY - 1);
     add(MANY);

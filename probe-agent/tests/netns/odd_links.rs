@@ -6,7 +6,7 @@ use super::{
     agent::{Agent, Installation, built_binary},
     eventually,
     netns::Namespace,
-    reload::configure,
+    reload::configured,
     run, skip,
     supervision::{NOTICED, detach},
     testbed::{LINK, Offloads, Testbed},
@@ -87,12 +87,8 @@ fn a_link_whose_name_is_no_text_is_captured_under_the_octets() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed
-        .host
-        .ip("link add n1 type bridge\nlink add n2 type bridge\n");
-    let installation = Installation::empty();
-    configure(&installation, "{ '/^n/': {}, '/^B/': { hook: tc } }", "");
+    let testbed = Testbed::with_bridges(&["n1", "n2"]);
+    let installation = configured("{ '/^n/': {}, '/^B/': { hook: tc } }", "");
     ip(&testbed.host, &[b"link", b"set", b"n2", b"name", LATIN_1]);
     succeeds(&testbed.host, &installation, "plan");
     let agent = installation.start(&testbed.host);
@@ -118,14 +114,12 @@ fn control_octets_of_names_reach_nobody() {
     if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed.host.ip("link add n1 type bridge\n");
+    let testbed = Testbed::with_bridges(&["n1"]);
     ip(
         &testbed.host,
         &[b"link", b"set", b"n1", b"name", b"n\x1b[31m\x01"],
     );
-    let installation = Installation::empty();
-    configure(&installation, "{ '/^n/': {} }", "");
+    let installation = configured("{ '/^n/': {} }", "");
     let agent = installation.start(&testbed.host);
     assert!(is_captured(&agent, r"n\\x1b[31m\\x01"));
     let (_, said) = agent.command(&["status", "--json"]);

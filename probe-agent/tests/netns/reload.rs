@@ -1,10 +1,6 @@
 //! Reloads of a running agent.
 
-use std::{
-    fs,
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-};
+use std::fs;
 
 use rustix::process::Signal;
 
@@ -23,6 +19,14 @@ pub(crate) fn configure(installation: &Installation, interfaces: &str, rest: &st
          writeout: [{{ type: json, path: {folder}/json }}]\n\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: none }}\n{rest}"
     ));
+}
+
+/// An installation that [`configure`] has written the configuration of.
+#[track_caller]
+pub(crate) fn configured(interfaces: &str, rest: &str) -> Installation {
+    let installation = Installation::empty();
+    configure(&installation, interfaces, rest);
+    installation
 }
 
 /// What the log says about a reload by a signal.
@@ -47,12 +51,8 @@ fn a_reload_changes_what_differs_or_nothing() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    for link in ["one", "two", "three"] {
-        testbed.host.ip(&format!("link add {link} type bridge\n"));
-    }
-    let installation = Installation::empty();
-    configure(&installation, "{ one: {}, two: {} }", "");
+    let testbed = Testbed::with_bridges(&["one", "two", "three"]);
+    let installation = configured("{ one: {}, two: {} }", "");
     let agent = installation.start(&testbed.host);
     let links = agent.attached().links;
     assert_eq!(links.len(), 4, "received and sent packets of two links");
@@ -83,6 +83,11 @@ fn a_reload_changes_what_differs_or_nothing() {
     );
     let told = reload(&agent, &installation);
     let expected = "not reloaded: capture.ring_buffer needs a restart";
+    assert!(told.contains(expected), "{told}");
+    // Without such an interface the agent has given the right back at its start.
+    configure(&installation, "{ one: { promisc: true }, three: {} }", "");
+    let told = reload(&agent, &installation);
+    let expected = "not reloaded: interfaces.one.promisc needs a restart";
     assert!(told.contains(expected), "{told}");
     installation.configure("interfaces: { one: {}, one: {} }\n");
     let told = reload(&agent, &installation);
@@ -124,12 +129,8 @@ fn the_command_shows_what_differs_and_applies_it() {
     if !skip::kernel_or_skip(&["ip", "bpftool"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    for link in ["one", "two", "three"] {
-        testbed.host.ip(&format!("link add {link} type bridge\n"));
-    }
-    let installation = Installation::empty();
-    configure(&installation, "{ one: {}, two: {} }", "");
+    let testbed = Testbed::with_bridges(&["one", "two", "three"]);
+    let installation = configured("{ one: {}, two: {} }", "");
     let agent = installation.start(&testbed.host);
     let (code, told) = command(&agent, &["--dry-run"]);
     assert_eq!(code, 0, "{told}");
@@ -205,12 +206,8 @@ fn an_edit_of_a_watched_file_is_a_reload() {
     if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed
-        .host
-        .ip("link add one type bridge\nlink add two type bridge\n");
-    let installation = Installation::empty();
-    configure(&installation, "{ one: {} }", "reload: { watch: true }\n");
+    let testbed = Testbed::with_bridges(&["one", "two"]);
+    let installation = configured("{ one: {} }", "reload: { watch: true }\n");
     let agent = installation.start(&testbed.host);
     configure(
         &installation,
@@ -233,24 +230,13 @@ fn a_document_that_is_refused_is_logged() {
     if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed.host.ip("link add one type bridge\n");
-    let installation = Installation::empty();
-    configure(&installation, "{ one: {} }", "");
+    let testbed = Testbed::with_bridges(&["one"]);
+    let installation = configured("{ one: {} }", "");
     let agent = installation.start(&testbed.host);
     for (query, is_told) in [("?dry_run=true", false), ("", true)] {
-        let mut stream =
-            UnixStream::connect(installation.path().join("probe.sock")).expect("the agent listens");
-        let body = "interfaces: {}\n";
-        write!(
-            stream,
-            "PUT /api/v1/config{query} HTTP/1.1\r\nHost: probe\r\nConnection: close\r\n\
-             Content-Type: application/yaml\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
+        let path = format!("/api/v1/config{query}");
+        let answer = agent.send("PUT", &path, "interfaces: {}\n");
+        let answer = answer.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
         let told = lines_about_reloads(&installation);
         assert_eq!(told.len(), usize::from(is_told), "{told:?}");

@@ -4,13 +4,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{
-    agent::{Installation, built_binary},
-    reload::configure,
-    skip,
-    testbed::Testbed,
-    within,
-};
+use super::{agent::built_binary, reload::configured, skip, testbed::Testbed, within};
 
 /// No start waits for another process.
 const AT_ONCE: Duration = Duration::from_secs(15);
@@ -20,16 +14,13 @@ fn a_second_agent_learns_of_the_first_and_never_waits_for_it() {
     if !skip::kernel_or_skip(&["ip"]) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed.host.ip("link add one type bridge\n");
-    let installation = Installation::empty();
-    configure(&installation, "{ one: {} }", "");
+    let testbed = Testbed::with_bridges(&["one"]);
+    let installation = configured("{ one: {} }", "");
     let first = installation.start(&testbed.host);
     let holder = format!("process {} (", first.id());
 
     // With a socket of its own the second captures beside the first.
-    let beside = Installation::empty();
-    configure(&beside, "{ one: {} }", "");
+    let beside = configured("{ one: {} }", "");
     let second = beside.start(&testbed.host);
     let log = beside.log();
     let told = log.contains("another agent captures in this network namespace already");

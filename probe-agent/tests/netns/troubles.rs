@@ -1,9 +1,9 @@
 //! `status` says "good" when it is, and what is wrong until it is over.
 
 use super::{
-    agent::{Agent, Installation},
+    agent::Agent,
     eventually,
-    reload::{configure, reload},
+    reload::{configure, configured, reload},
     skip,
     testbed::Testbed,
 };
@@ -51,13 +51,9 @@ fn what_is_wrong_is_told_until_it_is_over() {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
-    let testbed = Testbed::without_links();
-    testbed
-        .host
-        .ip("link add one type bridge\nlink add two type bridge\n");
-    let installation = Installation::empty();
+    let testbed = Testbed::with_bridges(&["one", "two"]);
     let good = "{ one: {}, two: {} }";
-    configure(&installation, good, "");
+    let installation = configured(good, "");
     let agent = installation.start(&testbed.host);
     is_good(&agent);
 
@@ -103,8 +99,7 @@ fn an_agent_that_captures_nothing_is_not_ready() {
         return;
     }
     let testbed = Testbed::without_links();
-    let installation = Installation::empty();
-    configure(&installation, "{ '/^on/': { hook: xdp-native } }", "");
+    let installation = configured("{ '/^on/': { hook: xdp-native } }", "");
     let agent = installation.start(&testbed.host);
     testbed.host.ip("link add one type bridge\n");
     let parts = [

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use probe_testkit::process::status;
 use rstest::rstest;
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
@@ -95,9 +96,8 @@ fn silent_input_that_is_no_capture_is_refused_at_once() {
 }
 
 fn signals_are_caught(child: &Child) -> bool {
-    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let caught = status(child.id(), "SigCgt").ok();
+    let mask = caught.and_then(|mask| u64::from_str_radix(&mask, 16).ok());
     let interrupt = 1 << (Signal::INT.as_raw() - 1);
     mask.is_some_and(|mask| mask & interrupt != 0)
 }

@@ -4,6 +4,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use probe_store::{WriteoutHandler, json_lines::JsonLines, parquet::Parquet};
+use probe_testkit::process::status_kib;
 
 use super::{DAY, Ends, START, files, interval, open};
 
@@ -46,8 +47,5 @@ fn measure_a_million_flows() {
 }
 
 fn peak_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let digits = peak.unwrap().trim().trim_end_matches(" kB");
-    digits.parse().unwrap()
+    status_kib(std::process::id(), "VmHWM").unwrap()
 }
