@@ -8,9 +8,10 @@ use std::{
     process::{Command, Output},
 };
 
+use caps::CapSet;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
 use probe_agent::config::Config;
-use probe_datapath::verify;
+use probe_datapath::{load::Object, verify};
 use probe_testkit::skip;
 use serde_json::Value;
 
@@ -115,6 +116,25 @@ fn a_program_that_the_kernel_refuses_is_named_and_hides_no_other() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.contains("probe_tc_egress_l3"), "{told}");
+}
+
+/// For hundreds of links, each of which asks twice.
+#[test]
+fn what_the_verifier_has_refused_is_not_loaded_again() {
+    const PROGRAM: &str = "probe_tc_egress_l3";
+    if !skip::kernel_or_skip(&[]) {
+        return;
+    }
+    let options = Config::default().source_options().load_options();
+    let mut object = Object::load_bytes(&refused(PROGRAM), options).expect("it loads");
+    let told = object.program(PROGRAM).map(drop).expect_err("refused");
+    // From now on the kernel would say something else, to this thread.
+    caps::clear(None, CapSet::Effective).expect("fewer privileges");
+    let again = object.program(PROGRAM).map(drop).expect_err("refused");
+    assert_eq!(again.to_string(), told.to_string());
+    let other = object.program("probe_tc_egress").map(drop);
+    let other = other.expect_err("not permitted").to_string();
+    assert!(other.contains("Operation not permitted"), "{other}");
 }
 
 #[test]

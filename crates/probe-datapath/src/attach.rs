@@ -210,8 +210,8 @@ fn attach_egress(
     }
 }
 
-/// Tries the candidates in order, and writes down what became of each candidate. If none works, the error is what
-/// the last one said.
+/// Tries the candidates in order, and writes down what became of each. If none works, the error is
+/// what the last one said.
 fn first_that_works<H>(
     tried: &mut Vec<String>,
     steps: Vec<HookAttempt>,

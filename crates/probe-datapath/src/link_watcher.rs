@@ -60,8 +60,8 @@ impl LinkEvents {
     }
 
     /// Waits until a link has come, gone, changed its name, or joined or left a bridge or bond, or
-    /// until events were lost and anything may have happened. Returns the indices of links that have gone. May be dropped and called
-    /// again.
+    /// until events were lost and anything may have happened. Returns the indices of links that have
+    /// gone. May be dropped and called again.
     ///
     /// # Errors
     ///

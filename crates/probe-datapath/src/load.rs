@@ -1,6 +1,6 @@
 //! Loading the object: once, for all interfaces.
 
-use std::fs;
+use std::{collections::HashMap, fs, io};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
@@ -193,6 +193,16 @@ pub struct Object {
     ebpf: Ebpf,
     /// The rings from 1 on, until somebody reads them.
     further_rings: Vec<MapData>,
+    /// What the verifier has refused. It says the same each time, and takes up to a second: links of one
+    /// kind all want the same programs, and each asks for them twice.
+    refused: HashMap<&'static str, VerifierRefusal>,
+}
+
+/// What the verifier said.
+#[derive(Clone, Debug)]
+struct VerifierRefusal {
+    reason: String,
+    errno: i32,
 }
 
 impl Object {
@@ -244,6 +254,7 @@ impl Object {
         Ok(Self {
             ebpf,
             further_rings,
+            refused: HashMap::new(),
         })
     }
 
@@ -285,13 +296,22 @@ impl Object {
         loaded.collect()
     }
 
-    /// A program, loaded into the kernel.
+    /// A program, loaded into the kernel. What the verifier has refused once is not tried again.
     ///
     /// # Errors
     ///
     /// [`LoadError::NoProgram`]: the object has no program of this name. [`LoadError::Program`]:
     /// the verifier refuses it, or it is for neither XDP nor TC.
     pub fn program(&mut self, name: &'static str) -> Result<&mut Program, LoadError> {
+        if let Some(VerifierRefusal { reason, errno }) = self.refused.get(name).cloned() {
+            let cause = Box::new(io::Error::from_raw_os_error(errno));
+            let program = name;
+            return Err(LoadError::Program {
+                program,
+                reason,
+                cause,
+            });
+        }
         let program = self
             .ebpf
             .program_mut(name)
@@ -303,11 +323,19 @@ impl Object {
         };
         match loaded {
             Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(program),
-            Err(error) => Err(LoadError::Program {
-                program: name,
-                reason: refusal(&error),
-                cause: without_log(error),
-            }),
+            Err(error) => {
+                let (program, reason) = (name, refusal(&error));
+                if let Some(errno) = errno_of_verifier(&error) {
+                    let reason = reason.clone();
+                    self.refused.insert(name, VerifierRefusal { reason, errno });
+                }
+                let cause = without_log(error);
+                Err(LoadError::Program {
+                    program,
+                    reason,
+                    cause,
+                })
+            }
         }
     }
 }
@@ -328,6 +356,18 @@ fn refusal(error: &ProgramError) -> String {
     let lines: Vec<_> = log.lines().collect();
     let telling = &lines[lines.len().saturating_sub(TELLING_LINES)..];
     format!("{io_error}\n{}\n", telling.join("\n"))
+}
+
+/// The error number, if the verifier has refused the program: it writes a log then. Whatever else is
+/// missing, such as memory, may be there the next time.
+fn errno_of_verifier(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } if !verifier_log.to_string().is_empty() => io_error.raw_os_error(),
+        _ => None,
+    }
 }
 
 /// The error that a chain of causes goes on with: the verifier's log is hundreds of lines.

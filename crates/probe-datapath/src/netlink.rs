@@ -38,7 +38,7 @@ pub(crate) use self::{
 #[derive(Clone, Copy)]
 enum Attempts {
     /// For a quarter of a second.
-    UntilItStays = 9,
+    Many = 9,
     /// For 7 ms: who asks keeps others waiting, and asks again soon.
     Few = 4,
 }
@@ -148,7 +148,7 @@ fn new_link(answer: &Message<'_>) -> Option<LinkRecord> {
 
 /// All links, in the kernel's order.
 pub(super) fn links() -> Result<Vec<LinkRecord>, NetlinkError> {
-    dump_links(link_question(), Attempts::UntilItStays)
+    dump_links(link_question(), Attempts::Many)
 }
 
 /// The same with their counters, for a check that is made every second.
@@ -164,7 +164,7 @@ fn dump_links(question: LinkMessage, attempts: Attempts) -> Result<Vec<LinkRecor
 /// The filters of a link on one side of its clsact (or ingress) qdisc; none if it has no such qdisc.
 /// `minor` is [`TcHandle::MIN_INGRESS`] or [`TcHandle::MIN_EGRESS`].
 pub(super) fn filters(ifindex: u32, minor: u16) -> Result<Vec<TcRecord>, NetlinkError> {
-    dump_filters(ifindex, minor, Attempts::UntilItStays)
+    dump_filters(ifindex, minor, Attempts::Many)
 }
 
 /// Programs of the eBPF filters of a link, by the kernel's numbers, in the order in which they run,
@@ -198,7 +198,7 @@ pub(super) fn clsact_kind(ifindex: u32) -> Result<Option<String>, NetlinkError> 
 /// The same of all links that have one. The kernel always lists the qdiscs of all links.
 pub(super) fn clsact_kinds() -> Result<HashMap<u32, String>, NetlinkError> {
     let question = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
-    let kinds = dump("the qdiscs", &question, Attempts::UntilItStays, |answer| {
+    let kinds = dump("the qdiscs", &question, Attempts::Many, |answer| {
         let qdisc = new_tc(answer, libc::RTM_NEWQDISC)?;
         (qdisc.handle == CLSACT_HANDLE).then_some((qdisc.ifindex, qdisc.kind))
     })?;
