@@ -33,7 +33,8 @@ pub fn listener_of(addr: &SocketAddrUnix) -> Result<Option<String>, Errno> {
     }
 }
 
-fn process(pid: i32) -> String {
+/// A process as messages name it: its number and its command, if that is known.
+pub fn process(pid: i32) -> String {
     match fs::read(format!("/proc/{pid}/comm")) {
         Ok(command) => format!("process {pid} ({})", escaped(command.trim_ascii_end())),
         Err(_) => format!("process {pid}"),

@@ -14,10 +14,14 @@ use std::{
         unix::net::{SocketAddr, UnixListener},
     },
     process,
+    time::{Duration, Instant},
 };
 
 use caps::Capability;
-use probe_api::listener::listener_of;
+use probe_api::{
+    endpoint::Endpoint,
+    listener::{listener_of, process as process_name},
+};
 use probe_flow::text::escaped;
 use rustix::{
     io::Errno,
@@ -28,7 +32,12 @@ use rustix::{
     process::{geteuid, test_kill_process},
 };
 
+mod ending;
+
 const NAME: &str = "probe-agent";
+
+/// How long a start waits for processes that are ending.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who began to listen at an address; none if nobody does.
 type Holder = fn(&SocketAddrUnix) -> Result<Option<UCred>, Errno>;
@@ -51,12 +60,18 @@ pub enum Instance {
 }
 
 impl Instance {
-    /// Takes a name, and looks who else has one.
+    /// Takes a name, and looks who else has one. Waits for an agent that is ending and still has one, or
+    /// listens on `api_addr`: for half a minute at most, since the kernel takes its time. Never waits for a
+    /// process that lives.
     ///
     /// # Errors
     ///
     /// The system gives no socket, or does not tell which there are.
-    pub fn claim() -> io::Result<Self> {
+    pub fn claim(api_addr: Option<&str>) -> io::Result<Self> {
+        let deadline = Instant::now() + PATIENCE;
+        for addr in addresses(NAME, api_addr) {
+            wait_for_ending(&addr, deadline);
+        }
         Self::claim_name(NAME, holder)
     }
 
@@ -74,6 +89,26 @@ impl Instance {
                 _name: listener,
             },
         })
+    }
+}
+
+/// Where an agent may listen: at the API's socket of this configuration, and at the names in use.
+fn addresses(name: &str, api_addr: Option<&str>) -> Vec<SocketAddrUnix> {
+    let api = match api_addr.map(Endpoint::parse) {
+        Some(Ok(Endpoint::Unix(path))) => SocketAddrUnix::new(path).ok(),
+        _ => None,
+    };
+    // What cannot be read is an error of what follows.
+    let names = held_names(name).unwrap_or_default().into_iter();
+    let names = names.filter_map(|it| SocketAddrUnix::new_abstract_name(it.as_bytes()).ok());
+    names.chain(api).collect()
+}
+
+fn wait_for_ending(addr: &SocketAddrUnix, deadline: Instant) {
+    if let Ok(Some(holder)) = holder(addr)
+        && may_be_agent(holder)
+    {
+        ending::wait_until_gone(holder, deadline);
     }
 }
 
@@ -123,8 +158,9 @@ fn look_for_agent(
                     escaped(held.as_bytes())
                 ));
             }
+            Ok(Some(credentials)) => return Ok(Some(process_name(credentials.pid.as_raw_pid()))),
             // Who takes no connections does not tell who it is.
-            Ok(Some(_)) | Err(Errno::AGAIN) => {
+            Err(Errno::AGAIN) => {
                 let other = listener_of(&addr);
                 let other = other.unwrap_or_else(|error| Some(cannot_be_named(&error.into())));
                 if other.is_some() {
@@ -175,10 +211,6 @@ fn may_be_agent(holder: UCred) -> bool {
     if holder.uid.is_root() || holder.uid == geteuid() {
         return true;
     }
-    // Unlike /proc this is told of each process, whatever `hidepid` says.
-    if test_kill_process(holder.pid) == Err(Errno::SRCH) {
-        return false;
-    }
     let of = |pid: &str, file| fs::read_to_string(format!("/proc/{pid}/{file}"));
     let pid = holder.pid.as_raw_pid().to_string();
     let (Ok(status), Ok(users), Ok(own_users)) = (
@@ -186,7 +218,8 @@ fn may_be_agent(holder: UCred) -> bool {
         of(&pid, "uid_map"),
         of("self", "uid_map"),
     ) else {
-        return true;
+        // Unlike /proc this is told of each process, whatever `hidepid` says.
+        return test_kill_process(holder.pid) != Err(Errno::SRCH);
     };
     // In a user namespace of its own every process has all capabilities.
     users == own_users && has_net_admin(&status)
@@ -206,12 +239,14 @@ mod tests {
         io::{BufRead as _, BufReader, Read as _},
         os::unix::process::CommandExt as _,
         process::{Child, ChildStdout, Command, Stdio},
+        thread,
+        time::Instant,
     };
 
-    use probe_testkit::skip;
-    use rustix::io::Errno;
+    use probe_testkit::{eventually, skip};
+    use rustix::{io::Errno, process::Pid};
 
-    use super::{Instance, has_net_admin, holder};
+    use super::{Instance, PATIENCE, addresses, has_net_admin, holder, wait_for_ending};
 
     fn claim(name: &str) -> std::io::Result<Instance> {
         Instance::claim_name(name, holder)
@@ -303,6 +338,63 @@ mod tests {
             "{other}"
         );
         drop(first);
+    }
+
+    /// As after SIGKILL, while the kernel still takes programs off.
+    #[test]
+    fn an_agent_that_is_ending_is_waited_for() {
+        const DIES_SLOWLY: &str = "\
+            import ctypes, os, socket, sys, threading\n\
+            it = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)]\n\
+            it[0].bind('\\0' + sys.argv[1])\n\
+            it[1].bind(sys.argv[2])\n\
+            for held in it: held.listen()\n\
+            def holds():\n  sys.stdin.read()\n  os._exit(0)\n\
+            threading.Thread(target=holds).start()\n\
+            print('listens', flush=True)\n\
+            number = {'x86_64': 60, 'aarch64': 93}[os.uname().machine]\n\
+            ctypes.CDLL(None).syscall(number, 0)\n";
+        if !skip::kernel_or_skip(&["python3"]) {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let api = folder.path().join("probe.sock");
+        let name = unique("ending");
+        let mut python = Command::new("python3");
+        python.args(["-c", DIES_SLOWLY, &name]).arg(&api);
+        let python = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut python = python.unwrap();
+        let mut line = String::new();
+        let mut said = BufReader::new(python.stdout.take().unwrap());
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "listens\n");
+        let api = format!("unix:{}", api.display());
+        let found = addresses(&name, Some(&api));
+        assert_eq!(found.len(), 2);
+        let pid = Pid::from_child(&python);
+        eventually("its main thread has ended", || {
+            super::ending::is_ending(pid.as_raw_pid()).then_some(())
+        });
+        // It counts until its end, for which no start waits for ever.
+        wait_for_ending(&found[1], Instant::now());
+        assert!(matches!(claim(&name).unwrap(), Instance::Beside { .. }));
+
+        let waits = thread::spawn({
+            let found = found.clone();
+            move || {
+                let deadline = Instant::now() + PATIENCE;
+                for addr in found {
+                    wait_for_ending(&addr, deadline);
+                }
+                Instant::now()
+            }
+        });
+        let begin = Instant::now();
+        drop(python.stdin.take());
+        assert!(waits.join().unwrap() >= begin);
+        let first = claim(&name).unwrap();
+        assert!(matches!(first, Instance::First { .. }), "{first:?}");
+        python.wait().unwrap();
     }
 
     #[test]
