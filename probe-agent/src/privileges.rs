@@ -16,7 +16,7 @@ use std::{
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
 use crate::config::Config;
-use probe_api::endpoint::Endpoint;
+use probe_api::{endpoint::Endpoint, reload::SettingChange};
 use probe_datapath::load;
 
 /// Loading and attaching programs, and doing so again whenever a link comes or a hook was lost.
@@ -218,6 +218,18 @@ impl Privileges {
         tracing::info!(kept = %names(&self.keep), dropped = self.drop.len(), "capabilities");
         Ok(())
     }
+}
+
+/// Whether the process has no rights for a setting any more, although a running agent takes it over.
+pub(crate) fn needs_more_rights(change: &SettingChange) -> bool {
+    let asks = change.setting.ends_with(".promisc") && change.after.as_deref() == Some("true");
+    asks && read(CapSet::Permitted).is_ok_and(|held| is_without_raw(&held))
+}
+
+/// It has given that back, or was never given it. Who may attach nothing either, as in a test with a
+/// source of its own, is not meant.
+fn is_without_raw(held: &CapsHashSet) -> bool {
+    held.contains(&Capability::CAP_NET_ADMIN) && !held.contains(&Capability::CAP_NET_RAW)
 }
 
 fn read(set: CapSet) -> Result<CapsHashSet, PrivilegeError> {

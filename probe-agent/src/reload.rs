@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 pub use self::watch::{ConfigFile, FileWatch, Fingerprint};
 use crate::{
     config::{Config, ConfigError, FileProblems},
+    privileges::needs_more_rights,
     telemetry,
 };
 use probe_api::{
@@ -89,7 +90,10 @@ impl Reloader {
 
     fn change_to(&self, wanted: Config, dry_run: bool) -> Result<ReloadReport, ReloadError> {
         let begin = Instant::now();
-        let settings = self.config.lock().changes_to(&wanted);
+        let mut settings = self.config.lock().changes_to(&wanted);
+        for change in &mut settings {
+            change.live &= !needs_more_rights(change);
+        }
         let selector = wanted.selector().map_err(ReloadError::Selector)?;
         let mut report = if dry_run {
             let (plan, missing) = self.live.reconciler.lock().plan(&selector)?;

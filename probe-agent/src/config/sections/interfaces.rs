@@ -26,8 +26,8 @@ section! {
         hook,
 
         /// Puts the interface into promiscuous mode while it is captured. The first interface of all that
-        /// is to have it needs a restart: without one the agent has given `CAP_NET_RAW` back at its start,
-        /// and a reload leaves the interface as it was, with an error that says so.
+        /// is to have it needs a restart, since without one the agent has given `CAP_NET_RAW` back at its
+        /// start.
         #[key("promisc", Live, Boolean)]
         promisc,
 
