@@ -45,8 +45,8 @@ const USUAL_NAMES: [&str; 12] = [
 /// Looks at the directories of the sinks on this host, too, and at the files of keys and certificates,
 /// and makes nothing. What `run` would refuse is an error. What this user may not read or write, and what
 /// may be meant otherwise than it is read, is a warning. So is what is allowed and most likely a mistake: a
-/// pattern where a name is wanted (`eth*`), a kind of links that no kernel has (`kind:vteh`), or exclusions
-/// that leave no usual name of an interface.
+/// pattern where a name is wanted (`eth*`), a kind of links that no kernel has (`kind:vteh`), exclusions
+/// that leave no usual name of an interface, or a limit of flows that another one makes useless.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
     /// Configuration file to read, in YAML
@@ -66,7 +66,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let unknown_kinds = unknown_kinds::told(&config);
     let excludes_all = excludes_all(&config);
     let mistakes = name_patterns(&config).into_iter().chain(unknown_kinds);
-    for warning in mistakes.chain(excludes_all) {
+    for warning in mistakes.chain(excludes_all).chain(more_than_all(&config)) {
         let path = args.config.display();
         tell(format_args!("warning: {path}: {warning}"));
     }
@@ -167,6 +167,17 @@ fn excludes_all(config: &Config) -> Option<String> {
         .then(|| format!("autodetection.exclude: {exclude} leaves no usual name of an interface"))
 }
 
+/// A limit of one interface that the limit of all does not let it reach.
+fn more_than_all(config: &Config) -> Option<String> {
+    let (one, all) = (config.capture.max_flows, config.capture.max_flows_total);
+    (one > all).then(|| {
+        format!(
+            "capture.max_flows: {one} flows of one interface are above capture.max_flows_total, {all} over \
+             all, so the latter comes first: raise it, or lower capture.max_flows"
+        )
+    })
+}
+
 /// What the file may say, and is surely a mistake: nothing would be captured.
 fn name_patterns(config: &Config) -> Vec<String> {
     let named = config.interfaces.keys().map(|name| ("interfaces", name));
@@ -253,7 +264,7 @@ fn or_nothing(list: &[String]) -> String {
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt};
 
-    use super::{excludes_all, name_patterns, summary, wrong_secrets};
+    use super::{excludes_all, more_than_all, name_patterns, summary, wrong_secrets};
     use crate::{config::Config, term::page::TableStyle};
 
     #[test]
@@ -326,6 +337,20 @@ mod tests {
             let text = format!("autodetection: {{ enabled: true, exclude: [ {exclude} ] }}\n");
             let config = Config::parse(&text).expect("good");
             assert_eq!(excludes_all(&config).is_some(), is_told, "{exclude}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_never_reached_is_told() {
+        for (limits, is_told) in [
+            ("max_flows: 9, max_flows_total: 8", true),
+            ("max_flows_total: 999999", true),
+            ("max_flows: 8, max_flows_total: 8", false),
+            ("", false),
+        ] {
+            let text = format!("interfaces: {{ eth0: {{}} }}\ncapture: {{ {limits} }}\n");
+            let config = Config::parse(&text).expect("good");
+            assert_eq!(more_than_all(&config).is_some(), is_told, "{limits}");
         }
     }
 
