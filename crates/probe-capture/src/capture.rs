@@ -276,6 +276,14 @@ impl Capture {
         watch.map_or_else(Vec::new, |watch| watch.lock().on_check(check, now))
     }
 
+    /// Takes in that no program was attached for so long, between an earlier capture of the link and
+    /// this one. It is of no interval.
+    pub fn on_gap(&self, gap: Duration) {
+        if let Some(watch) = self.watch.get() {
+            watch.lock().on_gap(gap);
+        }
+    }
+
     /// Whether removed programs should be attached again now.
     pub fn wants_attempt(&self, now: Instant) -> bool {
         let watch = self.watch.get();

@@ -177,7 +177,8 @@ pub(super) const DETACHED_SECONDS: Definition = Definition::new(
     "probe_detached_seconds_total",
     &["iface"],
     "seconds",
-    "Time without programs, from their loss being noticed, in whole seconds.",
+    "Time without programs, from their loss being noticed, or while a reload changes settings, in \
+     whole seconds.",
 );
 pub(super) const UNKNOWN_INTERFACE_PACKETS: Definition = Definition::new(
     Counter,

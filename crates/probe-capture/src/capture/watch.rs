@@ -143,6 +143,10 @@ impl Watch {
         notices
     }
 
+    pub(super) fn on_gap(&mut self, gap: Duration) {
+        self.history.detached += gap;
+    }
+
     pub(super) fn wants_attempt(&self, now: Instant) -> bool {
         self.supervision.wants_attempt(now)
     }

@@ -296,6 +296,13 @@ impl Manager {
             && self.open_capture(&link, old.config.clone()).is_ok();
         let gap = (result.is_ok() || restored).then(|| ended.elapsed());
         let gap_ms = gap.map(|gap| gap.as_millis());
+        // Before a link is made anew it has no packets.
+        if let Some(gap) = gap
+            && link.ifindex == old.interface.ifindex
+            && let Some(capture) = self.inner.lock().captures.get(&iface)
+        {
+            capture.on_gap(gap);
+        }
         match &result {
             Ok(()) => tracing::info!(%iface, gap_ms, "capture changed"),
             Err(error) => {

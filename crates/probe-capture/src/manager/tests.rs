@@ -153,6 +153,9 @@ fn programs_are_loaded_before_an_interval_starts_or_a_capture_ends() {
     let changes = bench.want(&[(1, Hook::Tc)]);
     let gap = changes.updated[0].gap.unwrap();
     assert!(gap < LOADING, "nothing was captured for {gap:?}");
+    // What of a link passes then is seen nowhere: the status tells how long that was.
+    let status = bench.manager.flush_and_read();
+    assert_eq!(status.interfaces["eth1"].watch.detached, gap);
 }
 
 #[test]
