@@ -1,7 +1,8 @@
 //! Prometheus metrics, fresh at every scrape.
 //!
-//! A scrape is a function of the [`Status`](probe_capture::status::Status) that it reads, of the sinks' counts and of the process:
-//! `render` makes every series from them anew. Only what these do not know is kept between scrapes:
+//! A scrape is a function of the [`Status`](probe_capture::status::Status) that it reads, of the sinks'
+//! counts and of the process: `render` makes every series from them anew. Only what these do not know is
+//! kept between scrapes:
 //!
 //! * `Kept`: which interfaces have series of their own, until when, and what those series count. So a
 //!   counter stays monotonic when a capture starts again from 0, when a status is older than the one

@@ -1,7 +1,7 @@
 //! What would be attached where, how and why, before the host is touched (`probe-agent plan`).
 //!
-//! [`Plan::from_inventory`] is a pure function of a configuration and a [`HostInventory`] of the host. The public
-//! fields are the JSON output, see docs/PLAN.md.
+//! [`Plan::from_inventory`] is a pure function of a configuration and a [`HostInventory`] of the host.
+//! The public fields are the JSON output, see docs/PLAN.md.
 
 mod capacity;
 mod hooks;

@@ -1,8 +1,9 @@
 //! What is wrong with the agent now, and what helps: one list for status, metrics and readiness.
 //!
 //! Each part of the agent that can find something wrong has a place in the list, and replaces what is
-//! there after its next check. So what is over is gone from the list, and no part has to take it back. Supervision of a captured interface ([`crate::status::WatchStatus`]) and the sinks
-//! have states of their own.
+//! there after its next check. So what is over is gone from the list, and no part has to take it back.
+//! Supervision of a captured interface ([`crate::status::WatchStatus`]) and the sinks have states of
+//! their own.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -67,8 +67,7 @@ pub struct Compared {
     pub packets: u64,
 }
 
-/// How well a direction is covered.
-/// From best to worst.
+/// How well a direction is covered, from best to worst.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum CoverageState {
     /// No packet moves in this direction.

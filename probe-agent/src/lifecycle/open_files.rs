@@ -12,7 +12,11 @@ pub fn raise_limit() {
         maximum,
     };
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::debug!(%error, "cannot raise the limit of open files; hundreds of interfaces may fail");
+        tracing::warn!(
+            %error,
+            "cannot raise the limit of open files, so hundreds of interfaces cannot be captured: start \
+             the agent with a higher one (systemd: LimitNOFILE=)"
+        );
     }
 }
 
