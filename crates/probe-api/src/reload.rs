@@ -216,7 +216,15 @@ fn done(action: Action, change: &Change) -> InterfaceChange {
 
 impl fmt::Display for ReloadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} settings differ; interfaces:", self.settings.len())?;
+        let (settings, differ) = match self.settings.len() {
+            1 => ("setting", "differs"),
+            _ => ("settings", "differ"),
+        };
+        write!(
+            f,
+            "{} {settings} {differ}; interfaces:",
+            self.settings.len()
+        )?;
         for action in [Action::Enabled, Action::Updated, Action::Disabled] {
             write!(f, " {} {},", self.count(action), action.name())?;
         }

@@ -8,6 +8,8 @@ use std::fmt;
 use probe_common::control::{Counters, Tally};
 pub use probe_common::loss::Loss;
 
+use crate::text::counted;
+
 /// What must hold in the ledger of a closed interval. Together they are the ledger's own identity,
 /// `seen = flows + Σ losses`; apart they say where it broke.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -188,10 +190,25 @@ impl std::ops::AddAssign for Ledger {
     }
 }
 
+/// What stands behind a ledger in one line, of what there is: the fragments that could not be attributed
+/// (`; 2 fragments without ports`), the packets for whose flows there was no room (`; 7 packets in
+/// overflow flows`), and the lengths that were not believed (`; 3 lengths beyond the frame, by 900
+/// octets`).
+pub fn remarks(fragments: u64, overflow: u64, lengths: u64, octets: u64) -> String {
+    let parts = [
+        (fragments, "fragment", " without ports"),
+        (overflow, "packet", " in overflow flows"),
+        (lengths, "length", " beyond the frame, by "),
+    ];
+    let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
+    let parts = parts.map(|(number, noun, what)| format!("; {}{what}", counted(number, noun)));
+    let octets = (lengths > 0).then(|| counted(octets, "octet"));
+    parts.chain(octets).collect()
+}
+
 impl fmt::Display for Ledger {
-    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Then, where
-    /// there are any, the fragments that could not be attributed (`; 2 fragments without ports`), the
-    /// packets for whose flows there was no room (`; 7 packets in overflow flows`), and the lengths that were not believed (`; 3 lengths beyond the frame, by 900 octets`).
+    /// One line: `seen 12 = flows 10 + non_ip 2 (residue 0)`; losses of 0 are left out. Then the
+    /// [`remarks`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -205,21 +222,9 @@ impl fmt::Display for Ledger {
             }
         }
         write!(f, " (residue {})", self.residue())?;
-        if self.unattributed_fragments > 0 {
-            write!(
-                f,
-                "; {} fragments without ports",
-                self.unattributed_fragments
-            )?;
-        }
-        if self.overflow_packets > 0 {
-            write!(f, "; {} packets in overflow flows", self.overflow_packets)?;
-        }
         let Tally { packets, bytes } = self.beyond_frame;
-        if packets > 0 {
-            write!(f, "; {packets} lengths beyond the frame, by {bytes} octets")?;
-        }
-        Ok(())
+        let (fragments, overflow) = (self.unattributed_fragments, self.overflow_packets);
+        f.write_str(&remarks(fragments, overflow, packets, bytes))
     }
 }
 
@@ -227,7 +232,7 @@ impl fmt::Display for Ledger {
 mod tests {
     use probe_common::control::{Counters, Tally};
 
-    use super::{Identity, Ledger, Loss};
+    use super::{Identity, Ledger, Loss, remarks};
 
     #[test]
     fn what_the_programs_count_is_in_the_ledger_by_the_same_name() {
@@ -312,5 +317,9 @@ mod tests {
         assert!(ledger.to_string().ends_with(
             "without ports; 7 packets in overflow flows; 2 lengths beyond the frame, by 900 octets"
         ));
+        assert_eq!(
+            remarks(1, 1, 1, 1),
+            "; 1 fragment without ports; 1 packet in overflow flows; 1 length beyond the frame, by 1 octet"
+        );
     }
 }

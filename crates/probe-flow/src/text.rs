@@ -34,12 +34,23 @@ fn escape(shown: &mut String, octets: &[u8]) {
     }
 }
 
-/// The text with `?` in the place of what [`escaped`] escapes, character by character: for text with
-/// places in it, and as a net below what was escaped where it was read.
+/// The text with `?` in the place of each character that [`escaped`] escapes. It is as long as before,
+/// so marks below it stay in their places. Names from outside were escaped where they were read: here
+/// nothing is left to replace, unless that was forgotten.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|char| if is_obeyed(char) { '?' } else { char })
         .collect()
+}
+
+/// A number with what it counts: `1 packet`, `7 packets`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{number} {noun}{}", plural(number))
+}
+
+/// What a noun ends with behind this number.
+pub const fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
 }
 
 /// Text from a file as a message shows it: in backquotes, at most 60 characters, and without

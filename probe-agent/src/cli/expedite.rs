@@ -12,6 +12,7 @@ use probe_datapath::{
     expedite::{self, Expedite, MANY, Obstacle},
     links,
 };
+use probe_flow::text::counted;
 
 /// Expedite grace periods of RCU around the start or the stop of a service
 ///
@@ -44,9 +45,10 @@ pub(super) fn run(args: &ExpediteArgs) -> anyhow::Result<ExitCode> {
     let interfaces = selection::select(&selector, &links::list()?.links)
         .wanted
         .len();
+    let counted = counted(interfaces as u64, "interface");
     let text = match Expedite::new(config.capture.expedite_attach).begin(interfaces) {
-        Ok(true) => format!("{interfaces} interfaces: grace periods of RCU are expedited\n"),
-        Ok(false) if interfaces < MANY => format!("{interfaces} interfaces: nothing to do\n"),
+        Ok(true) => format!("{counted}: grace periods of RCU are expedited\n"),
+        Ok(false) if interfaces < MANY => format!("{counted}: nothing to do\n"),
         Ok(false) => "nothing to do: somebody has set it, or it is not wanted\n".to_owned(),
         Err(obstacle @ Obstacle::Objection(_)) => {
             format!("not done: {obstacle} ({})\n", obstacle.remedy())

@@ -48,7 +48,8 @@ const LIMIT: u32 = 20;
 /// the sums.
 ///
 /// With --by, sums over up to 100,000 flows are shown, all that pass; more are refused. JSON lines are of
-/// type `group` then. With --rate the last line keeps the sums as counts. What stands for many flows has the source 0.0.0.0 or `::`.
+/// type `group` then. With --rate the sums in the last line of JSON stay counts. What stands for many
+/// flows has the source 0.0.0.0 or `::`.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
     /// Only flows of these interfaces; from the first other word on a filter, as by --filter

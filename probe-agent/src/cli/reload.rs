@@ -15,11 +15,7 @@ use probe_api::{
     client::ClientError,
     reload::{ChangeOutcome, InterfaceChange, ReloadReport, SettingChange},
 };
-use probe_flow::text::printable;
-
-/// Columns where there is no terminal.
-const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 20;
+use probe_flow::text::{counted, printable};
 
 /// Let the running agent read its configuration file again, and show what that changes
 ///
@@ -109,7 +105,7 @@ pub(super) fn write(
     style: TableStyle,
     report: &ReloadReport,
 ) -> io::Result<()> {
-    let width = style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
+    let width = style.page_width();
     if !report.settings.is_empty() {
         writeln!(out, "{}", paint(style, Colour::Bold, "settings"))?;
     }
@@ -198,10 +194,8 @@ fn paragraph(
 }
 
 fn conclusion(style: TableStyle, report: &ReloadReport) -> String {
-    let untouched = match report.untouched {
-        1 => "1 interface is untouched".to_owned(),
-        count => format!("{count} interfaces are untouched"),
-    };
+    let are = if report.untouched == 1 { "is" } else { "are" };
+    let untouched = counted(report.untouched as u64, "interface");
     let restart = report.needs_restart().count();
     let nothing = report.settings.is_empty() && report.interfaces.is_empty();
     let (text, colour) = match (report.dry_run, report.is_clean()) {
@@ -221,7 +215,11 @@ fn conclusion(style: TableStyle, report: &ReloadReport) -> String {
         }
         (false, false) => ("reloaded in part".to_owned(), Colour::Red),
     };
-    paint(style, colour, &format!("{text}; {untouched}"))
+    paint(
+        style,
+        colour,
+        &format!("{text}; {untouched} {are} untouched"),
+    )
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use probe_capture::{
     manager::{Manager, ManagerError, ManagerOptions},
     source::SourceError,
 };
-use probe_flow::{filter::Filter, flow_log::FlowLogOptions, interval::Interval};
+use probe_flow::{filter::Filter, flow_log::FlowLogOptions, interval::Interval, text::counted};
 use probe_pcap::{Ending, Local, PcapError, PcapOptions, PcapSource, Playback};
 
 /// Exit status when the file is cut or damaged and what was readable has been shown.
@@ -41,7 +41,8 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
 ///
 /// The addresses of --local tell which packets were sent. Else the file does, where it says so: by
 /// the packet flags of pcapng, or by the header of a capture of the `any` device. All other packets
-/// count as received. Bytes are IP octets. --limit is for each interface, and with --by for the groups of all. Times are those of the file, to the millisecond.
+/// count as received. Bytes are IP octets. --limit is for each interface, and with --by for the groups of
+/// all. Times are those of the file, to the millisecond.
 ///
 /// In the table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+`
 /// those that stand for many. A port `*` is one that was aggregated away or that a fragment does not
@@ -103,8 +104,8 @@ pub enum ReplayError {
     Usage(#[from] UsageError),
     /// Rates are asked for, and all packets came at one time or at none.
     #[error(
-        "no rates: all packets of the file have the same time, or none; without --rate the counts are \
-         shown"
+        "no rates: no time passes between the packets of the file, or it does not tell their times; \
+         leave out --rate to see the counts"
     )]
     NoRates,
     /// The file cannot be replayed.
@@ -243,7 +244,9 @@ fn write_times(
     let text = match (replayed.time_range, replayed.packets_without_time) {
         (Some((first, last)), 0) => format!("captured from {first:.3} to {last:.3}"),
         (Some((first, last)), without) => {
-            format!("captured from {first:.3} to {last:.3}; {without} packets have no time")
+            let have = if without == 1 { "has" } else { "have" };
+            let without = counted(without, "packet");
+            format!("captured from {first:.3} to {last:.3}; {without} {have} no time")
         }
         (None, 0) => return out.flush(),
         (None, _) => "no times: the file does not say when its packets were captured".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use probe_flow::text::counted;
+
 /// Where in the file something stands, counted in characters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Place {
@@ -52,7 +54,10 @@ impl FileProblem {
         Self {
             key: String::new(),
             place: None,
-            message: format!("has {count} more problems; mend those above first"),
+            message: format!(
+                "has {} more; mend those above first",
+                counted(count as u64, "problem")
+            ),
         }
     }
 
@@ -153,9 +158,6 @@ fn listed(path: &std::path::Path, FileProblems(problems): &FileProblems) -> Stri
         let gap = if problem.place.is_none() { " " } else { "" };
         format!("{}:{gap}{problem}", path.display())
     });
-    let last = match problems.len() {
-        1 => "1 problem in the configuration".to_owned(),
-        count => format!("{count} problems in the configuration"),
-    };
+    let last = counted(problems.len() as u64, "problem") + " in the configuration";
     lines.chain([last]).collect::<Vec<_>>().join("\n")
 }

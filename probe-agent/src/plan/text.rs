@@ -5,11 +5,8 @@ use std::io::{self, Write};
 
 use super::{HookStep, InterfacePlan, Plan, ProgramPlan, Relation, Stacked, capacity::Memory};
 use crate::term::page::{Colour, TableStyle, padded, paint, width_of, wrap};
-use probe_flow::text::printable;
+use probe_flow::text::{counted, printable};
 
-/// Columns where there is no terminal.
-const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 20;
 const INDENT: usize = 2;
 const LABEL: usize = 13;
 /// Of a list that may be long, so many items are shown.
@@ -187,7 +184,7 @@ impl<W: Write> Page<'_, W> {
     }
 
     fn width(&self, taken: usize) -> usize {
-        let width = self.style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
+        let width = self.style.page_width();
         width.saturating_sub(taken)
     }
 }
@@ -277,15 +274,12 @@ fn memory(memory: &Memory) -> String {
             None => format!("{} {}", map.name, size(map.bytes)),
         })
         .collect();
-    let rings = match memory.rings {
-        1 => "1 ring".to_owned(),
-        more => format!("{more} rings"),
-    };
     format!(
-        "{} for {} interfaces on {} CPUs with {rings}: {}",
+        "{} for {} on {} with {}: {}",
         size(memory.bytes),
-        memory.interfaces,
-        memory.cpus,
+        counted(memory.interfaces.into(), "interface"),
+        counted(memory.cpus.into(), "CPU"),
+        counted(memory.rings.into(), "ring"),
         maps.join(", ")
     )
 }

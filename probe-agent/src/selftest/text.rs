@@ -7,7 +7,6 @@ use crate::term::page::{Colour, TableStyle, paint, wrap};
 
 /// Packets with differences that are shown; JSON has all.
 const SHOWN: usize = 5;
-const WIDTH: usize = 80;
 const INDENT: usize = 2;
 
 /// Writes the report as text, in sections.
@@ -95,8 +94,9 @@ fn alike(differences: &[Difference]) -> Vec<Vec<&Difference>> {
 
 fn write_alike(out: &mut impl Write, style: TableStyle, group: &[&Difference]) -> io::Result<()> {
     writeln!(out, "{}", paint(style, Colour::Red, group[0].packet))?;
+    let width = style.page_width() - INDENT;
     let programs: Vec<_> = group.iter().map(|difference| difference.program).collect();
-    for line in wrap(&format!("in {}", programs.join(", ")), WIDTH - INDENT) {
+    for line in wrap(&format!("in {}", programs.join(", ")), width) {
         writeln!(out, "{:INDENT$}{line}", "")?;
     }
     for field in &group[0].fields {
@@ -104,7 +104,7 @@ fn write_alike(out: &mut impl Write, style: TableStyle, group: &[&Difference]) -
             "{}: expected {}, got {}",
             field.field, field.expected, field.got
         );
-        for line in wrap(&text, WIDTH - INDENT) {
+        for line in wrap(&text, width) {
             writeln!(out, "{:INDENT$}{line}", "")?;
         }
     }

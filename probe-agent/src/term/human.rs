@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use probe_flow::text::plural;
+
 /// IP octets by powers of 1024: `999 B`, `1.2 KiB`, `34.5 GiB`.
 pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -17,6 +19,11 @@ pub fn bytes(number: u64) -> String {
 pub fn count(number: u64) -> String {
     const UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
     scaled(number, 1000, &UNITS)
+}
+
+/// A count by thousands with what it counts: `1 packet`, `1.2 k packets`.
+pub fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), plural(number))
 }
 
 /// Bits a second by thousands, as links are sold: `950 Mbit/s`.
@@ -97,7 +104,8 @@ pub fn percent(ratio: f64) -> String {
     }
 }
 
-fn per_second(number: u64, over: Duration) -> u64 {
+/// What came in a second of this time, on average: rounded down. Of no time at all, of a nanosecond.
+pub(crate) fn per_second(number: u64, over: Duration) -> u64 {
     let nanoseconds = over.as_nanos().max(1);
     let rate = u128::from(number) * 1_000_000_000 / nanoseconds;
     u64::try_from(rate).unwrap_or(u64::MAX)
@@ -129,8 +137,8 @@ mod tests {
     use rstest::rstest;
 
     use super::{
-        bit_rate, bits, bytes, count, duration, packet_rate, percent, short_bits, short_bytes,
-        short_count,
+        bit_rate, bits, bytes, count, counted, duration, packet_rate, percent, short_bits,
+        short_bytes, short_count,
     };
 
     #[rstest]
@@ -155,6 +163,15 @@ mod tests {
         assert_eq!(packet_rate(3000, two), "1.5 kpps");
         assert_eq!(bit_rate(0, Duration::ZERO), "0 bit/s");
         assert_eq!(bit_rate(u64::MAX, Duration::from_nanos(1)), "18.4 Ebit/s");
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        let told = [0, 1, 2, 1000].map(|it| counted(it, "packet"));
+        assert_eq!(
+            told,
+            ["0 packets", "1 packet", "2 packets", "1.0 k packets"]
+        );
     }
 
     #[test]

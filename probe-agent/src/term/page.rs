@@ -14,10 +14,19 @@ pub struct TableStyle {
 }
 
 impl TableStyle {
-    /// Columns for sentences, which are not torn into single words.
+    /// Sentences are not torn into single words.
+    const LEAST_WIDTH: usize = 20;
+
+    /// Columns for sentences below a table: without a terminal each is one line.
     pub(crate) fn sentence_width(self) -> usize {
-        const LEAST: usize = 20;
-        self.width.unwrap_or(usize::MAX).max(LEAST)
+        self.width.unwrap_or(usize::MAX).max(Self::LEAST_WIDTH)
+    }
+
+    /// Columns for a page of labels and sentences, also without a terminal.
+    pub(crate) fn page_width(self) -> usize {
+        const WITHOUT_TERMINAL: usize = 80;
+        let width = self.width.unwrap_or(WITHOUT_TERMINAL);
+        width.max(Self::LEAST_WIDTH)
     }
 
     /// The style for standard output: as wide as the terminal, if it is one, and in colour unless
@@ -61,8 +70,8 @@ pub(crate) fn paint(style: TableStyle, colour: Colour, text: &str) -> String {
     }
 }
 
-/// Columns of a terminal that a text takes: some characters take two, marks on others none, and
-/// colours none.
+/// How many columns of a terminal a text takes. Wide characters take two; combining marks and the
+/// sequences that set colours take none.
 pub(crate) fn width_of(text: &str) -> usize {
     let mut parts = text.split("\x1b[");
     let plain = |text: &str| text.chars().map(width_of_char).sum::<usize>();

@@ -17,7 +17,10 @@ use crate::term::{
     text_table::{Column, fits, lay_out},
 };
 use probe_flow::{
-    flow::FlowCounters, protocols::protocol_or_number, schema::Field, text::printable,
+    flow::FlowCounters,
+    protocols::protocol_or_number,
+    schema::Field,
+    text::{counted, printable},
 };
 
 /// Addresses and names may be shortened to so many characters.
@@ -88,7 +91,11 @@ impl Shown<'_> {
 
     /// `20 of 130 groups`.
     pub(in crate::cli) fn count(&self) -> String {
-        format!("{} of {} groups", self.groups.len(), self.all)
+        format!(
+            "{} of {}",
+            self.groups.len(),
+            counted(self.all as u64, "group")
+        )
     }
 
     /// A table; nothing where there are no groups.

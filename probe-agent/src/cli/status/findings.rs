@@ -1,9 +1,9 @@
 //! What is wrong with a capture, and what to do about it, in sentences.
 
-use crate::term::human::{count, percent};
+use crate::term::human::{counted, percent};
 use probe_api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport};
 use probe_capture::trouble::TroubleKind;
-use probe_flow::ledger::Loss;
+use probe_flow::{ledger::Loss, text};
 
 mod sinks;
 
@@ -70,8 +70,8 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
     }
     if now.undecodable_records > 0 {
         findings.push(trouble(format!(
-            "{} entries of the rings were no records: a defect of the agent, please report it",
-            now.undecodable_records
+            "the rings had {} without a record: a defect of the agent, please report it",
+            text::counted(now.undecodable_records, "place")
         )));
     }
     for (sink, it) in &now.sinks {
@@ -119,8 +119,8 @@ fn interface(
             "since the start, none now"
         };
         let text = format!(
-            "{iface}: {} packets lost ({}), {when}; {remedy}",
-            count(packets),
+            "{iface}: {} lost ({}), {when}; {remedy}",
+            counted(packets, "packet"),
             loss.name()
         );
         findings.push(Finding {
@@ -136,21 +136,31 @@ fn interface(
              no packet can pass"
         )));
     }
-    if it.reattached > 0 {
-        let times = match it.reattached {
-            1 => "once".to_owned(),
-            more => format!("{more} times"),
-        };
-        let unseen = match unseen(it) {
-            0 => String::new(),
-            packets => format!(", and {} packets of the link were not seen", count(packets)),
-        };
-        findings.push(note(format!(
-            "{iface}: programs were removed and attached again {times}; nothing was seen for {} ms \
-             altogether{unseen}",
-            it.detached_ms
-        )));
-    }
+    findings.extend(detached(iface, it));
+}
+
+/// A time without programs, which is over.
+fn detached(iface: &str, it: &InterfaceStatus) -> Option<Finding> {
+    let why = match it.reattached {
+        0 if it.detached_ms == 0 => return None,
+        0 => "its settings were changed".to_owned(),
+        1 => "programs were removed and attached again once".to_owned(),
+        more => format!("programs were removed and attached again {more} times"),
+    };
+    let unseen = match unseen(it) {
+        0 => String::new(),
+        packets => {
+            let were = if packets == 1 { "was" } else { "were" };
+            format!(
+                ", and {} of the link {were} not seen",
+                counted(packets, "packet")
+            )
+        }
+    };
+    Some(note(format!(
+        "{iface}: {why}; nothing was seen for {} ms altogether{unseen}",
+        it.detached_ms
+    )))
 }
 
 /// Packets that the link's counters have had since it is captured, beyond all that we saw.
@@ -173,13 +183,14 @@ fn overflow(
     } else {
         "since the start, none now"
     };
+    let are = if packets == 1 { "is" } else { "are" };
     (packets > 0).then(|| Finding {
         is_trouble: grows,
         text: format!(
-            "{iface}: the flow log was full, {} packets are in overflow flows, {when}: they stand for \
+            "{iface}: the flow log was full, {} {are} in overflow flows, {when}: they stand for \
              many, without their addresses; raise capture.max_flows or capture.max_flows_total, or \
              shorten rotation.interval",
-            count(packets)
+            counted(packets, "packet")
         ),
     })
 }
@@ -213,8 +224,8 @@ fn residue(
     });
     if residue < 0 || residue > 0 && stays {
         findings.push(trouble(format!(
-            "{iface}: the ledger does not balance, {residue} packets have no address: a defect of \
-             the agent, please report it with `probe-agent status --json`"
+            "{iface}: the ledger does not balance, its residue is {residue}, not 0: a defect of the \
+             agent, please report it with `probe-agent status --json`"
         )));
     }
 }
@@ -241,6 +252,18 @@ mod tests {
     #[test]
     fn a_healthy_capture_has_no_findings() {
         assert_eq!(compare(&report(), Some(&report())), []);
+    }
+
+    #[test]
+    fn one_packet_is_told_as_one() {
+        let now = changed(|it| {
+            it.ledger.losses.insert("ring_full".to_owned(), 1);
+            it.ledger.overflow_packets = 1;
+        });
+        let told = texts(&compare(&now, Some(&now)));
+        for part in ["1 packet lost (ring_full)", "1 packet is in overflow flows"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 
     #[test]
@@ -288,6 +311,11 @@ mod tests {
         assert!(!found[0].is_trouble);
         let told = "eth0: programs were removed and attached again once; nothing was seen for 1997 ms \
                     altogether, and 40 packets of the link were not seen";
+        assert_eq!(found[0].text, told);
+
+        let now = changed(|it| it.detached_ms = 120);
+        let found = compare(&now, None);
+        let told = "eth0: its settings were changed; nothing was seen for 120 ms altogether";
         assert_eq!(found[0].text, told);
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::term::human;
 use probe_api::v1::status::{StatusReport, StoreStatus};
+use probe_flow::text::counted;
 
 /// A line for each sink that knows what it keeps: its name, and a sentence.
 pub(super) fn lines(now: &StatusReport) -> Vec<(&str, String)> {
@@ -57,7 +58,7 @@ fn next(store: &StoreStatus, now: Timestamp) -> String {
     if let Some((at, rule)) = known.first() {
         let at = match u64::try_from(at.duration_since(now).as_secs()) {
             Ok(seconds) if seconds >= 86_400 => {
-                format!("{} (in {} days)", day(*at), seconds / 86_400)
+                format!("{} (in {})", day(*at), counted(seconds / 86_400, "day"))
             }
             Ok(seconds) if seconds > 0 => {
                 format!("in {}", human::duration(Duration::from_secs(seconds)))

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use crate::term::{
     human,
+    page::Colour,
     text_table::{Column, lay_out},
 };
 use probe_api::v1::{
     ledger::LedgerCounts,
     status::{InterfaceStatus, StatusReport},
 };
-use probe_flow::{ledger::Identity, schema::field};
+use probe_flow::{
+    ledger::{Identity, remarks},
+    schema::field,
+};
 
 const COLUMNS: [Column; 9] = [
     Column::of_text_field(field("iface")).shortened_to(6),
@@ -69,6 +73,15 @@ fn row(
     ]
 }
 
+/// That of a row, by the state of its interface.
+pub(in crate::cli) fn colour(state: &str) -> Colour {
+    match state {
+        "ok" | "idle" => Colour::None,
+        "partial" | "down" => Colour::Yellow,
+        _ => Colour::Red,
+    }
+}
+
 /// Packets that are in no flow because the agent did not keep up.
 fn lost(ledger: &LedgerCounts) -> u64 {
     Identity::Records
@@ -106,19 +119,8 @@ pub(in crate::cli) fn ledger_line(ledger: &LedgerCounts) -> String {
         beyond_frame_bytes: octets,
         ..
     } = ledger;
-    let fragments = match fragments {
-        0 => String::new(),
-        _ => format!("; {fragments} fragments without ports"),
-    };
-    let overflow = match overflow {
-        0 => String::new(),
-        _ => format!("; {overflow} packets in overflow flows"),
-    };
-    let lengths = match lengths {
-        0 => String::new(),
-        _ => format!("; {lengths} lengths beyond the frame, by {octets} octets"),
-    };
-    format!("seen {seen} = flows {flows}{losses} (residue {residue}){fragments}{overflow}{lengths}")
+    let remarks = remarks(*fragments, *overflow, *lengths, *octets);
+    format!("seen {seen} = flows {flows}{losses} (residue {residue}){remarks}")
 }
 
 #[cfg(test)]

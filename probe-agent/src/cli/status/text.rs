@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::{
     findings::Finding,
     stores,
-    table::{ledger_line, lines},
+    table::{colour, ledger_line, lines},
 };
 use crate::term::{
     human,
@@ -17,9 +17,6 @@ use probe_api::v1::{
 };
 use probe_flow::text::printable;
 
-/// Columns where there is no terminal.
-const WIDTH: usize = 80;
-const LEAST_WIDTH: usize = 20;
 /// Of hosts with more interfaces only the table is shown, unless they are asked for by name.
 const DETAILED: usize = 4;
 const LABEL: usize = 12;
@@ -32,7 +29,7 @@ pub(in crate::cli) fn write(
     [earlier, now]: [&StatusReport; 2],
     findings: &[Finding],
 ) -> io::Result<()> {
-    let width = style.width.unwrap_or(WIDTH).max(LEAST_WIDTH);
+    let width = style.page_width();
     for line in wrap(&summary(info, now), width) {
         writeln!(out, "{line}")?;
     }
@@ -79,20 +76,13 @@ pub(in crate::cli) fn write(
 /// The last line where nothing is wrong now. Of what passed unseen, as between two settings of a hook, it says
 /// nothing.
 fn good(now: &StatusReport) -> &'static str {
-    let was_removed = now.interfaces.values().any(|it| it.reattached > 0);
+    let mut interfaces = now.interfaces.values();
+    let was_removed = interfaces.any(|it| it.reattached > 0 || it.detached_ms > 0);
     let has_lost = now.sinks.values().any(|it| it.failed + it.dropped > 0);
     if was_removed || has_lost {
         "good now: every packet seen has an address; the notes tell what was lost before"
     } else {
         "good: every packet seen has an address"
-    }
-}
-
-pub(super) fn colour(state: &str) -> Colour {
-    match state {
-        "ok" | "idle" => Colour::None,
-        "partial" | "down" => Colour::Yellow,
-        _ => Colour::Red,
     }
 }
 
@@ -115,7 +105,10 @@ fn summary(info: &Info, now: &StatusReport) -> String {
     let queued = match queued {
         0 => String::new(),
         1 => ", 1 interval waits for its sink".to_owned(),
-        more => format!(", {more} intervals wait for their sinks"),
+        more => format!(
+            ", {} wait for their sinks",
+            human::counted(more, "interval")
+        ),
     };
     format!(
         "probe-agent {}, process {}, up {}; {rotated}{queued}; memory {resident}{}",
@@ -135,9 +128,9 @@ fn details(
 ) -> io::Result<()> {
     writeln!(out, "\n{}", paint(style, Colour::Bold, &printable(iface)))?;
     let traffic = format!(
-        "received {} in {} packets, sent {} in {}",
+        "received {} in {}, sent {} in {}",
         human::bytes(it.bytes_rcvd),
-        human::count(it.packets_rcvd),
+        human::counted(it.packets_rcvd, "packet"),
         human::bytes(it.bytes_sent),
         human::count(it.packets_sent)
     );

@@ -17,16 +17,16 @@ use super::{
 use crate::{
     cli::status::{
         findings,
-        table::{ledger_line, lines},
+        table::{colour, ledger_line, lines},
     },
     term::{
         flow_format::{Numbers, flow_lines},
         human,
-        page::{fold, wrap},
+        page::{Colour, fold, wrap},
     },
 };
 use probe_api::v1::status::StatusReport;
-use probe_flow::text::printable;
+use probe_flow::text::{counted, printable};
 
 /// A reading that is no colour for those who asked for none (<https://no-color.org>).
 fn coloured(style: Style, colour: Color) -> Style {
@@ -34,6 +34,18 @@ fn coloured(style: Style, colour: Color) -> Style {
         style.add_modifier(Modifier::BOLD)
     } else {
         style.fg(colour)
+    }
+}
+
+/// The style of a line that `status` paints in this colour.
+fn style_of(colour: Colour) -> Style {
+    let style = Style::new();
+    match colour {
+        Colour::None => style,
+        Colour::Bold => style.add_modifier(Modifier::BOLD),
+        Colour::Red => coloured(style, Color::Red),
+        Colour::Green => coloured(style, Color::Green),
+        Colour::Yellow => coloured(style, Color::Yellow),
     }
 }
 
@@ -140,12 +152,7 @@ fn interface_table(
         let Some((state, row)) = rows.get(&iface.to_owned()) else {
             continue;
         };
-        let style = match state.as_str() {
-            "ok" | "idle" => Style::new(),
-            "partial" | "down" => coloured(Style::new(), Color::Yellow),
-            _ => coloured(Style::new(), Color::Red),
-        };
-        text.push(Line::styled(printable(row), style));
+        text.push(Line::styled(printable(row), style_of(colour(state))));
     }
     if more > 0 {
         let rest = format!("and {more} with less traffic; name some to see only those");
@@ -166,7 +173,7 @@ fn ledger_lines(now: &StatusReport, trouble: &[String]) -> Paragraph<'static> {
         }
     }
     let mut text = vec![Line::from(ledger_line(&sum)).dim()];
-    let red = coloured(Style::new(), Color::Red);
+    let red = style_of(Colour::Red);
     text.extend(trouble.iter().map(|it| Line::styled(it.clone(), red)));
     Paragraph::new(Text::from(text))
 }
@@ -205,11 +212,9 @@ fn draw_list(frame: &mut Frame<'_>, top: &Top, area: Rect) {
 }
 
 fn list_title(top: &Top, count: usize) -> String {
-    let what = match (top.view, count) {
-        (View::Flows, 1) => "flow",
-        (View::Flows, _) => "flows",
-        (View::Talkers, 1) => "talker",
-        (View::Talkers, _) => "talkers",
+    let noun = match top.view {
+        View::Flows => "flow",
+        View::Talkers => "talker",
     };
     let kind = if top.shows_rates() {
         "a second"
@@ -223,7 +228,8 @@ fn list_title(top: &Top, count: usize) -> String {
     };
     // Filled up, so that the bar is as wide as the screen.
     format!(
-        "{count} {what} by {}, {kind}{filter}{}",
+        "{} by {}, {kind}{filter}{}",
+        counted(count as u64, noun),
         top.order.name(),
         " ".repeat(300)
     )
@@ -243,7 +249,7 @@ fn messages(top: &Top, width: usize) -> Vec<String> {
 
 fn key_lines(top: &Top, messages: Vec<String>, width: usize) -> Paragraph<'static> {
     const KEYS: &str = "q quit  p pause  s sort  r rates/counts  t talkers/flows  f filter  ? help";
-    let red = coloured(Style::new(), Color::Red);
+    let red = style_of(Colour::Red);
     let messages = messages.into_iter();
     let mut text: Vec<_> = messages.map(|it| Line::styled(it, red)).collect();
     text.push(match &top.input {

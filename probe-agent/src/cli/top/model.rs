@@ -18,7 +18,7 @@ use probe_api::v1::{
     flows::{Flows, LiveFlow, Sort},
     status::{InterfaceStatus, StatusReport},
 };
-use probe_flow::{filter::Filter, flow::FlowCounters};
+use probe_flow::{filter::Filter, flow::FlowCounters, text};
 
 /// What the agent said at one moment.
 pub(super) struct Reading {
@@ -276,10 +276,7 @@ impl Top {
         let talkers = talkers.sorted_by(|(_, a), (_, b)| value(b).cmp(&value(a)));
         let talkers = talkers.into_iter().map(|(address, sum)| ShownFlow {
             source: address.to_string(),
-            destination: match sum.flows {
-                1 => "1 flow".to_owned(),
-                flows => format!("{flows} flows"),
-            },
+            destination: text::counted(sum.flows, "flow"),
             counters: sum.counters,
             ..ShownFlow::default()
         });

@@ -5,18 +5,15 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::term::human;
 use probe_flow::{
     flow::FlowCounters,
     schema::{field, live_fields},
 };
 
-/// What came in a second of this time, on average: rounded down.
+/// The same of a second of this time, by [`human::per_second`].
 pub(crate) fn per_second(counters: FlowCounters, over: Duration) -> FlowCounters {
-    let nanoseconds = over.as_nanos().max(1);
-    let rate = |count: u64| {
-        let rate = u128::from(count) * 1_000_000_000 / nanoseconds;
-        u64::try_from(rate).unwrap_or(u64::MAX)
-    };
+    let rate = |count| human::per_second(count, over);
     FlowCounters {
         bytes_rcvd: rate(counters.bytes_rcvd),
         bytes_sent: rate(counters.bytes_sent),

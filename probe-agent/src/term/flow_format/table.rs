@@ -22,6 +22,7 @@ use probe_flow::{
     ledger::Ledger,
     protocols as names,
     schema::field,
+    text::counted,
 };
 
 /// An address may be shortened to so many characters, with its port: `[fd0…8]:65535`.
@@ -319,19 +320,19 @@ pub(super) fn write_ledgers(
 pub(crate) fn no_rows(matched: u64, all: u64) -> String {
     match (matched, all) {
         (_, 0) => "no flows".to_owned(),
-        (0, 1) => "the 1 flow does not pass the filter".to_owned(),
+        (0, 1) => "the one flow does not pass the filter".to_owned(),
         (0, all) => format!("none of {all} flows passes the filter"),
-        (matched, all) if matched == all => format!("0 of {all} flows"),
-        (matched, all) => format!("0 of {matched} flows that pass, of {all}"),
+        (matched, all) => format!("0 of {}", passed(matched, all)),
     }
 }
 
 /// `7 flows`, or how many of them pass the filter.
 pub(crate) fn passed(matched: u64, all: u64) -> String {
-    if matched == all {
-        format!("{all} flows")
-    } else {
-        format!("{matched} flows that pass, of {all}")
+    let flows = counted(matched, "flow");
+    match matched {
+        _ if matched == all => flows,
+        1 => format!("{flows} that passes, of {all}"),
+        _ => format!("{flows} that pass, of {all}"),
     }
 }
 

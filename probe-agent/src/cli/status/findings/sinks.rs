@@ -8,6 +8,7 @@ use std::{
 use super::{Finding, note, trouble};
 use crate::term::human;
 use probe_api::v1::status::{RetentionHold, SinkStatus, SinkTrouble, StatusReport, StoreStatus};
+use probe_flow::text::counted;
 
 /// What is wrong with a sink now, and what was.
 pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus) {
@@ -16,16 +17,16 @@ pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus) 
     }
     if it.failed > 0 {
         findings.push(note(format!(
-            "sink {sink} could not store {} intervals since the start; the agent's log has the \
-             reason (`journalctl -u probe-agent`)",
-            it.failed
+            "sink {sink} could not store {} since the start; the agent's log has the reason \
+             (`journalctl -u probe-agent`)",
+            counted(it.failed, "interval")
         )));
     }
     if it.dropped > 0 {
         findings.push(note(format!(
-            "sink {sink} was too slow: {} intervals found its queue full and are lost; give it \
-             a faster disk, or raise rotation.interval",
-            it.dropped
+            "sink {sink} was too slow and lost {}, since its queue was full; give it a faster disk, or \
+             raise rotation.interval",
+            counted(it.dropped, "interval")
         )));
     }
     if let Some(store) = &it.store {
@@ -40,10 +41,13 @@ fn not_storing(sink: &str, it: &SinkStatus, now: &SinkTrouble) -> String {
         "overrun" => format!("sink {sink} is too slow: its queue has run over for {lasts}"),
         _ => format!("sink {sink} does not store, for {lasts}: {}", now.error),
     };
-    format!(
-        "{what}; {} intervals wait. Remedy: {}",
-        it.queue_length, now.remedy
-    )
+    let wait = if it.queue_length == 1 {
+        "waits"
+    } else {
+        "wait"
+    };
+    let queued = counted(it.queue_length, "interval");
+    format!("{what}; {queued} {wait}. Remedy: {}", now.remedy)
 }
 
 fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
@@ -110,9 +114,10 @@ pub(super) fn clock(findings: &mut Vec<Finding>, now: &StatusReport) {
     let steps = &now.clock_steps;
     if steps.forward + steps.backward > 0 {
         findings.push(note(format!(
-            "the clock was set {} times ahead and {} times back since the start; the ledgers of \
-             these intervals tell by how much",
-            steps.forward, steps.backward
+            "the clock was set {} ahead and {} back since the start; the ledgers of these intervals \
+             tell by how much",
+            counted(steps.forward, "time"),
+            counted(steps.backward, "time")
         )));
     }
 }
