@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Result;
@@ -24,11 +24,12 @@ pub(super) fn run(command: &mut Command) -> Result<(Result<()>, Vec<String>)> {
     let status = child.wait()?;
     let mut failed = Vec::new();
     if let Some(lines) = lines {
+        let end = Instant::now() + REST;
         loop {
-            match lines.recv_timeout(REST) {
-                Ok(line) => failed.extend(of_line(&line)),
+            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) if Instant::now() < end => failed.extend(of_line(&line)),
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {
                     println!("a process that a test has started still holds the output");
                     break;
                 }
@@ -104,6 +105,19 @@ mod tests {
         assert!(outcome.unwrap_err().to_string().contains("exit status: 3"));
         assert_eq!(failed, ["a::b"]);
         assert!(begin.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_process_that_is_left_behind_and_writes_is_not_waited_for_either() {
+        let begin = Instant::now();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "for _ in $(seq 60); do sleep 0.5; echo x; done & exit 3",
+        ]);
+        let (outcome, _) = run(&mut command).unwrap();
+        assert!(outcome.is_err());
+        assert!(begin.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
