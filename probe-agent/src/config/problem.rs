@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use probe_flow::text::counted;
+use probe_flow::text::{counted, plural};
 
 /// Where in the file something stands, counted in characters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,8 +55,8 @@ impl FileProblem {
             key: String::new(),
             place: None,
             message: format!(
-                "has {} more; mend those above first",
-                counted(count as u64, "problem")
+                "has {count} more problem{}; mend those above first",
+                plural(count as u64)
             ),
         }
     }

@@ -290,7 +290,7 @@ mod tests {
             "true eth0: 1.5 k packets lost (ring_full), and losing more; the agent did not keep \
              up: raise capture.ring_buffer",
             "true eth0: the flow log was full, 2.5 k packets are in overflow flows, and more come",
-            "true eth0: the ledger does not balance, -1 packets",
+            "true eth0: the ledger does not balance, its residue is -1",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

@@ -73,8 +73,7 @@ pub(in crate::cli) fn write(
     Ok(())
 }
 
-/// The last line where nothing is wrong now. Of what passed unseen, as between two settings of a hook, it says
-/// nothing.
+/// The last line where nothing is wrong now.
 fn good(now: &StatusReport) -> &'static str {
     let mut interfaces = now.interfaces.values();
     let was_removed = interfaces.any(|it| it.reattached > 0 || it.detached_ms > 0);
