@@ -23,7 +23,10 @@ use crate::{
     Problem,
     reload::ReloadReport,
     v1::{
-        flows::{self, Flows, FlowsQuery},
+        flows::{
+            self, Flows, FlowsQuery,
+            groups::{self, FlowGroups, GroupsQuery},
+        },
         info::{self, Info},
         interfaces::{self, Interfaces},
         ledger::{self, LedgerReport},
@@ -283,6 +286,16 @@ impl Client {
     /// named interface is not captured.
     pub fn flows(&self, query: &FlowsQuery) -> Result<Flows, ClientError> {
         self.get(flows::PATH, &query.encode())
+    }
+
+    /// Sums of the flows of the running interval.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::flows`]; [`ClientError::Problem`] also where there are more groups than an answer may
+    /// have.
+    pub fn flow_groups(&self, query: &GroupsQuery) -> Result<FlowGroups, ClientError> {
+        self.get(groups::PATH, &query.encode())
     }
 
     /// Asks for one resource.

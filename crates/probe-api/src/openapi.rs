@@ -41,6 +41,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         v1::status::status,
         v1::interfaces::interfaces,
         v1::flows::flows,
+        v1::flows::groups::groups,
         v1::flows::stream::stream,
         v1::ledger::ledger,
         v1::retention::confirm,

@@ -31,7 +31,7 @@ fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
 }
 
 /// Paths and handlers of everything below `/api`.
-fn resources() -> [(&'static str, MethodRouter<Server>); 11] {
+fn resources() -> [(&'static str, MethodRouter<Server>); 12] {
     [
         (openapi::PATH, get(openapi::openapi)),
         (v1::info::PATH, get(v1::info::info)),
@@ -43,6 +43,7 @@ fn resources() -> [(&'static str, MethodRouter<Server>); 11] {
         (v1::status::PATH, get(v1::status::status)),
         (v1::interfaces::PATH, get(v1::interfaces::interfaces)),
         (v1::flows::PATH, get(v1::flows::flows)),
+        (v1::flows::groups::PATH, get(v1::flows::groups::groups)),
         (v1::flows::stream::PATH, get(v1::flows::stream::stream)),
         (v1::ledger::PATH, get(v1::ledger::ledger)),
         (v1::retention::PATH, post(v1::retention::confirm)),

@@ -3,7 +3,7 @@
 use probe_api::{
     Problem,
     v1::{
-        flows::{FlowsQuery, stream::StreamQuery},
+        flows::{FlowsQuery, groups::GroupsQuery, stream::StreamQuery},
         reload::dry_run,
         wanted_interfaces,
     },
@@ -19,6 +19,12 @@ pub fn check(input: &[u8]) {
     if let Some(stream) = check_refusal(StreamQuery::parse(Some(&raw))) {
         assert!((1..=60).contains(&stream.every.as_secs()), "{raw:?}");
         check_sent(&stream.flows);
+    }
+    if let Some(groups) = check_refusal(GroupsQuery::parse(Some(&raw)))
+        && groups.filter.to_string().len() <= MAX_LENGTH
+    {
+        let sent = groups.encode();
+        assert_eq!(GroupsQuery::parse(Some(&sent)), Ok(groups), "{sent}");
     }
     if let Some(flows) = check_refusal(FlowsQuery::parse(Some(&raw))) {
         check_sent(&flows);

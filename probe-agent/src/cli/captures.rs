@@ -12,9 +12,8 @@ use serde_json::json;
 
 use super::{
     Cli, check,
-    flows::write_text,
-    group::{self, Counted},
-    reload, retention,
+    flows::{counters, write_text},
+    group, reload, retention,
     select::{SelectArgs, split},
     status::{self, findings},
 };
@@ -30,12 +29,14 @@ use probe_api::{
     client::ClientError,
     reload::{Action, ChangeOutcome, InterfaceChange, ReloadReport, SettingChange},
     v1::{
-        flows::Flows,
+        flows::{Flows, LiveFlow},
         info::Info,
         retention::Confirmed,
         status::{RetentionHold, SinkStatus, StatusReport, StoreStatus, Trouble},
     },
 };
+
+use probe_flow::flow::{Flow, FlowRow};
 
 /// Of a prefix without zeros, so that no group gives way.
 const HOST: Ipv6Addr = Ipv6Addr::new(
@@ -94,6 +95,21 @@ pub(super) fn flows(seconds: u32) -> Flows {
     .expect("they are flows")
 }
 
+/// What groups are made of.
+fn row(flow: &LiveFlow) -> FlowRow {
+    FlowRow {
+        src_addr: flow.src_addr,
+        src_port: flow.src_port,
+        dst_addr: flow.dst_addr,
+        dst_port: flow.dst_port,
+        ip_protocol: flow.ip_protocol,
+        flow: Flow {
+            counters: counters(flow),
+            ..Flow::default()
+        },
+    }
+}
+
 /// Compares what a command writes for a terminal of this size.
 #[track_caller]
 fn assert_command(
@@ -147,7 +163,8 @@ fn flows_are_as_captured(#[case] size: [u16; 2]) {
 fn groups_are_as_captured(#[case] size: [u16; 2]) {
     let flows = flows(0);
     let grouping = group::tests::grouping("iface,src,dst,dport,proto", None);
-    let groups = grouping.groups(flows.flows.iter().map(Counted::of_live));
+    let rows: Vec<_> = flows.flows.iter().map(row).collect();
+    let groups = grouping.groups(flows.flows.iter().map(|it| it.iface.as_str()).zip(&rows));
     for (name, over) in [
         ("groups", None),
         ("groups-rate", Some(Duration::from_mins(1))),

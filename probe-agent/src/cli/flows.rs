@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{
     connect::ConnectArgs,
-    group::{Counted, GroupArgs, Shown},
+    group::{GroupArgs, Shown},
     print, resolve,
     select::{FormatArgs, SelectArgs, split},
 };
@@ -29,7 +29,10 @@ use crate::term::{
 };
 use probe_api::{
     client::Client,
-    v1::flows::{Flows, FlowsOf, FlowsQuery, LiveFlow, MAX_LIMIT, Totals},
+    v1::flows::{
+        Flows, FlowsOf, FlowsQuery, LiveFlow, Totals,
+        groups::{FlowGroups, GroupsQuery},
+    },
 };
 use probe_flow::{filter::Filter, flow::FlowCounters, protocols as names};
 
@@ -47,7 +50,7 @@ const LIMIT: u32 = 20;
 /// JSON is one object a line: the flows with the fields of the JSON sink, then one of type `flows` with
 /// the sums.
 ///
-/// With --by, sums over up to 100,000 flows are shown, all that pass; more are refused. JSON lines are of
+/// With --by, the agent adds up all flows that pass, and answers up to 100,000 groups. JSON lines are of
 /// type `group` then. With --rate the sums in the last line of JSON stay counts. What stands for many
 /// flows has the source 0.0.0.0 or `::`.
 #[derive(Args, Debug)]
@@ -74,33 +77,38 @@ pub(super) fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let client = args.connect.client()?;
     let (iface, filter) = selected(&client, &args.words, &args.select)?;
     let limit = usize::try_from(args.select.limit.unwrap_or(LIMIT))?;
-    let mut query = FlowsQuery {
-        iface,
-        filter,
-        sort: args.select.sort,
-        limit: Some(limit),
-        ..FlowsQuery::default()
-    };
     let mut out = Vec::new();
     if let Some(grouping) = grouping {
-        (query.sort, query.limit) = (None, Some(MAX_LIMIT));
-        let flows = client.flows(&query)?;
-        if flows.truncated {
-            bail!(
-                "{} flows pass, and up to {MAX_LIMIT} can be grouped: name an interface, or a filter \
-                 that fewer flows pass",
-                flows.matched
-            );
-        }
-        let groups = grouping.groups(flows.flows.iter().map(Counted::of_live));
+        let by = grouping.fields().to_vec();
+        let answer = client.flow_groups(&GroupsQuery { by, iface, filter })?;
+        let flows = without_flows(&answer);
+        let groups = grouping.answered(answer);
         let over = over(args, &flows)?;
         write_groups(&mut out, args, &flows, over, &groups.first(limit, over))?;
     } else {
-        let flows = client.flows(&query)?;
+        let flows = client.flows(&FlowsQuery {
+            iface,
+            filter,
+            sort: args.select.sort,
+            limit: Some(limit),
+            ..FlowsQuery::default()
+        })?;
         write_flows(&mut out, args, &flows)?;
     }
     print(&String::from_utf8(out)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What there is to say of all flows.
+fn without_flows(answer: &FlowGroups) -> Flows {
+    Flows {
+        at: answer.at,
+        interfaces: answer.interfaces.clone(),
+        matched: answer.matched,
+        truncated: false,
+        total: answer.total,
+        flows: Vec::new(),
+    }
 }
 
 fn write_flows(out: &mut Vec<u8>, args: &FlowsArgs, flows: &Flows) -> anyhow::Result<()> {

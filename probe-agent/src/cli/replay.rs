@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::{
-    group::{Counted, GroupArgs, Shown},
+    group::{GroupArgs, Shown},
     select::{FormatArgs, SelectArgs, UsageError},
 };
 use crate::term::{
@@ -162,7 +162,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
         Some(grouping) => {
             let flows = interfaces.iter().flat_map(|it| {
                 let rows = it.flows.iter();
-                rows.map(|row| Counted::of_row(&it.iface, row))
+                rows.map(|row| (it.iface.as_str(), row))
             });
             let groups = grouping.groups(flows);
             let groups = groups.first(limit(&args.select), over);

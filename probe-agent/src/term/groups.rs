@@ -43,9 +43,17 @@ impl<K: Ord> Groups<K> {
         mut compare: impl FnMut(&(K, Sum), &(K, Sum)) -> Ordering,
     ) -> Vec<(K, Sum)> {
         let mut groups: Vec<_> = self.sums.into_iter().collect();
-        groups.sort_unstable_by(|a, b| compare(a, b).then_with(|| a.0.cmp(&b.0)));
+        sort_by(&mut groups, &mut compare);
         groups
     }
+}
+
+/// Puts groups in an order; equal ones by their keys.
+pub(crate) fn sort_by<K: Ord>(
+    groups: &mut [(K, Sum)],
+    mut compare: impl FnMut(&(K, Sum), &(K, Sum)) -> Ordering,
+) {
+    groups.sort_unstable_by(|a, b| compare(a, b).then_with(|| a.0.cmp(&b.0)));
 }
 
 impl<K: Eq + Hash> Extend<(K, FlowCounters)> for Groups<K> {

@@ -65,7 +65,7 @@ fn a_table_without_rows_says_why() {
         ),
         (
             &["flows", "--by", "src", "-n", "0"],
-            "0 of 1 groups, of 5 flows; received",
+            "0 of 1 group, of 5 flows; received",
         ),
     ] {
         let (code, stdout, stderr) = command(&testbed, words);
@@ -137,16 +137,19 @@ fn rates_are_over_the_running_interval() {
 
 /// Sums over the largest flows would be no sums.
 #[test]
-fn more_flows_than_an_answer_has_are_not_grouped() {
+fn more_flows_than_an_answer_has_are_grouped() {
     let testbed = Testbed::new();
     testbed.running.script.many_flows(1, 100_000);
     let (code, stdout, stderr) = command(&testbed, &["flows", "--by", "proto"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("1 of 1 group, of 100005 flows"), "{stdout}");
+    let (code, stdout, stderr) = command(&testbed, &["flows", "--by", "src,dst"]);
     assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
     assert!(
-        stderr.contains("100005 flows pass, and up to 100000 can be grouped"),
+        stderr.contains("makes more than 100000 groups; name fewer fields"),
         "{stderr}"
     );
     let (code, stdout, stderr) = command(&testbed, &["flows", "--by", "iface", "eth1"]);
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.contains("1 of 1 groups, of 1 flows"), "{stdout}");
+    assert!(stdout.contains("1 of 1 group, of 1 flow;"), "{stdout}");
 }

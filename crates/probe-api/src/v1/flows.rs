@@ -1,6 +1,7 @@
 //! `GET /api/v1/flows`: the flows of the running interval, filtered and sorted.
 
 mod answer;
+pub mod groups;
 mod live;
 mod query;
 pub mod stream;

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{GroupField, Grouped, Part};
+use super::{GroupField, GroupValue, Grouped};
 use crate::term::{
     flow_format::{Numbers, count_columns, named_counts, per_second},
     groups::Sum,
@@ -19,7 +19,6 @@ use crate::term::{
 use probe_flow::{
     flow::FlowCounters,
     protocols::protocol_or_number,
-    schema::Field,
     text::{counted, printable},
 };
 
@@ -30,7 +29,7 @@ const LEAST: usize = 7;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) struct Shown<'a> {
     fields: &'a [GroupField],
-    groups: &'a [(Vec<Part>, Sum)],
+    groups: &'a [(Vec<GroupValue>, Sum)],
     /// How many there are.
     all: usize,
     /// Rates over this time are shown.
@@ -49,33 +48,31 @@ impl Grouped<'_> {
     }
 }
 
-impl GroupField {
-    const fn column(self) -> Column {
-        const fn column(field: &Field) -> Column {
-            Column::of_text_field(field)
-        }
-        match self {
-            Self::Iface | Self::SrcAddr | Self::DstAddr => column(self.field()).shortened_to(LEAST),
-            Self::IpProtocol => column(self.field()),
-            Self::IpVersion | Self::SrcPort | Self::DstPort => Column::number(self.field().heading),
+const fn column(field: GroupField) -> Column {
+    let column = Column::of_text_field(field.field());
+    match field {
+        GroupField::Iface | GroupField::SrcAddr | GroupField::DstAddr => column.shortened_to(LEAST),
+        GroupField::IpProtocol => column,
+        GroupField::IpVersion | GroupField::SrcPort | GroupField::DstPort => {
+            Column::number(field.field().heading)
         }
     }
+}
 
-    fn cell(self, part: &Part, names: &HashMap<IpAddr, String>) -> String {
-        match (self, part) {
-            (Self::IpProtocol, Part::Number(number)) => {
-                let number = u8::try_from(*number);
-                number.map_or_else(|_| String::new(), |it| protocol_or_number(it).into_owned())
-            }
-            // As in the table of flows.
-            (Self::SrcPort | Self::DstPort, Part::Number(0)) => "*".to_owned(),
-            (_, Part::Number(number)) => number.to_string(),
-            (_, Part::Address(address)) => match names.get(address) {
-                Some(name) => name.clone(),
-                None => address.to_string(),
-            },
-            (_, Part::Text(text)) => printable(text),
+fn cell(field: GroupField, value: &GroupValue, names: &HashMap<IpAddr, String>) -> String {
+    match (field, value) {
+        (GroupField::IpProtocol, GroupValue::Number(number)) => {
+            let number = u8::try_from(*number);
+            number.map_or_else(|_| String::new(), |it| protocol_or_number(it).into_owned())
         }
+        // As in the table of flows.
+        (GroupField::SrcPort | GroupField::DstPort, GroupValue::Number(0)) => "*".to_owned(),
+        (_, GroupValue::Number(number)) => number.to_string(),
+        (_, GroupValue::Address(address)) => match names.get(address) {
+            Some(name) => name.clone(),
+            None => address.to_string(),
+        },
+        (_, GroupValue::Text(text)) => printable(text),
     }
 }
 
@@ -84,8 +81,8 @@ impl Shown<'_> {
     pub(in crate::cli) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let parts = self.groups.iter().flat_map(|(parts, _)| parts);
         parts.filter_map(|part| match part {
-            Part::Address(address) => Some(*address),
-            Part::Number(_) | Part::Text(_) => None,
+            GroupValue::Address(address) => Some(*address),
+            GroupValue::Number(_) | GroupValue::Text(_) => None,
         })
     }
 
@@ -109,15 +106,15 @@ impl Shown<'_> {
         if self.groups.is_empty() {
             return Ok(());
         }
-        let keys = self.fields.iter().map(|field| field.column());
+        let keys = self.fields.iter().map(|field| column(*field));
         let flows = [Column::number("flows").left_out(4)];
         let numbers = numbers.over(self.over);
         let counts = count_columns(numbers);
         let columns: Vec<_> = keys.chain(flows).chain(counts).collect();
         let rows = |is_short| -> Vec<Vec<String>> {
-            let row = |(parts, sum): &(Vec<Part>, Sum)| {
+            let row = |(parts, sum): &(Vec<GroupValue>, Sum)| {
                 let keys = self.fields.iter().zip(parts);
-                let keys = keys.map(|(field, part)| field.cell(part, names));
+                let keys = keys.map(|(field, part)| cell(*field, part, names));
                 let flows = [numbers.count(sum.flows, is_short)];
                 let counters = match self.over {
                     Some(over) => per_second(sum.counters, over),
@@ -178,7 +175,7 @@ impl Shown<'_> {
 /// A group as a line of JSON.
 struct Record<'a> {
     fields: &'a [GroupField],
-    parts: &'a [Part],
+    parts: &'a [GroupValue],
     sum: &'a Sum,
     over: Option<Duration>,
 }
@@ -219,7 +216,7 @@ mod tests {
             flow("198.18.0.10", 80, 6, 60),
         ];
         let grouping = grouping(words, None);
-        let grouped = grouping.groups(flows.into_iter());
+        let grouped = grouping.groups(flows.iter().map(|it| ("eth0", it)));
         let shown = grouped.first(limit, over);
         let mut out = Vec::new();
         let style = TableStyle {

@@ -10,6 +10,7 @@ use super::{DEFAULT_LIMIT, Flows, FlowsOf, FlowsQuery, Order, Sort};
 use crate::{lane, limits::too_long, problem::Problem};
 use probe_capture::manager::Manager;
 use probe_flow::{
+    filter::Filter,
     flow::{FlowCounters, FlowRow},
     ticks::TickClock,
 };
@@ -72,28 +73,38 @@ impl Ranked {
     }
 }
 
-/// Checks the flows of the wanted interfaces, one interface after the other, and keeps the first.
-/// Fails where nobody waits for them any more, or it takes too long.
-pub(super) fn select(
+/// What there is to say of all flows that passed.
+pub(super) struct Visited {
+    /// When they were visited.
+    pub(super) at: Timestamp,
+    pub(super) interfaces: Vec<FlowsOf>,
+    pub(super) matched: u64,
+    pub(super) total: FlowCounters,
+    /// Tells the times of the flows.
+    pub(super) tick_clock: TickClock,
+}
+
+/// Visits the flows of the wanted interfaces that pass the filter, one interface after the other, each with
+/// the place of its interface in the list and its name. Fails where `each` does, where nobody waits for
+/// the answer any more, or where it takes too long.
+pub(super) fn visit(
     manager: &Manager,
-    query: &FlowsQuery,
+    ifaces: &[String],
+    filter: &Filter,
     waiting: &lane::Order,
-) -> Result<Selected, Problem> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    let sort = query.sort.unwrap_or_default();
-    let order = query.order.unwrap_or(sort.natural_order());
-    let mut kept: BinaryHeap<Ranked> = BinaryHeap::new();
+    mut each: impl FnMut((usize, &Arc<str>), FlowRow) -> Result<(), Problem>,
+) -> Result<Visited, Problem> {
     let mut interfaces = Vec::new();
     let mut total = FlowCounters::default();
-    let mut is_over = false;
-    let wanted: Vec<_> = query.iface.iter().map(String::as_str).collect();
+    let mut problem = None;
+    let wanted: Vec<_> = ifaces.iter().map(String::as_str).collect();
     let tick_clock = manager.flush_and_visit_flows(&wanted, |iface, since, flows| {
         let mut matched = 0;
         // What the filter asks of the interface is decided once, not for each flow.
-        let filter = query.filter.of_iface(iface);
+        let filter = filter.of_iface(iface);
         for (number, row) in flows.rows().enumerate() {
             if number % FLOWS_AT_A_TIME == 0 && waiting.is_over() {
-                is_over = true;
+                problem = Some(too_long());
                 return ControlFlow::Break(());
             }
             if !filter.matches(iface, &row) {
@@ -101,14 +112,9 @@ pub(super) fn select(
             }
             matched += 1;
             total += row.flow.counters;
-            kept.push(Ranked {
-                sort,
-                order,
-                iface: iface.clone(),
-                row,
-            });
-            if kept.len() > limit {
-                kept.pop();
+            if let Err(refused) = each((interfaces.len(), iface), row) {
+                problem = Some(refused);
+                return ControlFlow::Break(());
             }
         }
         interfaces.push(FlowsOf {
@@ -119,22 +125,58 @@ pub(super) fn select(
         });
         ControlFlow::Continue(())
     });
-    if is_over {
-        return Err(too_long());
+    match problem {
+        Some(problem) => Err(problem),
+        None => Ok(Visited {
+            at: Timestamp::now(),
+            matched: interfaces.iter().map(|it| it.matched).sum(),
+            interfaces,
+            total,
+            tick_clock,
+        }),
     }
-    let matched = interfaces.iter().map(|it| it.matched).sum();
+}
+
+/// The first flows in the order of a query.
+pub(super) fn select(
+    manager: &Manager,
+    query: &FlowsQuery,
+    waiting: &lane::Order,
+) -> Result<Selected, Problem> {
+    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+    let sort = query.sort.unwrap_or_default();
+    let order = query.order.unwrap_or(sort.natural_order());
+    let mut kept: BinaryHeap<Ranked> = BinaryHeap::new();
+    let visited = visit(
+        manager,
+        &query.iface,
+        &query.filter,
+        waiting,
+        |(_, iface), row| {
+            kept.push(Ranked {
+                sort,
+                order,
+                iface: iface.clone(),
+                row,
+            });
+            if kept.len() > limit {
+                kept.pop();
+            }
+            Ok(())
+        },
+    )?;
     let rows = kept.into_sorted_vec();
     let head = Flows {
-        at: Timestamp::now(),
-        interfaces,
-        matched,
-        truncated: matched > rows.len() as u64,
-        total: total.into(),
+        at: visited.at,
+        interfaces: visited.interfaces,
+        matched: visited.matched,
+        truncated: visited.matched > rows.len() as u64,
+        total: visited.total.into(),
         flows: Vec::new(),
     };
     Ok(Selected {
         head,
         rows,
-        tick_clock,
+        tick_clock: visited.tick_clock,
     })
 }
