@@ -26,7 +26,7 @@ pub struct Interface {
     pub iface: String,
     /// The kernel's index of it.
     pub ifindex: u32,
-    /// In a word: `ok`, `idle`, `partial`, `blind` or `detached`.
+    /// In a word: `ok`, `idle`, `partial`, `blind`, `detached` or `down`.
     pub state: String,
     /// Since when it is captured.
     pub started_at: Timestamp,
