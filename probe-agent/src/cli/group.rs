@@ -104,7 +104,7 @@ fn order(sort: Sort, fields: &[GroupField]) -> Result<GroupOrder, UsageError> {
 }
 
 impl Grouping {
-    /// By which fields.
+    /// The fields by which flows are put together.
     pub(super) fn fields(&self) -> &[GroupField] {
         &self.fields
     }

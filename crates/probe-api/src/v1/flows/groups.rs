@@ -48,7 +48,7 @@ const PIECE: usize = 32 << 10;
 /// Sums of all flows that had traffic since the last rotation and pass the filter.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, ToSchema)]
 pub struct FlowGroups {
-    /// When the flows were looked at.
+    /// When the flows were read.
     pub at: Timestamp,
     /// The interfaces whose flows were searched.
     pub interfaces: Vec<FlowsOf>,
@@ -202,7 +202,7 @@ impl GroupsQuery {
     }
 }
 
-/// What flows of a group share: small, since each flow is looked up by it.
+/// What flows of a group share: small, since it is made and hashed for each flow.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 struct Key {
     /// Place in the list of interfaces.
