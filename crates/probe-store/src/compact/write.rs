@@ -38,13 +38,14 @@ const ORDER: [&str; 6] = [
     "interval_start",
 ];
 /// Columns of many values: zstd sees more in them where octets of the same weight are neighbours.
-const SPLIT_COLUMNS: [&str; 6] = [
+const SPLIT_COLUMNS: [&str; 7] = [
     "packets_rcvd",
     "packets_sent",
     "bytes_rcvd",
     "bytes_sent",
     "first_seen",
     "last_seen",
+    "src_port",
 ];
 /// Columns of whose values minimum and maximum say little.
 const BLOOM_COLUMNS: [&str; 2] = ["src_addr", "dst_addr"];
