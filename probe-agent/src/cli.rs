@@ -20,6 +20,7 @@ mod flows;
 pub mod group;
 mod man;
 mod plan;
+mod query;
 pub mod reference;
 mod reload;
 pub mod replay;
@@ -38,6 +39,7 @@ use expedite::ExpediteArgs;
 use flows::FlowsArgs;
 use man::ManArgs;
 use plan::PlanArgs;
+use query::QueryArgs;
 use reload::ReloadArgs;
 use replay::{ReplayArgs, ReplayError};
 use retention::RetentionArgs;
@@ -107,6 +109,7 @@ enum Command {
     Flows(FlowsArgs),
     Man(ManArgs),
     Plan(PlanArgs),
+    Query(QueryArgs),
     Reload(ReloadArgs),
     Replay(ReplayArgs),
     Retention(RetentionArgs),
@@ -167,6 +170,7 @@ impl Cli {
             Command::Expedite(args) => expedite::run(&args),
             Command::Man(args) => man::run(&args),
             Command::Plan(args) => plan::run(&args),
+            Command::Query(args) => query::run(&args),
             Command::Reload(args) => connect::outcome(reload::run(&args)),
             Command::Replay(args) => replay::run(&args).map_err(|error| match error {
                 ReplayError::Usage(error) => error.into(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build_ebpf::{self, Checked};
-use crate::{bench, crate_graph, kernels, test, tidy, workspace};
+use crate::{bench, crate_graph, kernels, query, test, tidy, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,7 +37,7 @@ struct Run {
 }
 
 /// The object comes before whatever compiles the agent, which embeds it.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "fmt",
         run: fmt,
@@ -73,6 +73,10 @@ const STEPS: [Step; 11] = [
     Step {
         name: "test",
         run: tests,
+    },
+    Step {
+        name: "query",
+        run: |_| passed(query::check()),
     },
     Step {
         name: "kernels",

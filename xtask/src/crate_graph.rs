@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::workspace;
+use crate::{query, workspace};
 
 /// The kernel by aya or netlink.
 const KERNEL: [&str; 4] = ["aya", "aya-obj", "rtnetlink", "netlink-packet-route"];
@@ -15,6 +15,10 @@ const STORAGE: [&str; 2] = ["parquet", "arrow-array"];
 const RUNTIME: [&str; 1] = ["tokio"];
 /// The format of the configuration file.
 const FILE: [&str; 1] = ["serde_yaml"];
+/// What asks stored flows, with its engine: larger than the agent, and never part of it.
+const QUERY: [&str; 3] = ["probe-query", "datafusion", "arrow-array"];
+/// What speaks HTTP: the engine has its types (`http`), through the names of object stores.
+const SPEAKS_HTTP: [&str; 2] = ["axum", "hyper"];
 
 /// A crate of the workspace, and the kinds of crates that must not be below it.
 struct Rule {
@@ -23,7 +27,7 @@ struct Rule {
 }
 
 /// The table of ARCHITECTURE.md.
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 11] = [
     Rule {
         name: "probe-common",
         forbidden: &[&KERNEL, &HTTP, &STORAGE, &RUNTIME, &FILE],
@@ -55,6 +59,14 @@ const RULES: [Rule; 9] = [
     Rule {
         name: "probe-testkit",
         forbidden: &[&KERNEL, &HTTP, &STORAGE, &RUNTIME, &FILE],
+    },
+    Rule {
+        name: "probe-agent",
+        forbidden: &[&QUERY],
+    },
+    Rule {
+        name: query::NAME,
+        forbidden: &[&KERNEL, &SPEAKS_HTTP, &FILE],
     },
     // Newcomers build it first.
     Rule {
@@ -93,6 +105,9 @@ impl Rule {
 fn below(name: &str) -> Result<Vec<String>> {
     let mut tree = workspace::cargo();
     tree.args(["tree", "--locked", "--package", name]);
+    if name == query::NAME {
+        tree.args(["--manifest-path", query::MANIFEST]);
+    }
     tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
     Ok(names(&workspace::output(&mut tree)?, name))
 }

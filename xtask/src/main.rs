@@ -10,6 +10,7 @@ mod fuzz;
 mod kernels;
 #[path = "../../crates/probe-datapath/build/object_sources.rs"]
 mod object_sources;
+mod query;
 mod setup_ebpf;
 mod test;
 mod tidy;

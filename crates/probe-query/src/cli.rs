@@ -1,0 +1,345 @@
+//! The command line.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{ArgAction, Parser, ValueEnum};
+use jiff::{Timestamp, tz::TimeZone};
+use probe_flow::filter::Filter;
+
+use crate::{
+    ask::{Question, Sums, What, ask},
+    columns::{By, Directions, Sort},
+    completeness::{Report, text::TextStyle},
+    engine::Limits,
+    error::QueryError,
+    output::{Csv, Json, JsonLines, Sink, Table, TableStyle},
+    progress::Progress,
+    time::Now,
+};
+
+/// Where the agent's Parquet sink stores flows unless it is configured otherwise.
+const DEFAULT_STORE: &str = "/var/lib/probe/flows";
+/// Exit code of `--strict` where the answer is not complete.
+pub const EXIT_INCOMPLETE: u8 = 3;
+
+const AFTER_HELP: &str = "\
+Columns: src, sport, dst, dport, proto, iface, host, time, time=1h, and the other fields of a flow. Lists \
+of columns: talk_conv (src,dst), talk_src, talk_dst, apps_port (dport,proto), agg_talk_port \
+(src,dst,dport,proto), raw.
+
+Times: -24h, -1d12h, today, yesterday 02:15, 02:15, 2026-11-27, \"2026-11-27 02:00\", RFC 3339, now; \
+--since all is all that is stored. Flows are stored by intervals: an interval is asked for if more than a \
+second of it lies in the time.
+
+Exit codes:
+  0    done
+  1    failed while running
+  2    wrong command line, filter or statement
+  3    --strict: the answer is not complete
+  130  cancelled";
+
+/// Asks stored flows of probe: who talked to whom, when, how much, and how complete the answer is
+#[derive(Debug, Parser)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+#[command(name = "probe-query", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Directory of a store: `path` of a Parquet sink. May be given several times
+    #[arg(long = "store", value_name = "DIR", default_value = DEFAULT_STORE)]
+    stores: Vec<PathBuf>,
+
+    /// Columns that flows are added up by, or the name of a list of columns
+    #[arg(long, value_name = "COLUMNS", default_value = "talk_conv")]
+    by: String,
+
+    /// Only flows that pass this filter, in the language of `probe-agent flows` (docs/FILTER.md)
+    #[arg(short, long, value_name = "FILTER", conflicts_with = "words")]
+    filter: Option<String>,
+
+    /// The filter, as words
+    #[arg(value_name = "FILTER")]
+    words: Vec<String>,
+
+    /// Start of the time
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "-24h",
+        allow_hyphen_values = true
+    )]
+    since: String,
+
+    /// End of the time, which is not part of it; now unless given
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    until: Option<String>,
+
+    /// Read and show times in UTC instead of the local time zone
+    #[arg(long)]
+    utc: bool,
+
+    /// Most rows, 0 for all. 25 unless given, but all of a time series
+    #[arg(short = 'n', long = "limit", value_name = "N")]
+    limit: Option<usize>,
+
+    /// Sort by bytes, packets, flows or a column. By bytes unless given, time series by time
+    #[arg(long, value_name = "COLUMN")]
+    sort: Option<String>,
+
+    /// Rows with the smallest come first
+    #[arg(long)]
+    asc: bool,
+
+    /// The largest first, also of times
+    #[arg(long, conflicts_with = "asc")]
+    desc: bool,
+
+    /// Bits and packets of a second, over the time that has data
+    #[arg(long)]
+    rate: bool,
+
+    /// Count received packets only
+    #[arg(long = "in", group = "directions")]
+    rcvd: bool,
+
+    /// Count sent packets only
+    #[arg(long = "out", group = "directions")]
+    sent: bool,
+
+    /// Both directions added up
+    #[arg(long, group = "directions")]
+    sum: bool,
+
+    /// Format of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    /// A statement of SQL over the views `flows` and `ledgers`, instead of columns and filter. Asks all
+    /// that is stored unless --since is given
+    #[arg(long, value_name = "STATEMENT", conflicts_with_all = ["filter", "words", "by", "sort", "limit", "rate"])]
+    sql: Option<String>,
+
+    /// Memory for groups and rows, such as 512MiB; what does not fit goes to disk (TMPDIR)
+    #[arg(long, value_name = "SIZE", default_value = "128MiB")]
+    memory: String,
+
+    /// Exit with code 3 if the answer is not complete
+    #[arg(long, action = ArgAction::SetTrue)]
+    strict: bool,
+}
+
+/// Formats that answers have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// Aligned columns, for people
+    Table,
+    /// One object with rows, totals and completeness
+    Json,
+    /// An object a line: rows, then totals and completeness
+    Ndjson,
+    /// Rows; completeness goes to standard error
+    Csv,
+}
+
+impl Cli {
+    /// Answers what was asked on standard output, and gives the exit code.
+    pub fn run(&self, is_since_given: bool) -> ExitCode {
+        match self.answer(is_since_given) {
+            Ok(report) if self.strict && !report.complete => ExitCode::from(EXIT_INCOMPLETE),
+            Ok(_) => ExitCode::SUCCESS,
+            // Who reads has gone, as with `| head`.
+            Err(QueryError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::from(error.exit_code())
+            }
+        }
+    }
+
+    fn answer(&self, is_since_given: bool) -> Result<Report, QueryError> {
+        let zone = if self.utc {
+            TimeZone::UTC
+        } else {
+            TimeZone::system()
+        };
+        let question = self.question(Now::new(Timestamp::now(), zone.clone()), is_since_given)?;
+        let style = TextStyle {
+            zone,
+            names_hosts: self.stores.len() > 1,
+        };
+        let mut sink = self.sink(&style);
+        let progress = Progress::of_terminal();
+        let threads = question.limits.threads;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?;
+        let cancelled = progress.clone();
+        runtime.spawn(async move {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                cancelled.cancel();
+            }
+        });
+        let outcome = runtime.block_on(ask(&question, &mut *sink, &progress));
+        progress.clear();
+        // What still runs is of no use to anybody.
+        runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+        let report = outcome?;
+        if self.format == Format::Csv {
+            for line in report.lines(&style) {
+                eprintln!("{line}");
+            }
+        }
+        Ok(report)
+    }
+
+    fn sink(&self, style: &TextStyle) -> Box<dyn Sink> {
+        let out = io::BufWriter::new(io::stdout());
+        match self.format {
+            Format::Table => Box::new(Table::new(
+                out,
+                TableStyle {
+                    width: columns_of_terminal(),
+                    names_hosts: style.names_hosts,
+                },
+            )),
+            Format::Json => Box::new(Json::new(out)),
+            Format::Ndjson => Box::new(JsonLines::new(out)),
+            Format::Csv => Box::new(Csv::new(out)),
+        }
+    }
+
+    /// The question, as of a moment.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Usage`]: a word of it is wrong.
+    pub fn question(&self, now: Now, is_since_given: bool) -> Result<Question, QueryError> {
+        let time = |option: &str, text: &str| {
+            now.read(text)
+                .map_err(|error| QueryError::Usage(format!("--{option}: {error}")))
+        };
+        let wants_all = self.since == "all" || self.sql.is_some() && !is_since_given;
+        let since = if wants_all {
+            None
+        } else {
+            Some(time("since", &self.since)?)
+        };
+        let until = self
+            .until
+            .as_deref()
+            .map(|until| time("until", until))
+            .transpose()?;
+        let what = match &self.sql {
+            Some(statement) => What::Sql(statement.clone()),
+            None => What::Sums(self.sums()?),
+        };
+        let memory_bytes = size(&self.memory).ok_or_else(|| {
+            let found = probe_flow::text::quoted(&self.memory);
+            QueryError::Usage(format!(
+                "--memory: expected a size such as 512MiB, at least 16MiB, found {found}"
+            ))
+        })?;
+        Ok(Question {
+            stores: self.stores.clone(),
+            since,
+            until,
+            now,
+            what,
+            limits: Limits {
+                memory_bytes,
+                threads: std::thread::available_parallelism().map_or(1, usize::from),
+            },
+        })
+    }
+
+    fn sums(&self) -> Result<Sums, QueryError> {
+        let usage = |option: &'static str| {
+            move |error: String| QueryError::Usage(format!("--{option}: {error}"))
+        };
+        let by = By::read_list(&self.by).map_err(usage("by"))?;
+        let filter = self.filter.clone().unwrap_or_else(|| self.words.join(" "));
+        let filter: Filter = filter
+            .parse()
+            .map_err(|error| QueryError::Usage(format!("the filter cannot be read: {error}")))?;
+        let time = by.iter().position(|column| matches!(column, By::Time(_)));
+        let sort = match (&self.sort, time) {
+            (Some(word), _) => Sort::read(word, &by).map_err(usage("sort"))?,
+            (None, Some(place)) => Sort::Column(place),
+            (None, None) => Sort::Bytes,
+        };
+        let is_by_column = matches!(sort, Sort::Column(_));
+        let is_series = time.is_some() && sort == Sort::Column(time.unwrap_or_default());
+        Ok(Sums {
+            directions: match (self.rcvd, self.sent, self.sum) {
+                (true, ..) => Directions::Rcvd,
+                (_, true, _) => Directions::Sent,
+                (.., true) => Directions::Sum,
+                _ => Directions::Both,
+            },
+            is_ascending: self.asc || is_by_column && !self.desc,
+            limit: match self.limit {
+                Some(0) => None,
+                None if is_series => None,
+                limit => Some(limit.unwrap_or(25)),
+            },
+            is_rate: self.rate,
+            by,
+            filter,
+            sort,
+        })
+    }
+}
+
+/// `512MiB`, `2G`; at least what the engine needs to get anywhere.
+fn size(text: &str) -> Option<usize> {
+    const LEAST: usize = 16 << 20;
+    let end = text
+        .find(|char: char| !char.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let shift = match unit
+        .to_ascii_lowercase()
+        .trim_end_matches("ib")
+        .trim_end_matches('b')
+    {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    let bytes = number.parse::<usize>().ok()?.checked_mul(1 << shift)?;
+    (bytes >= LEAST).then_some(bytes)
+}
+
+fn columns_of_terminal() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, size};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("128MiB"), Some(128 << 20));
+        assert_eq!(size("2G"), Some(2 << 30));
+        assert_eq!(size("20000000"), Some(20_000_000));
+        for wrong in ["", "MiB", "1", "1.5G", "128 MiB", "-1G", "1X"] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The report as text: one line when all is well, else a small table.
+
+use std::collections::BTreeMap;
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{Blind, IfaceReport, Outage, Report, Span, Why};
+
+/// Lines of the table, of which there is no end where interfaces come and go.
+const MOST_LINES: usize = 12;
+
+/// How text is written.
+#[derive(Clone, Debug)]
+pub struct TextStyle {
+    /// The zone of the times.
+    pub zone: TimeZone,
+    /// Whether there is more than one host or store, which are then named.
+    pub names_hosts: bool,
+}
+
+impl Report {
+    /// The lines of the report.
+    pub fn lines(&self, style: &TextStyle) -> Vec<String> {
+        let intervals: usize = self.interfaces.iter().map(|iface| iface.intervals).sum();
+        let with_data = self
+            .interfaces
+            .iter()
+            .filter(|iface| iface.intervals > 0)
+            .count();
+        let of = format!(
+            "{}, {}, {}",
+            shown(self.asked, &style.zone),
+            counted(with_data, "interface"),
+            counted(intervals, "interval"),
+        );
+        if self.complete {
+            return vec![format!("complete: {of}{}", self.unwritten(style))];
+        }
+        let mut lines = self.details(style);
+        if lines.len() > MOST_LINES {
+            let more = lines.len() - (MOST_LINES - 1);
+            lines.truncate(MOST_LINES - 1);
+            lines.push(format!("… and {more} more: --format json has all of them"));
+        }
+        let head = format!("INCOMPLETE: {of}{}", self.unwritten(style));
+        [head]
+            .into_iter()
+            .chain(lines.into_iter().map(|line| format!("  {line}")))
+            .collect()
+    }
+
+    /// What the running interval has is not in the store.
+    fn unwritten(&self, style: &TextStyle) -> String {
+        match self.stored_until {
+            Some(until) if until < self.asked.until => {
+                format!("; stored until {}", time(until, &style.zone))
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn details(&self, style: &TextStyle) -> Vec<String> {
+        let zone = &style.zone;
+        let mut lines = Vec::new();
+        if self.stored_until.is_none() {
+            lines.push("nothing is stored of this time".to_owned());
+        }
+        let outages = self.outages.iter().filter(|_| self.stored_until.is_some());
+        lines.extend(outages.map(|outage| outage.line(style)));
+        for iface in &self.interfaces {
+            let name = iface.shown(style);
+            let holes = iface.holes.iter().filter(|_| iface.intervals > 0);
+            lines.extend(holes.map(|hole| format!("{name}: no data {}", shown(*hole, zone))));
+            if iface.intervals == 0 && self.stored_until.is_some() {
+                lines.push(format!("{name}: no data in the asked time"));
+            }
+            lines.extend(
+                iface
+                    .blind
+                    .iter()
+                    .map(|blind| format!("{name}: {}", blind.line(zone))),
+            );
+            if iface.missed > 0 {
+                lines.push(format!("{name}: packets lost: {}", losses(&iface.losses)));
+            }
+            if iface.residue != 0 {
+                lines.push(format!(
+                    "{name}: residue of {} packets: report it",
+                    iface.residue
+                ));
+            }
+            if iface.overflow_packets > 0 {
+                let packets = iface.overflow_packets;
+                lines.push(format!(
+                    "{name}: {packets} packets are in overflow flows, without their hosts"
+                ));
+            }
+            lines.extend(iface.overlaps.iter().map(|span| {
+                let span = shown(*span, zone);
+                format!("{name}: intervals overlap {span}, whose flows count twice (clock set back, or two agents)")
+            }));
+        }
+        lines.extend(
+            self.skipped
+                .iter()
+                .map(|file| format!("left out {}: {}", file.path.display(), file.why)),
+        );
+        if let Some(first) = self.newer_schema.first() {
+            let files = counted(self.newer_schema.len(), "file");
+            lines.push(format!(
+                "{files} of a newer schema, such as {}: what is new is not shown",
+                first.display()
+            ));
+        }
+        lines
+    }
+}
+
+impl Outage {
+    fn line(&self, style: &TextStyle) -> String {
+        let span = shown(self.span, &style.zone);
+        let why = match self.why {
+            Why::BeforeTheFirst => "nothing is stored before",
+            Why::NotRunning => "the agent was not running",
+            Why::AfterTheLast => "nothing is stored since",
+        };
+        if style.names_hosts {
+            format!("{}: no data {span}: {why}", self.host)
+        } else {
+            format!("no data {span}: {why}")
+        }
+    }
+}
+
+impl IfaceReport {
+    fn shown(&self, style: &TextStyle) -> String {
+        let iface = probe_flow::text::printable(&self.iface);
+        if style.names_hosts && !self.host.is_empty() {
+            format!("{}/{iface}", probe_flow::text::printable(&self.host))
+        } else {
+            iface
+        }
+    }
+}
+
+impl Blind {
+    fn line(&self, zone: &TimeZone) -> String {
+        let shares = [
+            ("received", self.coverage_rcvd),
+            ("sent", self.coverage_sent),
+        ];
+        let shares = shares.into_iter().filter_map(|(word, share)| {
+            let share = share.filter(|share| *share < 1.0)?;
+            Some(format!("{} of the packets {word}", percent(share)))
+        });
+        let mut parts: Vec<_> = shares.collect();
+        if self.detached_ms > 0 {
+            parts.push(format!(
+                "programs missing for {} s",
+                seconds(self.detached_ms)
+            ));
+        }
+        let parts = parts.join(", ");
+        format!("seen {parts}, {}", shown(self.span, zone)).replace("seen programs", "programs")
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1000, ms % 1000 / 100)
+}
+
+/// Rounded down: nearly all is not all.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", (share * 1000.0).floor() / 10.0)
+}
+
+fn losses(losses: &BTreeMap<String, u64>) -> String {
+    let missed = losses
+        .iter()
+        .filter(|(name, _)| !crate::ledger::is_by_design(name));
+    let missed = missed.map(|(name, packets)| format!("{name} {packets}"));
+    missed.collect::<Vec<_>>().join(", ")
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `2026-11-27 02:00:00 – 03:10:00`: the day once, where it is the same.
+fn shown(span: Span, zone: &TimeZone) -> String {
+    let (since, until) = (
+        span.since.to_zoned(zone.clone()),
+        span.until.to_zoned(zone.clone()),
+    );
+    let until = if since.date() == until.date() {
+        until.strftime("%H:%M:%S").to_string()
+    } else {
+        time(span.until, zone)
+    };
+    format!("{} – {until}", time(span.since, zone))
+}
+
+fn time(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone())
+        .strftime("%Y-%m-%d %H:%M:%S")
+        .to_string()
+}

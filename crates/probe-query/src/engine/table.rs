@@ -1,0 +1,142 @@
+//! The files of a question as a table: the columns of the schema, with interface and day of the path.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::{
+    arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef},
+    catalog::{Session, TableProvider},
+    common::{Result, ScalarValue, project_schema},
+    datasource::{
+        TableType,
+        listing::PartitionedFile,
+        object_store::ObjectStoreUrl,
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        source::DataSourceExec,
+        table_schema::TableSchema,
+    },
+    logical_expr::{Expr, TableProviderFilterPushDown},
+    physical_plan::{ExecutionPlan, empty::EmptyExec},
+};
+use jiff::civil::date;
+use probe_flow::schema::{FIELDS, Read};
+
+use super::{
+    bucket::time_type,
+    reader::{Files, Number},
+};
+use crate::{footer::ReadFile, progress::Progress};
+
+/// The flows of files.
+#[derive(Debug)]
+pub struct FlowTable {
+    files: Arc<[ReadFile]>,
+    progress: Progress,
+    schema: TableSchema,
+}
+
+impl FlowTable {
+    /// The flows of these files. `progress` is told each file that is begun.
+    pub fn new(files: Arc<[ReadFile]>, progress: Progress) -> Self {
+        let columns = FIELDS
+            .iter()
+            .filter(|field| field.is_column())
+            .map(|field| {
+                let kind = match field.read {
+                    Read::Bool(_) => DataType::Boolean,
+                    Read::U8(_) => DataType::UInt8,
+                    Read::U16(_) => DataType::UInt16,
+                    Read::U64(_) => DataType::UInt64,
+                    Read::Bound(_) | Read::Tick(_) => time_type(),
+                    Read::Host | Read::Iface | Read::Address(_) | Read::Name(_) => {
+                        DataType::Utf8View
+                    }
+                };
+                // Files of older versions lack these.
+                let may_lack = matches!(field.read, Read::Tick(_) | Read::Host);
+                Column::new(field.name, kind, may_lack)
+            });
+        let of_path = [
+            Column::new("iface", DataType::Utf8View, false),
+            Column::new("date", DataType::Date32, false),
+        ];
+        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
+        Self {
+            files,
+            progress,
+            schema: TableSchema::builder(schema)
+                .with_table_partition_cols(of_path.map(Arc::new).to_vec())
+                .build(),
+        }
+    }
+
+    fn groups(&self) -> Vec<FileGroup> {
+        let files = self.files.iter().enumerate();
+        let files = files.filter(|(_, file)| file.metadata.file_metadata().num_rows() > 0);
+        let files: Vec<_> = files
+            .map(|(number, file)| {
+                let of_path = vec![
+                    ScalarValue::Utf8View(Some(file.file.iface.to_string())),
+                    ScalarValue::Date32(Some(days_since_1970(file.file.date))),
+                ];
+                PartitionedFile::new(number.to_string(), file.bytes)
+                    .with_partition_values(of_path)
+                    .with_extension(Number(number))
+            })
+            .collect();
+        let is_any = !files.is_empty();
+        is_any.then(|| FileGroup::new(files)).into_iter().collect()
+    }
+}
+
+fn days_since_1970(day: jiff::civil::Date) -> i32 {
+    let since = day.duration_since(date(1970, 1, 1));
+    i32::try_from(since.as_hours() / 24).unwrap_or(0)
+}
+
+#[async_trait]
+impl TableProvider for FlowTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(self.schema.table_schema())
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// The source skips what it can, and the engine asks every row again where that was not all.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let groups = self.groups();
+        if groups.is_empty() {
+            let schema = project_schema(&self.schema(), projection)?;
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let files = Files {
+            files: Arc::clone(&self.files),
+            progress: self.progress.clone(),
+        };
+        let source = ParquetSource::new(self.schema.clone())
+            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_parquet_file_reader_factory(Arc::new(files));
+        let url = ObjectStoreUrl::local_filesystem();
+        let config = FileScanConfigBuilder::new(url, Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}

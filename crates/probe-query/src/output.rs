@@ -1,0 +1,54 @@
+//! How answers are written: a table that fits the terminal, JSON, JSON lines, CSV.
+//!
+//! A [`Sink`] gets the rows batch by batch, and the report at last. Times are RFC 3339 in UTC in all
+//! but the table, which has them in the zone of the question.
+
+mod cell;
+mod csv;
+pub mod human;
+mod json;
+mod rates;
+mod shape;
+mod table;
+mod totals;
+
+use std::io;
+
+use datafusion::arrow::record_batch::RecordBatch;
+
+pub use self::{
+    csv::Csv,
+    json::{Json, JsonLines},
+    rates::Rates,
+    shape::Shape,
+    table::{Table, TableStyle},
+    totals::Totals,
+};
+use crate::completeness::Report;
+
+/// Takes the rows of an answer, and the report.
+pub trait Sink: Send {
+    /// Whether anything was written: another try would write it twice.
+    fn has_begun(&self) -> bool;
+
+    /// Called once, before the first rows.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    fn begin(&mut self, shape: &Shape) -> io::Result<()>;
+
+    /// Rows, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    fn batch(&mut self, shape: &Shape, batch: &RecordBatch) -> io::Result<()>;
+
+    /// Called once, behind the last rows. There are no totals where nobody knows what columns mean.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    fn end(&mut self, shape: &Shape, totals: Option<&Totals>, report: &Report) -> io::Result<()>;
+}

@@ -1,0 +1,57 @@
+//! `probe-query`, which is a workspace of its own: the checks that the workspace of the agent has.
+
+use anyhow::Result;
+
+use crate::workspace;
+
+/// Name of the package.
+pub(crate) const NAME: &str = "probe-query";
+/// Its manifest, from the root of the agent's workspace.
+pub(crate) const MANIFEST: &str = "crates/probe-query/Cargo.toml";
+/// Where it is built: not where the agent is, whose `cargo clean` need not take it away.
+const TARGET: &str = "target/query";
+
+/// Format, lints, documentation, what may be in its dependency tree, and its tests.
+pub(crate) fn check() -> Result<()> {
+    run("", &["fmt", "--check"])?;
+    run(
+        "",
+        &[
+            "clippy",
+            "--locked",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    run(
+        "-D warnings -A rustdoc::private_intra_doc_links",
+        &["doc", "--locked", "--no-deps", "--document-private-items"],
+    )?;
+    deny()?;
+    nextest()
+}
+
+fn run(rustdoc_flags: &str, words: &[&str]) -> Result<()> {
+    let mut cargo = workspace::cargo();
+    let (command, others) = words.split_at(1);
+    cargo.args(command).args(["--manifest-path", MANIFEST]);
+    cargo.args(others).env("CARGO_TARGET_DIR", TARGET);
+    workspace::run(cargo.env("RUSTDOCFLAGS", rustdoc_flags))
+}
+
+/// By the rules of the agent's workspace.
+fn deny() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["deny", "--manifest-path", MANIFEST, "--locked", "check"]);
+    cargo.args(["--config", "deny.toml", "bans", "licenses", "sources"]);
+    workspace::run(&mut cargo)
+}
+
+fn nextest() -> Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["nextest", "run", "--manifest-path", MANIFEST]);
+    cargo.args(["--locked", "--no-fail-fast"]);
+    workspace::run(cargo.env("CARGO_TARGET_DIR", TARGET))
+}
