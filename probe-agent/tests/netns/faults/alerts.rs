@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     agent::Installation,
     process::Process,
-    prometheus::{ask, query, start},
+    prometheus::{PATIENT, ask, query, start},
     testbed::Testbed,
     within,
 };
@@ -62,19 +62,24 @@ pub(super) fn fires_after(testbed: &Testbed, (name, ..): Alert) -> Duration {
     Duration::from_secs_f64(seconds.expect("there is this rule"))
 }
 
-/// Whether an alert is active, and fires if it has to.
+/// Whether an alert is active. `must_fire`: it has to fire, by the scrapes that are not missed.
 pub(super) fn is_told(active: &[Value], (name, label, value): Alert, must_fire: bool) -> bool {
     active.iter().any(|alert| {
         let labels = &alert["labels"];
         let is_it = labels["alertname"] == name && labels[label] == value;
-        is_it && (!must_fire || alert["state"] == "firing")
+        is_it && is_patient(alert) == must_fire && (!must_fire || alert["state"] == "firing")
     })
+}
+
+fn is_patient(alert: &Value) -> bool {
+    alert["labels"]["instance"] == PATIENT
 }
 
 /// Whether no alert says that something is wrong now.
 pub(super) fn is_quiet(active: &[Value]) -> bool {
     let mut names = active
         .iter()
+        .filter(|alert| !is_patient(alert))
         .filter_map(|alert| alert["labels"]["alertname"].as_str());
     names.all(|name| LINGERING.contains(&name))
 }
