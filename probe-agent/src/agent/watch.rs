@@ -27,7 +27,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// further apart, so that supervision never takes more than a third of a percent of a CPU.
 const INTERFACES_PER_SECOND: usize = 100;
 
-/// Links are compared with the configuration this often where their changes are no events.
+/// Links are compared with the configuration this often where their changes are no events, or where they
+/// could not be listed.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
 
 /// And this often where they are: an event can be lost.
@@ -98,13 +99,9 @@ async fn follow_links(
     mut events: Option<LinkEvents>,
     metrics: Arc<Metrics>,
 ) -> AgentError {
-    let has_events = events.is_some();
-    let mut ticks = every(if has_events {
-        RECONCILE_BESIDE_EVENTS_EVERY
-    } else {
-        RECONCILE_EVERY
-    });
-    let mut running: Option<JoinHandle<()>> = None;
+    let mut ticks = every(reconcile_every(events.is_some()));
+    let mut running: Option<JoinHandle<bool>> = None;
+    let mut is_listed = true;
     let mut since: Option<Instant> = None;
     let mut gone = Vec::new();
     let mut is_due = false;
@@ -114,14 +111,18 @@ async fn follow_links(
             let (since, gone) = (since.take(), std::mem::take(&mut gone));
             let (reconciler, metrics) = (reconciler.clone(), metrics.clone());
             running = Some(spawn_blocking(move || {
-                reconcile(&reconciler, since, &gone, &metrics);
+                reconcile(&reconciler, since, &gone, &metrics)
             }));
         }
         tokio::select! {
             result = finished(&mut running) => {
                 running = None;
-                if let Err(panic) = result {
-                    return AgentError::Thread(std::io::Error::other(panic));
+                let was_listed = std::mem::replace(&mut is_listed, match result {
+                    Ok(is_listed) => is_listed,
+                    Err(panic) => return AgentError::Thread(std::io::Error::other(panic)),
+                });
+                if is_listed != was_listed {
+                    ticks = every(reconcile_every(is_listed && events.is_some()));
                 }
             }
             event = next_event(&mut events) => match event {
@@ -140,7 +141,15 @@ async fn follow_links(
     }
 }
 
-async fn finished(running: &mut Option<JoinHandle<()>>) -> Result<(), tokio::task::JoinError> {
+const fn reconcile_every(events_tell_all: bool) -> Duration {
+    if events_tell_all {
+        RECONCILE_BESIDE_EVENTS_EVERY
+    } else {
+        RECONCILE_EVERY
+    }
+}
+
+async fn finished(running: &mut Option<JoinHandle<bool>>) -> Result<bool, tokio::task::JoinError> {
     match running {
         Some(running) => running.await,
         None => pending().await,
@@ -154,26 +163,28 @@ async fn next_event(events: &mut Option<LinkEvents>) -> std::io::Result<Vec<u32>
     }
 }
 
+/// Whether the links could be listed.
 fn reconcile(
     reconciler: &Mutex<Reconciler>,
     since: Option<Instant>,
     gone: &[u32],
     metrics: &Metrics,
-) {
+) -> bool {
     let changes = match reconciler.lock().reconcile(gone) {
         Ok(changes) => changes.unwrap_or_default(),
         Err(error) => {
             tracing::error!(%error, "cannot follow the links");
-            return;
+            return false;
         }
     };
     let Some(since) = since else {
-        return;
+        return true;
     };
     let captured = changes.enabled.iter().chain(&changes.updated);
     for change in captured.filter(|change| change.result.is_ok()) {
         metrics.on_link_captured(change.at.saturating_duration_since(since));
     }
+    true
 }
 
 /// Reloads when the file has changed, if the configuration in force wants that.

@@ -61,10 +61,20 @@ pub(super) const LINKS: [Fault; 5] = [
     },
     Fault {
         name: "links that cannot be listed",
-        make: |day| day.mark("no-netlink"),
-        end: |day| day.unmark("no-netlink"),
+        make: |day| {
+            day.mark("no-netlink");
+            day.testbed.host.ip("link add new0 type bridge\n");
+        },
+        end: |day| {
+            // No event tells the agent that it may ask again.
+            day.testbed.host.ip("link delete new0\n");
+            day.unmark("no-netlink");
+        },
         metric: ("probe_troubles", "kind=\"links_unknown\""),
-        finding: ("/troubles/0/cause", "No buffer space available"),
+        finding: (
+            "/troubles/0/cause",
+            "links that come and go are not followed",
+        ),
         alert: ("ProbeLinksUnknown", "kind", "links_unknown"),
         is_ready: false,
     },
