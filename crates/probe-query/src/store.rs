@@ -5,6 +5,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -105,7 +106,7 @@ fn of_iface(
         if !is_asked && place != 0 && place != last {
             continue;
         }
-        for entry in entries(&path)? {
+        for entry in as_of_one_moment(|| identity(&path), || entries(&path))? {
             let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
                 continue;
             };
@@ -217,6 +218,30 @@ fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, QueryError> {
     }
 }
 
+/// A list of a directory that stays the same one while it is listed. Compaction puts another in its place and
+/// then deletes the files of the old one: what a list of that had by then would be a part of the day, and
+/// could be read to the end before the rest is deleted.
+fn as_of_one_moment<I: PartialEq, T>(
+    identity: impl Fn() -> I,
+    mut list: impl FnMut() -> Result<T, QueryError>,
+) -> Result<T, QueryError> {
+    let mut before = identity();
+    loop {
+        let listed = list()?;
+        let after = identity();
+        if after == before {
+            return Ok(listed);
+        }
+        before = after;
+    }
+}
+
+/// Device and inode of a directory, or `None` where there is none.
+fn identity(dir: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(dir).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
 fn is_below_store(dir: &Path) -> bool {
     let name = dir.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with("iface=") || name.starts_with("date="))
@@ -252,7 +277,7 @@ fn no_store(root: &Path) -> QueryError {
 mod tests {
     use std::{fs, path::Path};
 
-    use super::{bounds, decoded, discover};
+    use super::{as_of_one_moment, bounds, decoded, discover, entries, identity};
     use crate::time::Range;
 
     fn touch(root: &Path, path: &str) {
@@ -299,6 +324,39 @@ mod tests {
         let extent = found.extent.unwrap();
         assert_eq!(extent.since.to_string(), "2026-03-01T00:00:00Z");
         assert_eq!(extent.until.to_string(), "2026-03-05T23:59:59Z");
+    }
+
+    #[test]
+    fn a_day_that_is_exchanged_while_it_is_listed_is_listed_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let [old, new, day] = ["old", "new", "date=2026-03-01"].map(|name| dir.path().join(name));
+        fs::create_dir(&new).unwrap();
+        fs::write(new.join("whole"), "").unwrap();
+        for part in ["first", "second"] {
+            touch(&day, part);
+        }
+        let mut has_exchanged = false;
+        let listed = as_of_one_moment(
+            || identity(&day),
+            || {
+                if !has_exchanged {
+                    // The list of the old day has what was there when it came to it.
+                    fs::remove_file(day.join("first")).unwrap();
+                    let listed = entries(&day);
+                    fs::rename(&day, &old).unwrap();
+                    fs::rename(&new, &day).unwrap();
+                    has_exchanged = true;
+                    return listed;
+                }
+                entries(&day)
+            },
+        );
+        let names: Vec<_> = listed
+            .unwrap()
+            .iter()
+            .map(fs::DirEntry::file_name)
+            .collect();
+        assert_eq!(names, ["whole"]);
     }
 
     #[test]
