@@ -44,8 +44,9 @@ fn run(rustdoc_flags: &str, words: &[&str]) -> Result<()> {
 /// By the rules of the agent's workspace.
 fn deny() -> Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["deny", "--manifest-path", MANIFEST, "--locked", "check"]);
-    cargo.args(["--config", "deny.toml", "bans", "licenses", "sources"]);
+    cargo.args(["deny", "--manifest-path", MANIFEST, "--locked"]);
+    cargo.args(["--config", "deny.toml"]);
+    cargo.args(["check", "bans", "licenses", "sources"]);
     workspace::run(&mut cargo)
 }
 
