@@ -24,7 +24,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use jiff::civil::Date;
 
-pub(crate) use self::error::CompactError;
+pub use self::error::CompactError;
 use self::{
     old::Old,
     stage::{KEPT, clear, compact_in},
@@ -39,7 +39,7 @@ use crate::{
 
 /// What became of a day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// One file has taken the place of many.
     Compacted(Compacted),
     /// There are not two files.
@@ -50,21 +50,21 @@ pub(crate) enum Outcome {
 
 /// A day that was compacted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Compacted {
+pub struct Compacted {
     /// Files before; there is one now.
-    pub(crate) files: usize,
+    pub files: usize,
     /// Rows, which are the same as before.
-    pub(crate) rows: u64,
+    pub rows: u64,
     /// Intervals whose ledgers the file has.
-    pub(crate) intervals: usize,
+    pub intervals: usize,
     /// Bytes of the files before.
-    pub(crate) old_bytes: u64,
+    pub old_bytes: u64,
     /// Bytes of the file now.
-    pub(crate) new_bytes: u64,
+    pub new_bytes: u64,
 }
 
 /// Compacts days of one Parquet store.
-pub(crate) struct Compactor {
+pub struct Compactor {
     root: PathBuf,
     keep_free_bytes: u64,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Compactor {
 impl Compactor {
     /// For the store below `root`. No day is compacted that would leave less than so many bytes free
     /// on the way: compaction must not make retention delete anything.
-    pub(crate) const fn new(root: PathBuf, keep_free_bytes: u64) -> Self {
+    pub const fn new(root: PathBuf, keep_free_bytes: u64) -> Self {
         Self {
             root,
             keep_free_bytes,
@@ -84,7 +84,7 @@ impl Compactor {
     /// # Errors
     ///
     /// [`CompactError::Store`]: a directory cannot be read.
-    pub(crate) fn days_before(&self, day: Date) -> Result<Vec<(Date, String)>, CompactError> {
+    pub fn days_before(&self, day: Date) -> Result<Vec<(Date, String)>, CompactError> {
         let root = Directory::open_root(&self.root)?;
         let mut days = Vec::new();
         for iface in root.names(is_iface_dir)? {
@@ -105,7 +105,7 @@ impl Compactor {
     ///
     /// [`CompactError::Store`]: it cannot be deleted. [`CompactError::Foreign`]: something else is there.
     /// [`CompactError::Kept`]: files are there that must not be deleted.
-    pub(crate) fn clean(&self) -> Result<(), CompactError> {
+    pub fn clean(&self) -> Result<(), CompactError> {
         let (parent, name) = self.place()?;
         let Some(stage) = parent.open_dir_if_there(&name)? else {
             return Ok(());
@@ -130,7 +130,7 @@ impl Compactor {
     /// # Errors
     ///
     /// Any [`CompactError`]; the day is as it was then, or compacted already.
-    pub(crate) fn compact(&self, iface: &str, date: Date) -> Result<Outcome, CompactError> {
+    pub fn compact(&self, iface: &str, date: Date) -> Result<Outcome, CompactError> {
         let root = Directory::open_root(&self.root)?;
         let date = format!("date={date}");
         let Some(iface) = root.open_dir_if_there(iface)? else {

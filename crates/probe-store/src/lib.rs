@@ -11,7 +11,7 @@
 #![warn(missing_docs)]
 
 mod address_text;
-mod compact;
+pub mod compact;
 pub mod examine;
 pub mod file_sink;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{WriteoutError, partition::Directory};
 
 /// Why a day was left as it is.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CompactError {
+pub enum CompactError {
     /// An operation on a file or directory failed.
     #[error(transparent)]
     Store(#[from] WriteoutError),
