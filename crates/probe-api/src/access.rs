@@ -19,11 +19,12 @@ use subtle::{Choice, ConstantTimeEq};
 use super::{
     places::{Answering, Class, Holder, Place},
     problem::Problem,
+    routes::HEALTH_PATH,
 };
 use crate::options::{Role, Secret};
 
 /// Paths that need no role.
-pub(super) const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const OPEN: [&str; 2] = [HEALTH_PATH, "/readyz"];
 
 /// How the clients of an address prove who they are.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -38,6 +39,7 @@ use crate::{
 };
 
 mod address;
+mod silence;
 mod tls;
 
 use self::tls::Tls;
@@ -48,9 +50,6 @@ pub const KEY_VARIABLE: &str = "PROBE_API_KEY";
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// It is there, since it took the connection.
-const SLOW: &str = "is it stopped or short of CPU time (`systemctl status probe-agent`)?";
 
 /// How long a reload may take: hundreds of interfaces take seconds.
 const RELOAD_TIMEOUT: Duration = Duration::from_mins(5);
@@ -139,6 +138,8 @@ pub struct Client {
     tls: Option<Tls>,
     key: Option<String>,
     runtime: runtime::Runtime,
+    /// The agent's process, once a unix socket has told it.
+    process: OnceLock<i32>,
 }
 
 impl Client {
@@ -181,6 +182,7 @@ impl Client {
             tls,
             key,
             runtime,
+            process: OnceLock::new(),
         })
     }
 
@@ -313,8 +315,8 @@ impl Client {
     ///
     /// [`ClientError::NotRunning`], [`ClientError::Permission`] and [`ClientError::Tls`]: there is no
     /// connection. [`ClientError::Refused`]: status 401 or 403. [`ClientError::Problem`]: another status of
-    /// failure, with its document. [`ClientError::Broken`]: the connection broke, 30 s are over, or
-    /// the answer is not understood.
+    /// failure, with its document. [`ClientError::Broken`]: the connection broke, the agent has given no sign
+    /// of life for 8 s, 30 s are over, or the answer is not understood.
     pub fn request<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -335,8 +337,12 @@ impl Client {
     ) -> Result<T, ClientError> {
         let answer = self.runtime.block_on(async {
             let answer = self.exchange(method, path, query, body);
-            let late = |_| self.broken(format!("no answer in {timeout:?}; {SLOW}"));
-            time::timeout(timeout, answer).await.map_err(late)?
+            tokio::select! {
+                answer = time::timeout(timeout, answer) => {
+                    answer.map_err(|_| self.late(timeout))?
+                }
+                silent = self.silence() => Err(silent),
+            }
         })?;
         serde_json::from_slice(&answer).map_err(|error| {
             self.broken(format!(
@@ -356,6 +362,7 @@ impl Client {
             AgentAddr::Unix(socket) => {
                 let stream = UnixStream::connect(socket).await;
                 let stream = stream.map_err(|error| self.unreachable(&error))?;
+                self.learn_process(&stream);
                 self.exchange_over(stream, method, path, query, body).await
             }
             AgentAddr::Tcp { host, port, .. } => {
@@ -475,6 +482,11 @@ impl Client {
                 uid: metadata.uid(),
                 gid: metadata.gid(),
             },
+            // Of a unix socket: connections wait, and no more may.
+            (io::ErrorKind::WouldBlock, Some(_)) => self.broken(format!(
+                "it takes no connection, and as many as may wait do; {}",
+                self.condition()
+            )),
             _ => ClientError::NotRunning {
                 endpoint: self.endpoint.to_string(),
                 reason: error.to_string(),

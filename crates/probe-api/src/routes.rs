@@ -18,6 +18,9 @@ use super::{
     v1,
 };
 
+/// Answered without any work, as long as the agent runs.
+pub(super) const HEALTH_PATH: &str = "/healthz";
+
 /// The text format of Prometheus.
 const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -25,7 +28,7 @@ const METRICS_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
     [
         ("/metrics", get(metrics)),
-        ("/healthz", get(healthz)),
+        (HEALTH_PATH, get(healthz)),
         ("/readyz", get(readyz)),
     ]
 }
@@ -96,7 +99,7 @@ pub(super) async fn metrics(asked: Asked) -> Result<Response, Problem> {
 }
 
 /// Whether the agent is alive
-#[utoipa::path(get, path = "/healthz", tag = "agent", responses(
+#[utoipa::path(get, path = HEALTH_PATH, tag = "agent", responses(
     (status = 200, description = "It answers", body = String, content_type = "text/plain"),
 ))]
 pub(super) async fn healthz() -> &'static str {
