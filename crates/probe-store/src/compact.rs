@@ -148,10 +148,9 @@ impl Compactor {
             return Ok(Outcome::Nothing);
         }
         let needed = self.keep_free_bytes.saturating_add(old.bytes());
-        let free = day.space()?.free;
-        if free < needed {
+        if day.space()?.free < needed {
             let path = day.path().to_owned();
-            return Err(CompactError::NoRoom { path, free, needed });
+            return Err(CompactError::NoRoom { path, needed });
         }
         let (parent, stage_name) = self.place()?;
         let stage = parent.make_dir(&stage_name);

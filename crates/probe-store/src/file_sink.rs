@@ -267,6 +267,8 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
         self.pruner.confirm_clock((self.clock)());
         if let Compaction::Runs(background) = &self.compaction {
             background.trust(self.pruner.trust());
+            // By the clock other days may be closed.
+            background.look_now();
         }
     }
 

@@ -214,7 +214,7 @@ pub trait WriteoutHandler: Send {
     }
 
     /// Deletes what is to be kept no longer, and sees what there is. Called at the start, and about
-    /// every ten seconds while there is nothing to write.
+    /// every five seconds while there is nothing to write.
     fn maintain(&mut self) {}
 
     /// A person says that the clock is right, whatever it said before.

@@ -27,6 +27,17 @@ pub struct StoreReport {
     pub size_deletes_at: Option<Timestamp>,
     /// When too little space will be free, by estimate, if only the store grows.
     pub free_deletes_at: Option<Timestamp>,
+    /// When the file system will be full, by estimate, if only the store grows; `None` if a rule deletes
+    /// before.
+    pub full_at: Option<Timestamp>,
+    /// That is within [three days](FULL_SOON): writes fail then.
+    pub is_filling: bool,
+    /// Bytes that are missing to [`Self::min_free_bytes`] although nothing is left to delete.
+    pub short_bytes: u64,
+    /// What other files have taken of the store's room, while days had to go for that.
+    pub crowded: Option<Crowded>,
+    /// What was deleted for that before its time, since the start.
+    pub early: Early,
     /// Why the clock is not believed, if it is not.
     pub held: Option<Hold>,
     /// Why the last pass could not count or delete everything, as a sentence.
@@ -35,6 +46,38 @@ pub struct StoreReport {
     pub moved: Option<Arc<str>>,
     /// What became of closed days.
     pub compaction: CompactionReport,
+}
+
+/// A disk that is full so soon is told as trouble: longer than a weekend.
+pub const FULL_SOON: Duration = Duration::from_hours(72);
+
+impl StoreReport {
+    /// What is wrong with the space of the store, in a word each, and whether it is so now.
+    pub const fn troubles(&self) -> [(&'static str, bool); 3] {
+        [
+            ("crowded", self.crowded.is_some()),
+            ("short", self.short_bytes > 0),
+            ("filling", self.is_filling),
+        ]
+    }
+}
+
+/// Other files have taken room that the store had, and `min_free` has its days deleted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Crowded {
+    /// When the first interval was deleted for it.
+    pub since: Timestamp,
+    /// Bytes by which the store must be smaller than it was.
+    pub taken_bytes: u64,
+}
+
+/// Intervals that were deleted though neither too old nor too much by `max_size`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Early {
+    /// Days that lost intervals, wholly or in part.
+    pub days: u64,
+    /// What these intervals took on disk.
+    pub bytes: u64,
 }
 
 /// What compaction has done since the start.

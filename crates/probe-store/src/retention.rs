@@ -5,7 +5,7 @@
 //! needed, and not at all as long as nothing has to go. Room is made before a write and not after it,
 //! or a full disk would stay full. Errors are logged and never fail a write.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use probe_flow::moment::Moment;
@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod forecast;
+mod neighbours;
 mod order;
 mod pass;
 mod stored;
@@ -25,6 +26,7 @@ mod tree;
 mod trust;
 
 use self::{
+    neighbours::Neighbours,
     order::date_of,
     pass::{Pass, Task},
     stored::Stored,
@@ -35,6 +37,8 @@ pub(super) use self::{order::may_hold_moved, tree::Tree, trust::Trust};
 
 /// Files are deleted at most this often, unless a disk is full.
 const PRUNE_PAUSE: Duration = Duration::from_mins(1);
+/// The same after an error, so that the end of its cause is soon seen.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// How often it is begun anew at once because others change what was listed. The rest has time.
 const MAX_PASSES: u32 = 4;
 
@@ -53,6 +57,8 @@ pub(super) struct Pruner<D> {
     is_save_failing: bool,
     /// Whether the clock was not believed in the last pass.
     was_clock_doubted: bool,
+    /// Who takes the room.
+    neighbours: Neighbours,
     /// Time since the boot of the last pass.
     pruned_at: Option<Duration>,
     stored: Option<Stored>,
@@ -95,6 +101,7 @@ impl<D: Disk> Pruner<D> {
             is_hold_told: false,
             is_save_failing: false,
             was_clock_doubted: false,
+            neighbours: Neighbours::default(),
             pruned_at: None,
             stored: None,
             error: None,
@@ -173,19 +180,35 @@ impl<D: Disk> Pruner<D> {
         self.report = self.forecast(now);
     }
 
-    /// Deletes what is too old or too much, at most once a minute, unless the clock was set.
+    /// Deletes what is too old or too much, at most once a minute, unless the clock was set, space has
+    /// become short or the last pass has failed.
     fn prune_if_due(&mut self, now: Moment) {
+        let pause = if self.error.is_some() {
+            RETRY_PAUSE
+        } else {
+            PRUNE_PAUSE
+        };
         let is_early = self
             .pruned_at
-            .is_some_and(|pruned_at| now.since_boot.saturating_sub(pruned_at) < PRUNE_PAUSE);
-        if !is_early || self.is_clock_doubted(now) != self.was_clock_doubted {
+            .is_some_and(|pruned_at| now.since_boot.saturating_sub(pruned_at) < pause);
+        let is_news = self.is_clock_doubted(now) != self.was_clock_doubted
+            || !self.neighbours.had_too_little() && self.missing_bytes() > 0;
+        if !is_early || is_news {
             self.prune_and_tell(now);
         }
     }
 
+    /// Bytes that are missing to `min_free`.
+    fn missing_bytes(&self) -> u64 {
+        let bounds = self.retention.min_free.zip(self.disk.space());
+        bounds.map_or(0, |(min, space)| {
+            min.of(space.total).saturating_sub(space.free)
+        })
+    }
+
     fn prune_and_tell(&mut self, now: Moment) -> Pruned {
         self.pruned_at = Some(now.since_boot);
-        let was_failing = self.error.is_some();
+        let before = self.error.clone();
         let (pruned, result) = self.prune(now);
         let Pruned { files, bytes } = pruned;
         if files > 0 {
@@ -195,10 +218,11 @@ impl<D: Disk> Pruner<D> {
             );
         }
         match result {
+            Err(_) if self.error == before => {}
             Err(error) => {
                 warn!(sink = self.sink, %error, "retention could not delete everything it should");
             }
-            Ok(()) if was_failing => {
+            Ok(()) if before.is_some() => {
                 info!(
                     sink = self.sink,
                     "retention counts and deletes everything again"
@@ -206,6 +230,7 @@ impl<D: Disk> Pruner<D> {
             }
             Ok(()) => {}
         }
+        self.neighbours.tell(&self.sink);
         self.tell_hold(now);
         pruned
     }
@@ -226,6 +251,7 @@ impl<D: Disk> Pruner<D> {
             stored.doubt();
         }
         self.was_clock_doubted = self.is_clock_doubted(now);
+        self.neighbours.on_end(self.missing_bytes() > 0);
         self.report = self.forecast(now);
         self.save_trust();
         (pruned, result)
@@ -244,6 +270,7 @@ impl<D: Disk> Pruner<D> {
             retention,
             boot_id,
             stored,
+            neighbours,
             ..
         } = self;
         let trust = match &mut self.trust {
@@ -276,17 +303,23 @@ impl<D: Disk> Pruner<D> {
         let Some(stored) = stored else {
             return result;
         };
-        let missing = retention.min_free.zip(disk.space());
-        let missing = missing.map_or(0, |(min, space)| {
+        let bounds = retention.min_free.zip(disk.space());
+        let missing = bounds.map_or(0, |(min, space)| {
             min.of(space.total).saturating_sub(space.free)
         });
+        let of_size = stored.bytes().saturating_sub(max);
         let task = Task {
             oldest_kept,
-            excess_bytes: stored.bytes().saturating_sub(max).max(missing),
+            excess_bytes: of_size.max(missing),
+            of_size_bytes: of_size,
         };
+        neighbours.look(stored, bounds, trust.reference(now), retention.max_age);
         let days = match days {
             Some(days) => days,
-            None if !task.is_due(stored.oldest) => return result,
+            None if !task.is_due(stored.oldest) => {
+                neighbours.on_pass(&BTreeMap::new(), missing > 0, now.wall);
+                return result;
+            }
             None => {
                 let (days, listed) = disk.days();
                 result = listed;
@@ -294,6 +327,8 @@ impl<D: Disk> Pruner<D> {
             }
         };
         let pass = Pass::new(disk, trust, task).run(days);
+        let is_short = pass.pruned.bytes < missing && pass.result.is_ok() && !pass.is_outdated;
+        neighbours.on_pass(&pass.early, is_short, now.wall);
         stored.on_freed(&pass.freed);
         stored.oldest = pass.oldest;
         stored.begin = pass.begin;
@@ -322,6 +357,7 @@ impl<D: Disk> Pruner<D> {
             let length = bounds.end.duration_since(bounds.start);
             let begin = end.saturating_sub(length).unwrap_or(Timestamp::MIN);
             stored.on_written(date_of(bounds.start), [begin, end], bytes);
+            self.neighbours.on_size(stored.bytes());
         }
         if is_news {
             self.save_trust();

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::{WriteoutError, report::StoreReport};
 
 /// A write that takes longer hangs, as far as one can tell from outside.
-const STUCK_AFTER: Duration = Duration::from_secs(10);
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// What a sink did since the agent started, and what waits for it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -33,6 +33,8 @@ pub struct SinkCounts {
 pub struct SinkState {
     /// What is wrong now; `None` again as soon as it is over.
     pub trouble: Option<SinkTrouble>,
+    /// For how long intervals have been lost since the queue was full, whatever the trouble is.
+    pub overrun: Option<Duration>,
     /// What it keeps; `None` where it does not know, or not yet.
     pub store: Option<StoreReport>,
 }
@@ -55,7 +57,7 @@ pub struct SinkTrouble {
 pub enum SinkTroubleKind {
     /// Its last attempt failed.
     Failing,
-    /// An attempt takes longer than ten seconds, or what the sink does between attempts.
+    /// An attempt takes longer than five seconds, or what the sink does between attempts.
     Stuck,
     /// Intervals found the queue full, and it has not been empty since.
     Overrun,
@@ -284,6 +286,7 @@ impl SinkReader for SinkStats {
         let now = self.now.lock();
         SinkState {
             trouble: now.trouble(self.queue_length()),
+            overrun: now.overrun.map(|since| since.elapsed()),
             store: now.store.clone(),
         }
     }

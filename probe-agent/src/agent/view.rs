@@ -6,7 +6,7 @@ use probe_api::{
     AgentView,
     v1::{
         rotation::{DurationBucket, DurationHistogram},
-        status::{RetentionHold, SinkStatus, SinkTrouble, StoreStatus},
+        status::{Crowded, RetentionHold, SinkStatus, SinkTrouble, StoreStatus},
     },
 };
 use probe_capture::{manager::Manager, schedule::IntervalSetting};
@@ -85,6 +85,7 @@ fn sink_status(sink: &dyn SinkReader) -> SinkStatus {
             error: trouble.error.to_string(),
             remedy: trouble.remedy.to_owned(),
         }),
+        overrun_seconds: state.overrun.map(|lasts| lasts.as_secs()),
         store: state.store.as_ref().map(store_status),
     }
 }
@@ -101,6 +102,15 @@ fn store_status(store: &StoreReport) -> StoreStatus {
         age_deletes_at: store.age_deletes_at,
         size_deletes_at: store.size_deletes_at,
         free_deletes_at: store.free_deletes_at,
+        full_at: store.full_at,
+        is_filling: store.is_filling,
+        short_bytes: store.short_bytes,
+        crowded: store.crowded.map(|crowded| Crowded {
+            since: crowded.since,
+            taken_bytes: crowded.taken_bytes,
+        }),
+        early_days: store.early.days,
+        early_bytes: store.early.bytes,
         held: store.held.map(|held| RetentionHold {
             reference: held.reference,
             ahead_seconds: held.ahead.as_secs(),

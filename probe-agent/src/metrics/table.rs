@@ -230,7 +230,7 @@ pub(super) const WRITEOUT_TROUBLE: Definition = Definition::new(
     &["sink", "kind"],
     "1 or 0",
     "Whether a sink does not store now: failing (its last attempt failed), stuck (an attempt takes \
-     longer than ten seconds), overrun (intervals found its queue full, which has not been empty \
+     longer than five seconds), overrun (intervals found its queue full, which has not been empty \
      since).",
 );
 pub(super) const STORE_BYTES: Definition = Definition::new(
@@ -274,6 +274,15 @@ pub(super) const STORE_MOVED: Definition = Definition::new(
     &["sink"],
     "1 or 0",
     "Whether the store lies on another file system than at the start: it was unmounted, or hidden.",
+);
+pub(super) const STORE_TROUBLE: Definition = Definition::new(
+    Gauge,
+    "probe_store_trouble",
+    &["sink", "kind"],
+    "1 or 0",
+    "Whether the store lacks space now: crowded (other files have taken its room, and min_free has its \
+     oldest days deleted), short (nothing is left to delete, and less than min_free is free), filling \
+     (the file system is full within three days, by estimate, and no rule deletes before).",
 );
 pub(super) const RETENTION_HELD: Definition = Definition::new(
     Gauge,
@@ -449,6 +458,7 @@ pub const ALL: &[Definition] = &[
     COMPACTED_DAYS,
     COMPACTION_FAILING,
     STORE_MOVED,
+    STORE_TROUBLE,
     RETENTION_HELD,
     RETENTION_FAILING,
     CLOCK_STEPS,

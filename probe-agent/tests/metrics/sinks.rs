@@ -41,8 +41,10 @@ impl SinkReader for Fixed {
                     days: 3,
                     error: Some("a file is damaged".into()),
                 },
+                short_bytes: 100,
                 ..StoreReport::default()
             }),
+            overrun: Some(Duration::from_secs(3)),
         }
     }
 }
@@ -65,6 +67,15 @@ fn a_sink_in_trouble_and_what_it_keeps_are_told() {
         ),
         (
             "probe_writeout_trouble{kind=\"stuck\",sink=\"parquet\"}",
+            0.0,
+        ),
+        (
+            "probe_writeout_trouble{kind=\"overrun\",sink=\"parquet\"}",
+            1.0,
+        ),
+        ("probe_store_trouble{kind=\"short\",sink=\"parquet\"}", 1.0),
+        (
+            "probe_store_trouble{kind=\"crowded\",sink=\"parquet\"}",
             0.0,
         ),
         ("probe_store_bytes{sink=\"parquet\"}", 8192.0),

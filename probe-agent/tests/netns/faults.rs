@@ -8,16 +8,19 @@ use std::{
 };
 
 use rstest::rstest;
+use rustix::process::Signal;
 
 use self::{
     alerts::fires_after,
     day::{Day, Said},
-    table::{CLIENTS, Fault, LINKS, SETTINGS, STORES},
+    disks::{DISK, Disks, PLAIN, STORED},
+    table::{CLIENTS, DISKS, Fault, LINKS, QUEUE, ROOM, SETTINGS, STORES},
 };
 use super::{skip, within};
 
 mod alerts;
 mod day;
+mod disks;
 mod table;
 
 /// Within that the agent says what is wrong, and that it no longer is.
@@ -26,11 +29,14 @@ const TOLD_WITHIN: Duration = Duration::from_secs(10);
 /// How long each fault lasts, in seconds, unless `PROBE_FAULT_SECONDS` says otherwise.
 const SECONDS: u64 = 1;
 
+/// Within that Prometheus has two samples more of the agent that it scrapes at leisure.
+const LEISURE: Duration = Duration::from_secs(20);
+
 /// A sink gives up an interval after about four minutes.
 const GIVES_UP_AFTER: Duration = Duration::from_mins(3);
 
 /// Tools of all days.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 12] = [
     "ip",
     "ethtool",
     "unshare",
@@ -40,21 +46,32 @@ const TOOLS: [&str; 9] = [
     "bpftool",
     "prometheus",
     "python3",
+    "mkfs.ext4",
+    "chattr",
+    "fsfreeze",
 ];
+
+/// Within that a full queue is worked off.
+const WORKED_OFF_WITHIN: Duration = Duration::from_mins(3);
 
 /// Waits until it is so. Tells what the agent said last, if that takes too long.
 #[track_caller]
-fn soon(what: &str, mut check: impl FnMut() -> Result<(), Said>) {
+fn soon(what: &str, check: impl FnMut() -> Result<(), Said>) {
+    so_within(TOLD_WITHIN, what, check);
+}
+
+#[track_caller]
+fn so_within(limit: Duration, what: &str, mut check: impl FnMut() -> Result<(), Said>) {
     let begun = Instant::now();
     let mut last = None;
-    let is_so = within(2 * TOLD_WITHIN, what, || match check() {
+    let is_so = within(2 * limit, what, || match check() {
         Ok(()) => Some(true),
         Err(said) => {
             last = Some(said);
-            (begun.elapsed() > TOLD_WITHIN).then_some(false)
+            (begun.elapsed() > limit).then_some(false)
         }
     });
-    assert!(is_so, "not within {TOLD_WITHIN:?}: {what}: {last:?}");
+    assert!(is_so, "not within {limit:?}: {what}: {last:?}");
     eprintln!("{:.1} s: {what}", begun.elapsed().as_secs_f64());
 }
 
@@ -66,17 +83,20 @@ fn duration() -> Duration {
 }
 
 #[rstest]
-#[case::links(&LINKS)]
-#[case::settings(&SETTINGS)]
-#[case::stores(&STORES)]
-#[case::clients(&CLIENTS)]
-fn each_fault_is_told_until_it_is_over(#[case] faults: &[Fault]) {
+#[case::links(&PLAIN, &LINKS)]
+#[case::settings(&PLAIN, &SETTINGS)]
+#[case::stores(&PLAIN, &STORES)]
+#[case::clients(&PLAIN, &CLIENTS)]
+#[case::room(&STORED, &ROOM)]
+#[case::disks(&DISK, &DISKS)]
+#[case::queue(&DISK, &QUEUE)]
+fn each_fault_is_told_until_it_is_over(#[case] disks: &'static Disks, #[case] faults: &[Fault]) {
     if !skip::kernel_or_skip(&TOOLS) {
         return;
     }
     let only = env::var("PROBE_FAULT").unwrap_or_default();
     let is_wanted = |fault: &&Fault| fault.name.contains(&only);
-    let day = Day::begin();
+    let day = Day::begin(disks);
     soon("all is well at the start", || day.is_good(faults));
     for fault in faults.iter().filter(is_wanted) {
         (fault.make)(&day);
@@ -88,18 +108,23 @@ fn each_fault_is_told_until_it_is_over(#[case] faults: &[Fault]) {
         within(lasts + TOLD_WITHIN, "it lasts", || {
             (made.elapsed() >= lasts).then_some(())
         });
-        if lasts > fires_after(&day.testbed, fault.alert) {
+        if lasts > fires_after(&day.testbed, fault.alert) + LEISURE {
             fires(&day, fault, lasts);
         }
         soon(&format!("{} is told still", fault.name), || {
             day.tells(fault, false)
         });
         (fault.end)(&day);
-        soon(&format!("all is well after {}", fault.name), || {
+        let limit = if fault.loses_intervals() {
+            WORKED_OFF_WITHIN
+        } else {
+            TOLD_WITHIN
+        };
+        so_within(limit, &format!("all is well after {}", fault.name), || {
             day.is_good(faults)
         });
     }
-    loses_nothing(&day);
+    loses_nothing(&day, faults);
     if only.is_empty() {
         tells_each_end(&day, faults);
     }
@@ -113,10 +138,12 @@ fn fires(day: &Day, fault: &Fault, lasts: Duration) {
     eprintln!("{what}");
 }
 
-/// No interval was lost, unless a sink had to give up.
-fn loses_nothing(day: &Day) {
+/// No interval was lost, unless a sink had to give up, and none deleted that had not to be.
+fn loses_nothing(day: &Day, faults: &[Fault]) {
     let metrics = day.agent.metrics();
-    let results: &[&str] = if duration() < GIVES_UP_AFTER {
+    let results: &[&str] = if faults.iter().any(Fault::loses_intervals) {
+        &["failed"]
+    } else if duration() < GIVES_UP_AFTER {
         &["failed", "dropped"]
     } else {
         &["dropped"]
@@ -126,7 +153,35 @@ fn loses_nothing(day: &Day) {
         assert_eq!(metrics.count("probe_writeout_intervals_total", &label), 0);
     }
     let log = day.installation.log();
-    assert!(!log.contains("deleted the oldest"), "{log}");
+    let may_delete = faults.iter().any(Fault::deletes_days);
+    assert!(may_delete || !log.contains("deleted the oldest"), "{log}");
+}
+
+/// The kernel takes connections for an agent that is stopped.
+#[test]
+fn a_stopped_agent_is_told_by_commands_and_alert() {
+    if !skip::kernel_or_skip(&TOOLS) {
+        return;
+    }
+    let day = Day::begin(&PLAIN);
+    soon("all is well at the start", || day.is_good(&CLIENTS));
+    day.agent.signal(Signal::STOP);
+    let remedy = format!("`kill -CONT {}`", day.agent.id());
+    for words in [&["status"][..], &["flows"], &["reload"]] {
+        let asked = Instant::now();
+        let (exit, said) = day.agent.command(words);
+        assert_eq!(exit.code(), Some(4), "{said}");
+        assert!(said.contains(&remedy), "{said}");
+        assert!(asked.elapsed() < TOLD_WITHIN, "{:?}", asked.elapsed());
+        eprintln!("{:.1} s: {said}", asked.elapsed().as_secs_f64());
+    }
+    let down = ("ProbeDown", "job", "probe");
+    within(TOLD_WITHIN, "the alert of a stopped agent", || {
+        let active = alerts::active(&day.testbed);
+        alerts::is_told(&active, down, false).then_some(())
+    });
+    day.agent.signal(Signal::CONT);
+    soon("all is well when it goes on", || day.is_good(&CLIENTS));
 }
 
 /// The log says when a sink stores again, and only then.

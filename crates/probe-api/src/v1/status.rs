@@ -169,6 +169,10 @@ pub struct SinkStatus {
     /// What keeps it from storing now; null again when that is over.
     #[serde(default)]
     pub trouble: Option<SinkTrouble>,
+    /// For how many seconds its queue has run over and intervals are lost, whatever `trouble` is; null if it
+    /// does not.
+    #[serde(default)]
+    pub overrun_seconds: Option<u64>,
     /// What it keeps; null where it does not know, or not yet.
     #[serde(default)]
     pub store: Option<StoreStatus>,
@@ -177,7 +181,7 @@ pub struct SinkStatus {
 /// What keeps a sink from storing.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct SinkTrouble {
-    /// In a word: `failing` (the last attempt failed), `stuck` (an attempt takes longer than ten
+    /// In a word: `failing` (the last attempt failed), `stuck` (an attempt takes longer than five
     /// seconds) or `overrun` (intervals found the queue full, which has not been empty since).
     pub kind: String,
     /// For how many seconds.
@@ -211,6 +215,25 @@ pub struct StoreStatus {
     pub size_deletes_at: Option<Timestamp>,
     /// When too little space will be free, by estimate, if only the store grows.
     pub free_deletes_at: Option<Timestamp>,
+    /// When the file system will be full, by estimate, if only the store grows; null if a rule deletes
+    /// before.
+    #[serde(default)]
+    pub full_at: Option<Timestamp>,
+    /// Whether that is within three days.
+    #[serde(default)]
+    pub is_filling: bool,
+    /// Bytes that are missing to `min_free_bytes` although nothing is left to delete.
+    #[serde(default)]
+    pub short_bytes: u64,
+    /// What other files have taken of the store's room, while `min_free` has days deleted for that.
+    #[serde(default)]
+    pub crowded: Option<Crowded>,
+    /// Days that lost intervals to `min_free` before their time since the start, while others took the room.
+    #[serde(default)]
+    pub early_days: u64,
+    /// Bytes of these intervals.
+    #[serde(default)]
+    pub early_bytes: u64,
     /// Why retention does not believe the clock; null if it does.
     pub held: Option<RetentionHold>,
     /// Why retention could not delete or count everything, a sentence.
@@ -224,6 +247,15 @@ pub struct StoreStatus {
     /// Why a closed day could not be compacted, a sentence.
     #[serde(default)]
     pub compaction_error: Option<String>,
+}
+
+/// Other files have taken room that the store had, and its oldest days are deleted to leave `min_free`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Crowded {
+    /// When the first interval was deleted for it.
+    pub since: Timestamp,
+    /// Bytes by which the store must be smaller than it was.
+    pub taken_bytes: u64,
 }
 
 /// The clock differs from the time that surely has passed, and retention does not believe it.

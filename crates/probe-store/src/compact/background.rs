@@ -24,6 +24,8 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) is_ending: bool,
+    /// The next pass shall begin now.
+    pub(super) is_asked: bool,
     /// Days have changed since the sink has asked.
     pub(super) has_changed: bool,
     /// Tells the days with intervals of a wrong clock. Nothing is compacted without.
@@ -77,6 +79,12 @@ impl Background {
     /// tells these intervals by the names of their files.
     pub(crate) fn trust(&self, trust: Option<&Trust>) {
         self.shared.state.lock().trust = trust.cloned();
+    }
+
+    /// Looks at the days now, whenever it last did.
+    pub(crate) fn look_now(&self) {
+        self.shared.state.lock().is_asked = true;
+        self.shared.wake.notify_all();
     }
 
     /// Whether days have changed since the last call.

@@ -109,14 +109,12 @@ pub enum CompactError {
     },
     /// The file system has too little space left for both the old files and the new one.
     #[error(
-        "cannot compact {path}: {free} bytes are free, and {needed} would be needed",
-        path = path.display()
+        "cannot compact {path}: {needed} bytes would have to be free, with min_free, and fewer are; the day \
+         stays as it is and takes about twice the space. Free space on its file system", path = path.display()
     )]
     NoRoom {
         /// Directory of the day.
         path: PathBuf,
-        /// Free space in bytes.
-        free: u64,
         /// Space in bytes that has to be free.
         needed: u64,
     },

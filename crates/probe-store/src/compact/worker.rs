@@ -15,7 +15,7 @@ use super::{CompactError, Compactor, Outcome, background::Shared};
 use crate::{
     Clock,
     options::MinFree,
-    partition::Directory,
+    partition::{Directory, Space},
     retention::{Trust, may_hold_moved},
 };
 
@@ -23,6 +23,8 @@ use crate::{
 const LATE: SignedDuration = SignedDuration::from_hours(1);
 /// Pause between two passes over the days.
 const PAUSE: Duration = Duration::from_mins(10);
+/// Pause between two looks whether what kept a day from being compacted is over.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Pause between two days: what waits for the disk has its turn.
 const BREATH: Duration = Duration::from_millis(200);
 
@@ -61,10 +63,8 @@ pub(super) struct Worker {
     put_off: HashSet<Day>,
     /// What was told of that last.
     trouble: Option<String>,
-    /// It was told that too little space is free.
-    lacks_room: bool,
-    /// No day of this pass lacked it so far.
-    has_room: bool,
+    /// Space in bytes that would have been enough for one day more in the last pass.
+    needed: Option<u64>,
     pub(super) shared: Arc<Shared>,
 }
 
@@ -88,8 +88,7 @@ impl Worker {
             known: HashMap::new(),
             put_off: HashSet::new(),
             trouble: None,
-            lacks_room: false,
-            has_room: true,
+            needed: None,
             shared: Arc::new(shared),
         }
     }
@@ -106,10 +105,40 @@ impl Worker {
                 Pass::Whole(error) | Pass::CutShort(error) => self.note(error),
                 Pass::Last => return,
             }
-            if self.is_over(PAUSE) {
+            if self.is_over_after_rest() {
                 return;
             }
         }
+    }
+
+    /// Waits until the next pass; true if the sink has ended.
+    fn is_over_after_rest(&self) -> bool {
+        let until = Instant::now() + PAUSE;
+        while Instant::now() < until {
+            if self.is_over(LOOK_PAUSE) {
+                return true;
+            }
+            let is_asked = std::mem::take(&mut self.shared.state.lock().is_asked);
+            if is_asked || self.is_mended() {
+                break;
+            }
+        }
+        false
+    }
+
+    /// Whether what kept a day from being compacted may be over.
+    pub(super) fn is_mended(&self) -> bool {
+        let has_room = || {
+            self.space()
+                .is_some_and(|space| Some(space.free) >= self.needed)
+        };
+        let mut damaged = self.known.iter().filter(|(_, known)| known.error.is_some());
+        damaged.any(|(day, known)| self.changed(day) != Some(known.changed))
+            || self.needed.is_some() && has_room()
+    }
+
+    fn space(&self) -> Option<Space> {
+        Directory::open_root(&self.root).ok()?.space().ok()
     }
 
     /// Keeps the error of a pass, and says it once.
@@ -127,11 +156,11 @@ impl Worker {
         state.report.error = error;
     }
 
-    /// Waits so long; true if the sink has ended.
+    /// Waits so long, or until a pass is asked for; true if the sink has ended.
     fn is_over(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.shared.state.lock();
-        while !state.is_ending {
+        while !state.is_ending && !state.is_asked {
             if self.shared.wake.wait_until(&mut state, until).timed_out() {
                 break;
             }
@@ -153,7 +182,7 @@ impl Worker {
             Ok(days) => days,
             Err(trouble) => return self.on_trouble(&trouble, error),
         };
-        self.has_room = true;
+        self.needed = None;
         for day in days {
             match self.visit(&compactor, &day, &mut error) {
                 Ok(()) => {}
@@ -172,7 +201,6 @@ impl Worker {
         }
         self.trouble = None;
         self.put_off.clear();
-        self.lacks_room &= !self.has_room;
         Pass::Whole(error)
     }
 
@@ -181,9 +209,7 @@ impl Worker {
         let Some(min_free) = self.min_free else {
             return 0;
         };
-        let root = Directory::open_root(&self.root);
-        let space = root.and_then(|root| root.space());
-        min_free.of(space.map_or(0, |space| space.total))
+        min_free.of(self.space().map_or(0, |space| space.total))
     }
 
     /// Compacts a day if it is time. The error is that of the store or the disk; what is wrong with the
@@ -204,12 +230,16 @@ impl Worker {
             }
             return Ok(());
         }
+        self.known.remove(day);
         if !self.is_quiet(changed) || self.may_hold_moved(day.0) {
             return Ok(());
         }
         match compact(compactor, day) {
             Ok(outcome) => self.on_outcome(day, changed, outcome),
-            Err(error @ CompactError::NoRoom { .. }) => self.on_no_room(&error),
+            Err(error @ CompactError::NoRoom { needed, .. }) => {
+                self.needed = self.needed.into_iter().chain([needed]).min();
+                first_error.get_or_insert_with(|| error.to_string());
+            }
             Err(error) if error.is_of_disk() => return Err(error),
             Err(error) => {
                 let error = Some(error.to_string());
@@ -237,14 +267,6 @@ impl Worker {
     fn changed(&self, (date, iface): &Day) -> Option<SystemTime> {
         let path = self.root.join(iface).join(format!("date={date}"));
         path.metadata().and_then(|it| it.modified()).ok()
-    }
-
-    /// Retention makes room, or leaves none on purpose. Said once for all days.
-    fn on_no_room(&mut self, error: &CompactError) {
-        self.has_room = false;
-        if !std::mem::replace(&mut self.lacks_room, true) {
-            info!(sink = self.sink, %error, "closed days stay as they are for now");
-        }
     }
 
     /// The disk or a directory is not well. The next pass may end otherwise; writes and retention, which

@@ -20,7 +20,7 @@ use probe_flow::interval::Interval;
 const LOG_PAUSE: Duration = Duration::from_secs(30);
 
 /// A sink without work looks after what it keeps this often, and so finds that the clock was set.
-const MAINTAIN_PAUSE: Duration = Duration::from_secs(10);
+const MAINTAIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a sink's thread is to do.
 pub(super) enum Work {

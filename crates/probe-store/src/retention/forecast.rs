@@ -7,11 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use probe_flow::moment::Moment;
 
 use super::{Pruner, Stored, order::date_of, tree::Disk};
-use crate::report::{Hold, StoreReport};
+use crate::report::{FULL_SOON, Hold, StoreReport};
 
 /// A rate needs some time to be one.
 const LEAST_WINDOW: Duration = Duration::from_hours(1);
 const DAY_SECONDS: u128 = 86_400;
+const FULL_SOON_SIGNED: SignedDuration =
+    SignedDuration::from_secs(FULL_SOON.as_secs().cast_signed());
 
 impl<D: Disk> Pruner<D> {
     /// State of the store; `None` before the first pass.
@@ -24,6 +26,7 @@ impl<D: Disk> Pruner<D> {
             max_size_bytes: retention.max_size_bytes,
             min_free_bytes: (retention.min_free.zip(space)).map(|(min, space)| min.of(space.total)),
             error: self.error.clone(),
+            early: self.neighbours.early(),
             ..StoreReport::default()
         };
         let Some((stored, trust)) = self.stored.as_ref().zip(self.trust.as_ref()) else {
@@ -48,15 +51,34 @@ impl<D: Disk> Pruner<D> {
             .map(|max| max.saturating_sub(bytes));
         let free_left = bounds.min_free_bytes.zip(space);
         let free_left = free_left.map(|(min, space)| space.free.saturating_sub(min));
+        let age_deletes_at = stored
+            .oldest
+            .zip(retention.max_age)
+            .and_then(|(oldest, max_age)| oldest.checked_add(max_age).ok());
+        let size_deletes_at = size_left.and_then(when);
+        let rules = age_deletes_at.into_iter().chain(size_deletes_at);
+        // With `min_free` the sink makes room itself.
+        let full_at = space
+            .filter(|_| retention.min_free.is_none())
+            .and_then(|space| when(space.free))
+            .filter(|full_at| rules.min().is_none_or(|first| *full_at < first));
+        let bounded = retention.min_free.zip(space);
         Some(StoreReport {
+            full_at,
+            is_filling: full_at.is_some_and(|at| at.duration_since(reference) < FULL_SOON_SIGNED),
+            short_bytes: if self.neighbours.is_short() {
+                self.missing_bytes()
+            } else {
+                0
+            },
+            crowded: self
+                .neighbours
+                .now(stored, bounded, reference, retention.max_age),
             bytes,
             oldest: stored.oldest,
             bytes_per_day,
-            age_deletes_at: stored
-                .oldest
-                .zip(retention.max_age)
-                .and_then(|(oldest, max_age)| oldest.checked_add(max_age).ok()),
-            size_deletes_at: size_left.and_then(when),
+            age_deletes_at,
+            size_deletes_at,
             free_deletes_at: free_left.and_then(when),
             held,
             ..bounds
@@ -65,7 +87,7 @@ impl<D: Disk> Pruner<D> {
 }
 
 impl Stored {
-    fn bytes_per_day(&self, reference: Timestamp) -> Option<u64> {
+    pub(super) fn bytes_per_day(&self, reference: Timestamp) -> Option<u64> {
         let begin = self.begin?;
         let yesterday = date_of(reference).yesterday().ok()?;
         let whole_day = (date_of(begin) < yesterday).then(|| self.by_day.get(&yesterday));

@@ -20,6 +20,8 @@ pub(super) struct Task {
     pub(super) oldest_kept: Option<Timestamp>,
     /// So many bytes are too many.
     pub(super) excess_bytes: u64,
+    /// So many of them by the size of the store, the rest by the space that is left.
+    pub(super) of_size_bytes: u64,
 }
 
 impl Task {
@@ -42,6 +44,8 @@ pub(super) struct Pass<'a, D> {
     pub(super) pruned: Pruned,
     /// The same in bytes, by the day of the directory.
     pub(super) freed: BTreeMap<Date, u64>,
+    /// The same of what neither its age nor the size of the store has deleted.
+    pub(super) early: BTreeMap<Date, u64>,
     /// End of the oldest interval that is left.
     pub(super) oldest: Option<Timestamp>,
     /// Start of the oldest file that is left.
@@ -61,6 +65,7 @@ impl<'a, D: Disk> Pass<'a, D> {
             task,
             pruned: Pruned { files: 0, bytes: 0 },
             freed: BTreeMap::new(),
+            early: BTreeMap::new(),
             oldest: None,
             begin: None,
             result: Ok(()),
@@ -97,11 +102,16 @@ impl<'a, D: Disk> Pass<'a, D> {
         }
         for placed in files {
             let (dir, end) = (placed.dir, placed.end());
-            if self.has_excess() || self.task.is_old(end) {
+            let is_old = self.task.is_old(end);
+            let is_early = !is_old && self.pruned.bytes >= self.task.of_size_bytes;
+            if self.has_excess() || is_old {
                 match self.disk.remove(dir, &placed.file) {
                     Ok(Some(bytes)) => {
                         self.pruned.on_deleted(bytes);
                         *self.freed.entry(dir).or_default() += bytes;
+                        if is_early {
+                            *self.early.entry(dir).or_default() += bytes;
+                        }
                         emptied.entry(dir).or_default().insert(placed.file.iface);
                         continue;
                     }

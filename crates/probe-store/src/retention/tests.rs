@@ -1,5 +1,6 @@
 mod clock;
 mod reading;
+mod space;
 
 use std::{
     fs,

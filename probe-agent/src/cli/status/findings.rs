@@ -75,7 +75,7 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
         )));
     }
     for (sink, it) in &now.sinks {
-        sinks::compare(&mut findings, sink, it);
+        sinks::compare(&mut findings, sink, it, now.at);
     }
     sinks::clock(&mut findings, now);
     findings

@@ -50,22 +50,19 @@ fn next(store: &StoreStatus, now: Timestamp) -> String {
                 .map(|min| format!("min_free {}", human::bytes(min))),
         ),
     ];
+    if let Some(full_at) = store.full_at {
+        return format!(
+            "the disk is full {}, before anything is deleted",
+            when(full_at, now)
+        );
+    }
     let mut known: Vec<_> = rules
         .iter()
         .filter_map(|(at, rule)| Some(((*at)?, rule.as_ref()?)))
         .collect();
     known.sort();
     if let Some((at, rule)) = known.first() {
-        let at = match u64::try_from(at.duration_since(now).as_secs()) {
-            Ok(seconds) if seconds >= 86_400 => {
-                format!("{} (in {})", day(*at), counted(seconds / 86_400, "day"))
-            }
-            Ok(seconds) if seconds > 0 => {
-                format!("in {}", human::duration(Duration::from_secs(seconds)))
-            }
-            _ => "now".to_owned(),
-        };
-        return format!("next deletes the oldest {at}, by {rule}");
+        return format!("next deletes the oldest {}, by {rule}", when(*at, now));
     }
     if rules.iter().all(|(_, rule)| rule.is_none()) {
         return "nothing is ever deleted".to_owned();
@@ -73,7 +70,20 @@ fn next(store: &StoreStatus, now: Timestamp) -> String {
     "nothing to delete yet".to_owned()
 }
 
-fn day(time: Timestamp) -> jiff::civil::Date {
+/// Of a time to come.
+pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
+    match u64::try_from(at.duration_since(now).as_secs()) {
+        Ok(seconds) if seconds >= 86_400 => {
+            format!("{} (in {})", day(at), counted(seconds / 86_400, "day"))
+        }
+        Ok(seconds) if seconds > 0 => {
+            format!("in {}", human::duration(Duration::from_secs(seconds)))
+        }
+        _ => "now".to_owned(),
+    }
+}
+
+pub(super) fn day(time: Timestamp) -> jiff::civil::Date {
     time.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 

@@ -152,6 +152,7 @@ pub(super) const FAMILIES: &[(Definition, Family)] = &[
         table::STORE_OLDEST,
         Values(|it| it.stores(|store| Some(signed_float(store.oldest?.as_second())))),
     ),
+    (table::STORE_TROUBLE, Values(|it| it.store_troubles())),
     (table::TROUBLES, Values(|it| it.troubles())),
     (
         table::UNDECODABLE_RECORDS,

@@ -32,6 +32,8 @@ impl SinkSums {
             sum.counts.dropped += counts.dropped;
             sum.counts.queue_length += counts.queue_length;
             sum.troubles.extend(state.trouble.map(|it| it.kind));
+            sum.troubles
+                .extend(state.overrun.map(|_| SinkTroubleKind::Overrun));
             sum.store = sum.store.take().or(state.store);
         }
         Self(sums)
@@ -69,6 +71,18 @@ impl Scrape<'_> {
                     let is_so = sum.troubles.contains(&kind);
                     (vec![&**sink, kind.name()], flag(is_so))
                 })
+            })
+            .collect()
+    }
+
+    /// All kinds here as well.
+    pub(super) fn store_troubles(&self) -> Samples<'_> {
+        let stores = self.sinks.0.iter();
+        let stores = stores.filter_map(|(sink, sum)| Some((sink, sum.store.as_ref()?)));
+        stores
+            .flat_map(|(sink, store)| {
+                let troubles = store.troubles();
+                troubles.map(|(kind, is_so)| (vec![&**sink, kind], flag(is_so)))
             })
             .collect()
     }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{
     alerts::{self, Alerts},
+    disks::{Disks, Freezer},
     table::{Fault, GOOD},
 };
 use crate::{
@@ -29,9 +30,6 @@ use crate::{
     testbed::{HOST_V4, Offloads, Testbed},
 };
 
-/// Room of each sink's file system, for more than an hour.
-const ROOM: &str = "64m";
-
 /// Makes faults inside of the agent's process.
 const PRELOAD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/faults/preload.c");
 
@@ -44,12 +42,15 @@ const METRICS: u16 = 9478;
 /// The agent, with a file system for each sink, and Prometheus. The mounts are the agent's own and end
 /// with it.
 pub(super) struct Day {
+    /// First, so that a frozen agent can end.
+    pub(super) freezer: RefCell<Option<Freezer>>,
     pub(super) testbed: Testbed,
     pub(super) installation: Installation,
     pub(super) agent: Agent,
     /// Of somebody else, where a program of the agent was.
     foreign: RefCell<Option<Foreign>>,
     holders: RefCell<Option<Process>>,
+    disks: &'static Disks,
     _alerts: Alerts,
 }
 
@@ -68,31 +69,28 @@ pub(super) struct Said {
 }
 
 impl Day {
-    pub(super) fn begin() -> Self {
+    pub(super) fn begin(disks: &'static Disks) -> Self {
         let testbed = Testbed::new(Offloads::Off);
         for link in ["one", "two", "three"] {
             testbed.host.ip(&format!("link add {link} type bridge\n"));
         }
         let installation = Installation::empty();
-        configure(&installation, GOOD);
+        configure(&installation, disks, GOOD);
         let library = installation.path().join("preload.so");
         let library = library.display().to_string();
         let mut cc = Command::new("cc");
         cc.args(["-shared", "-fPIC", "-O1", "-o", &library, PRELOAD]);
         run(cc.arg("-ldl"));
-        let [json, parquet] = [installation.json(), installation.parquet()].map(|path| {
-            format!(
-                "mkdir {0} && mount -t tmpfs -o size={ROOM} none {0}",
-                path.display()
-            )
-        });
         let folder = installation.path().display();
+        let mounts = disks.mounts(installation.path());
         let script =
-            format!("{json} && {parquet} && exec env LD_PRELOAD={library} FAULTS={folder} \"$@\"");
+            format!("set -e\n{mounts}\nexec env LD_PRELOAD={library} FAULTS={folder} \"$@\"");
         let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
         let agent = installation.start_by(&testbed.host, &wrapper);
         let alerts = Alerts::start(&testbed, &installation, &metrics_addr());
         Self {
+            freezer: RefCell::default(),
+            disks,
             testbed,
             installation,
             agent,
@@ -120,7 +118,7 @@ impl Day {
     }
 
     pub(super) fn reload(&self, interfaces: &str) {
-        configure(&self.installation, interfaces);
+        configure(&self.installation, self.disks, interfaces);
         reload(&self.agent, &self.installation);
     }
 
@@ -169,11 +167,16 @@ impl Day {
         self.holders.take();
     }
 
-    /// A file that takes the room of the JSON sink, as seen from outside of the agent's mounts.
-    pub(super) fn filler(&self) -> PathBuf {
-        let file = self.installation.json().join("filler");
+    /// A path below the installation's folder, as seen from outside of the agent's mounts.
+    pub(super) fn inside(&self, path: &str) -> PathBuf {
+        let file = self.installation.path().join(path);
         let inside = file.strip_prefix("/").expect("an absolute path");
         PathBuf::from(format!("/proc/{}/root", self.agent.id())).join(inside)
+    }
+
+    /// A file that takes the room of the JSON sink.
+    pub(super) fn filler(&self) -> PathBuf {
+        self.inside("json/filler")
     }
 
     pub(super) fn fill_disk(&self) {
@@ -243,15 +246,14 @@ impl Day {
     }
 }
 
-fn configure(installation: &Installation, interfaces: &str) {
+fn configure(installation: &Installation, disks: &Disks, interfaces: &str) {
     let folder = installation.path().display();
+    let writeout = disks.writeout(installation.path());
     let metrics_addr = metrics_addr();
     installation.configure(&format!(
         "interfaces: {interfaces}\n\
          rotation: {{ interval: 1s }}\n\
-         writeout:\n\
-         - {{ type: json, path: {folder}/json }}\n\
-         - {{ type: parquet, path: {folder}/parquet }}\n\
+         writeout:\n{writeout}\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"{metrics_addr}\" }}\n"
     ));
 }

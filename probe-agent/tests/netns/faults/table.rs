@@ -24,6 +24,19 @@ pub(super) struct Fault {
     pub(super) is_ready: bool,
 }
 
+impl Fault {
+    /// Whether intervals are lost, and the queue is full when it ends.
+    pub(super) fn loses_intervals(&self) -> bool {
+        self.metric.1.contains("overrun")
+    }
+
+    /// Whether retention deletes for it, or at its end.
+    pub(super) fn deletes_days(&self) -> bool {
+        let [crowded, short] = ["crowded", "short"].map(|kind| self.metric.1.contains(kind));
+        crowded || short || self.metric.0 == "probe_retention_failing"
+    }
+}
+
 /// About the links of the host and what is attached to them.
 pub(super) const LINKS: [Fault; 5] = [
     Fault {
@@ -138,7 +151,7 @@ pub(super) const CLIENTS: [Fault; 1] = [Fault {
 }];
 
 /// About what is stored, and the clock.
-pub(super) const STORES: [Fault; 4] = [
+pub(super) const STORES: [Fault; 5] = [
     Fault {
         name: "a full disk",
         make: Day::fill_disk,
@@ -175,4 +188,87 @@ pub(super) const STORES: [Fault; 4] = [
         alert: ("ProbeStoreMoved", "sink", "parquet"),
         is_ready: true,
     },
+    Fault {
+        name: "a disk that will be full before anything is deleted",
+        make: |day| day.leave_free(8),
+        end: Day::remove_filler,
+        metric: ("probe_store_trouble", "kind=\"filling\",sink=\"json\""),
+        finding: ("/sinks/json/store/is_filling", "true"),
+        alert: ("ProbeStoreFills", "sink", "json"),
+        is_ready: true,
+    },
 ];
+
+/// About room that others take, on [`STORED`](super::disks::STORED).
+pub(super) const ROOM: [Fault; 2] = [
+    Fault {
+        name: "files of others for which days are deleted",
+        // Two of the three.
+        make: |day| day.leave_free(8),
+        end: Day::remove_filler,
+        metric: ("probe_store_trouble", "kind=\"crowded\",sink=\"json\""),
+        finding: ("/sinks/json/store/crowded", "taken_bytes"),
+        alert: ("ProbeStoreCrowded", "sink", "json"),
+        is_ready: true,
+    },
+    Fault {
+        name: "files of others that leave too little free when all is deleted",
+        make: |day| day.leave_free(4),
+        end: Day::remove_filler,
+        metric: ("probe_store_trouble", "kind=\"short\",sink=\"json\""),
+        finding: ("/sinks/json/store/min_free_bytes", "16777216"),
+        alert: ("ProbeStoreShort", "sink", "json"),
+        is_ready: true,
+    },
+];
+
+/// About a disk, on [`DISK`](super::disks::DISK).
+pub(super) const DISKS: [Fault; 3] = [
+    Fault {
+        name: "a day that cannot be deleted",
+        make: Day::add_fixed_day,
+        end: Day::free_fixed_day,
+        metric: ("probe_retention_failing", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/error", "Operation not permitted"),
+        alert: ("ProbeRetentionFails", "sink", "parquet"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a closed day with damaged files",
+        make: Day::add_damaged_day,
+        end: Day::remove_damaged_day,
+        metric: ("probe_compaction_failing", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/compaction_error", "cannot compact"),
+        alert: ("ProbeCompactionFails", "sink", "parquet"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a disk that hangs",
+        make: Day::freeze,
+        end: Day::thaw,
+        metric: ("probe_writeout_trouble", "kind=\"stuck\",sink=\"parquet\""),
+        finding: ("/sinks/parquet/trouble/kind", "stuck"),
+        alert: ("ProbeSinkInTrouble", "kind", "stuck"),
+        is_ready: false,
+    },
+];
+
+/// About a queue that is full. It is worked off before all is well again.
+pub(super) const QUEUE: [Fault; 1] = [Fault {
+    name: "a queue that runs over",
+    make: |day| {
+        day.add_links();
+        day.run_over();
+    },
+    end: |day| {
+        day.delete_links();
+        day.thaw();
+    },
+    metric: (
+        "probe_writeout_trouble",
+        "kind=\"overrun\",sink=\"parquet\"",
+    ),
+    finding: ("/sinks/parquet/overrun_seconds", ""),
+    alert: ("ProbeWriteoutFails", "result", "dropped"),
+    is_ready: false,
+}];

@@ -25,7 +25,7 @@ use crate::{
     },
     file_sink::FileSink,
     fixture,
-    options::Retention,
+    options::{MinFree, Retention},
     parquet::Parquet,
     partition::Directory,
     retention::Trust,
@@ -229,6 +229,47 @@ fn days_wait_for_a_directory_above_that_can_be_written_to() {
     assert_eq!(worker.pass(), Pass::Whole(None));
     assert_eq!(days.map(|day| glob(&day).len()), [1, 1, 1]);
     store.assert_clean();
+}
+
+#[test]
+fn days_without_room_are_told_and_others_that_were_damaged_are_not_any_more() {
+    let (store, days) = three_days();
+    let damaged = &glob(&days[0])[1];
+    let whole = fs::read(damaged).unwrap();
+    fs::write(damaged, &whole[..100]).unwrap();
+    let error_of = |pass| match pass {
+        Pass::Whole(Some(error)) => error,
+        pass => panic!("{pass:?}"),
+    };
+    let least = MinFree::Percent(100);
+    let trust = trust([]);
+    let mut full = Worker::new(
+        "parquet",
+        store.root(),
+        Some(least),
+        clock,
+        Duration::ZERO,
+        Some(&trust),
+    );
+    let error = error_of(full.pass());
+    assert!(
+        error.contains("date=2026-02-20: ") && error.contains("Free space"),
+        "{error}"
+    );
+
+    let mut worker = worker(&store.root(), Duration::from_hours(1));
+    for day in &days {
+        let hours_ago = SystemTime::now() - Duration::from_hours(2);
+        File::open(day).unwrap().set_modified(hours_ago).unwrap();
+    }
+    let error = error_of(worker.pass());
+    assert!(error.contains("Move the file out of the store"), "{error}");
+    assert!(!worker.is_mended());
+    assert_eq!(days.each_ref().map(|day| glob(day).len()), [2, 1, 1]);
+    fs::remove_file(damaged).unwrap();
+    assert!(worker.is_mended(), "the day has changed");
+    assert_eq!(worker.pass(), Pass::Whole(None));
+    assert!(!worker.is_mended());
 }
 
 #[test]

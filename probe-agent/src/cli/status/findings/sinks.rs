@@ -5,15 +5,31 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::{Finding, note, trouble};
 use crate::term::human;
 use probe_api::v1::status::{RetentionHold, SinkStatus, SinkTrouble, StatusReport, StoreStatus};
 use probe_flow::text::counted;
 
+mod space;
+
+/// The kind of a sink's trouble while its queue runs over.
+const OVERRUN: &str = "overrun";
+
 /// What is wrong with a sink now, and what was.
-pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus) {
+pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus, at: Timestamp) {
     if let Some(now) = &it.trouble {
         findings.push(trouble(not_storing(sink, it, now)));
+    }
+    let is_told = it.trouble.as_ref().is_some_and(|now| now.kind == OVERRUN);
+    if let Some(seconds) = it.overrun_seconds.filter(|_| !is_told) {
+        let lasts = human::duration(Duration::from_secs(seconds));
+        findings.push(trouble(format!(
+            "sink {sink} loses intervals, since its queue has run over for {lasts}: {} lost so far. Remedy: \
+             mend the trouble above; what is in the queue is kept until then",
+            counted(it.dropped, "interval")
+        )));
     }
     if it.failed > 0 {
         findings.push(note(format!(
@@ -31,6 +47,7 @@ pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, it: &SinkStatus) 
     }
     if let Some(store) = &it.store {
         retention(findings, sink, store);
+        space::compare(findings, sink, store, at);
     }
 }
 
@@ -38,7 +55,7 @@ fn not_storing(sink: &str, it: &SinkStatus, now: &SinkTrouble) -> String {
     let lasts = human::duration(Duration::from_secs(now.seconds));
     let what = match now.kind.as_str() {
         "stuck" => format!("sink {sink} hangs: it has written one interval for {lasts}"),
-        "overrun" => format!("sink {sink} is too slow: its queue has run over for {lasts}"),
+        OVERRUN => format!("sink {sink} is too slow: its queue has run over for {lasts}"),
         _ => format!("sink {sink} does not store, for {lasts}: {}", now.error),
     };
     let wait = if it.queue_length == 1 {
@@ -71,7 +88,12 @@ fn retention(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus) {
 /// By the error of the system, which stands in the sentence as `(os error N)`.
 fn remedy(error: &str) -> &'static str {
     let number = error.rsplit_once("(os error ");
-    let number = number.and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    let number: Option<i32> = number.and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    // EPERM: root may do whatever mode and owner forbid.
+    if number == Some(1) {
+        return "let the agent's user read, write and delete there; what is immutable (`lsattr -d`) nobody \
+                can delete";
+    }
     match number.map(|number| io::Error::from_raw_os_error(number).kind()) {
         Some(ErrorKind::PermissionDenied) => "let the agent's user read, write and delete there",
         Some(ErrorKind::ReadOnlyFilesystem) => {
@@ -81,7 +103,9 @@ fn remedy(error: &str) -> &'static str {
         Some(ErrorKind::NotADirectory | ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
             "find out what else changes files there, and put a directory back in its place"
         }
-        _ => "look at the directory and at `dmesg`; the agent tries again with what it writes next",
+        _ => {
+            "look at the directory (`lsattr`, `mount`) and at `dmesg`; the agent tries again every few seconds"
+        }
     }
 }
 
@@ -129,7 +153,7 @@ mod tests {
 
     fn findings(sink: &SinkStatus) -> Vec<Finding> {
         let mut findings = Vec::new();
-        compare(&mut findings, "parquet", sink);
+        compare(&mut findings, "parquet", sink, jiff::Timestamp::UNIX_EPOCH);
         findings
     }
 
@@ -164,8 +188,36 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_runs_over_is_told_beside_what_causes_it() {
+        let sink = SinkStatus {
+            trouble: Some(SinkTrouble {
+                kind: "stuck".to_owned(),
+                ..SinkTrouble::default()
+            }),
+            overrun_seconds: Some(70),
+            dropped: 12,
+            ..SinkStatus::default()
+        };
+        let found = findings(&sink);
+        assert!(
+            found[0].text.contains("sink parquet hangs"),
+            "{}",
+            found[0].text
+        );
+        assert!(found[1].is_trouble);
+        for part in ["loses intervals", "12 intervals lost so far"] {
+            assert!(found[1].text.contains(part), "{}", found[1].text);
+        }
+    }
+
+    #[test]
     fn the_remedy_of_retention_is_that_of_its_error() {
-        for (number, part) in [(13, "let the agent's user"), (30, "mount"), (5, "`dmesg`")] {
+        for (number, part) in [
+            (13, "let the agent's user"),
+            (1, "`lsattr -d`"),
+            (30, "mount"),
+            (5, "`dmesg`"),
+        ] {
             let cause = std::io::Error::from_raw_os_error(number);
             let store = StoreStatus {
                 error: Some(format!("cannot list /flows: {cause}")),
