@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     coverage::Compared,
+    flow::FlowCounters,
     interval::{Bounds, Watched},
     ledger::{Ledger, Loss},
 };
@@ -21,7 +22,20 @@ pub struct LedgerLine<'a> {
     #[serde(flatten)]
     counts: LedgerCounts,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    stored: Option<StoredSums>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
     watched: Option<WatchedLine>,
+}
+
+/// Sums over the flows that are stored with a ledger, so that who asks for nothing but time and interface
+/// need not read them.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct StoredSums {
+    rows: usize,
+    packets_rcvd: u64,
+    packets_sent: u64,
+    bytes_rcvd: u64,
+    bytes_sent: u64,
 }
 
 impl<'a> LedgerLine<'a> {
@@ -33,8 +47,22 @@ impl<'a> LedgerLine<'a> {
             iface,
             bounds,
             counts: LedgerCounts::new(ledger),
+            stored: None,
             watched: None,
         }
+    }
+
+    /// With the number of the flows that are stored with it, and their sums.
+    #[must_use]
+    pub const fn stored(mut self, rows: usize, sums: &FlowCounters) -> Self {
+        self.stored = Some(StoredSums {
+            rows,
+            packets_rcvd: sums.packets_rcvd,
+            packets_sent: sums.packets_sent,
+            bytes_rcvd: sums.bytes_rcvd,
+            bytes_sent: sums.bytes_sent,
+        });
+        self
     }
 
     /// With what supervision knows of the interval, if it was supervised.

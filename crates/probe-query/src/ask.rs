@@ -2,6 +2,8 @@
 
 mod rows;
 mod sql;
+mod stored;
+
 mod top;
 
 use std::{path::PathBuf, sync::Arc};

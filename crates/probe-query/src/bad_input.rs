@@ -114,7 +114,9 @@ fn an_error_of_the_filter_has_its_column() {
 fn damaged_files_are_left_out_by_name() {
     let script = Script::new();
     let root = script.root();
-    let all = flows(&ask_json(&root, &ALL).unwrap());
+    // Of a column that needs the flows themselves.
+    let words = [&ALL[..6], &["--by", "proto"]].concat();
+    let all = flows(&ask_json(&root, &words).unwrap());
     // Half copied: the footer is missing.
     let half = files(&root, "eth0", "03").remove(1);
     let octets = fs::read(&half).unwrap();
@@ -134,7 +136,7 @@ fn damaged_files_are_left_out_by_name() {
     let foreign = half.with_file_name("copy.parquet");
     fs::write(&foreign, "").unwrap();
 
-    let answer = ask_json(&root, &ALL).unwrap();
+    let answer = ask_json(&root, &words).unwrap();
     let mut named: Vec<_> = skipped(&answer).into_iter().map(|(path, _)| path).collect();
     named.sort();
     let mut expected = vec![half.clone(), worn.clone(), empty.clone(), foreign];

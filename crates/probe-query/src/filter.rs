@@ -25,10 +25,12 @@ pub fn expression(filter: &Filter, ifaces: &[&str]) -> Option<Ask> {
 
 /// Whether any flow of the interface may pass, by the name alone.
 pub fn may_pass(filter: &Filter, iface: &str) -> bool {
-    filter
-        .of_iface(iface)
-        .expr()
-        .is_none_or(|expr| constant(expr) != Some(false))
+    passes(filter, iface) != Some(false)
+}
+
+/// Whether all flows of the interface pass or none, by the name alone; `None` if each has to be asked.
+pub fn passes(filter: &Filter, iface: &str) -> Option<bool> {
+    filter.of_iface(iface).expr().map_or(Some(true), constant)
 }
 
 /// Whether the filter asks for names of interfaces.

@@ -32,6 +32,8 @@ pub struct ReadFile {
     pub bytes: u64,
     /// Names of the hosts that captured its flows; more than one only where stores were mixed.
     pub host: Arc<str>,
+    /// Whether that is one host, whose name is known.
+    pub has_one_host: bool,
     /// Version of its schema.
     pub schema_version: u32,
     /// Ledgers of all its intervals.
@@ -163,6 +165,7 @@ fn read(file: &StoredFile) -> Result<ReadFile, Trouble> {
     hosts.sort_unstable();
     hosts.dedup();
     Ok(ReadFile {
+        has_one_host: hosts.len() == 1,
         host: hosts.join("+").into(),
         schema_version: version.and_then(|it| it.parse().ok()).unwrap_or(1),
         ledgers: ledgers.into(),

@@ -49,6 +49,31 @@ pub struct StoredLedger {
     /// By how much altogether, in milliseconds.
     #[serde(default)]
     pub clock_stepped_ms: i64,
+    #[serde(default)]
+    rows: Option<u64>,
+    #[serde(default)]
+    packets_rcvd: u64,
+    #[serde(default)]
+    packets_sent: u64,
+    #[serde(default)]
+    bytes_rcvd: u64,
+    #[serde(default)]
+    bytes_sent: u64,
+}
+
+/// Sums over the flows that are stored with a ledger.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredSums {
+    /// Number of flows.
+    pub rows: u64,
+    /// Packets that they received, as packets on the wire.
+    pub packets_rcvd: u64,
+    /// Packets that they sent, as packets on the wire.
+    pub packets_sent: u64,
+    /// Octets that they received, from the IP header on.
+    pub bytes_rcvd: u64,
+    /// Octets that they sent, from the IP header on.
+    pub bytes_sent: u64,
 }
 
 /// Coverage of both directions. Files of version 0.1.0 say inbound and outbound.
@@ -88,6 +113,17 @@ impl StoredLedger {
             ));
         }
         Ok(ledger)
+    }
+
+    /// Sums over the flows that are stored with it; `None` in older files.
+    pub fn stored(&self) -> Option<StoredSums> {
+        Some(StoredSums {
+            rows: self.rows?,
+            packets_rcvd: self.packets_rcvd,
+            packets_sent: self.packets_sent,
+            bytes_rcvd: self.bytes_rcvd,
+            bytes_sent: self.bytes_sent,
+        })
     }
 
     /// Packets that are in no flow and should be: all losses but those [by design](is_by_design).

@@ -8,13 +8,12 @@ use std::{
 };
 
 use self::line::LineWriter;
-use crate::{host, options::SinkFormat};
+use crate::{host, ledger::ledger_line, options::SinkFormat};
 
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
 };
-use probe_flow::flow_json::LedgerLine;
 
 /// Octets that are gathered for one write to the file.
 const WRITE_SIZE: usize = 64 << 10;
@@ -55,10 +54,7 @@ impl FileFormat for JsonLines {
                 text.clear();
             }
         }
-        let bounds = Some(interval.bounds());
-        let ledger =
-            LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
-        serde_json::to_writer(&mut text, &ledger).map_err(io::Error::from)?;
+        serde_json::to_writer(&mut text, &ledger_line(interval)).map_err(io::Error::from)?;
         text.push(b'\n');
         Ok(file.write_all(&text)?)
     }

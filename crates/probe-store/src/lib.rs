@@ -19,6 +19,7 @@ mod fixture;
 mod host;
 pub mod json_lines;
 mod layout;
+mod ledger;
 pub mod options;
 pub mod parquet;
 mod partition;

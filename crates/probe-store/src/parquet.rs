@@ -20,13 +20,13 @@ use parquet::{
 };
 
 use self::schema::columns;
-use crate::{address_text::push_address, host, options::SinkFormat};
+use crate::{address_text::push_address, host, ledger::ledger_line, options::SinkFormat};
 
 use super::{
     Interval,
     file_sink::{EncodeError, FileFormat},
 };
-use probe_flow::{flow::FlowRow, flow_json::LedgerLine, schema::Read};
+use probe_flow::{flow::FlowRow, schema::Read};
 
 /// Version of the schema, under `probe.schema_version`. Grows with every change of the columns;
 /// columns may be added, never renamed, removed or given another type.
@@ -124,10 +124,7 @@ impl Parquet {
     }
 
     fn metadata(&self, interval: &Interval) -> Result<[(&'static str, String); 7]> {
-        let bounds = Some(interval.bounds());
-        let ledger =
-            LedgerLine::new(&interval.iface, bounds, &interval.ledger).watched(&interval.watched);
-        let ledger = serde_json::to_string(&ledger)
+        let ledger = serde_json::to_string(&ledger_line(interval))
             .map_err(|error| ParquetError::External(Box::new(error)))?;
         Ok([
             ("schema_version", SCHEMA_VERSION.to_string()),

@@ -10,7 +10,11 @@ use datafusion::{
     prelude::ident,
 };
 
-use super::{Prepared, Question, Sums, hand_over, next, top::Top};
+use super::{
+    Prepared, Question, Sums, hand_over, next,
+    stored::{self, ROWS},
+    top::Top,
+};
 use crate::{
     columns::{By, Measure, Sort},
     completeness::Report,
@@ -72,20 +76,52 @@ fn added(
 ) -> Result<DataFrame, QueryError> {
     let context = session(question.limits)?;
     let (files, is_whole) = prepared.selected();
-    progress.begin("reading flows", files.len());
     let ifaces: Vec<_> = prepared
         .asked
         .ifaces
         .iter()
         .map(|(_, iface)| &**iface)
         .collect();
-    let mut flows = context.read_table(Arc::new(FlowTable::new(files, progress.clone())))?;
+    let groups = groups(sums, buckets);
+    let (mut added, mut read) = (None, files);
+    if stored::suffice(sums, &ifaces) {
+        let (with, without) = read
+            .iter()
+            .cloned()
+            .partition::<Vec<_>, _>(stored::has_sums);
+        if !with.is_empty() {
+            let batch = stored::batch(&with, prepared.range, sums)?;
+            let measures = measures(sums, &sum(ident(ROWS)));
+            added = Some(
+                context
+                    .read_batch(batch)?
+                    .aggregate(groups.clone(), measures)?,
+            );
+            read = without.into();
+        }
+    }
+    progress.begin("reading flows", read.len());
+    if let (Some(added), true) = (&added, read.is_empty()) {
+        return Ok(added.clone());
+    }
+    let mut flows = context.read_table(Arc::new(FlowTable::new(read, progress.clone())))?;
     if !is_whole {
         flows = flows.filter(selected(prepared.range))?;
     }
     if let Some(expression) = filter::expression(&sums.filter, &ifaces) {
         flows = flows.filter(expression)?;
     }
+    let flows = flows.aggregate(groups, measures(sums, &count(lit(1))))?;
+    let Some(added) = added else { return Ok(flows) };
+    let groups = sums.by.iter().map(|column| ident(column.name()));
+    let names = sums.directions.measures().iter().map(|it| it.name());
+    let measures = names.map(|name| sum(ident(name)).alias(name));
+    Ok(added
+        .union(flows)?
+        .aggregate(groups.collect(), measures.collect())?)
+}
+
+fn groups(sums: &Sums, buckets: Option<&[i64]>) -> Vec<Expr> {
     let groups = sums.by.iter().map(|column| match (column, buckets) {
         (By::Field(field), _) => ident(field.name),
         (By::Time(_), None) => ident("interval_start").alias("time"),
@@ -93,22 +129,21 @@ fn added(
             .call(vec![ident("interval_start")])
             .alias("time"),
     });
-    let measures = sums
-        .directions
-        .measures()
-        .iter()
-        .map(|measure| of_measure(*measure));
-    Ok(flows.aggregate(groups.collect(), measures.collect())?)
+    groups.collect()
 }
 
-fn of_measure(measure: Measure) -> Expr {
-    let added = match measure {
-        Measure::Flows => count(lit(1)),
-        Measure::Bytes => sum(both("bytes")),
-        Measure::Packets => sum(both("packets")),
-        one => sum(ident(one.name())),
+/// Sums that are wanted; `flows` is what counts flows.
+fn measures(sums: &Sums, flows: &Expr) -> Vec<Expr> {
+    let of_measure = |measure: &Measure| {
+        let added = match measure {
+            Measure::Flows => flows.clone(),
+            Measure::Bytes => sum(both("bytes")),
+            Measure::Packets => sum(both("packets")),
+            one => sum(ident(one.name())),
+        };
+        added.alias(measure.name())
     };
-    added.alias(measure.name())
+    sums.directions.measures().iter().map(of_measure).collect()
 }
 
 /// Starts of the buckets in microseconds; `None` without buckets.

@@ -36,6 +36,7 @@ fn file(iface: &str, ledgers: Vec<StoredLedger>) -> ReadFile {
         },
         bytes: 0,
         host: "server".into(),
+        has_one_host: true,
         schema_version: 3,
         ledgers: ledgers.into(),
         metadata: Arc::new(ParquetMetaData::new(metadata, Vec::new())),

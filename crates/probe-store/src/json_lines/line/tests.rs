@@ -7,14 +7,13 @@ use std::{
 use jiff::Timestamp;
 use probe_flow::{
     flow::{FlowMap, FlowRow},
-    flow_json::LedgerLine,
     interval::Interval,
     schema::FlowView,
     ticks::{TickClock, TickTableBuilder},
 };
 use proptest::prelude::*;
 
-use crate::{file_sink::FileFormat, fixture, host, json_lines::JsonLines};
+use crate::{file_sink::FileFormat, fixture, host, json_lines::JsonLines, ledger::ledger_line};
 
 fn encoded(interval: &Interval) -> String {
     let mut file = tempfile::tempfile().unwrap();
@@ -31,9 +30,7 @@ fn serialized(interval: &Interval) -> String {
     let line =
         |row: FlowRow| serde_json::to_string(&FlowView::stored(interval, &host, &row).line());
     let flows = interval.flows.rows().map(|row| line(row).unwrap() + "\n");
-    let bounds = Some(interval.bounds());
-    let ledger = LedgerLine::new(&interval.iface, bounds, &interval.ledger);
-    flows.collect::<String>() + &serde_json::to_string(&ledger).unwrap() + "\n"
+    flows.collect::<String>() + &serde_json::to_string(&ledger_line(interval)).unwrap() + "\n"
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
