@@ -7,13 +7,14 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build_ebpf, workspace};
+use crate::{build_ebpf, query, workspace};
 
 /// What `bench all` runs, by name, with the words for it and those for its short form.
-const BENCHMARKS: [(&str, &str, &str); 8] = [
+const BENCHMARKS: [(&str, &str, &str); 9] = [
     ("kernel", "kernel", "kernel"),
     ("flowlog", "flowlog", "flowlog"),
     ("sinks", "sinks", "sinks"),
+    ("query", "query", "query"),
     ("rotation", "rotation", "rotation"),
     ("scale", "scale", "scale"),
     ("impact", "impact", "impact"),
@@ -24,7 +25,7 @@ const BENCHMARKS: [(&str, &str, &str); 8] = [
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// `kernel`, `flowlog`, `sinks`, `rotation`, `e2e`, `impact`, `scale` or `all`, and what that
+    /// `kernel`, `flowlog`, `sinks`, `query`, `rotation`, `e2e`, `impact`, `scale` or `all`, and what that
     /// takes: `--help` tells.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     words: Vec<String>,
@@ -73,6 +74,11 @@ impl Bench {
     fn run<S: AsRef<std::ffi::OsStr>>(&self, words: &[S]) -> Result<()> {
         let mut bench = std::process::Command::new(self.folder.join("probe-bench"));
         bench.args(words);
+        let is_of_query = words.first().is_some_and(|word| word.as_ref() == "query");
+        if is_of_query && !words.iter().any(|word| word.as_ref() == "--query") {
+            // Optimised in the short form, too: what it takes is compared with what others take.
+            bench.arg("--query").arg(query::build()?);
+        }
         if !words.iter().any(|word| word.as_ref() == "--agent") {
             bench.arg("--agent").arg(self.folder.join("probe-agent"));
         }

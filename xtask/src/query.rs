@@ -1,5 +1,7 @@
 //! `probe-query`, which is a workspace of its own: the checks that the workspace of the agent has.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 
 use crate::workspace;
@@ -10,6 +12,14 @@ pub(crate) const NAME: &str = "probe-query";
 pub(crate) const MANIFEST: &str = "crates/probe-query/Cargo.toml";
 /// Where it is built: not where the agent is, whose `cargo clean` need not take it away.
 const TARGET: &str = "target/query";
+
+/// Builds it as it is shipped, and tells where it is.
+pub(crate) fn build() -> Result<PathBuf> {
+    eprintln!(":: building probe-query, which takes many minutes the first time");
+    let words = ["build", "--locked", "--release"];
+    run("", &words)?;
+    Ok(Path::new(TARGET).join("release").join(NAME))
+}
 
 /// Format, lints, documentation, what may be in its dependency tree, and its tests.
 pub(crate) fn check() -> Result<()> {

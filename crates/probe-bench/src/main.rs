@@ -11,6 +11,7 @@ mod impact;
 mod kernel;
 mod process;
 mod programs;
+mod query;
 mod quiet;
 mod random;
 mod report;
@@ -79,8 +80,13 @@ enum Benchmark {
     Rotation(rotation::Args),
     /// CPU of the whole machine per packet, beside other probes; or a flood (root).
     E2e(e2e::Args),
+    /// What questions about stored flows take, beside DuckDB.
+    Query(query::Args),
     /// Start, memory and end with many interfaces (root).
     Scale(scale::Args),
+    /// Runs a command, and tells what it took.
+    #[command(hide = true)]
+    MeasureChild(query::MeasureArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,6 +96,8 @@ fn main() -> ExitCode {
         Benchmark::Impact(args) => impact::run(&args, &common),
         Benchmark::Flowlog(args) => flowlog::run(&args, &common),
         Benchmark::Sinks(args) => sinks::run(&args, &common),
+        Benchmark::Query(args) => query::run(&args, &common),
+        Benchmark::MeasureChild(args) => query::measure_child(&args),
         Benchmark::Rotation(args) => rotation::run(&args, &common),
         Benchmark::E2e(args) => e2e::run(&args, &common),
         Benchmark::Scale(args) => scale::run(&args, &common),

@@ -1,10 +1,30 @@
 //! What the kernel tells of a process.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result};
 use probe_testkit::process::status_kib;
-use rustix::param::clock_ticks_per_second;
+use rustix::{
+    param::clock_ticks_per_second,
+    time::{ClockId, clock_gettime},
+};
+
+/// CPU time that the calling thread has taken, in seconds.
+pub(crate) fn thread_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default().as_secs_f64()
+}
+
+/// Most memory that was resident since the start or [`reset_peak`], in bytes.
+pub(crate) fn rss_peak_bytes() -> Result<u64> {
+    Ok(status_kib(std::process::id(), "VmHWM")? << 10)
+}
+
+/// Makes the kernel forget the peak so far (proc_pid_clear_refs(5)).
+pub(crate) fn reset_peak() -> Result<()> {
+    const PATH: &str = "/proc/self/clear_refs";
+    fs::write(PATH, "5").with_context(|| format!("cannot write {PATH}"))
+}
 
 /// How the kernel names a map that a process has mapped.
 const BPF_MAPPING: &str = "anon_inode:bpf-map";

@@ -219,6 +219,4 @@ fn reach(step: &str) {
 }
 
 #[cfg(test)]
-mod measure;
-#[cfg(test)]
 mod tests;
