@@ -64,15 +64,15 @@ pub struct StoredLedger {
 /// Sums over the flows that are stored with a ledger.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredSums {
-    /// Number of flows.
+    /// Number of flows that are stored with the ledger.
     pub rows: u64,
-    /// Packets that they received, as packets on the wire.
+    /// Their received packets, counted as on the wire.
     pub packets_rcvd: u64,
-    /// Packets that they sent, as packets on the wire.
+    /// Their sent packets, counted as on the wire.
     pub packets_sent: u64,
-    /// Octets that they received, from the IP header on.
+    /// Their received octets, from the IP header on.
     pub bytes_rcvd: u64,
-    /// Octets that they sent, from the IP header on.
+    /// Their sent octets, from the IP header on.
     pub bytes_sent: u64,
 }
 
