@@ -7,7 +7,7 @@ use super::store::{Size, first_day};
 /// A question that people ask of a month.
 pub(super) struct Question {
     pub(super) name: &'static str,
-    /// Words for `probe-query`.
+    /// Its words for `probe-query`.
     pub(super) words: Vec<String>,
     /// The same for DuckDB; `{flows}` stands for the table.
     pub(super) sql: String,

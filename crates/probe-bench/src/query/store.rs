@@ -35,14 +35,14 @@ pub(super) fn first_day() -> Timestamp {
     Timestamp::UNIX_EPOCH + SignedDuration::from_hours(20_513 * 24)
 }
 
-/// What is stored.
+/// How much is stored, and how it is cut.
 #[derive(Clone, Copy)]
 pub(super) struct Size {
     pub(super) days: u32,
     pub(super) ifaces: usize,
-    /// Of each day.
+    /// Intervals that each day has.
     pub(super) intervals: u32,
-    /// Of each interval.
+    /// Flows that each interval has.
     pub(super) flows: usize,
 }
 
