@@ -19,6 +19,7 @@ use crate::{
     error::QueryError,
     filter,
     footer::{self, ReadFile, Skipped},
+    ledger::StoredLedger,
     output::{Shape, Sink},
     progress::Progress,
     store,
@@ -129,6 +130,9 @@ async fn try_ask(
             sql::run(question, statement, &prepared, &report, sink, progress).await?;
         }
     }
+    for (file, ledger) in prepared.ledgers() {
+        sink.interval(file, ledger)?;
+    }
     Ok(report)
 }
 
@@ -197,9 +201,14 @@ fn prepare(
 impl Prepared {
     /// Bounds of all intervals that are asked for.
     fn intervals(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        let ledgers = self.files.iter().flat_map(|file| file.ledgers.iter());
-        let bounds = ledgers.map(|ledger| (ledger.start, ledger.end));
-        bounds.filter(|(start, end)| self.range.selects(*start, *end))
+        self.ledgers().map(|(_, ledger)| (ledger.start, ledger.end))
+    }
+
+    /// Ledgers of all intervals that are asked for, each with its file.
+    fn ledgers(&self) -> impl Iterator<Item = (&ReadFile, &StoredLedger)> {
+        let all = self.files.iter();
+        let all = all.flat_map(|file| file.ledgers.iter().map(move |ledger| (file, ledger)));
+        all.filter(|(_, ledger)| self.range.selects(ledger.start, ledger.end))
     }
 
     /// Files with an interval that is asked for, and whether all of their intervals are.

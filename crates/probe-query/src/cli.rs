@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Where the agent's Parquet sink stores flows unless it is configured otherwise.
-const DEFAULT_STORE: &str = "/var/lib/probe/flows";
+pub(crate) const DEFAULT_STORE: &str = "/var/lib/probe/flows";
 /// Exit code of `--strict` where the answer is not complete.
 pub const EXIT_INCOMPLETE: u8 = 3;
 
@@ -30,6 +30,8 @@ of columns: talk_conv (src,dst), talk_src, talk_dst, apps_port (dport,proto), ag
 Times: -24h, -1d12h, today, yesterday 02:15, 02:15, 2026-11-27, \"2026-11-27 02:00\", RFC 3339, now; \
 --since all is all that is stored. Flows are stored by intervals: an interval is asked for if more than a \
 second of it lies in the time.
+
+`probe-query serve` shows the same on a page in the browser: `probe-query serve --help`.
 
 Exit codes:
   0    done
@@ -237,12 +239,7 @@ impl Cli {
             Some(statement) => What::Sql(statement.clone()),
             None => What::Sums(self.sums()?),
         };
-        let memory_bytes = size(&self.memory).ok_or_else(|| {
-            let found = probe_flow::text::quoted(&self.memory);
-            QueryError::Usage(format!(
-                "--memory: expected a size such as 512MiB, at least 16MiB, found {found}"
-            ))
-        })?;
+        let memory_bytes = memory(&self.memory).map_err(QueryError::Usage)?;
         Ok(Question {
             stores: self.stores.clone(),
             since,
@@ -292,6 +289,14 @@ impl Cli {
             sort,
         })
     }
+}
+
+/// The value of `--memory` in bytes, or what was expected.
+pub(crate) fn memory(text: &str) -> Result<usize, String> {
+    size(text).ok_or_else(|| {
+        let found = probe_flow::text::quoted(text);
+        format!("--memory: expected a size such as 512MiB, at least 16MiB, found {found}")
+    })
 }
 
 /// `512MiB`, `2G`; at least what the engine needs to get anywhere.

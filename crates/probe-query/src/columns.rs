@@ -42,6 +42,14 @@ pub const LISTS: [(&str, &str); 6] = [
 ];
 
 impl By {
+    /// All words for columns, the short ones first.
+    pub fn words() -> Vec<&'static str> {
+        let short = SHORT.iter().map(|(short, _)| *short);
+        let fields = FIELDS.iter().filter(|field| is_key(field));
+        let fields = fields.map(|field| field.name);
+        ["time"].into_iter().chain(short).chain(fields).collect()
+    }
+
     /// Name of the column in the answer.
     pub const fn name(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@
 //! 5. [`output`] writes rows and report.
 //!
 //! It needs no agent and no privilege but to read the files. It never writes to a store, never
-//! captures, and knows neither aya nor HTTP. It is a binary of its own, since DataFusion is large: the
+//! captures, and does not know aya; only [`serve`] knows HTTP. It is a binary of its own, since DataFusion is large: the
 //! privileged agent must not depend on it, and hands `probe-agent query` over by `exec`. A program
 //! that embeds it calls [`ask::ask`].
 
@@ -33,6 +33,7 @@ pub mod ledger;
 mod month;
 pub mod output;
 pub mod progress;
+pub mod serve;
 mod spans;
 pub mod store;
 pub mod time;

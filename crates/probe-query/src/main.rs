@@ -2,10 +2,19 @@
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
-use probe_query::cli::Cli;
+use clap::{CommandFactory, FromArgMatches, Parser, parser::ValueSource};
+use probe_query::{
+    cli::Cli,
+    serve::{COMMAND, ServeCli},
+};
 
 fn main() -> ExitCode {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    // No filter begins with the word.
+    if words.get(1).is_some_and(|word| word == COMMAND) {
+        words.remove(1);
+        return ServeCli::parse_from(words).run();
+    }
     let matches = Cli::command().get_matches();
     let is_since_given = matches.value_source("since") == Some(ValueSource::CommandLine);
     match Cli::from_arg_matches(&matches) {

@@ -16,6 +16,7 @@ use std::io;
 
 use datafusion::arrow::record_batch::RecordBatch;
 
+pub(crate) use self::cell::Cell;
 pub use self::{
     csv::Csv,
     json::{Json, JsonLines},
@@ -24,7 +25,7 @@ pub use self::{
     table::{Table, TableStyle},
     totals::Totals,
 };
-use crate::completeness::Report;
+use crate::{completeness::Report, footer::ReadFile, ledger::StoredLedger};
 
 /// Takes the rows of an answer, and the report.
 pub trait Sink: Send {
@@ -51,4 +52,14 @@ pub trait Sink: Send {
     ///
     /// Those of writing.
     fn end(&mut self, shape: &Shape, totals: Option<&Totals>, report: &Report) -> io::Result<()>;
+
+    /// Called for the ledger of each interval of the answer, behind the end, in no order across files. Of
+    /// use to whom the report is too coarse.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    fn interval(&mut self, _file: &ReadFile, _ledger: &StoredLedger) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -21,7 +21,7 @@ use crate::{error::QueryError, time::Range};
 /// Octets of a time in a file name: `20260301T000000.000Z`.
 const TIME_LEN: usize = 20;
 /// No interval is that long. A file lies in the day in which its first interval starts.
-const LONGEST_DAYS: i64 = 2;
+pub(crate) const LONGEST_DAYS: i64 = 2;
 
 /// A file of a store, with what its path says.
 #[derive(Clone, Debug)]

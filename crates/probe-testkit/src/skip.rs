@@ -50,6 +50,18 @@ pub fn kernel_or_skip(tools: &[&str]) -> bool {
     true
 }
 
+/// Whether these tools are here, which need no privilege; says so if not.
+#[must_use]
+#[track_caller]
+pub fn tools_or_skip(tools: &[&str]) -> bool {
+    let missing = missing_tool(tools);
+    // Not a closure: the caller's place would be lost.
+    if let Some(reason) = &missing {
+        skip("PROBE_REQUIRE_KERNEL", reason);
+    }
+    missing.is_none()
+}
+
 /// The folder with the packet corpus: `PROBE_CORPUS`, or `../shared/corpus` from the workspace
 /// root; says so if it is absent.
 #[must_use]

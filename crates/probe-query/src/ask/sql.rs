@@ -82,12 +82,7 @@ fn wrong(error: DataFusionError) -> QueryError {
 
 /// The ledgers of all intervals as rows.
 fn ledgers(prepared: &Prepared) -> Result<RecordBatch, QueryError> {
-    let rows: Vec<(&ReadFile, &StoredLedger)> = prepared
-        .files
-        .iter()
-        .flat_map(|file| file.ledgers.iter().map(move |ledger| (file, ledger)))
-        .filter(|(_, ledger)| prepared.range.selects(ledger.start, ledger.end))
-        .collect();
+    let rows: Vec<(&ReadFile, &StoredLedger)> = prepared.ledgers().collect();
     let rows = rows.as_slice();
     let losses = |ledger: &StoredLedger| {
         let all = ledger.losses.0.iter();

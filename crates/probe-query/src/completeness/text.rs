@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
 
 use super::{Blind, IfaceReport, Outage, Report, Span, Why};
 
@@ -18,9 +19,33 @@ pub struct TextStyle {
     pub names_hosts: bool,
 }
 
+/// The report as text, in full.
+#[derive(Clone, Debug, Serialize)]
+pub struct Text {
+    /// Whether the answer is complete, and what it is made of.
+    pub head: String,
+    /// A line for each lack, and for files of a newer schema.
+    pub details: Vec<String>,
+}
+
 impl Report {
-    /// The lines of the report.
+    /// The lines of the report, of which a terminal has space for a few.
     pub fn lines(&self, style: &TextStyle) -> Vec<String> {
+        let Text { head, mut details } = self.text(style);
+        if self.complete {
+            return vec![head];
+        }
+        if details.len() > MOST_LINES {
+            let more = details.len() - (MOST_LINES - 1);
+            details.truncate(MOST_LINES - 1);
+            details.push(format!("… and {more} more: --format json has all of them"));
+        }
+        let details = details.into_iter().map(|line| format!("  {line}"));
+        [head].into_iter().chain(details).collect()
+    }
+
+    /// The report as text, in full.
+    pub fn text(&self, style: &TextStyle) -> Text {
         let intervals: usize = self.interfaces.iter().map(|iface| iface.intervals).sum();
         let with_data = self
             .interfaces
@@ -33,20 +58,15 @@ impl Report {
             counted(with_data, "interface"),
             counted(intervals, "interval"),
         );
-        if self.complete {
-            return vec![format!("complete: {of}{}", self.unwritten(style))];
+        let word = if self.complete {
+            "complete"
+        } else {
+            "INCOMPLETE"
+        };
+        Text {
+            head: format!("{word}: {of}{}", self.unwritten(style)),
+            details: self.details(style),
         }
-        let mut lines = self.details(style);
-        if lines.len() > MOST_LINES {
-            let more = lines.len() - (MOST_LINES - 1);
-            lines.truncate(MOST_LINES - 1);
-            lines.push(format!("… and {more} more: --format json has all of them"));
-        }
-        let head = format!("INCOMPLETE: {of}{}", self.unwritten(style));
-        [head]
-            .into_iter()
-            .chain(lines.into_iter().map(|line| format!("  {line}")))
-            .collect()
     }
 
     /// What the running interval has is not in the store.

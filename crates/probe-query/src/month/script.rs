@@ -55,10 +55,10 @@ pub(crate) struct Script {
 }
 
 /// xorshift64*, the same on each run.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: u32) -> u32 {
+    pub(crate) fn below(&mut self, limit: u32) -> u32 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -254,7 +254,7 @@ impl Told {
 }
 
 /// The ledger of an interval with these flows, so many lost packets, and three that are not IP.
-fn ledger(totals: FlowCounters, lost: u64, overflow_packets: u64) -> Ledger {
+pub(crate) fn ledger(totals: FlowCounters, lost: u64, overflow_packets: u64) -> Ledger {
     let flows = Tally {
         packets: totals.packets(),
         bytes: totals.bytes(),
@@ -278,7 +278,7 @@ fn ledger(totals: FlowCounters, lost: u64, overflow_packets: u64) -> Ledger {
     ledger
 }
 
-fn key<const N: usize>(
+pub(crate) fn key<const N: usize>(
     src_addr: [u8; N],
     dst_addr: [u8; N],
     ports: [u16; 2],

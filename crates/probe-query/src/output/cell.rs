@@ -14,7 +14,7 @@ use serde::Serialize;
 /// A value as all formats take it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub(super) enum Cell {
+pub(crate) enum Cell {
     Null,
     Bool(bool),
     Number(u64),

@@ -6,13 +6,14 @@ use datafusion::arrow::record_batch::RecordBatch;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use super::{Shape, Sink, Totals, cell::Cell};
-use crate::completeness::Report;
+use crate::completeness::{Report, text::TextStyle};
 
 /// All in one object: `{"rows":[…],"totals":{…},"completeness":{…}}`.
 pub struct Json<W> {
     out: W,
     has_begun: bool,
     rows: u64,
+    text: Option<TextStyle>,
 }
 
 impl<W: Write> Json<W> {
@@ -22,6 +23,16 @@ impl<W: Write> Json<W> {
             out,
             has_begun: false,
             rows: 0,
+            text: None,
+        }
+    }
+
+    /// With the report as text, too: `"text":{"head":"…","details":["…"]}`.
+    #[must_use]
+    pub fn with_text(self, style: TextStyle) -> Self {
+        Self {
+            text: Some(style),
+            ..self
         }
     }
 }
@@ -54,6 +65,10 @@ impl<W: Write + Send> Sink for Json<W> {
         }
         self.out.write_all(b",\n\"completeness\":")?;
         write(&mut self.out, report)?;
+        if let Some(style) = &self.text {
+            self.out.write_all(b",\n\"text\":")?;
+            write(&mut self.out, &report.text(style))?;
+        }
         self.out.write_all(b"}\n")?;
         self.out.flush()
     }

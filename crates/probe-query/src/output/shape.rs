@@ -86,8 +86,13 @@ impl Shape {
         self.rates.is_some()
     }
 
+    /// Names of the columns.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.name.as_str())
+    }
+
     /// The values of a row.
-    pub(super) fn row(&self, batch: &RecordBatch, row: usize) -> Vec<Cell> {
+    pub(crate) fn row(&self, batch: &RecordBatch, row: usize) -> Vec<Cell> {
         let arrays = batch.columns().iter();
         let mut cells: Vec<_> = arrays.map(|array| Cell::of(array.as_ref(), row)).collect();
         let Some(rates) = &self.rates else {
