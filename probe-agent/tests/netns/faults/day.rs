@@ -174,13 +174,13 @@ impl Day {
         PathBuf::from(format!("/proc/{}/root", self.agent.id())).join(inside)
     }
 
-    /// A file that takes the room of the JSON sink.
-    pub(super) fn filler(&self) -> PathBuf {
-        self.inside("json/filler")
+    /// A file that takes the room of a sink.
+    pub(super) fn filler(&self, sink: &str) -> PathBuf {
+        self.inside(sink).join("filler")
     }
 
     pub(super) fn fill_disk(&self) {
-        let mut file = File::create(self.filler()).expect("a file");
+        let mut file = File::create(self.filler("json")).expect("a file");
         let full = loop {
             if let Err(error) = file.write_all(&[0; 4096]) {
                 break error;

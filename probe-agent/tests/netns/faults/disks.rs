@@ -38,30 +38,33 @@ pub(super) const PLAIN: Disks = Disks {
 ",
 };
 
-/// Three days of the JSON sink are there already, of 6 MiB each.
+/// Three days of each sink are there already, of 6 MiB each.
 pub(super) const STORED: Disks = Disks {
     mounts: "for sink in json parquet; do
                  mkdir FOLDER/$sink
                  mount -t tmpfs -o size=64m none FOLDER/$sink
              done
              for ago in 1 2 3; do
-                 day=FOLDER/json/iface=one/date=$(date -u -d \"$ago days ago\" +%F)
-                 mkdir -p $day
-                 stamp=$(date -u -d \"$ago days ago\" +%Y%m%d)
-                 head -c 6291456 /dev/zero > $day/${stamp}T000000.000Z-${stamp}T230000.000Z.jsonl
+                 date=$(date -u -d \"$ago days ago\" +%F)
+                 name=$(date -u -d \"$ago days ago\" +%Y%m%dT000000.000Z-%Y%m%dT230000.000Z)
+                 mkdir -p FOLDER/json/iface=one/date=$date FOLDER/parquet/iface=one/date=$date
+                 head -c 6291456 /dev/zero > FOLDER/json/iface=one/date=$date/$name.jsonl
+                 head -c 6291456 /dev/zero > FOLDER/parquet/iface=one/date=$date/$name.parquet
              done",
     writeout: "- { type: json, path: FOLDER/json, retention: { max_age: 30d, max_size: none, min_free: 16MiB } }
 - { type: parquet, path: FOLDER/parquet, retention: { max_size: 48MiB } }
 ",
 };
 
-/// The Parquet sink has a disk, below whose root its store is.
+/// The Parquet sink has a disk, below whose root its store is. It is in memory, so that thousands of
+/// intervals are soon written.
 pub(super) const DISK: Disks = Disks {
-    mounts: "mkdir FOLDER/json FOLDER/disk
+    mounts: "mkdir FOLDER/json FOLDER/memory FOLDER/disk
              mount -t tmpfs -o size=256m none FOLDER/json
-             truncate -s 256M FOLDER/image
-             mkfs.ext4 -q FOLDER/image
-             mount -o loop FOLDER/image FOLDER/disk
+             mount -t tmpfs -o size=300m none FOLDER/memory
+             truncate -s 256M FOLDER/memory/image
+             mkfs.ext4 -q FOLDER/memory/image
+             mount -o loop FOLDER/memory/image FOLDER/disk
              mkdir FOLDER/disk/flows",
     writeout: "- { type: json, path: FOLDER/json, retention: { max_size: 128MiB } }
 - { type: parquet, path: FOLDER/disk/flows, retention: { max_age: 30d, max_size: 128MiB } }
@@ -91,16 +94,34 @@ impl Drop for Freezer {
 }
 
 impl Day {
-    /// Others take the room of the JSON sink, but for so many MiB.
-    pub(super) fn leave_free(&self, mib: u64) {
-        let file = File::create(self.filler()).expect("a file");
-        let space = statvfs(self.inside("json")).expect("its space");
-        let taken = space.f_bavail * space.f_frsize - mib * MIB;
-        fallocate(&file, FallocateFlags::empty(), 0, taken).expect("there is room");
+    /// Others take the room of a sink, but for so many MiB.
+    pub(super) fn leave_free(&self, sink: &str, mib: u64) {
+        let file = self.filler(sink);
+        let file = File::options().create(true).append(true).open(file);
+        let file = file.expect("a file");
+        let space = statvfs(self.inside(sink)).expect("its space");
+        let free = space.f_bavail * space.f_frsize;
+        if let Some(more) = free.checked_sub(mib * MIB).filter(|more| *more > 0) {
+            let taken = file.metadata().expect("its size").len();
+            fallocate(&file, FallocateFlags::empty(), taken, more).expect("there is room");
+        }
     }
 
-    pub(super) fn remove_filler(&self) {
-        fs::remove_file(self.filler()).expect("it is there");
+    /// The same of the JSON sink, and again of what it then deletes, until that is all.
+    pub(super) fn leave_free_of_all(&self, mib: u64) {
+        within(RUNS_OVER_WITHIN, "all is deleted", || {
+            self.leave_free("json", mib);
+            let stored = self
+                .agent
+                .metrics()
+                .count("probe_store_bytes", "sink=\"json\"");
+            (stored < MIB).then_some(())
+        });
+        self.leave_free("json", mib);
+    }
+
+    pub(super) fn remove_filler(&self, sink: &str) {
+        fs::remove_file(self.filler(sink)).expect("it is there");
     }
 
     /// Has the agent look after its stores now, and not in its own time.

@@ -1,7 +1,5 @@
 //! The faults: how each is made and ended, and what tells it.
 
-use std::fs;
-
 use super::{alerts::Alert, day::Day};
 
 /// The configuration of a good day. Generic XDP leaves a hook that a foreign program can take.
@@ -151,11 +149,11 @@ pub(super) const CLIENTS: [Fault; 1] = [Fault {
 }];
 
 /// About what is stored, and the clock.
-pub(super) const STORES: [Fault; 5] = [
+pub(super) const STORES: [Fault; 4] = [
     Fault {
         name: "a full disk",
         make: Day::fill_disk,
-        end: |day| fs::remove_file(day.filler()).expect("it is there"),
+        end: |day| day.remove_filler("json"),
         metric: ("probe_writeout_trouble", "sink=\"json\""),
         finding: ("/sinks/json/trouble/error", "No space left on device"),
         alert: ("ProbeSinkInTrouble", "sink", "json"),
@@ -188,24 +186,24 @@ pub(super) const STORES: [Fault; 5] = [
         alert: ("ProbeStoreMoved", "sink", "parquet"),
         is_ready: true,
     },
-    Fault {
-        name: "a disk that will be full before anything is deleted",
-        make: |day| day.leave_free(8),
-        end: Day::remove_filler,
-        metric: ("probe_store_trouble", "kind=\"filling\",sink=\"json\""),
-        finding: ("/sinks/json/store/is_filling", "true"),
-        alert: ("ProbeStoreFills", "sink", "json"),
-        is_ready: true,
-    },
 ];
 
 /// About room that others take, on [`STORED`](super::disks::STORED).
-pub(super) const ROOM: [Fault; 2] = [
+pub(super) const ROOM: [Fault; 3] = [
+    Fault {
+        name: "a disk that will be full before anything is deleted",
+        make: |day| day.leave_free("parquet", 8),
+        end: |day| day.remove_filler("parquet"),
+        metric: ("probe_store_trouble", "kind=\"filling\",sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/is_filling", "true"),
+        alert: ("ProbeStoreFills", "sink", "parquet"),
+        is_ready: true,
+    },
     Fault {
         name: "files of others for which days are deleted",
         // Two of the three.
-        make: |day| day.leave_free(8),
-        end: Day::remove_filler,
+        make: |day| day.leave_free("json", 8),
+        end: |day| day.remove_filler("json"),
         metric: ("probe_store_trouble", "kind=\"crowded\",sink=\"json\""),
         finding: ("/sinks/json/store/crowded", "taken_bytes"),
         alert: ("ProbeStoreCrowded", "sink", "json"),
@@ -213,8 +211,8 @@ pub(super) const ROOM: [Fault; 2] = [
     },
     Fault {
         name: "files of others that leave too little free when all is deleted",
-        make: |day| day.leave_free(4),
-        end: Day::remove_filler,
+        make: |day| day.leave_free_of_all(4),
+        end: |day| day.remove_filler("json"),
         metric: ("probe_store_trouble", "kind=\"short\",sink=\"json\""),
         finding: ("/sinks/json/store/min_free_bytes", "16777216"),
         alert: ("ProbeStoreShort", "sink", "json"),
