@@ -11,7 +11,10 @@ use std::{
 use jiff::{SignedDuration, civil::Date, tz::TimeZone};
 use tracing::{info, warn};
 
-use super::{CompactError, Compactor, Outcome, background::Shared};
+use super::{
+    CompactError, Compactor, Outcome,
+    background::{Shared, State},
+};
 use crate::{
     Clock,
     options::MinFree,
@@ -115,7 +118,7 @@ impl Worker {
     fn is_over_after_rest(&self) -> bool {
         let until = Instant::now() + PAUSE;
         while Instant::now() < until {
-            if self.is_over(LOOK_PAUSE) {
+            if self.is_over_unless(|state| state.is_asked, LOOK_PAUSE) {
                 return true;
             }
             let is_asked = std::mem::take(&mut self.shared.state.lock().is_asked);
@@ -156,11 +159,16 @@ impl Worker {
         state.report.error = error;
     }
 
-    /// Waits so long, or until a pass is asked for; true if the sink has ended.
+    /// Waits so long; true if the sink has ended.
     fn is_over(&self, pause: Duration) -> bool {
+        self.is_over_unless(|_| false, pause)
+    }
+
+    /// The same, but not longer than until something is so.
+    fn is_over_unless(&self, is_so: fn(&State) -> bool, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut state = self.shared.state.lock();
-        while !state.is_ending && !state.is_asked {
+        while !state.is_ending && !is_so(&state) {
             if self.shared.wake.wait_until(&mut state, until).timed_out() {
                 break;
             }
