@@ -1,6 +1,7 @@
 //! A question, from the files it is about to the rows and the report of its answer.
 
 mod rows;
+mod series;
 mod sql;
 mod stored;
 

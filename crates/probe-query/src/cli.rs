@@ -13,6 +13,7 @@ use crate::{
     engine::Limits,
     error::QueryError,
     output::{Csv, Json, JsonLines, Sink, Table, TableStyle},
+    plot::Picture,
     progress::Progress,
     time::Now,
 };
@@ -117,6 +118,15 @@ pub struct Cli {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 
+    /// Draw a picture instead of a table: bars, or a time series with `time` in --by. In the terminal, or
+    /// to FILE, which ends with .svg or .png
+    #[expect(
+        clippy::option_option,
+        reason = "clap's type of an option with a value that may be left out"
+    )]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["format", "sql"])]
+    plot: Option<Option<PathBuf>>,
+
     /// A statement of SQL over the views `flows` and `ledgers`, instead of columns and filter. Asks all
     /// that is stored unless --since is given
     #[arg(long, value_name = "STATEMENT", conflicts_with_all = ["filter", "words", "by", "sort", "limit", "rate"])]
@@ -167,12 +177,13 @@ impl Cli {
         } else {
             TimeZone::system()
         };
-        let question = self.question(Now::new(Timestamp::now(), zone.clone()), is_since_given)?;
+        let mut question =
+            self.question(Now::new(Timestamp::now(), zone.clone()), is_since_given)?;
         let style = TextStyle {
             zone,
             names_hosts: self.stores.len() > 1,
         };
-        let mut sink = self.sink(&style);
+        let mut sink = self.sink(&mut question, &style)?;
         let progress = Progress::of_terminal();
         let threads = question.limits.threads;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -190,7 +201,7 @@ impl Cli {
         // What still runs is of no use to anybody.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         let report = outcome?;
-        if self.format == Format::Csv {
+        if self.format == Format::Csv || matches!(self.plot, Some(Some(_))) {
             for line in report.lines(&style) {
                 eprintln!("{line}");
             }
@@ -198,9 +209,20 @@ impl Cli {
         Ok(report)
     }
 
-    fn sink(&self, style: &TextStyle) -> Box<dyn Sink> {
+    fn sink(
+        &self,
+        question: &mut Question,
+        style: &TextStyle,
+    ) -> Result<Box<dyn Sink>, QueryError> {
+        if let (Some(file), What::Sums(sums)) = (&self.plot, &mut question.what) {
+            let picture = Picture::wanted(file.as_deref(), self.limit, sums, style);
+            return match picture {
+                Ok(picture) => Ok(Box::new(picture)),
+                Err(error) => Err(QueryError::Usage(format!("--plot: {error}"))),
+            };
+        }
         let out = io::BufWriter::new(io::stdout());
-        match self.format {
+        Ok(match self.format {
             Format::Table => Box::new(Table::new(
                 out,
                 TableStyle {
@@ -211,7 +233,7 @@ impl Cli {
             Format::Json => Box::new(Json::new(out)),
             Format::Ndjson => Box::new(JsonLines::new(out)),
             Format::Csv => Box::new(Csv::new(out)),
-        }
+        })
     }
 
     /// The question, as of a moment.

@@ -6,7 +6,7 @@
 //! 2. [`footer`] reads what each of them says of itself: the ledgers of its intervals, its columns;
 //! 3. [`engine`] hands their rows to DataFusion, with the filter as [`filter`] translates it;
 //! 4. [`completeness`] says from the ledgers what the answer lacks;
-//! 5. [`output`] writes rows and report.
+//! 5. [`output`] writes rows and report, or [`plot`] draws them.
 //!
 //! It needs no agent and no privilege but to read the files. It never writes to a store, never
 //! captures, and does not know aya; only [`serve`] knows HTTP. It is a binary of its own, since DataFusion is large: the
@@ -32,6 +32,7 @@ pub mod ledger;
 #[cfg(test)]
 mod month;
 pub mod output;
+pub mod plot;
 pub mod progress;
 pub mod serve;
 mod spans;

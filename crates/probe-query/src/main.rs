@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, parser::ValueSource};
 use probe_query::{
     cli::Cli,
+    plot,
     serve::{COMMAND, ServeCli},
 };
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
         words.remove(1);
         return ServeCli::parse_from(words).run();
     }
-    let matches = Cli::command().get_matches();
+    let matches = Cli::command().get_matches_from(plot::joined(words));
     let is_since_given = matches.value_source("since") == Some(ValueSource::CommandLine);
     match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli.run(is_since_given),

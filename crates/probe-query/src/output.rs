@@ -16,7 +16,10 @@ use std::io;
 
 use datafusion::arrow::record_batch::RecordBatch;
 
-pub(crate) use self::cell::Cell;
+pub(crate) use self::{
+    cell::Cell,
+    table::{cut, shortened, shown, start_of},
+};
 pub use self::{
     csv::Csv,
     json::{Json, JsonLines},
@@ -25,12 +28,28 @@ pub use self::{
     table::{Table, TableStyle},
     totals::Totals,
 };
-use crate::{completeness::Report, footer::ReadFile, ledger::StoredLedger};
+use crate::{completeness::Report, footer::ReadFile, ledger::StoredLedger, plot::Timeline};
 
 /// Takes the rows of an answer, and the report.
 pub trait Sink: Send {
     /// Whether anything was written: another try would write it twice.
     fn has_begun(&self) -> bool;
+
+    /// How many groups of a time series it wants apart from all others: it then gets [`Self::series`]
+    /// first, and rows in no order. `None` for sinks that take the rows as they were asked for.
+    fn groups(&self) -> Option<usize> {
+        None
+    }
+
+    /// Called before the rows of such a time series, again if the question has to be asked anew: the
+    /// parts of the time, and the groups with most, where rows are made by more than the time.
+    ///
+    /// # Errors
+    ///
+    /// Those of the columns.
+    fn series(&mut self, _: &Shape, _: Timeline, _: Option<&RecordBatch>) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Called once, before the first rows.
     ///

@@ -34,6 +34,9 @@ pub(super) async fn run(
     sink: &mut dyn Sink,
     progress: &Progress,
 ) -> Result<(), QueryError> {
+    if let Some(groups) = sink.groups() {
+        return super::series::run(question, sums, prepared, report, sink, groups, progress).await;
+    }
     let buckets = buckets(question, sums, prepared)?;
     let added = added(question, sums, prepared, buckets.as_deref(), progress)?;
     let rates = sums
@@ -67,7 +70,7 @@ pub(super) async fn run(
 }
 
 /// The sums of all groups, in no order.
-fn added(
+pub(super) fn added(
     question: &Question,
     sums: &Sums,
     prepared: &Prepared,
@@ -147,7 +150,7 @@ fn measures(sums: &Sums, flows: &Expr) -> Vec<Expr> {
 }
 
 /// Starts of the buckets in microseconds; `None` without buckets.
-fn buckets(
+pub(super) fn buckets(
     question: &Question,
     sums: &Sums,
     prepared: &Prepared,
@@ -179,7 +182,7 @@ pub(super) struct Key {
     pub(super) is_ascending: bool,
 }
 
-fn keys(sums: &Sums) -> Vec<Key> {
+pub(super) fn keys(sums: &Sums) -> Vec<Key> {
     let measures = sums.directions.measures();
     let of = |wanted: fn(Measure) -> bool| {
         let all = measures

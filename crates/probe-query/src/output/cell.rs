@@ -26,7 +26,7 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// The value of a row. What has no type here is shown as the engine shows it.
-    pub(super) fn of(array: &dyn Array, row: usize) -> Self {
+    pub(crate) fn of(array: &dyn Array, row: usize) -> Self {
         if array.is_null(row) {
             return Self::Null;
         }
@@ -56,7 +56,7 @@ impl Cell {
     }
 
     /// The number, if it is one.
-    pub(super) fn number(&self) -> Option<u64> {
+    pub(crate) fn number(&self) -> Option<u64> {
         match self {
             Self::Number(number) => Some(*number),
             Self::Signed(number) => u64::try_from(*number).ok(),

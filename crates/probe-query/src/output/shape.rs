@@ -1,18 +1,19 @@
 //! The columns of an answer.
 
 use datafusion::arrow::{datatypes::Schema, record_batch::RecordBatch};
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use probe_flow::protocols;
 
 use super::{Rates, cell::Cell};
 use crate::{
     ask::Sums,
     columns::{By, Measure},
+    time::Step,
 };
 
 /// What the values of a column are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A column that rows are made by, or any of a statement.
     Plain,
     /// The number of a protocol, for which people have names.
@@ -23,7 +24,7 @@ pub(super) enum Kind {
 
 /// A column of an answer.
 #[derive(Clone, Debug)]
-pub(super) struct Column {
+pub(crate) struct Column {
     pub(super) name: String,
     pub(super) heading: String,
     pub(super) kind: Kind,
@@ -32,10 +33,11 @@ pub(super) struct Column {
 /// The columns of an answer, and what their numbers mean.
 #[derive(Debug)]
 pub struct Shape {
-    pub(super) columns: Vec<Column>,
-    pub(super) zone: TimeZone,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) zone: TimeZone,
     rates: Option<Rates>,
     time: Option<usize>,
+    step: Option<Step>,
 }
 
 impl Shape {
@@ -63,6 +65,10 @@ impl Shape {
                 .by
                 .iter()
                 .position(|column| matches!(column, By::Time(_))),
+            step: sums.by.iter().find_map(|column| match column {
+                By::Time(step) => step.clone(),
+                By::Field(_) => None,
+            }),
         }
     }
 
@@ -78,6 +84,7 @@ impl Shape {
             zone,
             rates: None,
             time: None,
+            step: None,
         }
     }
 
@@ -95,34 +102,55 @@ impl Shape {
     pub(crate) fn row(&self, batch: &RecordBatch, row: usize) -> Vec<Cell> {
         let arrays = batch.columns().iter();
         let mut cells: Vec<_> = arrays.map(|array| Cell::of(array.as_ref(), row)).collect();
-        let Some(rates) = &self.rates else {
+        if self.rates.is_none() {
             return cells;
-        };
+        }
         let time = match self.time.and_then(|place| cells.get(place)) {
-            Some(Cell::Time(time)) => Some(time.as_microsecond()),
+            Some(Cell::Time(time)) => Some(*time),
             _ => None,
         };
-        let seconds = rates.seconds(time);
         for (cell, column) in cells.iter_mut().zip(&self.columns) {
             let Kind::Sum(measure) = column.kind else {
                 continue;
             };
             if let (Some(number), false) = (cell.number(), measure == Measure::Flows) {
-                let factor = if measure.is_bytes() { 8.0 } else { 1.0 };
-                *cell = Cell::Float(per_second(number, seconds) * factor);
+                *cell = Cell::Float(self.scaled(measure, number, time));
             }
         }
         cells
+    }
+
+    /// A count, or with rates what it is in a second of the part of the time that begins then, or of all.
+    pub(crate) fn scaled(&self, measure: Measure, count: u64, part: Option<Timestamp>) -> f64 {
+        let seconds = match (&self.rates, measure) {
+            (Some(rates), measure) if measure != Measure::Flows => {
+                rates.seconds(part.map(Timestamp::as_microsecond))
+            }
+            _ => return exact(count),
+        };
+        let factor = if measure.is_bytes() { 8.0 } else { 1.0 };
+        per_second(count, seconds) * factor
+    }
+
+    /// How long the parts of a time series are, as it was asked; empty if nobody said.
+    pub(crate) fn step(&self) -> String {
+        self.step
+            .as_ref()
+            .map_or(String::new(), ToString::to_string)
     }
 }
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a rate, good to more digits than it is read with"
+    reason = "good to more digits than it is read with"
 )]
+const fn exact(number: u64) -> f64 {
+    number as f64
+}
+
 fn per_second(number: u64, seconds: f64) -> f64 {
     if seconds > 0.0 {
-        number as f64 / seconds
+        exact(number) / seconds
     } else {
         0.0
     }

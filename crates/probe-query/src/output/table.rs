@@ -120,12 +120,9 @@ impl<W: Write> Table<W> {
 
     /// Lines of the report are cut where the terminal ends, as all lines are.
     fn fit(&self, line: &str) -> String {
-        match self.style.width {
-            Some(width) if line.width() > width => {
-                format!("{}…", start_of(line, width.saturating_sub(1)))
-            }
-            _ => line.to_owned(),
-        }
+        self.style
+            .width
+            .map_or_else(|| line.to_owned(), |width| cut(line, width))
     }
 }
 
@@ -223,7 +220,7 @@ fn is_number(rows: &[Vec<Cell>], place: usize) -> bool {
     cells.all(|cell| matches!(cell, Cell::Number(_) | Cell::Signed(_) | Cell::Float(_)))
 }
 
-fn shown(cell: &Cell, column: &Column, shape: &Shape, is_short: bool) -> String {
+pub(crate) fn shown(cell: &Cell, column: &Column, shape: &Shape, is_short: bool) -> String {
     match (column.kind, cell) {
         (Kind::Protocol, cell) => protocol(cell).unwrap_or_default(),
         (Kind::Sum(_), Cell::Float(rate)) => short(*rate, 1000.0, ""),
@@ -257,7 +254,7 @@ const fn exact(number: u64) -> f64 {
 }
 
 /// At most `width` columns: the middle gives way to an ellipsis.
-fn shortened(text: &str, width: usize) -> String {
+pub(crate) fn shortened(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -273,8 +270,16 @@ fn shortened(text: &str, width: usize) -> String {
     format!("{head}…{end}")
 }
 
+/// At most `width` columns: the end gives way to an ellipsis.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    format!("{}…", start_of(text, width.saturating_sub(1)))
+}
+
 /// As much of the start as fits into so many columns.
-fn start_of(text: &str, width: usize) -> String {
+pub(crate) fn start_of(text: &str, width: usize) -> String {
     let mut taken = 0;
     let fits = text.chars().take_while(|char| {
         taken += char.width().unwrap_or(0);
