@@ -120,9 +120,9 @@ mod tests {
         let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
         let file = File::create(path).unwrap();
         let mut writer = ArrowWriter::try_new(file, schema, Some(properties)).unwrap();
-        batches
-            .iter()
-            .for_each(|batch| writer.write(batch).unwrap());
+        for batch in &batches {
+            writer.write(batch).unwrap();
+        }
         writer.close().unwrap();
     }
 
