@@ -179,3 +179,32 @@ fn ended() -> io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod command_line {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Access, Address, ServeCli};
+
+    #[test]
+    fn it_is_consistent() {
+        ServeCli::command().debug_assert();
+    }
+
+    #[test]
+    fn beyond_the_loopback_a_key_is_needed() {
+        let access = |listen: &str| {
+            let cli = ServeCli::parse_from(["probe-query serve", "--listen", listen]);
+            let address = Address::read(&cli.listen).unwrap();
+            cli.access(&address).map_err(|error| error.to_string())
+        };
+        for own in ["127.0.0.1:9480", "127.1.2.3:1", "[::1]:9480"] {
+            assert!(matches!(access(own), Ok(Access::Loopback)), "{own}");
+        }
+        assert!(matches!(access("/run/x.sock"), Ok(Access::Socket)));
+        for open in ["0.0.0.0:9480", "[::]:9480", "192.0.2.1:9480"] {
+            let error = access(open).unwrap_err();
+            assert!(error.contains("--key-file"), "{open}: {error}");
+        }
+    }
+}

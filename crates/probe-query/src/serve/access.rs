@@ -25,7 +25,8 @@ pub(super) enum Access {
     /// Not at all, over the loopback: every user of the host may read. A page of somebody else in a
     /// browser of the host may not, whatever address its name resolves to meanwhile (DNS rebinding).
     Loopback,
-    /// Not at all, over a unix socket: the mode of its file has let them in.
+    /// Not at all, over a unix socket: the mode of its file has let them in. With a tunnel from a port of
+    /// another host to the socket there is a browser again, so that names are the same matter.
     Socket,
 }
 
@@ -66,7 +67,7 @@ pub(super) async fn check(State(access): State<Access>, request: Request, next: 
 }
 
 fn refusal(access: &Access, request: &Request) -> Option<Problem> {
-    if matches!(access, Access::Loopback)
+    if matches!(access, Access::Loopback | Access::Socket)
         && let Some(host) = foreign_name(request)
     {
         let detail = format!(

@@ -36,6 +36,7 @@ async function answer(url, signal) {
       return response.text();
     }
     if (response.status === 401) {
+      byId("key-refused").hidden = !sessionStorage.getItem("key");
       await askForKey(signal);
       continue;
     }

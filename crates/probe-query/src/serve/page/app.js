@@ -17,6 +17,9 @@ const EVERY = 5000;
 const CHART = ["since", "until", "filter"];
 const TABLE = [...CHART, "by", "limit", "sort", "order"];
 
+/** What went wrong, in the words of who asks. */
+const TITLES = { 400: "The question is wrong", 422: "Too much is asked", 500: "The store gives no answer", 503: "Not now" };
+
 const talkers = new PagedTable(byId("table"));
 const chartTable = new PagedTable(byId("chart-table").querySelector(".rows"));
 let state = address.read();
@@ -56,10 +59,15 @@ async function load(isQuiet = false) {
   }
   // That of a wrong column is of the table alone.
   const failure = failures.find((failure) => failure);
+  if (failure?.parameter === "zone" && !state.utc) {
+    // The server has no table of time zones, or another one.
+    change({ utc: "1" });
+    return;
+  }
   const isOfField = controls.showError(failure, state);
   byId("failure").hidden = !failure || isOfField;
   if (failure && !isOfField) {
-    byId("failure-title").textContent = visible(failure.title);
+    byId("failure-title").textContent = TITLES[failure.status] ?? visible(failure.title);
     byId("failure-detail").textContent = visible(failure.message);
   }
   if (failure) {
@@ -135,6 +143,12 @@ function showChartTable() {
 
 function showRows({ rows, totals, completeness: report, text }) {
   completeness.show(report, text);
+  const of = totals.rows > rows.length ? `the first ${exact(rows.length)} of ${exact(totals.rows)} rows` : `${exact(totals.rows)} rows`;
+  const key = JSON.stringify([address.written(state), rows, totals]);
+  if (shown.rows === key) {
+    return;
+  }
+  shown.rows = key;
   talkers.show({
     caption: "Top talkers",
     empty: report.stored_until ? "No flow passes." : "Nothing is stored of this time.",
@@ -142,7 +156,6 @@ function showRows({ rows, totals, completeness: report, text }) {
     columns: columnsOf(rows, { state, protocols: words.protocols, narrow: (filter) => change({ filter }) }),
     onSort: (word, sorted) => change({ sort: word, order: order(word, sorted) }),
   });
-  const of = totals.rows > rows.length ? `the first ${exact(rows.length)} of ${exact(totals.rows)} rows` : `${exact(totals.rows)} rows`;
   byId("totals").textContent = `${of}; in all ${octets(totals.bytes_rcvd)} received, ${octets(totals.bytes_sent)} sent, ${count(totals.flows)} flows`;
   announce(of);
 }
@@ -154,6 +167,7 @@ function order(word, sorted) {
 }
 
 function clearRows(empty) {
+  delete shown.rows;
   talkers.show({ columns: [], rows: [], empty });
   byId("totals").textContent = "";
 }
@@ -198,7 +212,7 @@ addEventListener("popstate", () => {
   show();
 });
 // Never before the last answers are there: they would never come.
-setInterval(() => state.live && !document.hidden && loads === 0 && load(true), EVERY);
+setInterval(() => state.live && !document.hidden && loads === 0 && !range.isChoosing() && load(true), EVERY);
 
 try {
   words = JSON.parse(await ask("api/v1/query/words"));

@@ -8,12 +8,16 @@ import { span } from "./format.js";
 const CLICK = 5;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
 
+let drag = null;
+let cursor = null;
+let anchor = null;
+
+/** Whether a time is being chosen right now: the chart must stay as it is. */
+export const isChoosing = () => drag !== null || anchor !== null;
+
 /** `chosen(since, until)` gets the time in milliseconds, `zoom(factor)` a wish for more or less of it. */
 export function install({ chosen, zoom }) {
   const chart = byId("chart");
-  let drag = null;
-  let cursor = null;
-  let anchor = null;
 
   const timeAt = (event) => {
     const { x, left, right } = geometry();

@@ -10,7 +10,10 @@ use std::{
 use axum::{Router, routing::get};
 
 use super::server::{Answer, KEY, Server, runtime, with_key};
-use crate::{month::script::Script, serve::runner::Runner};
+use crate::{
+    month::script::Script,
+    serve::{access::Access, runner::Runner},
+};
 
 fn is_misdirected(server: &Server, host: &str) -> bool {
     let line = format!("Host: {host}");
@@ -23,8 +26,25 @@ fn is_misdirected(server: &Server, host: &str) -> bool {
 }
 
 #[test]
-fn other_names_and_other_sites_are_refused() {
+fn other_names_are_refused_without_a_key() {
+    for access in [Access::Loopback, Access::Socket] {
+        let server = Server::with(Path::new("/none"), access, Duration::from_mins(1));
+        names_are_refused(&server);
+    }
+}
+
+#[test]
+fn other_sites_are_refused() {
     let server = Server::new(Path::new("/none"));
+    let of_site = |site: &str| {
+        let line = format!("Sec-Fetch-Site: {site}");
+        server.get_with("/api/v1/query/words", &[&line]).status
+    };
+    let found = ["same-origin", "none", "same-site", "cross-site"].map(of_site);
+    assert_eq!(found, [200, 200, 403, 403]);
+}
+
+fn names_are_refused(server: &Server) {
     for own in [
         "127.0.0.1",
         "127.0.0.1:9480",
@@ -32,7 +52,7 @@ fn other_names_and_other_sites_are_refused() {
         "localhost",
         "LocalHost:9480",
     ] {
-        assert!(!is_misdirected(&server, own), "{own}");
+        assert!(!is_misdirected(server, own), "{own}");
     }
     for foreign in [
         "example.org",
@@ -40,14 +60,8 @@ fn other_names_and_other_sites_are_refused() {
         "127.0.0.1.example.org:9480",
         "x",
     ] {
-        assert!(is_misdirected(&server, foreign), "{foreign}");
+        assert!(is_misdirected(server, foreign), "{foreign}");
     }
-    let of_site = |site: &str| {
-        let line = format!("Sec-Fetch-Site: {site}");
-        server.get_with("/api/v1/query/words", &[&line]).status
-    };
-    let found = ["same-origin", "none", "same-site", "cross-site"].map(of_site);
-    assert_eq!(found, [200, 200, 403, 403]);
 }
 
 #[test]
@@ -137,11 +151,7 @@ fn a_question_ends_with_its_client() {
 #[test]
 fn a_question_has_its_time() {
     let script = Script::new();
-    let server = Server::with(
-        &script.root(),
-        crate::serve::access::Access::Loopback,
-        Duration::ZERO,
-    );
+    let server = Server::with(&script.root(), Access::Loopback, Duration::ZERO);
     let answer = server.get("/api/v1/query?since=all");
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: 5"), "{}", answer.head);

@@ -198,6 +198,9 @@ fn a_key_is_asked_for_and_kept() {
     let target = url(&server, month);
     browser.call("Page.navigate", &serde_json::json!({ "url": target }));
     browser.wait("document.getElementById('key-dialog')?.open");
+    browser.type_text(&KEY.replace('0', "1"));
+    browser.key("Enter", 0);
+    browser.wait("document.getElementById('key-refused').checkVisibility()");
     browser.type_text(KEY);
     browser.key("Enter", 0);
     browser.wait("document.querySelectorAll('.lane').length === 4");
