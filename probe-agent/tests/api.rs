@@ -10,6 +10,8 @@ mod commands;
 mod document;
 #[path = "api/flows.rs"]
 mod flows;
+#[path = "api/interval.rs"]
+mod interval;
 #[path = "api/limits.rs"]
 mod limits;
 #[path = "api/live_keys.rs"]

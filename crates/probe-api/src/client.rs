@@ -27,6 +27,7 @@ use crate::{
         flows::{
             self, Flows, FlowsQuery,
             groups::{self, FlowGroups, GroupsQuery},
+            interval::{self, RunningInterval},
         },
         info::{self, Info},
         interfaces::{self, Interfaces},
@@ -298,6 +299,16 @@ impl Client {
     /// have.
     pub fn flow_groups(&self, query: &GroupsQuery) -> Result<FlowGroups, ClientError> {
         self.get(groups::PATH, &query.encode())
+    }
+
+    /// The running interval as it would be stored now, and what is not stored yet. Of the query, `sort` and
+    /// `order` have to be `None`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::flows`].
+    pub fn running_interval(&self, query: &FlowsQuery) -> Result<RunningInterval, ClientError> {
+        self.get(interval::PATH, &query.encode())
     }
 
     /// Asks for one resource.

@@ -30,7 +30,7 @@ use crate::{
     endpoint::Endpoint,
     options::ApiConfig,
     reload::Reload,
-    v1::{rotation::DurationHistogram, status::SinkStatus},
+    v1::{flows::interval::UnwrittenInterval, rotation::DurationHistogram, status::SinkStatus},
 };
 use probe_capture::manager::Manager;
 
@@ -158,6 +158,17 @@ pub struct Build {
     pub object: &'static str,
 }
 
+/// A sink that stores in a directory.
+#[derive(Clone, Debug)]
+pub struct SinkStore {
+    /// Name of the sink.
+    pub sink: String,
+    /// The directory.
+    pub root: PathBuf,
+    /// Intervals that it was handed and has not stored yet, oldest first.
+    pub unwritten: Vec<UnwrittenInterval>,
+}
+
 /// What the endpoints ask the agent for, besides its manager.
 pub trait AgentView: Send + Sync {
     /// All metrics in Prometheus' text format, made anew at each call. May block.
@@ -172,6 +183,9 @@ pub trait AgentView: Send + Sync {
 
     /// What each sink did and how it is, by name.
     fn sinks(&self) -> BTreeMap<String, SinkStatus>;
+
+    /// The sinks that store in a directory, with what they have not stored yet.
+    fn stores(&self) -> Vec<SinkStore>;
 
     /// Passes on to every sink that a person has confirmed the clock. Does not wait for them.
     fn confirm_clock(&self);

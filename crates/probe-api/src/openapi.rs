@@ -43,6 +43,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         v1::flows::flows,
         v1::flows::groups::groups,
         v1::flows::stream::stream,
+        v1::flows::interval::interval,
         v1::ledger::ledger,
         v1::retention::confirm,
         v1::rotation::rotation,

@@ -34,7 +34,7 @@ fn basics() -> [(&'static str, MethodRouter<Server>); 3] {
 }
 
 /// Paths and handlers of everything below `/api`.
-fn resources() -> [(&'static str, MethodRouter<Server>); 12] {
+fn resources() -> [(&'static str, MethodRouter<Server>); 13] {
     [
         (openapi::PATH, get(openapi::openapi)),
         (v1::info::PATH, get(v1::info::info)),
@@ -48,6 +48,10 @@ fn resources() -> [(&'static str, MethodRouter<Server>); 12] {
         (v1::flows::PATH, get(v1::flows::flows)),
         (v1::flows::groups::PATH, get(v1::flows::groups::groups)),
         (v1::flows::stream::PATH, get(v1::flows::stream::stream)),
+        (
+            v1::flows::interval::PATH,
+            get(v1::flows::interval::interval),
+        ),
         (v1::ledger::PATH, get(v1::ledger::ledger)),
         (v1::retention::PATH, post(v1::retention::confirm)),
         (

@@ -98,10 +98,7 @@ impl History {
     /// What was counted; the rest of a status is over.
     pub fn status(&self, iface: &Arc<str>) -> InterfaceStatus {
         let mut ledger = self.ledger;
-        ledger.flows = Tally {
-            packets: self.totals.packets(),
-            bytes: self.totals.bytes(),
-        };
+        ledger.flows = tally(self.totals);
         InterfaceStatus {
             iface: iface.clone(),
             ifindex: 0,
@@ -361,10 +358,7 @@ impl Capture {
         let (flows, totals) = state.flow_log.rotate();
         state.open_bank = open_bank;
         let mut ledger = std::mem::take(&mut state.accounts.interval);
-        ledger.flows = Tally {
-            packets: totals.packets(),
-            bytes: totals.bytes(),
-        };
+        ledger.flows = tally(totals);
         ledger.unattributed_fragments = state.unaccounted_fragments();
         state.accounts.unattributed_fragments += ledger.unattributed_fragments;
         ledger.overflow_packets = state.unaccounted_overflow();
@@ -375,22 +369,60 @@ impl Capture {
         drop(state);
         let watch = self.watch.get();
         let watched = watch.map(|watch| watch.lock().end_interval(Instant::now()));
-        let (begin, end) = now.bounds_from(&start);
+        self.interval([start, now], (flows, totals), tick_clock, ledger, watched)
+    }
+
+    fn interval(
+        &self,
+        [start, end]: [Reading; 2],
+        (flows, totals): (FlowMap, FlowCounters),
+        tick_clock: TickClock,
+        ledger: Ledger,
+        watched: Option<Watched>,
+    ) -> Interval {
+        let bounds = end.bounds_from(&start);
         Interval {
             iface: self.interface.name.clone(),
-            start: begin,
-            end,
-            end_since_boot: Some(now.moment.since_boot),
+            start: bounds.0,
+            end: bounds.1,
+            end_since_boot: Some(end.moment.since_boot),
             flows,
             tick_clock,
             totals,
             ledger,
             watched: Watched {
-                clock_steps: now.steps.count() - start.steps.count(),
-                clock_stepped: now.steps.by.saturating_sub(start.steps.by),
+                clock_steps: end.steps.count() - start.steps.count(),
+                clock_stepped: end.steps.by.saturating_sub(start.steps.by),
                 ..watched.unwrap_or_default()
             },
         }
+    }
+
+    /// The running interval as it would be if it ended now: a copy of its flows and its ledger, to which
+    /// they agree. Packets that came since a bank was last accounted for are in flows, so they were seen;
+    /// what else the programs counted since is not in the ledger yet. Changes nothing.
+    pub fn running_interval(
+        &self,
+        now: impl FnOnce() -> Reading,
+        tick_clock: TickClock,
+    ) -> Interval {
+        let state = self.state.lock();
+        let (flows, totals) = state.flow_log.aggregate();
+        let accounts = &state.accounts;
+        let start = accounts.interval_start;
+        let mut ledger = accounts.interval;
+        // Packets only get more: what flows have beyond the accounts came later.
+        let late = difference(tally(state.totals()), tally(accounts.settled_totals));
+        ledger.seen += late;
+        ledger.recorded += late;
+        ledger.flows = tally(totals);
+        ledger.unattributed_fragments = state.unaccounted_fragments();
+        ledger.overflow_packets = state.unaccounted_overflow();
+        drop(state);
+        let watch = self.watch.get();
+        let watched = watch.map(|watch| watch.lock().in_interval(Instant::now()));
+        // After the copy, which nothing in it may be younger than.
+        self.interval([start, now()], (flows, totals), tick_clock, ledger, watched)
     }
 
     fn account(&self, accounts: &mut Accounts, closed_bank: u8, counters: &BankCounters) {
@@ -440,10 +472,7 @@ impl Capture {
         ledger.unattributed_fragments += state.accounts.settled_fragments;
         ledger.overflow_packets += state.accounts.settled_overflow;
         let totals = state.accounts.settled_totals;
-        ledger.flows = Tally {
-            packets: totals.packets(),
-            bytes: totals.bytes(),
-        };
+        ledger.flows = tally(totals);
         InterfaceStatus {
             iface: self.interface.name.clone(),
             ifindex: self.interface.ifindex,
@@ -473,6 +502,13 @@ impl Accounts {
     fn unaccounted_buffer_full(&self, bank: u8, counted: &[AtomicTally; BANKS as usize]) -> Tally {
         let bank = usize::from(bank & 1);
         difference(counted[bank].load(), self.buffer_full[bank])
+    }
+}
+
+fn tally(counters: FlowCounters) -> Tally {
+    Tally {
+        packets: counters.packets(),
+        bytes: counters.bytes(),
     }
 }
 

@@ -110,6 +110,8 @@ pub enum ManagerError {
 /// Captures a set of interfaces. See the module documentation.
 pub struct Manager {
     inner: Mutex<Inner>,
+    /// Held while intervals go to the writeout, from before `inner` is given back.
+    emitting: Mutex<()>,
     /// Held for the whole of an update, which gives `inner` back now and then.
     updating: Mutex<()>,
     /// The final writeout has begun.
@@ -206,6 +208,7 @@ impl Manager {
                 unattributed: Unattributed::default(),
                 flushed_at: Instant::now(),
             }),
+            emitting: Mutex::default(),
             updating: Mutex::default(),
             is_over: AtomicBool::new(false),
             options,

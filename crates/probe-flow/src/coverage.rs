@@ -232,6 +232,11 @@ impl Coverage {
         self.all.compared()
     }
 
+    /// Link and probe since [`Self::end_interval`] was last called, or the first check.
+    pub fn in_interval(&self) -> Compared {
+        self.interval.compared()
+    }
+
     /// Link and probe since the last call, or the first check.
     pub fn end_interval(&mut self) -> Compared {
         self.interval.take()

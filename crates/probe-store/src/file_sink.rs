@@ -272,6 +272,10 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
         }
     }
 
+    fn root(&self) -> Option<&Path> {
+        Some(&self.files.root)
+    }
+
     fn report(&self) -> Option<StoreReport> {
         let mut report = self.pruner.report().cloned()?;
         report.moved.clone_from(&self.moved);

@@ -221,6 +221,11 @@ pub trait WriteoutHandler: Send {
     /// A person says that the clock is right, whatever it said before.
     fn confirm_clock(&mut self) {}
 
+    /// The directory that it stores in; `None` where it has none.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
+
     /// What is stored and what will be deleted when; `None` where the sink does not know.
     fn report(&self) -> Option<StoreReport> {
         None

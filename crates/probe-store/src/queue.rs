@@ -80,7 +80,7 @@ impl Writeout {
     ) -> Result<Self, WriteoutError> {
         let mut writeout = Self { sinks: Vec::new() };
         for (name, handler) in with_unique_names(handlers) {
-            let stats = Arc::new(SinkStats::new(name.clone()));
+            let stats = Arc::new(SinkStats::new(name.clone(), handler.root()));
             let lane = Arc::new(Lane::new(policy, Arc::clone(&stats)));
             // The kernel keeps 15 bytes of a thread's name.
             let thread_name = format!("sink-{name}").chars().take(15).collect();
@@ -99,7 +99,7 @@ impl Writeout {
     /// caller's thread, each interval once, without retries.
     pub fn inline(handlers: Vec<Box<dyn WriteoutHandler>>) -> Self {
         let sinks = with_unique_names(handlers).map(|(name, handler)| {
-            let stats = Arc::new(SinkStats::new(name));
+            let stats = Arc::new(SinkStats::new(name, handler.root()));
             Sink::Inline {
                 worker: Mutex::new(Some(Worker::new(handler, Arc::clone(&stats)))),
                 stats,

@@ -1,6 +1,7 @@
 //! What a sink has done, for metrics and status: counters that only grow, and the queue's length.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -8,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use probe_flow::interval::Interval;
 
 use crate::{WriteoutError, report::StoreReport};
 
@@ -77,6 +80,27 @@ impl SinkTroubleKind {
     }
 }
 
+/// An interval that a sink was handed and has not stored yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unwritten {
+    /// Name of the interface.
+    pub iface: Arc<str>,
+    /// Start of the interval.
+    pub start: Timestamp,
+    /// End of the interval.
+    pub end: Timestamp,
+}
+
+impl From<&Interval> for Unwritten {
+    fn from(interval: &Interval) -> Self {
+        Self {
+            iface: Arc::clone(&interval.iface),
+            start: interval.start,
+            end: interval.end,
+        }
+    }
+}
+
 /// Where the numbers of a sink come from.
 pub trait SinkReader: Send + Sync {
     /// Reads the numbers now. Changes nothing; only `queue_length` ever shrinks.
@@ -85,6 +109,17 @@ pub trait SinkReader: Send + Sync {
     /// Reads how the sink is now.
     fn state(&self) -> SinkState {
         SinkState::default()
+    }
+
+    /// The directory that it stores in; `None` where it has none.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The intervals that wait or are being written, the oldest first. Whatever else it was handed is stored
+    /// and can be read, or lost.
+    fn unwritten(&self) -> Vec<Unwritten> {
+        Vec::new()
     }
 
     /// Passes on that a person has confirmed the clock. Does not wait for the sink.
@@ -96,6 +131,7 @@ pub trait SinkReader: Send + Sync {
 #[derive(Debug)]
 pub struct SinkStats {
     sink: String,
+    root: Option<PathBuf>,
     written: AtomicU64,
     failed: AtomicU64,
     retried: AtomicU64,
@@ -147,9 +183,10 @@ impl Now {
 }
 
 impl SinkStats {
-    pub(super) fn new(sink: String) -> Self {
+    pub(super) fn new(sink: String, root: Option<&Path>) -> Self {
         Self {
             sink,
+            root: root.map(Path::to_owned),
             written: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             retried: AtomicU64::new(0),
@@ -165,6 +202,11 @@ impl SinkStats {
     /// Name of the sink, unique among the running ones: `parquet`, and `parquet-2` for a second.
     pub fn sink(&self) -> &str {
         &self.sink
+    }
+
+    /// The directory that it stores in; `None` where it has none.
+    pub fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
     }
 
     /// Intervals that the sink has stored.
@@ -280,6 +322,10 @@ impl SinkReader for SinkStats {
             dropped: self.dropped(),
             queue_length: self.queue_length(),
         }
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.root()
     }
 
     fn state(&self) -> SinkState {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use probe_api::{
-    AgentView,
+    AgentView, SinkStore,
     v1::{
+        flows::interval::UnwrittenInterval,
         rotation::{DurationBucket, DurationHistogram},
         status::{Crowded, RetentionHold, SinkStatus, SinkTrouble, StoreStatus},
     },
@@ -49,6 +50,13 @@ impl AgentView for View {
             .collect()
     }
 
+    fn stores(&self) -> Vec<SinkStore> {
+        let sinks = self.sinks.iter();
+        sinks
+            .filter_map(|(name, sink)| sink_store(name, &**sink))
+            .collect()
+    }
+
     fn confirm_clock(&self) {
         self.sinks.iter().for_each(|(_, sink)| sink.confirm_clock());
     }
@@ -88,6 +96,20 @@ fn sink_status(sink: &dyn SinkReader) -> SinkStatus {
         overrun_seconds: state.overrun.map(|lasts| lasts.as_secs()),
         store: state.store.as_ref().map(store_status),
     }
+}
+
+fn sink_store(name: &str, sink: &dyn SinkReader) -> Option<SinkStore> {
+    let root = sink.root()?.to_owned();
+    let unwritten = sink.unwritten().into_iter().map(|it| UnwrittenInterval {
+        iface: it.iface.to_string(),
+        start: it.start,
+        end: it.end,
+    });
+    Some(SinkStore {
+        sink: name.to_owned(),
+        root,
+        unwritten: unwritten.collect(),
+    })
 }
 
 fn store_status(store: &StoreReport) -> StoreStatus {

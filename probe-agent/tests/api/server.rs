@@ -19,6 +19,7 @@ use probe_capture::{
     manager::{Manager, ManagerOptions},
     schedule::IntervalSetting,
 };
+use probe_flow::interval::Interval;
 use tokio::sync::oneshot;
 
 use crate::{reloads::Reloads, source::Script};
@@ -39,11 +40,21 @@ impl Running {
     }
 
     pub(crate) fn with_sinks(api: BoundApi, sinks: SinkReaders) -> Self {
+        Self::with_writeout(api, sinks, drop)
+    }
+
+    /// Ended intervals go to `writeout`.
+    pub(crate) fn with_writeout(
+        api: BoundApi,
+        sinks: SinkReaders,
+        writeout: impl Fn(Interval) + Send + Sync + 'static,
+    ) -> Self {
         let readiness = Readiness::new();
         let script = Script::default();
         let metrics = Arc::new(Metrics::new(MetricsOptions::default()));
         let observer = metrics.clone();
         let options = ManagerOptions {
+            writeout: Box::new(writeout),
             on_rotation: Box::new(move |took| observer.on_rotation(took)),
             ..ManagerOptions::default()
         };

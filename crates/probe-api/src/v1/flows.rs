@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod groups;
+pub mod interval;
 mod live;
 mod query;
 pub mod stream;

@@ -166,23 +166,33 @@ impl Watch {
         self.supervision.waits(now)
     }
 
-    /// Ends the interval: what was watched in it.
-    pub(super) fn end_interval(&mut self, now: Instant) -> Watched {
-        let start = std::mem::replace(
-            &mut self.interval,
-            IntervalStart {
-                reattached: self.supervision.reattached(),
-                detached: self.supervision.detached(now),
-            },
-        );
+    /// What was watched in the running interval, up to now.
+    pub(super) fn in_interval(&self, now: Instant) -> Watched {
+        let start = self.interval;
         Watched {
             ingress: self.attachment.ingress,
             egress: self.attachment.egress,
-            reattached: self.interval.reattached - start.reattached,
-            detached: self.interval.detached.saturating_sub(start.detached),
-            coverage: [0, 1].map(|direction: usize| self.coverage[direction].end_interval()),
+            reattached: self.supervision.reattached() - start.reattached,
+            detached: self
+                .supervision
+                .detached(now)
+                .saturating_sub(start.detached),
+            coverage: [0, 1].map(|direction: usize| self.coverage[direction].in_interval()),
             ..Watched::default()
         }
+    }
+
+    /// Ends the interval: what was watched in it.
+    pub(super) fn end_interval(&mut self, now: Instant) -> Watched {
+        let watched = self.in_interval(now);
+        self.interval = IntervalStart {
+            reattached: self.supervision.reattached(),
+            detached: self.supervision.detached(now),
+        };
+        for coverage in &mut self.coverage {
+            coverage.end_interval();
+        }
+        watched
     }
 
     /// What a later capture of the interface goes on from.

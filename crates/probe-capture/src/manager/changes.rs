@@ -249,8 +249,7 @@ impl Manager {
             inner.ended.push(capture.interface.clone());
             tracing::info!(iface = %capture.interface.name, "capture closed");
         }
-        drop(inner);
-        self.emit(intervals);
+        self.emit(inner, intervals);
         Ok(())
     }
 
@@ -343,8 +342,7 @@ impl Manager {
                 ..Change::from_result(link.name.clone(), Ok(()))
             });
         }
-        drop(inner);
-        self.emit(intervals);
+        self.emit(inner, intervals);
         Ok(changes)
     }
 

@@ -6,6 +6,7 @@
 //! log has been settled or rotated.
 
 use std::{
+    ops::ControlFlow,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -63,7 +64,6 @@ impl Manager {
         // belong to the next interval, and none may be older than its start.
         let now = self.read_clock();
         let intervals = inner.end_intervals(&all, Ending::Rotation, now)?;
-        drop(inner);
         let duration = begin.elapsed();
         let flows = intervals.iter().map(|interval| interval.flows.len()).sum();
         let rotation = Rotation {
@@ -71,7 +71,7 @@ impl Manager {
             flows,
             duration,
         };
-        self.emit(intervals);
+        self.emit(inner, intervals);
         *self.last_rotation.lock() = self.read_clock().moment.wall;
         (self.options.on_rotation)(duration);
         Ok(rotation)
@@ -108,11 +108,44 @@ impl Manager {
         inner
     }
 
-    pub(super) fn emit(&self, intervals: Vec<Interval>) {
+    /// Hands ended intervals to the writeout, after giving back the lock under which they ended. In between,
+    /// nobody takes them for handed over ([`Self::wait_for_writeout`]).
+    pub(super) fn emit(&self, inner: MutexGuard<'_, Inner>, intervals: Vec<Interval>) {
+        let _emitting = self.emitting.lock();
+        drop(inner);
         for interval in intervals {
             self.audit(&interval);
             (self.options.writeout)(interval);
         }
+    }
+
+    /// Waits until every interval that has ended is with the writeout. Takes as long as a rotation that
+    /// goes on.
+    fn wait_for_writeout(&self) {
+        drop(self.inner.lock());
+        drop(self.emitting.lock());
+    }
+
+    /// Flushes ([`Self::flush`]), then hands over the running interval of all interfaces, or of those named,
+    /// one after the other, each as it would be if it ended now. Capture goes on, and one copy is there at
+    /// a time. Stops early if `visit` says so. Returns the clock of the flows' ticks.
+    ///
+    /// When this returns, every interval that ended before one that was handed over is with the writeout:
+    /// no packet is in neither.
+    pub fn flush_and_visit_intervals(
+        &self,
+        ifaces: &[&str],
+        mut visit: impl FnMut(Interval) -> ControlFlow<()>,
+    ) -> TickClock {
+        let tick_clock = self.lock_flushed().source.tick_clock();
+        for capture in self.captures(ifaces) {
+            let interval = capture.running_interval(|| self.read_clock(), tick_clock.clone());
+            if visit(interval).is_break() {
+                break;
+            }
+        }
+        self.wait_for_writeout();
+        tick_clock
     }
 
     /// Checks the identities of a closed ledger. Each kind is told once, with its numbers; how

@@ -4,6 +4,7 @@ mod troubles;
 mod updates;
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -105,6 +106,48 @@ impl Bench {
         }
         sums
     }
+}
+
+impl Bench {
+    /// The running intervals, by interface.
+    fn running(&self) -> Vec<(Arc<str>, Interval)> {
+        let mut all = Vec::new();
+        self.manager.flush_and_visit_intervals(&[], |interval| {
+            all.push((Arc::clone(&interval.iface), interval));
+            ControlFlow::Continue(())
+        });
+        all
+    }
+
+    /// Reads the running intervals: what ended before each of them is with the writeout.
+    fn check_that_nothing_is_in_neither(&self) {
+        for (iface, running) in self.running() {
+            accounted(&running);
+            let written = self.written.lock();
+            let of_iface = written.iter().filter(|interval| interval.iface == iface);
+            let before = of_iface.filter(|interval| interval.end <= running.start);
+            let last = before.map(|interval| interval.end).max();
+            assert!(
+                last.is_none_or(|end| end == running.start),
+                "an interval between {last:?} and {} is missing",
+                running.start
+            );
+        }
+    }
+}
+
+/// Packets of an interval, in flows and lost for want of room. Checks that it balances.
+fn accounted(interval: &Interval) -> u64 {
+    assert_eq!(interval.ledger.residue(), 0, "{}", interval.ledger);
+    let rows = interval.flows.rows();
+    let rows: u64 = rows.map(|row| row.flow.counters.packets()).sum();
+    assert_eq!(rows, interval.totals.packets());
+    assert_eq!(rows, interval.ledger.flows.packets);
+    let lost = [Loss::LocalBufferFull, Loss::RingFull];
+    rows + lost
+        .map(|loss| interval.ledger.loss(loss).packets)
+        .into_iter()
+        .sum::<u64>()
 }
 
 fn names(changes: &[super::Change]) -> Vec<(&str, bool)> {
@@ -317,6 +360,12 @@ fn rotate_under_load(size_limit_bytes: usize) -> u64 {
                 })
             })
             .collect();
+        let (bench, has_stopped) = (&bench, &stop);
+        let reader = scope.spawn(move || {
+            while !has_stopped.load(Ordering::Relaxed) {
+                bench.check_that_nothing_is_in_neither();
+            }
+        });
         for _ in 0..30 {
             bench.manager.rotate().unwrap();
             bench.manager.flush_and_read();
@@ -324,6 +373,7 @@ fn rotate_under_load(size_limit_bytes: usize) -> u64 {
             bench.manager.flush_and_send_flows(|_| true, &[], &out);
         }
         stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
         cpus.into_iter().map(|cpu| cpu.join().unwrap()).sum::<u64>()
     });
     bench.manager.close(&[]).unwrap();
@@ -364,6 +414,7 @@ enum Step {
     Packets { ifindex: u32, flows: Vec<u16> },
     Rotate,
     ReadStatus,
+    ReadIntervals,
     Reconfigure(Hook),
 }
 
@@ -373,6 +424,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(ifindex, flows)| Step::Packets { ifindex, flows }),
         2 => Just(Step::Rotate),
         2 => Just(Step::ReadStatus),
+        2 => Just(Step::ReadIntervals),
         1 => prop_oneof![Just(Hook::Tc), Just(Hook::Xdp)].prop_map(Step::Reconfigure),
     ]
 }
@@ -400,6 +452,14 @@ proptest! {
                     bench.manager.rotate().unwrap();
                 }
                 Step::ReadStatus => drop(bench.manager.flush_and_read()),
+                Step::ReadIntervals => {
+                    for (iface, running) in bench.running() {
+                        let (flows, lost) = bench.written(&iface);
+                        let ifindex: usize = iface["eth".len()..].parse().unwrap();
+                        let sum = flows + lost + accounted(&running);
+                        prop_assert_eq!(sum, sent[ifindex]);
+                    }
+                }
                 Step::Reconfigure(hook) => drop(bench.want(&[(1, AUTO), (2, hook)])),
             }
         }

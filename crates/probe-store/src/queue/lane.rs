@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +13,7 @@ use tracing::error;
 use super::{Baseline, QueuePolicy};
 use crate::{
     SinkStats,
-    stats::{SinkCounts, SinkReader, SinkState},
+    stats::{SinkCounts, SinkReader, SinkState, Unwritten},
 };
 use probe_flow::interval::Interval;
 
@@ -48,8 +49,8 @@ pub(super) struct Lane {
 #[derive(Default)]
 struct LaneState {
     waiting: VecDeque<Arc<Interval>>,
-    /// Size of the interval that is being written.
-    in_flight: Option<usize>,
+    /// The interval that is being written.
+    in_flight: Option<Arc<Interval>>,
     /// Memory of `waiting` and `in_flight`.
     held_bytes: usize,
     /// A person has confirmed the clock, and the sink does not know yet.
@@ -58,6 +59,21 @@ struct LaneState {
     has_ended: bool,
     last_log: Option<Instant>,
     unlogged_drops: u64,
+}
+
+impl LaneState {
+    /// Memory of the interval that is being written.
+    fn in_flight_bytes(&self) -> usize {
+        let interval = self.in_flight.as_ref();
+        interval.map_or(0, |interval| interval.approximate_bytes())
+    }
+
+    /// It is no longer being written. Returns its memory.
+    fn take_in_flight(&mut self) -> usize {
+        let bytes = self.in_flight_bytes();
+        self.in_flight = None;
+        bytes
+    }
 }
 
 impl Lane {
@@ -136,7 +152,7 @@ impl Lane {
                 return Work::ConfirmClock;
             }
             if let Some(interval) = state.waiting.pop_front() {
-                state.in_flight = Some(interval.approximate_bytes());
+                state.in_flight = Some(Arc::clone(&interval));
                 return Work::Write(interval);
             }
             if state.is_closing {
@@ -157,8 +173,7 @@ impl Lane {
     /// with the queue's length.
     pub(super) fn on_done(&self, on_end: impl FnOnce(&SinkStats)) {
         let mut state = self.state.lock();
-        let bytes = state.in_flight.take().unwrap_or(0);
-        state.held_bytes -= bytes;
+        state.held_bytes -= state.take_in_flight();
         on_end(&self.stats);
         self.publish(&state);
     }
@@ -200,7 +215,7 @@ impl Lane {
         while !state.has_ended && !self.end.wait_until(&mut state, deadline).timed_out() {}
         self.stats.on_dropped(state.waiting.len() as u64);
         state.waiting.clear();
-        state.held_bytes = state.in_flight.unwrap_or(0);
+        state.held_bytes = state.in_flight_bytes();
         self.publish(&state);
         u64::from(state.in_flight.is_some())
     }
@@ -218,6 +233,16 @@ impl SinkReader for Lane {
 
     fn state(&self) -> SinkState {
         self.stats.state()
+    }
+
+    fn root(&self) -> Option<&Path> {
+        self.stats.root()
+    }
+
+    fn unwritten(&self) -> Vec<Unwritten> {
+        let state = self.state.lock();
+        let all = state.in_flight.iter().chain(&state.waiting);
+        all.map(|interval| Unwritten::from(&**interval)).collect()
     }
 
     fn confirm_clock(&self) {

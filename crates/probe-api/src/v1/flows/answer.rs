@@ -7,6 +7,7 @@ use futures_util::{
     StreamExt,
     stream::{iter, unfold},
 };
+use serde::Serialize;
 use tokio::task::yield_now;
 
 use super::{
@@ -19,7 +20,7 @@ use probe_flow::ticks::TickClock;
 /// Octets of a piece, or a flow more.
 const PIECE: usize = 32 << 10;
 
-/// What is left to write of an answer, as [`super::Flows`] has it.
+/// What is left to write of an answer, as [`super::Flows`] and others have it.
 pub(super) struct Pieces {
     /// Text that is not given out.
     text: Vec<u8>,
@@ -32,14 +33,17 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// Keeps the memory for as long as it has the rows.
-    pub(super) fn new(selected: Selected, memory: Option<Memory>) -> serde_json::Result<Self> {
+    pub(super) fn new<H: Serialize>(
+        selected: Selected<H>,
+        memory: Option<Memory>,
+    ) -> serde_json::Result<Self> {
         Self::between("", selected, memory, "")
     }
 
     /// The same with text before and behind it.
-    pub(super) fn between(
+    pub(super) fn between<H: Serialize>(
         before: &str,
-        selected: Selected,
+        selected: Selected<H>,
         memory: Option<Memory>,
         behind: &'static str,
     ) -> serde_json::Result<Self> {

@@ -16,7 +16,7 @@ use probe_flow::{
 };
 
 /// Flows that are checked before it is asked again whether anybody waits for the answer.
-const FLOWS_AT_A_TIME: usize = 256;
+pub(super) const FLOWS_AT_A_TIME: usize = 256;
 
 /// A flow with the order it is ranked by. The greatest is the last that would be shown.
 pub(super) struct Ranked {
@@ -27,9 +27,9 @@ pub(super) struct Ranked {
 }
 
 /// The answer to a query, before it is written.
-pub(super) struct Selected {
-    /// All but the flows.
-    pub(super) head: Flows,
+pub(super) struct Selected<H = Flows> {
+    /// All but the flows, whose list is its last field, and empty.
+    pub(super) head: H,
     /// The flows in their order.
     pub(super) rows: Vec<Ranked>,
     /// Tells the times of the flows.
@@ -70,6 +70,42 @@ impl Ranked {
         let row = &self.row;
         let ends = (row.src_addr, row.dst_addr, row.src_port, row.dst_port);
         (&self.iface, ends, row.ip_protocol, row.flow.is_overflow)
+    }
+}
+
+/// The first flows in an order, of all that are pushed.
+pub(super) struct First {
+    sort: Sort,
+    order: Order,
+    limit: usize,
+    kept: BinaryHeap<Ranked>,
+}
+
+impl First {
+    pub(super) const fn new(sort: Sort, order: Order, limit: usize) -> Self {
+        Self {
+            sort,
+            order,
+            limit,
+            kept: BinaryHeap::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, iface: &Arc<str>, row: FlowRow) {
+        self.kept.push(Ranked {
+            sort: self.sort,
+            order: self.order,
+            iface: Arc::clone(iface),
+            row,
+        });
+        if self.kept.len() > self.limit {
+            self.kept.pop();
+        }
+    }
+
+    /// They themselves, in the order.
+    pub(super) fn into_rows(self) -> Vec<Ranked> {
+        self.kept.into_sorted_vec()
     }
 }
 
@@ -146,26 +182,18 @@ pub(super) fn select(
     let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
     let sort = query.sort.unwrap_or_default();
     let order = query.order.unwrap_or(sort.natural_order());
-    let mut kept: BinaryHeap<Ranked> = BinaryHeap::new();
+    let mut first = First::new(sort, order, limit);
     let visited = visit(
         manager,
         &query.iface,
         &query.filter,
         waiting,
         |(_, iface), row| {
-            kept.push(Ranked {
-                sort,
-                order,
-                iface: iface.clone(),
-                row,
-            });
-            if kept.len() > limit {
-                kept.pop();
-            }
+            first.push(iface, row);
             Ok(())
         },
     )?;
-    let rows = kept.into_sorted_vec();
+    let rows = first.into_rows();
     let head = Flows {
         at: visited.at,
         interfaces: visited.interfaces,
