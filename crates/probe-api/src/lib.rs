@@ -163,7 +163,7 @@ pub struct Build {
 pub struct SinkStore {
     /// Name of the sink.
     pub sink: String,
-    /// The directory.
+    /// The directory below which it stores, as configured.
     pub root: PathBuf,
     /// Intervals that it was handed and has not stored yet, oldest first.
     pub unwritten: Vec<UnwrittenInterval>,
