@@ -60,8 +60,13 @@ fn deny() -> Result<()> {
     workspace::run(&mut cargo)
 }
 
+/// The tests. Some ask a running agent, which is built for them: its programs need privileges.
 fn nextest() -> Result<()> {
+    let mut agent = workspace::cargo();
+    workspace::run(agent.args(["build", "--locked", "--package", "probe-agent"]))?;
+    let agent = workspace::root().join("target/debug/probe-agent");
     let mut cargo = workspace::cargo();
+    cargo.env("CARGO_BIN_EXE_probe-agent", agent);
     cargo.args(["nextest", "run", "--manifest-path", MANIFEST]);
     cargo.args(["--locked", "--no-fail-fast"]);
     workspace::run(cargo.env("CARGO_TARGET_DIR", TARGET))

@@ -1,30 +1,29 @@
 //! A question, from the files it is about to the rows and the report of its answer.
 
+mod prepare;
 mod rows;
 mod series;
 mod sql;
 mod stored;
-
 mod top;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use datafusion::{arrow::record_batch::RecordBatch, error::DataFusionError};
 use jiff::Timestamp;
 use probe_flow::filter::Filter;
 
+use self::prepare::{Prepared, prepare, prepare_live};
 use crate::{
     columns::{By, Directions, Sort},
-    completeness::{self, Asked, Report},
+    completeness::{self, Report},
     engine::Limits,
     error::QueryError,
-    filter,
-    footer::{self, ReadFile, Skipped},
-    ledger::StoredLedger,
+    footer::{ReadFile, Skipped},
+    live::State,
     output::{Shape, Sink},
     progress::Progress,
-    store,
-    time::{Now, Range},
+    time::Now,
 };
 
 /// How often a store is listed anew because files went away meanwhile.
@@ -41,6 +40,8 @@ pub struct Question {
     pub until: Option<Timestamp>,
     /// The moment of the question, and the zone of its days.
     pub now: Now,
+    /// Socket of the agent that is asked for its running interval, if the time ends now; `None` for no agent.
+    pub live: Option<PathBuf>,
     /// What is wanted of these flows.
     pub what: What,
     /// What it may take.
@@ -73,14 +74,6 @@ pub struct Sums {
     pub limit: Option<usize>,
     /// Counts of a second instead of counts.
     pub is_rate: bool,
-}
-
-/// Files of a question, with all that their footers say.
-struct Prepared {
-    files: Arc<[ReadFile]>,
-    range: Range,
-    asked: Asked,
-    skipped: Vec<Skipped>,
 }
 
 /// Answers a question: rows and report go to the sink. Returns the report.
@@ -123,7 +116,7 @@ async fn try_ask(
     sink: &mut dyn Sink,
     progress: &Progress,
 ) -> Result<Report, QueryError> {
-    let prepared = prepare(question, damaged, progress)?;
+    let prepared = prepare_live(question, damaged, progress).await?;
     let report = completeness::report(&prepared.asked, &prepared.files, prepared.skipped.clone());
     match &question.what {
         What::Sums(sums) => rows::run(question, sums, &prepared, &report, sink, progress).await?,
@@ -131,99 +124,10 @@ async fn try_ask(
             sql::run(question, statement, &prepared, &report, sink, progress).await?;
         }
     }
-    for (file, ledger) in prepared.ledgers() {
-        sink.interval(file, ledger)?;
+    for told in prepared.ledgers() {
+        sink.interval(&told)?;
     }
     Ok(report)
-}
-
-/// Finds the files, and reads their footers.
-fn prepare(
-    question: &Question,
-    damaged: &[Skipped],
-    progress: &Progress,
-) -> Result<Prepared, QueryError> {
-    let now = question.now.zoned.timestamp();
-    let mut range = Range {
-        since: question.since.unwrap_or(Timestamp::MIN),
-        until: question.until.unwrap_or(now),
-    };
-    if range.since >= range.until {
-        let hint = if question.until.is_some() {
-            ""
-        } else {
-            ", which is now"
-        };
-        return Err(QueryError::Usage(format!(
-            "an impossible time range: it begins at {} and ends at {}{hint}; the end is not part of it",
-            range.since, range.until
-        )));
-    }
-    let all = Filter::default();
-    let wanted = match &question.what {
-        What::Sums(sums) => &sums.filter,
-        What::Sql(_) => &all,
-    };
-    let (mut files, mut ifaces, mut skipped) = (Vec::new(), Vec::new(), damaged.to_vec());
-    let mut first = None;
-    for (number, root) in question.stores.iter().enumerate() {
-        let is_wanted = |iface: &str| filter::may_pass(wanted, iface);
-        let found = store::discover(number, root, Some(range), &is_wanted)?;
-        let names = found.ifaces.into_iter().filter(|iface| is_wanted(iface));
-        ifaces.extend(names.map(|iface| (number, iface)));
-        files.extend(found.files);
-        skipped.extend(found.foreign.into_iter().map(|path| Skipped {
-            path,
-            why: "its name is none of a stored interval".to_owned(),
-        }));
-        let since = found.extent.map(|extent| extent.since);
-        first = first.into_iter().chain(since).min();
-    }
-    files.retain(|file| damaged.iter().all(|skipped| skipped.path != file.path));
-    if question.since.is_none() {
-        range.since = first.unwrap_or(range.until);
-    }
-    let footers = footer::read_all(&files, progress)?;
-    skipped.extend(footers.skipped);
-    let asked = Asked {
-        range,
-        from_the_first: question.since.is_none(),
-        until_now: question.until.is_none_or(|until| until >= now),
-        ifaces,
-    };
-    Ok(Prepared {
-        files: footers.read.into(),
-        range,
-        asked,
-        skipped,
-    })
-}
-
-impl Prepared {
-    /// Bounds of all intervals that are asked for.
-    fn intervals(&self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        self.ledgers().map(|(_, ledger)| (ledger.start, ledger.end))
-    }
-
-    /// Ledgers of all intervals that are asked for, each with its file.
-    fn ledgers(&self) -> impl Iterator<Item = (&ReadFile, &StoredLedger)> {
-        let all = self.files.iter();
-        let all = all.flat_map(|file| file.ledgers.iter().map(move |ledger| (file, ledger)));
-        all.filter(|(_, ledger)| self.range.selects(ledger.start, ledger.end))
-    }
-
-    /// Files with an interval that is asked for, and whether all of their intervals are.
-    fn selected(&self) -> (Arc<[ReadFile]>, bool) {
-        let selects = |file: &&ReadFile| {
-            file.ledgers
-                .iter()
-                .any(|it| self.range.selects(it.start, it.end))
-        };
-        let files: Vec<_> = self.files.iter().filter(selects).cloned().collect();
-        let mut ledgers = files.iter().flat_map(|file| file.ledgers.iter());
-        let is_whole = ledgers.all(|it| self.range.selects(it.start, it.end));
-        (files.into(), is_whole)
-    }
 }
 
 /// Whether a file went away while it was read.
@@ -256,7 +160,7 @@ fn find_damaged(
 ) -> Result<Vec<Skipped>, QueryError> {
     use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-    let prepared = prepare(question, known, progress)?;
+    let prepared = prepare(question, (None, State::NotAsked), known, progress)?;
     progress.begin("looking for the damaged file", prepared.files.len());
     let why = |file: &ReadFile| {
         let handle = std::fs::File::open(&file.file.path).ok()?;

@@ -1,10 +1,15 @@
 //! The command line.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{ArgAction, Parser, ValueEnum};
 use jiff::{Timestamp, tz::TimeZone};
 use probe_flow::filter::Filter;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     ask::{Question, Sums, What, ask},
@@ -12,7 +17,10 @@ use crate::{
     completeness::{Report, text::TextStyle},
     engine::Limits,
     error::QueryError,
-    output::{Csv, Json, JsonLines, Sink, Table, TableStyle},
+    live::DEFAULT_SOCKET,
+    names::{Named, Names},
+    output::{Csv, Json, JsonLines, ParquetFile, Sink, Table, TableStyle},
+    place::Place,
     plot::Picture,
     progress::Progress,
     time::Now,
@@ -127,10 +135,26 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["format", "sql"])]
     plot: Option<Option<PathBuf>>,
 
+    /// Add names of addresses or ports, as this host knows them
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    names: Vec<Names>,
+
+    /// Write the answer to a file, which is there when it is whole
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
     /// A statement of SQL over the views `flows` and `ledgers`, instead of columns and filter. Asks all
     /// that is stored unless --since is given
     #[arg(long, value_name = "STATEMENT", conflicts_with_all = ["filter", "words", "by", "sort", "limit", "rate"])]
     sql: Option<String>,
+
+    /// Socket of the agent, which is asked for its running interval if the time ends now
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+
+    /// Only what is stored: ask no agent
+    #[arg(long)]
+    no_live: bool,
 
     /// Memory for groups and rows, such as 512MiB; what does not fit goes to disk (TMPDIR)
     #[arg(long, value_name = "SIZE", default_value = "128MiB")]
@@ -152,6 +176,8 @@ enum Format {
     Ndjson,
     /// Rows; completeness goes to standard error
     Csv,
+    /// A file of typed columns, with completeness in its metadata; not to a terminal
+    Parquet,
 }
 
 impl Cli {
@@ -183,25 +209,25 @@ impl Cli {
             zone,
             names_hosts: self.stores.len() > 1,
         };
-        let mut sink = self.sink(&mut question, &style)?;
+        let place = self.place()?;
+        let mut sink = self.sink(&mut question, &style, place.writer()?)?;
         let progress = Progress::of_terminal();
         let threads = question.limits.threads;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()
             .build()?;
-        let cancelled = progress.clone();
-        runtime.spawn(async move {
-            if tokio::signal::ctrl_c().await.is_ok() {
-                cancelled.cancel();
-            }
-        });
+        runtime.spawn(cancel_on_signal(progress.clone()));
         let outcome = runtime.block_on(ask(&question, &mut *sink, &progress));
         progress.clear();
         // What still runs is of no use to anybody.
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         let report = outcome?;
-        if self.format == Format::Csv || matches!(self.plot, Some(Some(_))) {
+        drop(sink);
+        place.keep()?;
+        if matches!(self.format, Format::Csv | Format::Parquet)
+            || matches!(self.plot, Some(Some(_)))
+        {
             for line in report.lines(&style) {
                 eprintln!("{line}");
             }
@@ -209,10 +235,22 @@ impl Cli {
         Ok(report)
     }
 
+    fn place(&self) -> Result<Place, QueryError> {
+        let is_binary = self.format == Format::Parquet;
+        if is_binary && self.output.is_none() && io::stdout().is_terminal() {
+            return Err(QueryError::Usage(
+                "--format parquet: a terminal cannot show it; give a file by --output, or a pipe"
+                    .to_owned(),
+            ));
+        }
+        Place::of(self.output.as_deref())
+    }
+
     fn sink(
         &self,
         question: &mut Question,
         style: &TextStyle,
+        out: Box<dyn Write + Send>,
     ) -> Result<Box<dyn Sink>, QueryError> {
         if let (Some(file), What::Sums(sums)) = (&self.plot, &mut question.what) {
             let picture = Picture::wanted(file.as_deref(), self.limit, sums, style);
@@ -221,19 +259,27 @@ impl Cli {
                 Err(error) => Err(QueryError::Usage(format!("--plot: {error}"))),
             };
         }
-        let out = io::BufWriter::new(io::stdout());
-        Ok(match self.format {
+        let sink = self.plain_sink(style, out);
+        if self.names.is_empty() {
+            return Ok(sink);
+        }
+        Ok(Box::new(Named::new(sink, self.names.clone())))
+    }
+
+    fn plain_sink(&self, style: &TextStyle, out: Box<dyn Write + Send>) -> Box<dyn Sink> {
+        match self.format {
             Format::Table => Box::new(Table::new(
                 out,
                 TableStyle {
-                    width: columns_of_terminal(),
+                    width: columns_of_terminal().filter(|_| self.output.is_none()),
                     names_hosts: style.names_hosts,
                 },
             )),
             Format::Json => Box::new(Json::new(out)),
             Format::Ndjson => Box::new(JsonLines::new(out)),
             Format::Csv => Box::new(Csv::new(out)),
-        })
+            Format::Parquet => Box::new(ParquetFile::new(out)),
+        }
     }
 
     /// The question, as of a moment.
@@ -267,6 +313,7 @@ impl Cli {
             since,
             until,
             now,
+            live: (!self.no_live).then(|| self.socket.clone()),
             what,
             limits: Limits {
                 memory_bytes,
@@ -319,6 +366,25 @@ pub(crate) fn memory(text: &str) -> Result<usize, String> {
         let found = probe_flow::text::quoted(text);
         format!("--memory: expected a size such as 512MiB, at least 16MiB, found {found}")
     })
+}
+
+/// Ctrl-C and SIGTERM cancel, so that what was spilled is removed. Where who reads the answer takes no more
+/// of it, nothing can be cancelled: the second signal ends the program at once.
+async fn cancel_on_signal(progress: Progress) {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
+        return;
+    };
+    for is_last in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if is_last {
+            std::process::exit(QueryError::Cancelled.exit_code().into());
+        }
+        progress.cancel();
+    }
 }
 
 /// `512MiB`, `2G`; at least what the engine needs to get anywhere.

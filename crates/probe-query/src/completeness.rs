@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     footer::{ReadFile, SCHEMA_VERSION, Skipped},
     ledger::{Losses, StoredLedger},
+    live::{Live, State},
     spans::{self, Spans},
     time::Range,
 };
@@ -39,6 +40,10 @@ pub struct Report {
     /// End of the last interval that is stored, of all that were asked: what came since is not yet
     /// written. `None` if nothing is stored.
     pub stored_until: Option<Timestamp>,
+    /// End of the last interval of the answer, stored or running. `None` if there is none.
+    pub data_until: Option<Timestamp>,
+    /// The running interval: whether it is part of the answer, and what is missing of it.
+    pub live: State,
     /// When no interface of a host has data: its agent was not running, or wrote nothing.
     pub outages: Vec<Outage>,
     /// Each interface that was asked.
@@ -131,8 +136,14 @@ pub struct Asked {
     pub range: Range,
     /// The time begins where the store does: nothing is missing before.
     pub from_the_first: bool,
+    /// The moment of the question: nothing is missing behind it.
+    pub present: Timestamp,
     /// The time ends now: what came since the last interval is not yet written, unless that is long ago.
     pub until_now: bool,
+    /// The running interval of one of the stores.
+    pub live: Option<Live>,
+    /// What became of the question for it.
+    pub live_state: State,
     /// All interfaces of the asked stores that pass the filter, whether they have data or not.
     pub ifaces: Vec<(usize, Arc<str>)>,
 }
@@ -140,16 +151,55 @@ pub struct Asked {
 /// Ledgers of the hosts of all stores, by interface.
 type Groups<'a> = BTreeMap<(usize, Arc<str>), BTreeMap<Arc<str>, Vec<&'a StoredLedger>>>;
 
-/// The report over the files of a question.
+/// A ledger that an answer is made of, with whose it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// Number of the store.
+    pub store: usize,
+    /// Name of the host; empty where no file told it.
+    pub host: &'a Arc<str>,
+    /// Name of the interface.
+    pub iface: &'a Arc<str>,
+    /// The ledger, as it is stored or as the agent told it.
+    pub ledger: &'a StoredLedger,
+    /// Its interval has not ended.
+    pub is_running: bool,
+}
+
+/// All ledgers of files, and of the running interval.
+pub fn told<'a>(files: &'a [ReadFile], live: Option<&'a Live>) -> impl Iterator<Item = Told<'a>> {
+    let stored = files.iter().flat_map(|file| {
+        file.ledgers.iter().map(|ledger| Told {
+            store: file.file.store,
+            host: &file.host,
+            iface: &file.file.iface,
+            ledger,
+            is_running: false,
+        })
+    });
+    let running = live.into_iter().flat_map(|live| {
+        live.running.iter().map(|running| Told {
+            store: live.store,
+            host: &live.host,
+            iface: &running.iface,
+            ledger: &running.ledger,
+            is_running: true,
+        })
+    });
+    stored.chain(running)
+}
+
+/// The report over the files of a question, and the running interval.
 pub fn report(asked: &Asked, files: &[ReadFile], skipped: Vec<Skipped>) -> Report {
     let mut groups = Groups::new();
-    for file in files {
+    let live = asked.live.as_ref();
+    for told in told(files, live) {
         let group = groups
-            .entry((file.file.store, Arc::clone(&file.host)))
+            .entry((told.store, Arc::clone(told.host)))
             .or_default();
-        let ledgers = group.entry(Arc::clone(&file.file.iface)).or_default();
-        let selected = file.ledgers.iter();
-        ledgers.extend(selected.filter(|ledger| asked.range.selects(ledger.start, ledger.end)));
+        let ledgers = group.entry(Arc::clone(told.iface)).or_default();
+        let range = asked.range;
+        ledgers.extend(Some(told.ledger).filter(|ledger| range.selects(ledger.start, ledger.end)));
     }
     add_silent(asked, &mut groups);
     let mut report = Report {
@@ -159,6 +209,8 @@ pub fn report(asked: &Asked, files: &[ReadFile], skipped: Vec<Skipped>) -> Repor
             until: asked.range.until,
         },
         stored_until: None,
+        data_until: None,
+        live: asked.live_state.clone(),
         outages: Vec::new(),
         interfaces: Vec::new(),
         skipped,
@@ -182,7 +234,14 @@ pub fn report(asked: &Asked, files: &[ReadFile], skipped: Vec<Skipped>) -> Repor
     report.complete = report.outages.is_empty()
         && report.skipped.is_empty()
         && report.interfaces.iter().all(is_well)
-        && report.stored_until.is_some();
+        && report.live.is_whole()
+        && report.data_until.is_some();
+    report.stored_until = files
+        .iter()
+        .flat_map(|file| file.ledgers.iter())
+        .filter(|ledger| asked.range.selects(ledger.start, ledger.end))
+        .map(|ledger| ledger.end)
+        .max();
     report
 }
 
@@ -214,18 +273,18 @@ fn of_host(
     (store, host): (usize, &Arc<str>),
     ifaces: BTreeMap<Arc<str>, Vec<&StoredLedger>>,
 ) {
-    let all = Spans::of(
-        ifaces
-            .values()
-            .flatten()
-            .map(|ledger| (ledger.start, ledger.end)),
-    );
+    let unwritten = asked.live_state.unwritten_of(store);
+    let of_all = ifaces.values().flatten();
+    let of_all = of_all.map(|ledger| (ledger.start, ledger.end));
+    let waiting = unwritten.iter().map(|it| (it.span.since, it.span.until));
+    let all = Spans::of(of_all.chain(waiting));
     let mut range = asked.range;
+    range.until = range.until.min(asked.present);
     if let Some(first) = all.first().filter(|_| asked.from_the_first) {
         range.since = range.since.max(first);
     }
     if let Some(last) = all.last() {
-        report.stored_until = report.stored_until.max(Some(last));
+        report.data_until = report.data_until.max(Some(last));
         let lengths = ifaces
             .values()
             .flatten()
@@ -250,7 +309,10 @@ fn of_host(
     }
     for (iface, ledgers) in ifaces {
         let mut found = of_iface(&ledgers);
-        let own = Spans::of(ledgers.iter().map(|ledger| (ledger.start, ledger.end)));
+        let own = ledgers.iter().map(|ledger| (ledger.start, ledger.end));
+        let waiting = unwritten.iter().filter(|it| it.iface == iface);
+        // Of these it is told that they wait.
+        let own = Spans::of(own.chain(waiting.map(|it| (it.span.since, it.span.until))));
         found.seconds = own.seconds_in(range);
         found.holes = all.without(&own, range);
         report.interfaces.push(IfaceReport {

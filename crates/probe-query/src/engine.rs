@@ -20,6 +20,7 @@ use datafusion::{
 pub use bucket::Bucket;
 pub use selected::selected;
 pub use table::FlowTable;
+pub(crate) use table::{days_since_1970, flow_schema, flows};
 
 use crate::error::QueryError;
 

@@ -1,6 +1,9 @@
 //! What keeps a question from its answer. Each sentence names the thing, the cause and the remedy.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use datafusion::error::DataFusionError;
 
@@ -54,6 +57,14 @@ pub enum QueryError {
     /// The answer could not be written.
     #[error("cannot write the answer: {0}")]
     Write(#[from] io::Error),
+    /// The file of `--output` cannot be made.
+    #[error("cannot write {path}: {source}; give another file by --output", path = path.display())]
+    Output {
+        /// Path of the file that cannot be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Somebody has pressed Ctrl-C.
     #[error("cancelled")]
     Cancelled,
@@ -73,6 +84,14 @@ impl QueryError {
             path,
             source,
             remedy,
+        }
+    }
+
+    /// The error of the file that an answer goes to.
+    pub fn output(path: &Path, source: io::Error) -> Self {
+        Self::Output {
+            path: path.to_owned(),
+            source,
         }
     }
 

@@ -320,7 +320,7 @@ fn the_report_names_each_hole(script: &Script) {
 
 #[test]
 fn a_month_is_answered_as_it_was_fed() {
-    let script = Script::new();
+    let script = Script::large();
     every_answer_is_the_sum(&script);
     networks_and_interfaces_are_chosen(&script);
     a_part_of_the_month_has_its_intervals(&script);

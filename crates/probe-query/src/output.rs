@@ -1,4 +1,4 @@
-//! How answers are written: a table that fits the terminal, JSON, JSON lines, CSV.
+//! How answers are written: a table that fits the terminal, JSON, JSON lines, CSV, Parquet.
 //!
 //! A [`Sink`] gets the rows batch by batch, and the report at last. Times are RFC 3339 in UTC in all
 //! but the table, which has them in the zone of the question.
@@ -7,6 +7,7 @@ mod cell;
 mod csv;
 pub mod human;
 mod json;
+mod parquet;
 mod rates;
 mod shape;
 mod table;
@@ -23,12 +24,16 @@ pub(crate) use self::{
 pub use self::{
     csv::Csv,
     json::{Json, JsonLines},
+    parquet::ParquetFile,
     rates::Rates,
     shape::Shape,
     table::{Table, TableStyle},
     totals::Totals,
 };
-use crate::{completeness::Report, footer::ReadFile, ledger::StoredLedger, plot::Timeline};
+use crate::{
+    completeness::{Report, Told},
+    plot::Timeline,
+};
 
 /// Takes the rows of an answer, and the report.
 pub trait Sink: Send {
@@ -78,7 +83,7 @@ pub trait Sink: Send {
     /// # Errors
     ///
     /// Those of writing.
-    fn interval(&mut self, _file: &ReadFile, _ledger: &StoredLedger) -> io::Result<()> {
+    fn interval(&mut self, _told: &Told<'_>) -> io::Result<()> {
         Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! Sums by columns.
 
-use std::sync::Arc;
-
 use datafusion::{
     dataframe::DataFrame,
     error::DataFusionError,
@@ -18,7 +16,7 @@ use super::{
 use crate::{
     columns::{By, Measure, Sort},
     completeness::Report,
-    engine::{Bucket, FlowTable, selected, session},
+    engine::{self, Bucket, selected, session},
     error::QueryError,
     filter::{self, both},
     output::{Rates, Shape, Sink, Totals},
@@ -42,7 +40,12 @@ pub(super) async fn run(
     let rates = sums
         .is_rate
         .then(|| Rates::new(prepared.intervals(), buckets));
-    let shape = Shape::of_sums(sums, rates, question.now.zone().clone());
+    let shape = Shape::of_sums(
+        sums,
+        added.schema().as_arrow(),
+        rates,
+        question.now.zone().clone(),
+    );
     let mut totals = Totals::new(sums.directions.measures());
     if let Some(limit) = sums.limit {
         let mut top = Top::new(limit, keys(sums));
@@ -103,11 +106,12 @@ pub(super) fn added(
             read = without.into();
         }
     }
+    let running = prepared.running_flows();
     progress.begin("reading flows", read.len());
-    if let (Some(added), true) = (&added, read.is_empty()) {
+    if let (Some(added), true) = (&added, read.is_empty() && running.is_none()) {
         return Ok(added.clone());
     }
-    let mut flows = context.read_table(Arc::new(FlowTable::new(read, progress.clone())))?;
+    let mut flows = engine::flows(&context, read, running, progress)?;
     if !is_whole {
         flows = flows.filter(selected(prepared.range))?;
     }

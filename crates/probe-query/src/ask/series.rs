@@ -56,7 +56,7 @@ pub(super) async fn run(
     let timeline = Timeline::new(
         &bounds,
         prepared.range,
-        prepared.ledgers().map(|(_, it)| it),
+        prepared.ledgers().map(|told| told.ledger),
         report,
     );
     if timeline.parts.len() > MOST_PARTS {
@@ -70,10 +70,11 @@ pub(super) async fn run(
     let rates = sums
         .is_rate
         .then(|| Rates::new(prepared.intervals(), Some(starts.clone())));
-    let shape = Shape::of_sums(sums, rates, question.now.zone().clone());
+    let rows = added(question, sums, prepared, Some(&starts), progress)?;
+    let zone = question.now.zone().clone();
+    let shape = Shape::of_sums(sums, rows.schema().as_arrow(), rates, zone);
     let mut totals = Totals::new(sums.directions.measures());
     sink.series(&shape, timeline, leaders.as_ref())?;
-    let rows = added(question, sums, prepared, Some(&starts), progress)?;
     let mut stream = rows.execute_stream().await?;
     while let Some(batch) = next(&mut stream, progress).await? {
         totals.add(&batch, sums.by.len());

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::{
     arrow::{
         array::{
-            ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array,
+            ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray,
+            TimestampMicrosecondArray, UInt64Array,
         },
         record_batch::RecordBatch,
     },
@@ -15,10 +16,9 @@ use datafusion::{
 
 use super::{Prepared, Question, hand_over, next};
 use crate::{
-    completeness::Report,
-    engine::{FlowTable, selected, session},
+    completeness::{Report, Told},
+    engine::{self, selected, session},
     error::QueryError,
-    footer::ReadFile,
     ledger::StoredLedger,
     output::{Shape, Sink},
     progress::Progress,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     let (files, is_whole) = prepared.selected();
     progress.begin("reading flows", files.len());
     let ledgers = ledgers(prepared)?;
-    let mut flows = context.read_table(Arc::new(FlowTable::new(files, progress.clone())))?;
+    let mut flows = engine::flows(&context, files, prepared.running_flows(), progress)?;
     if !is_whole {
         flows = flows.filter(selected(prepared.range))?;
     }
@@ -82,7 +82,7 @@ fn wrong(error: DataFusionError) -> QueryError {
 
 /// The ledgers of all intervals as rows.
 fn ledgers(prepared: &Prepared) -> Result<RecordBatch, QueryError> {
-    let rows: Vec<(&ReadFile, &StoredLedger)> = prepared.ledgers().collect();
+    let rows: Vec<Told<'_>> = prepared.ledgers().collect();
     let rows = rows.as_slice();
     let losses = |ledger: &StoredLedger| {
         let all = ledger.losses.0.iter();
@@ -101,15 +101,15 @@ fn ledgers(prepared: &Prepared) -> Result<RecordBatch, QueryError> {
         }
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("host", text(rows, |file, _| file.host.to_string())),
-        ("iface", text(rows, |file, _| file.file.iface.to_string())),
+        ("host", text(rows, |told| told.host.to_string())),
+        ("iface", text(rows, |told| told.iface.to_string())),
         ("interval_start", time(rows, |ledger| ledger.start)),
         ("interval_end", time(rows, |ledger| ledger.end)),
         ("seen", number(rows, |ledger| ledger.seen)),
         ("flows", number(rows, |ledger| ledger.flows)),
         ("lost", number(rows, lost)),
         ("missed", number(rows, StoredLedger::missed)),
-        ("losses", text(rows, |_, ledger| losses(ledger))),
+        ("losses", text(rows, |told| losses(told.ledger))),
         ("residue", signed(rows, |ledger| ledger.residue)),
         (
             "overflow_packets",
@@ -124,35 +124,39 @@ fn ledgers(prepared: &Prepared) -> Result<RecordBatch, QueryError> {
             "clock_stepped_ms",
             signed(rows, |ledger| ledger.clock_stepped_ms),
         ),
+        (
+            "running",
+            Arc::new(BooleanArray::from(
+                rows.iter().map(|told| told.is_running).collect::<Vec<_>>(),
+            )),
+        ),
     ];
     Ok(RecordBatch::try_from_iter(columns).map_err(DataFusionError::from)?)
 }
 
-type Rows<'a> = &'a [(&'a ReadFile, &'a StoredLedger)];
+type Rows<'a> = &'a [Told<'a>];
 
-fn text(rows: Rows<'_>, value: impl Fn(&ReadFile, &StoredLedger) -> String) -> ArrayRef {
-    let values = rows.iter().map(|(file, ledger)| Some(value(file, ledger)));
+fn text(rows: Rows<'_>, value: impl Fn(&Told<'_>) -> String) -> ArrayRef {
+    let values = rows.iter().map(|told| Some(value(told)));
     Arc::new(values.collect::<StringArray>())
 }
 
 fn number(rows: Rows<'_>, value: impl Fn(&StoredLedger) -> u64) -> ArrayRef {
-    let values = rows.iter().map(|(_, ledger)| value(ledger));
+    let values = rows.iter().map(|told| value(told.ledger));
     Arc::new(values.collect::<UInt64Array>())
 }
 
 fn signed(rows: Rows<'_>, value: impl Fn(&StoredLedger) -> i64) -> ArrayRef {
-    let values = rows.iter().map(|(_, ledger)| value(ledger));
+    let values = rows.iter().map(|told| value(told.ledger));
     Arc::new(values.collect::<Int64Array>())
 }
 
 fn share(rows: Rows<'_>, value: impl Fn(&StoredLedger) -> Option<f64>) -> ArrayRef {
-    let values = rows.iter().map(|(_, ledger)| value(ledger));
+    let values = rows.iter().map(|told| value(told.ledger));
     Arc::new(values.collect::<Float64Array>())
 }
 
 fn time(rows: Rows<'_>, value: impl Fn(&StoredLedger) -> jiff::Timestamp) -> ArrayRef {
-    let values = rows
-        .iter()
-        .map(|(_, ledger)| value(ledger).as_microsecond());
+    let values = rows.iter().map(|told| value(told.ledger).as_microsecond());
     Arc::new(TimestampMicrosecondArray::from_iter_values(values).with_timezone("UTC"))
 }

@@ -9,7 +9,7 @@ use datafusion::parquet::{
 use jiff::{Timestamp, civil::date, tz::TimeZone};
 
 use super::{Asked, Report, Why, report, text::TextStyle};
-use crate::{footer::ReadFile, ledger::StoredLedger, store::StoredFile, time::Range};
+use crate::{footer::ReadFile, ledger::StoredLedger, live::State, store::StoredFile, time::Range};
 
 fn time(text: &str) -> Timestamp {
     format!("2026-03-01T{text}Z").parse().unwrap()
@@ -51,6 +51,9 @@ fn asked(since: &str, until: &str, ifaces: &[&str]) -> Asked {
         },
         from_the_first: false,
         until_now: false,
+        present: Timestamp::MAX,
+        live: None,
+        live_state: State::NotAsked,
         ifaces: ifaces.iter().map(|iface| (0, Arc::from(*iface))).collect(),
     }
 }

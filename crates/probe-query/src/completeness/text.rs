@@ -6,6 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::{Blind, IfaceReport, Outage, Report, Span, Why};
+use crate::live::State;
 
 /// Lines of the table, of which there is no end where interfaces come and go.
 const MOST_LINES: usize = 12;
@@ -58,6 +59,10 @@ impl Report {
             counted(with_data, "interface"),
             counted(intervals, "interval"),
         );
+        let of = match self.live {
+            State::Merged { intervals: 1.., .. } => format!("{of}, the last of them running"),
+            _ => of,
+        };
         let word = if self.complete {
             "complete"
         } else {
@@ -69,23 +74,55 @@ impl Report {
         }
     }
 
-    /// What the running interval has is not in the store.
+    /// What the running interval has is not in the store; why it is not in the answer, where that can be
+    /// helped.
     fn unwritten(&self, style: &TextStyle) -> String {
-        match self.stored_until {
-            Some(until) if until < self.asked.until => {
-                format!("; stored until {}", time(until, &style.zone))
-            }
+        let why = match &self.live {
+            State::Refused { why } => format!("; what came since is missing: {why}"),
             _ => String::new(),
+        };
+        match self.data_until {
+            Some(until) if until < self.asked.until => {
+                format!("; stored until {}{why}", time(until, &style.zone))
+            }
+            _ => why,
         }
+    }
+
+    fn of_running(&self, style: &TextStyle) -> Vec<String> {
+        let State::Merged {
+            left_out,
+            unwritten,
+            ..
+        } = &self.live
+        else {
+            return Vec::new();
+        };
+        let left_out = left_out.iter().map(|left| {
+            format!(
+                "the running interval has {} more flows, of {} packets and {} bytes, than the agent gives: \
+                 ask with a filter, or when it has ended",
+                left.flows, left.packets, left.bytes
+            )
+        });
+        let unwritten = unwritten.iter().map(|it| {
+            let iface = probe_flow::text::printable(&it.iface);
+            let span = shown(it.span, &style.zone);
+            format!(
+                "{iface}: {span} has ended and waits to be stored (`probe-agent status` tells why)"
+            )
+        });
+        left_out.chain(unwritten).collect()
     }
 
     fn details(&self, style: &TextStyle) -> Vec<String> {
         let zone = &style.zone;
         let mut lines = Vec::new();
-        if self.stored_until.is_none() {
+        if self.data_until.is_none() {
             lines.push("nothing is stored of this time".to_owned());
         }
-        let outages = self.outages.iter().filter(|_| self.stored_until.is_some());
+        lines.extend(self.of_running(style));
+        let outages = self.outages.iter().filter(|_| self.data_until.is_some());
         lines.extend(outages.map(|outage| outage.line(style)));
         for iface in &self.interfaces {
             let name = iface.shown(style);

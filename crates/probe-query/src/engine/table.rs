@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::{
-    arrow::datatypes::{DataType, Field as Column, Schema, SchemaRef},
+    arrow::{
+        datatypes::{DataType, Field as Column, Schema, SchemaRef},
+        record_batch::RecordBatch,
+    },
     catalog::{Session, TableProvider},
     common::{Result, ScalarValue, project_schema},
+    dataframe::DataFrame,
     datasource::{
         TableType,
         listing::PartitionedFile,
@@ -15,6 +19,7 @@ use datafusion::{
         source::DataSourceExec,
         table_schema::TableSchema,
     },
+    execution::context::SessionContext,
     logical_expr::{Expr, TableProviderFilterPushDown},
     physical_plan::{ExecutionPlan, empty::EmptyExec},
 };
@@ -38,35 +43,10 @@ pub struct FlowTable {
 impl FlowTable {
     /// The flows of these files. `progress` is told each file that is begun.
     pub fn new(files: Arc<[ReadFile]>, progress: Progress) -> Self {
-        let columns = FIELDS
-            .iter()
-            .filter(|field| field.is_column())
-            .map(|field| {
-                let kind = match field.read {
-                    Read::Bool(_) => DataType::Boolean,
-                    Read::U8(_) => DataType::UInt8,
-                    Read::U16(_) => DataType::UInt16,
-                    Read::U64(_) => DataType::UInt64,
-                    Read::Bound(_) | Read::Tick(_) => time_type(),
-                    Read::Host | Read::Iface | Read::Address(_) | Read::Name(_) => {
-                        DataType::Utf8View
-                    }
-                };
-                // Files of older versions lack these.
-                let may_lack = matches!(field.read, Read::Tick(_) | Read::Host);
-                Column::new(field.name, kind, may_lack)
-            });
-        let of_path = [
-            Column::new("iface", DataType::Utf8View, false),
-            Column::new("date", DataType::Date32, false),
-        ];
-        let schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
         Self {
             files,
             progress,
-            schema: TableSchema::builder(schema)
-                .with_table_partition_cols(of_path.map(Arc::new).to_vec())
-                .build(),
+            schema: table_schema(),
         }
     }
 
@@ -89,7 +69,53 @@ impl FlowTable {
     }
 }
 
-fn days_since_1970(day: jiff::civil::Date) -> i32 {
+/// The columns of files, and those of their paths.
+fn table_schema() -> TableSchema {
+    let columns = FIELDS
+        .iter()
+        .filter(|field| field.is_column())
+        .map(|field| {
+            let kind = match field.read {
+                Read::Bool(_) => DataType::Boolean,
+                Read::U8(_) => DataType::UInt8,
+                Read::U16(_) => DataType::UInt16,
+                Read::U64(_) => DataType::UInt64,
+                Read::Bound(_) | Read::Tick(_) => time_type(),
+                Read::Host | Read::Iface | Read::Address(_) | Read::Name(_) => DataType::Utf8View,
+            };
+            // Files of older versions lack these.
+            let may_lack = matches!(field.read, Read::Tick(_) | Read::Host);
+            Column::new(field.name, kind, may_lack)
+        });
+    let of_path = [
+        Column::new("iface", DataType::Utf8View, false),
+        Column::new("date", DataType::Date32, false),
+    ];
+    TableSchema::builder(Arc::new(Schema::new(columns.collect::<Vec<_>>())))
+        .with_table_partition_cols(of_path.map(Arc::new).to_vec())
+        .build()
+}
+
+/// The columns of all flows, stored or not.
+pub(crate) fn flow_schema() -> SchemaRef {
+    Arc::clone(table_schema().table_schema())
+}
+
+/// The flows of files, and those of the running interval.
+pub(crate) fn flows(
+    context: &SessionContext,
+    files: Arc<[ReadFile]>,
+    running: Option<&RecordBatch>,
+    progress: &Progress,
+) -> Result<DataFrame> {
+    let stored = context.read_table(Arc::new(FlowTable::new(files, progress.clone())))?;
+    match running {
+        Some(batch) if batch.num_rows() > 0 => stored.union(context.read_batch(batch.clone())?),
+        _ => Ok(stored),
+    }
+}
+
+pub(crate) fn days_since_1970(day: jiff::civil::Date) -> i32 {
     let since = day.duration_since(date(1970, 1, 1));
     i32::try_from(since.as_hours() / 24).unwrap_or(0)
 }

@@ -12,10 +12,19 @@ use probe_flow::{
     moment::Moment,
     ticks::{TickClock, millis},
 };
-use probe_store::{WriteoutHandler, file_sink::FileSink, options::Retention, parquet::Parquet};
+use probe_store::{
+    WriteoutHandler,
+    compact::{Compactor, Outcome},
+    file_sink::FileSink,
+    options::Retention,
+    parquet::Parquet,
+};
 
 /// Interfaces with the number of their first interval. One has a name that is encoded in the path.
 const IFACES: [(&str, u32); 4] = [("eth0", 0), ("eth1", 0), ("br=lan%1", 0), ("wg0", 36)];
+/// More interfaces, in a large month.
+const MORE: u32 = 16;
+
 /// Intervals of a day.
 const A_DAY: u32 = 4;
 /// Intervals in which the agent was not running.
@@ -101,6 +110,19 @@ fn start_of(number: u32) -> Timestamp {
 impl Script {
     /// Writes the month, interval by interval.
     pub(crate) fn new() -> Self {
+        Self::of(IFACES.map(|(name, first)| (name.to_owned(), first)).into())
+    }
+
+    /// A month of 20 interfaces, with two days of three compacted.
+    pub(crate) fn large() -> Self {
+        let few = IFACES.map(|(name, first)| (name.to_owned(), first));
+        let more = (0..MORE).map(|number| (format!("veth{number}"), 0));
+        let script = Self::of(few.into_iter().chain(more).collect());
+        script.compact_some_days();
+        script
+    }
+
+    fn of(ifaces: Vec<(String, u32)>) -> Self {
         // Memory, where there is some: the sink waits for the disk with each file.
         let memory = Path::new("/dev/shm");
         let directory = if memory.is_dir() {
@@ -123,7 +145,8 @@ impl Script {
         let root = script.root();
         let mut sink = FileSink::open(Parquet::new(), root, Retention::default(), clock).unwrap();
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        for (iface, first) in IFACES {
+        for (iface, first) in ifaces {
+            let iface = iface.as_str();
             let mut told = Told::default();
             for number in first..30 * A_DAY {
                 if !OUTAGES.iter().any(|outage| outage.contains(&number)) {
@@ -134,6 +157,21 @@ impl Script {
             script.finish(iface, first, told);
         }
         script
+    }
+
+    /// Compacts two days of three, other ones for each interface: a time has files of both kinds.
+    fn compact_some_days(&self) {
+        let compactor = Compactor::new(self.root(), 0);
+        let december = "2026-12-01".parse().unwrap();
+        let days = compactor.days_before(december).unwrap();
+        let some = days.iter().enumerate().filter(|(place, _)| place % 3 > 0);
+        for (_, (date, iface)) in some {
+            let outcome = compactor.compact(iface, *date).unwrap();
+            assert!(
+                matches!(outcome, Outcome::Compacted(_)),
+                "{iface}, {date}: {outcome:?}"
+            );
+        }
     }
 
     /// Directory of the store.
@@ -173,7 +211,7 @@ impl Script {
         };
         let mut totals = FlowCounters::default();
         let mut overflow_packets = 0;
-        for place in 0..30 + random.port(20) {
+        for place in 0..10 + random.port(10) {
             let (ports, protocol, mut flow) = flow(random, start);
             flow.is_overflow = &*iface == "br=lan%1" && number == 3 && place == 0;
             let counters = flow.counters;

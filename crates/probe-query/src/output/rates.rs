@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{engine::Bucket, spans::Spans, time::Range};
 
 /// The time that has data: all of it, and in each part of a time series.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rates {
     all: f64,
     /// By the start of the part in microseconds.

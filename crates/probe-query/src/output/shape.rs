@@ -1,6 +1,14 @@
 //! The columns of an answer.
 
-use datafusion::arrow::{datatypes::Schema, record_batch::RecordBatch};
+use std::sync::Arc;
+
+use datafusion::arrow::{
+    array::{ArrayRef, Float64Array},
+    compute::cast,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+    error::ArrowError,
+    record_batch::RecordBatch,
+};
 use jiff::{Timestamp, tz::TimeZone};
 use probe_flow::protocols;
 
@@ -35,14 +43,16 @@ pub(crate) struct Column {
 pub struct Shape {
     pub(crate) columns: Vec<Column>,
     pub(crate) zone: TimeZone,
+    /// Types of the columns, with their names in the answer.
+    schema: SchemaRef,
     rates: Option<Rates>,
     time: Option<usize>,
     step: Option<Step>,
 }
 
 impl Shape {
-    /// The shape of sums by columns.
-    pub fn of_sums(sums: &Sums, rates: Option<Rates>, zone: TimeZone) -> Self {
+    /// The shape of sums by columns. `schema` has the types of the rows.
+    pub fn of_sums(sums: &Sums, schema: &Schema, rates: Option<Rates>, zone: TimeZone) -> Self {
         let keys = sums.by.iter().map(|column| Column {
             name: column.name().to_owned(),
             heading: column.heading().to_owned(),
@@ -57,8 +67,10 @@ impl Shape {
             heading: heading(*measure, is_rate),
             kind: Kind::Sum(*measure),
         });
+        let columns: Vec<_> = keys.chain(measures).collect();
         Self {
-            columns: keys.chain(measures).collect(),
+            schema: typed_schema(schema, &columns, is_rate),
+            columns,
             zone,
             rates,
             time: sums
@@ -79,8 +91,10 @@ impl Shape {
             heading: field.name().clone(),
             kind: Kind::Plain,
         });
+        let columns: Vec<_> = columns.collect();
         Self {
-            columns: columns.collect(),
+            schema: typed_schema(schema, &columns, false),
+            columns,
             zone,
             rates: None,
             time: None,
@@ -96,6 +110,59 @@ impl Shape {
     /// Names of the columns.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.name.as_str())
+    }
+
+    /// The shape with columns of text behind those at these places, in order.
+    #[must_use]
+    pub(crate) fn with_texts(&self, texts: &[(usize, &str)]) -> Self {
+        let (mut columns, mut fields) = (Vec::new(), Vec::new());
+        let known = self.columns.iter().zip(self.schema.fields()).enumerate();
+        for (place, (column, field)) in known {
+            columns.push(column.clone());
+            fields.push(Arc::clone(field));
+            for (_, name) in texts.iter().filter(|(behind, _)| *behind == place) {
+                columns.push(Column {
+                    name: (*name).to_owned(),
+                    heading: name.replace('_', " "),
+                    kind: Kind::Plain,
+                });
+                fields.push(Arc::new(Field::new(*name, DataType::Utf8, true)));
+            }
+        }
+        let before = |time: usize| texts.iter().filter(|(place, _)| *place < time).count();
+        Self {
+            columns,
+            zone: self.zone.clone(),
+            schema: Arc::new(Schema::new(fields)),
+            rates: self.rates.clone(),
+            time: self.time.map(|time| time + before(time)),
+            step: self.step.clone(),
+        }
+    }
+
+    /// Types of the columns, with their names in the answer.
+    pub(super) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// Rows as columns of these types.
+    pub(super) fn typed(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns = batch.columns().iter().enumerate();
+        let columns = columns.map(|(place, array)| {
+            let field = self.schema.field(place);
+            if array.data_type() == field.data_type() {
+                return Ok(Arc::clone(array));
+            }
+            if !self.is_rate() {
+                return cast(array, field.data_type());
+            }
+            let values = (0..batch.num_rows()).map(|row| match self.row(batch, row).get(place) {
+                Some(Cell::Float(value)) => Some(*value),
+                _ => None,
+            });
+            Ok(Arc::new(values.collect::<Float64Array>()) as ArrayRef)
+        });
+        RecordBatch::try_new(self.schema(), columns.collect::<Result<_, _>>()?)
     }
 
     /// The values of a row.
@@ -138,6 +205,25 @@ impl Shape {
             .as_ref()
             .map_or(String::new(), ToString::to_string)
     }
+}
+
+/// The types of the rows, but for rates, which are divided.
+fn typed_schema(schema: &Schema, columns: &[Column], is_rate: bool) -> SchemaRef {
+    let fields = schema.fields().iter().zip(columns);
+    let fields = fields.map(|(field, column)| {
+        let is_divided = is_rate
+            && !matches!(
+                column.kind,
+                Kind::Plain | Kind::Protocol | Kind::Sum(Measure::Flows)
+            );
+        let kind = if is_divided {
+            DataType::Float64
+        } else {
+            field.data_type().clone()
+        };
+        Field::new(&column.name, kind, field.is_nullable() || is_divided)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 #[expect(

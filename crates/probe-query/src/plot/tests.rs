@@ -43,7 +43,12 @@ impl Write for Shared {
 
 /// The question that these words ask at the end of November 2026, in a zone with summer time.
 fn question(root: &Path, words: &[&str]) -> (Question, TextStyle) {
-    let cli = ["probe-query", "--store", root.to_str().unwrap()];
+    let cli = [
+        "probe-query",
+        "--no-live",
+        "--store",
+        root.to_str().unwrap(),
+    ];
     let cli = Cli::try_parse_from(cli.iter().chain(words)).unwrap();
     let zone = if words.contains(&"--utc") {
         TimeZone::UTC

@@ -11,11 +11,9 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use crate::{
-    completeness::Report,
+    completeness::{Report, Told},
     engine::Bucket,
     error::QueryError,
-    footer::ReadFile,
-    ledger::StoredLedger,
     output::{Cell, Shape, Sink, Totals},
     store::LONGEST_DAYS,
     time::{Range, Step},
@@ -181,11 +179,12 @@ impl Sink for SeriesSink {
         Ok(())
     }
 
-    fn interval(&mut self, file: &ReadFile, ledger: &StoredLedger) -> io::Result<()> {
+    fn interval(&mut self, told: &Told<'_>) -> io::Result<()> {
+        let ledger = told.ledger;
         let length = ledger.end.duration_since(ledger.start);
         self.longest = self.longest.max(length);
         let start = self.parts.0.start_of(ledger.start.as_microsecond());
-        let key = (Arc::clone(&file.host), Arc::clone(&file.file.iface));
+        let key = (Arc::clone(told.host), Arc::clone(told.iface));
         let point = self.point(&key, start)?;
         point.seen += ledger.seen;
         point.missed += ledger.missed();
