@@ -326,6 +326,24 @@ fn a_plan_is_as_captured(#[case] width: u16, #[case] height: u16) {
     assert_capture(&format!("plan-{width}x{height}"), width, &lines);
 }
 
+/// A host of a container has nothing but a veth, which auto-detection leaves out.
+#[test]
+fn a_plan_that_captures_nothing_is_not_called_good() {
+    let links = vec![link(2, "eth0", Some("veth"))];
+    let yaml = "autodetection: { enabled: true, exclude: [kind:veth] }";
+    let plan = plan(yaml, links, modern());
+    assert!(plan.can_attach, "{:?}", plan.problems);
+    let style = TableStyle {
+        width: Some(80),
+        colour: false,
+    };
+    let mut text = Vec::new();
+    write_text(&mut text, style, &plan).expect("a vector takes all");
+    let text = String::from_utf8(text).expect("UTF-8");
+    let last = "nothing would be captured: no link that is there is wanted\n";
+    assert!(text.ends_with(last) && !text.contains("good"), "{text}");
+}
+
 #[test]
 fn hundreds_of_warnings_are_cut_short_in_the_text_only() {
     let down = (1..=300).map(|index| {

@@ -135,6 +135,10 @@ impl<W: Write> Page<'_, W> {
 
     fn verdict(&mut self, plan: &Plan) -> io::Result<()> {
         let links = plan.captured().count();
+        if links == 0 && plan.can_attach {
+            let text = "nothing would be captured: no link that is there is wanted";
+            return self.heading(Colour::Yellow, text);
+        }
         let links = format!("{links} {}", if links == 1 { "link" } else { "links" });
         if plan.can_attach {
             self.heading(Colour::Green, &format!("good: {links} would be captured"))
