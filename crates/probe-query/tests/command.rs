@@ -37,7 +37,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a directory");
     let root = folder.path().join("flows");
     let clock = || Moment {
-        wall: "2026-12-01T00:00:00Z".parse().expect("a time"),
+        wall: "2026-11-02T00:00:00Z".parse().expect("a time"),
         since_boot: Duration::from_hours(1),
     };
     let sink = FileSink::open(Parquet::new(), root.clone(), Retention::default(), clock);
@@ -52,7 +52,7 @@ static STORE: LazyLock<Store> = LazyLock::new(|| {
 });
 
 fn interval(number: u32) -> Interval {
-    let first: Timestamp = "2026-11-30T00:00:00Z".parse().expect("a time");
+    let first: Timestamp = "2026-11-01T00:00:00Z".parse().expect("a time");
     let start = first + SignedDuration::from_mins(5 * i64::from(number));
     let flow = |place: u32| {
         let client = Ipv4Addr::from_bits(0x0a00_0000 + number * FLOWS + place);
@@ -115,9 +115,9 @@ fn query(temporary: &Path) -> Command {
         "--no-live",
         "--utc",
         "--since",
-        "2026-11-30",
+        "2026-11-01",
         "--until",
-        "2026-12-01",
+        "2026-11-02",
     ]);
     command
         .args(["--by", "raw,evidence,confidence"])
@@ -138,7 +138,10 @@ fn text(output: &Output) -> (String, String) {
 #[test]
 fn what_does_not_fit_into_memory_goes_to_disk_and_is_removed() {
     let temporary = tempfile::tempdir().expect("a directory");
-    let words = ["--memory", "24MiB", "--format", "json"];
+    // Of a sort of all groups more than that has to stay in memory.
+    let words = [
+        "--memory", "16MiB", "-n", "5", "--sort", "bytes", "--format", "json",
+    ];
     let output = query(temporary.path())
         .args(words)
         .output()
