@@ -21,7 +21,7 @@ const WRITE_SIZE: usize = 64 << 10;
 /// Room for one more line behind them: names of interfaces are short.
 const LINE_ROOM: usize = 2 << 10;
 
-/// Files of [flow lines](probe_flow::schema::FlowView::line) and one [`LedgerLine`].
+/// Files of [flow lines](probe_flow::schema::FlowView::line) and one [`LedgerLine`](probe_flow::flow_json::LedgerLine).
 #[derive(Clone, Debug)]
 pub struct JsonLines {
     host: String,
