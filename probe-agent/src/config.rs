@@ -7,10 +7,13 @@
 use std::{collections::BTreeMap, path::Path};
 
 mod declare;
+mod doubts;
 mod file;
 mod kind;
 mod mapping;
+mod on_host;
 mod problem;
+mod reading;
 pub mod reference;
 mod sections;
 mod settings;
@@ -19,7 +22,9 @@ mod value;
 
 pub use declare::Change;
 pub use file::ConfigText;
-pub use problem::{ConfigError, FileProblem, FileProblems, Place};
+pub use on_host::{Named, OnHost};
+pub use problem::{ConfigError, FileProblem, FileProblems, Place, Severity};
+pub use reading::Reading;
 pub use reference::is_live;
 pub use sections::{
     autodetection::Autodetection,
@@ -39,11 +44,11 @@ use probe_common::control::MAX_INTERFACES;
 use probe_datapath::options::SourceOptions;
 use probe_store::options::SinkConfig;
 
-use declare::{Section, section};
+use declare::section;
 use kind::{nested, nested_with};
 use mapping::Mapping;
 use sections::{
-    api,
+    api, capture,
     interfaces::Interfaces,
     writeout::{self, Sinks},
 };
@@ -70,7 +75,7 @@ section! {
         pub autodetection: Autodetection = Autodetection::default(),
 
         /// How packets become flows, on all interfaces.
-        #[key("capture", OfItsKeys, nested())]
+        #[key("capture", OfItsKeys, nested_with(capture::check))]
         pub capture: CaptureConfig = CaptureConfig::default(),
 
         /// When flows are handed to the sinks.
@@ -154,42 +159,13 @@ impl Config {
             .clamp(LEAST_INTERFACES, MAX_INTERFACES)
     }
 
-    /// What a good document may mean otherwise than it is read: sentences with key and place.
-    pub fn doubts(text: &str) -> Vec<FileProblem> {
-        let Ok(root) = tree::parse(text) else {
-            return Vec::new();
-        };
-        let doubts = writeout::doubts(&root).into_iter();
-        doubts
-            .map(|(number, key, message)| FileProblem {
-                key,
-                place: tree::locate(text, number),
-                message,
-            })
-            .collect()
-    }
-
     /// Reads and checks a document (YAML).
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, in its order, each with its key and place.
     pub fn parse(text: &str) -> Result<Self, FileProblems> {
-        let excessive = |message| FileProblems(vec![FileProblem::excessive(message)]);
-        tree::check_size(text).map_err(excessive)?;
-        let root =
-            tree::parse(text).map_err(|error| FileProblems(vec![FileProblem::syntax(&error)]))?;
-        if matches!(root.value, tree::Value::Null) {
-            return Err(FileProblems(vec![FileProblem::empty()]));
-        }
-        let mut problems = mapping::Collector::default();
-        let document = Mapping::open::<Self>(&root, "", &mut problems);
-        let config = Self::read(&document, &mut problems);
-        one_source(&config, &document, &mut problems);
-        match problems.into_problems(text) {
-            None => Ok(config),
-            Some(problems) => Err(problems),
-        }
+        Reading::of(text).into_config()
     }
 }
 
@@ -200,6 +176,11 @@ fn one_source(config: &Config, document: &Mapping<'_>, problems: &mut mapping::C
         .node("interfaces")
         .filter(|node| !matches!(&node.value, tree::Value::Map(map) if map.is_empty()))
         .filter(|node| !matches!(node.value, tree::Value::Null));
+    // A wrong or misspelt `autodetection.enabled` is one problem, too.
+    let is_unclear = problems.refused().any(|key| {
+        let rest = key.strip_prefix("autodetection");
+        rest.is_some_and(|rest| !rest.starts_with(".exclude") && !rest.starts_with(".stacked"))
+    });
     match (listed, config.autodetection.enabled) {
         (Some(node), true) => problems.refuse(
             node,
@@ -207,6 +188,7 @@ fn one_source(config: &Config, document: &Mapping<'_>, problems: &mut mapping::C
             "and autodetection.enabled are two sources of interfaces at once; \
              remove the list, or set autodetection.enabled to false",
         ),
+        (None, false) if is_unclear => {}
         (None, false) => problems.refuse(
             document.node("interfaces").unwrap_or(document.as_node()),
             "interfaces",

@@ -2,16 +2,14 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{MetadataExt as _, PermissionsExt as _},
-        process::CommandExt as _,
-    },
     path::Path,
     process::{Command, Output},
 };
 
 use probe_agent::cli::reference;
 
+#[path = "cli/check.rs"]
+mod check;
 #[path = "cli/examples.rs"]
 mod examples;
 #[path = "cli/terminal.rs"]
@@ -27,124 +25,6 @@ fn probe_agent(arguments: &[&str]) -> Output {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("output is text")
-}
-
-#[test]
-fn check_accepts_the_annotated_file() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/probe.yaml");
-    let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        text(&output.stdout).ends_with("config/probe.yaml: good\n"),
-        "{output:?}"
-    );
-    // Only root may write below /var/lib.
-    let told = text(&output.stderr);
-    let is_warning = |line: &str| line.starts_with("warning: as this user, ");
-    assert!(told.lines().all(is_warning), "{told}");
-}
-
-#[test]
-fn check_finds_sinks_that_could_not_be_opened_and_makes_nothing() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let file = dir.path().join("probe.yaml");
-    let fine = dir.path().join("flows");
-    let check = |path: &str, age: &str| {
-        let sinks = format!("[{{ type: json, path: {path}, retention: {{ max_age: {age} }} }}]");
-        let config = format!("interfaces: {{ eth0: {{}} }}\nwriteout: {sinks}\n");
-        fs::write(&file, config).expect("written");
-        let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
-        (output.status.code(), text(&output.stderr))
-    };
-    let fine_text = fine.to_str().expect("a path");
-    assert_eq!(check(fine_text, "90d"), (Some(0), String::new()));
-    let (code, told) = check("/dev/null", "90d");
-    assert_eq!(code, Some(2), "{told}");
-    assert!(
-        told.starts_with("error: the json sink cannot store files below /dev/null"),
-        "{told}"
-    );
-    let (code, told) = check(fine_text, "90M");
-    assert_eq!(code, Some(0), "{told}");
-    let expected = "writeout[0].retention.max_age: `90M` is read as months, 2739 days; write days";
-    assert!(
-        told.starts_with("warning: 2:") && told.contains(expected),
-        "{told}"
-    );
-    assert!(!fine.exists(), "a check makes nothing");
-}
-
-/// Keys that others can read, and files of the kernel.
-#[test]
-fn check_refuses_what_surely_fails() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (file, key) = (dir.path().join("probe.yaml"), dir.path().join("key"));
-    fs::write(&key, "0123456789abcdef0123456789abcdef\n").expect("written");
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).expect("set");
-    let keys = format!(
-        "interfaces: {{ eth0: {{}} }}\napi: {{ addr: \"127.0.0.1:9999\", metrics_addr: none, keys: [ \
-         {{ role: admin, file: {} }} ] }}\n",
-        key.display()
-    );
-    for (config, told) in [
-        (keys.as_str(), "holds a secret (api.keys[].file)"),
-        (
-            "interfaces: { eth0: {} }\nwriteout: [ { type: json, path: /proc/probe } ]\n",
-            "error: the json sink cannot store files below /proc/probe",
-        ),
-    ] {
-        fs::write(&file, config).expect("written");
-        let output = probe_agent(&["check", "-c", file.to_str().expect("a path")]);
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(output.status.code(), Some(2), "{stdout}{stderr}");
-        assert!(stderr.contains(told), "{stderr}");
-        assert!(!stdout.contains("good"), "{stdout}");
-    }
-}
-
-/// Exclusions that leave no usual name, and keys that only the agent's user may read.
-#[test]
-fn check_warns_of_what_another_user_or_host_may_do() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let open_to_all = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(dir.path(), open_to_all).expect("set");
-    let [binary, file, key] = ["probe-agent", "probe.yaml", "key"].map(|it| dir.path().join(it));
-    // The build may lie where nobody else may read.
-    fs::copy(env!("CARGO_BIN_EXE_probe-agent"), &binary).expect("copied");
-    fs::write(&key, "0123456789abcdef0123456789abcdef\n").expect("written");
-    let config = format!(
-        "autodetection: {{ enabled: true, exclude: [ \"/.*/\" ] }}\nwriteout: []\napi: {{ addr: \"127.0.0.1:9999\", \
-         metrics_addr: none, keys: [ {{ role: admin, file: {} }} ] }}\n",
-        key.display()
-    );
-    fs::write(&file, config).expect("written");
-    let mut check = Command::new(&binary);
-    check.arg("check").arg("-c").arg(&file);
-    let is_root = fs::metadata("/proc/self").expect("ours").uid() == 0;
-    if is_root {
-        check.uid(65_534).gid(65_534);
-    }
-    let mode = if is_root { 0o600 } else { 0 };
-    fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("set");
-    let output = check.output().expect("it runs");
-    let told = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{told}");
-    let unread = "warning: as this user, cannot read api.keys[].file from ";
-    assert!(told.contains(unread), "{told}");
-    let all = "autodetection.exclude: /.*/ leaves no usual name of an interface";
-    assert!(told.contains(all), "{told}");
-    assert_eq!(told.lines().count(), 2, "{told}");
-}
-
-#[test]
-fn check_reads_a_pipe() {
-    let script = "exec \"$0\" check -c <(echo 'interfaces: { eth0: {} }')";
-    let output = Command::new("bash")
-        .args(["-c", script, env!("CARGO_BIN_EXE_probe-agent")])
-        .output()
-        .expect("bash runs");
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(text(&output.stdout).ends_with(": good\n"), "{output:?}");
 }
 
 /// A word that is wrong is the caller's mistake, whichever part of the command finds it.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use probe_agent::config::Config;
 
+#[path = "config/doubts.rs"]
+mod doubts;
 #[path = "config/manual.rs"]
 mod manual;
 #[path = "config/reading.rs"]

@@ -62,7 +62,9 @@ use access::Access;
 use client::AgentAddr;
 use limits::Server;
 use occupancy::Occupancy;
-pub use secrets::{SecretError, secret_mistakes};
+pub use secrets::{
+    SecretError, api_key_mistake, certificate_mistake, private_key_mistake, tls_mistake,
+};
 use socket_file::SocketFile;
 
 /// How long open requests may take after the shutdown.

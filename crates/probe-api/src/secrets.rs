@@ -18,7 +18,7 @@ use tokio_rustls::{
 };
 
 use crate::named_file::open_to_read;
-use crate::options::{ApiConfig, ApiKey, KeySource, Role, Secret, TlsConfig};
+use crate::options::{ApiKey, KeySource, Role, Secret, TlsConfig};
 
 /// No key or certificate is larger.
 const MAX_BYTES: u64 = 1 << 20;
@@ -88,21 +88,32 @@ impl SecretError {
     }
 }
 
-/// What is wrong with the files of keys and certificates: what does not exist, what others may read,
-/// what is of no use, and what the asking user may not read. A file of another user is left out: that may
-/// be the agent's.
-pub fn secret_mistakes(config: &ApiConfig) -> Vec<SecretError> {
-    let files = config.keys.iter().filter_map(|key| match &key.source {
-        KeySource::Inline(_) => None,
-        KeySource::File(path) => Some(path),
-    });
-    let keys = files.filter_map(|path| key_of_file(path).err());
-    let tls = config.tls.iter().filter_map(|tls| acceptor(tls).err());
-    let is_mistake = |error: &SecretError| match error {
+/// What is wrong with the file of a key of the API: what does not exist, what others may read, and what
+/// holds no key. Who owns a file is no matter here, since the agent may run as another user.
+pub fn api_key_mistake(path: &Path) -> Option<SecretError> {
+    key_of_file(path).err().filter(is_mistake)
+}
+
+/// What is wrong with a file of certificates, as [`api_key_mistake`] tells it.
+pub fn certificate_mistake(path: &Path) -> Option<SecretError> {
+    certificates(path).err().filter(is_mistake)
+}
+
+/// What is wrong with the file of a private key, as [`api_key_mistake`] tells it.
+pub fn private_key_mistake(path: &Path) -> Option<SecretError> {
+    private_key(path).err().filter(is_mistake)
+}
+
+/// What is wrong with a pair whose files are good each: the key is not that of the certificate.
+pub fn tls_mistake(config: &TlsConfig) -> Option<SecretError> {
+    acceptor(config).err().filter(is_mistake)
+}
+
+fn is_mistake(error: &SecretError) -> bool {
+    match error {
         SecretError::Exposed { mode, .. } => mode & OTHERS != 0,
         SecretError::Read { .. } | SecretError::Content { .. } => true,
-    };
-    keys.chain(tls).filter(is_mistake).collect()
+    }
 }
 
 fn key_of_file(path: &Path) -> Result<Secret, SecretError> {
@@ -116,27 +127,40 @@ fn key_of_file(path: &Path) -> Result<Secret, SecretError> {
     })
 }
 
+const CERT: &str = "api.tls.cert";
+const PRIVATE_KEY: &str = "api.tls.key";
+
 /// An acceptor of TLS connections.
 pub(super) fn acceptor(config: &TlsConfig) -> Result<TlsAcceptor, SecretError> {
-    let content = |key, path: &Path, problem: &dyn std::fmt::Display| SecretError::Content {
+    let chain = certificates(&config.cert)?;
+    let private = private_key(&config.key)?;
+    let unusable = |error| unusable(CERT, &config.cert, &error);
+    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(unusable)?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SecretError> {
+    let pem = read(CERT, open(CERT, path)?, path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    chain.map_err(|error| unusable(CERT, path, &error))
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SecretError> {
+    let pem = read_secret(PRIVATE_KEY, path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| unusable(PRIVATE_KEY, path, &error))
+}
+
+fn unusable(key: &'static str, path: &Path, problem: &dyn std::fmt::Display) -> SecretError {
+    SecretError::Content {
         key,
         path: path.to_owned(),
         problem: format!("cannot be used: {problem}"),
-    };
-    let (cert, key) = ("api.tls.cert", "api.tls.key");
-    let chain = read(cert, open(cert, &config.cert)?, &config.cert)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&chain).collect();
-    let chain = chain.map_err(|error| content(cert, &config.cert, &error))?;
-    let pem = read_secret(key, &config.key)?;
-    let private = PrivateKeyDer::from_pem_slice(&pem);
-    let private = private.map_err(|error| content(key, &config.key, &error))?;
-    let server = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map_err(|error| content(cert, &config.cert, &error))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| content(cert, &config.cert, &error))?;
-    Ok(TlsAcceptor::from(Arc::new(server)))
+    }
 }
 
 /// Reads a file that only its owner may know. Rights are those of the file that was opened.

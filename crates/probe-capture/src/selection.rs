@@ -11,7 +11,9 @@ use probe_flow::text::quoted;
 
 use self::stacked::Stack;
 pub use self::{
-    rule::{KNOWN_KINDS, Rule, is_pattern, kind_rule, parse_rule, regexes, unknown_kind},
+    rule::{
+        KNOWN_KINDS, Rule, is_pattern, kind_rule, parse_rule, pattern_meant, regexes, unknown_kind,
+    },
     stacked::CountedTwice,
 };
 use crate::interface::{HostLink, Interface, InterfaceConfig};

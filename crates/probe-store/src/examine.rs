@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use crate::{WriteoutError, options::SinkConfig};
+use crate::WriteoutError;
 
 /// Looks at the directory of a sink, or where it is missing at the nearest one above it. For this
 /// user: another one may have other rights. Only an attempt, as [`crate::open_sinks`] makes it,
@@ -17,16 +17,23 @@ use crate::{WriteoutError, options::SinkConfig};
 /// # Errors
 ///
 /// [`WriteoutError::NotWritable`]: the sink could not be opened now.
-pub fn examine_sink(config: &SinkConfig) -> Result<(), WriteoutError> {
-    let path = config.path.as_path();
+pub fn examine_directory(sink: &'static str, path: &Path) -> Result<(), WriteoutError> {
     let Some((operation, at, source)) = obstacle(path) else {
         return Ok(());
     };
     Err(WriteoutError::NotWritable {
-        sink: config.format.name(),
+        sink,
         path: path.to_owned(),
         source: Box::new(WriteoutError::file(operation, at, source)),
     })
+}
+
+/// Size in bytes of the file system that a directory is on, or would be. None where it does not say one.
+pub fn file_system_size(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|above| above.exists())?;
+    let stat = rustix::fs::statvfs(there).ok()?;
+    let bytes = stat.f_blocks.checked_mul(stat.f_frsize)?;
+    (bytes > 0).then_some(bytes)
 }
 
 fn obstacle(path: &Path) -> Option<(&'static str, &Path, io::Error)> {
@@ -57,19 +64,17 @@ fn obstacle(path: &Path) -> Option<(&'static str, &Path, io::Error)> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, path::PathBuf};
+    use std::{
+        fs,
+        os::unix::fs::symlink,
+        path::{Path, PathBuf},
+    };
 
-    use super::examine_sink;
-    use crate::options::{Retention, SinkConfig, SinkFormat};
+    use super::examine_directory;
 
-    fn message(path: PathBuf) -> Option<String> {
-        let config = SinkConfig {
-            format: SinkFormat::Json,
-            path,
-            retention: Retention::default(),
-            compact: false,
-        };
-        examine_sink(&config).err().map(|error| error.to_string())
+    fn message(path: &Path) -> Option<String> {
+        let examined = examine_directory("json", path);
+        examined.err().map(|error| error.to_string())
     }
 
     #[test]
@@ -89,12 +94,12 @@ mod tests {
             (root.path().join("file/a/b"), "cannot open the directory"),
             (root.path().join("link/a"), "cannot follow the link"),
         ] {
-            let message = message(path.clone());
+            let message = message(&path);
             let message = message.unwrap_or_else(|| panic!("{} is fine", path.display()));
             assert!(message.contains(part), "{message}");
         }
         for fine in ["", "a", "a/b/c"] {
-            assert_eq!(message(root.path().join(fine)), None);
+            assert_eq!(message(&root.path().join(fine)), None);
         }
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
     }

@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Config, ConfigError, FileProblem, tree};
+use super::{Config, ConfigError, Reading, tree};
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = tree::MAX_OCTETS as u64;
@@ -94,9 +94,9 @@ impl ConfigText {
         })
     }
 
-    /// What a good file may mean otherwise than it is read: sentences with key and place.
-    pub fn doubts(&self) -> Vec<FileProblem> {
-        Config::doubts(&self.text)
+    /// The file, read as far as it can be.
+    pub fn reading(&self) -> Reading<'_> {
+        Reading::of(&self.text)
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) trait Scalar {
     /// Reads it. The error is the end of a sentence that starts with the key: "must be …".
     fn parse(&self, value: &Value) -> Result<Self::Value, String>;
 
+    /// What an accepted value may be meant as instead: the end of a sentence that starts with the key.
+    fn doubt(&self, _value: &Value) -> Option<String> {
+        None
+    }
+
     /// As the file has it, unless it is a secret.
     fn text(&self, value: &Self::Value) -> String;
 
@@ -52,6 +57,10 @@ impl<K: Scalar> Kind<K::Value> for K {
             Value::Null => Err("has no value; give one, or remove the line".to_owned()),
             value => self.parse(value),
         };
+        let doubt = outcome.is_ok().then(|| self.doubt(&node.value)).flatten();
+        if let Some(doubt) = doubt {
+            problems.doubt(node, path, doubt);
+        }
         problems.check(node, path, outcome)
     }
 
@@ -79,6 +88,10 @@ impl<K: Scalar> Scalar for OrNone<K> {
             Value::Text(text) if text == "none" => Ok(None),
             value => self.0.parse(value).map(Some),
         }
+    }
+
+    fn doubt(&self, value: &Value) -> Option<String> {
+        self.0.doubt(value)
     }
 
     fn text(&self, value: &Option<K::Value>) -> String {

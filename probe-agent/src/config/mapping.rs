@@ -6,7 +6,8 @@ use probe_flow::text::quoted;
 
 use super::{
     declare::Section,
-    problem::{FileProblem, FileProblems},
+    on_host::OnHost,
+    problem::{FileProblem, Severity},
     reference,
     tree::{self, Node, Value},
     value::did_you_mean,
@@ -18,29 +19,77 @@ const MAX_LOCATED: usize = 100;
 /// Octets that all these passes read: large files with errors have fewer places.
 const LOCATED_OCTETS: usize = 4 << 20;
 
-/// Problems of a file that are told, besides their number.
+/// Problems of a file that are told, besides their number: so many errors, and so many warnings.
 const MAX_TOLD: usize = 1000;
 
 /// Characters of a name that a path shows.
 const NAME_SHOWN: usize = 100;
 
 /// Collects what is wrong, so that everything is told at once.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Collector {
-    found: Vec<(usize, String, String)>,
+    errors: Found,
+    warnings: Found,
+    on_host: Vec<OnHost>,
+}
+
+/// Problems of one severity: number of the node, key and message.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    told: Vec<(usize, String, String)>,
     /// How many there were after [`MAX_TOLD`].
     untold: usize,
+}
+
+impl Found {
+    fn add(&mut self, number: usize, key: &str, message: String) {
+        if self.told.len() < MAX_TOLD {
+            self.told.push((number, key.to_owned(), message));
+        } else {
+            self.untold += 1;
+        }
+    }
 }
 
 impl Collector {
     /// Records a problem of the node, under the name of its key.
     pub(super) fn refuse(&mut self, node: &Node, key: &str, message: impl Into<String>) {
-        if self.found.len() < MAX_TOLD {
-            self.found
-                .push((node.number, key.to_owned(), message.into()));
-        } else {
-            self.untold += 1;
+        self.errors.add(node.number, key, message.into());
+    }
+
+    /// Records what is allowed, and most likely a mistake.
+    pub(super) fn doubt(&mut self, node: &Node, key: &str, message: impl Into<String>) {
+        self.warnings.add(node.number, key, message.into());
+    }
+
+    /// Records a problem of what the document names on the host.
+    pub(super) fn judge(&mut self, severity: Severity, named: (usize, &str), message: String) {
+        let (number, key) = named;
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
         }
+        .add(number, key, message);
+    }
+
+    /// Records a file or directory that the document names, for those who may look at the host.
+    pub(super) fn names(&mut self, named: OnHost) {
+        self.on_host.push(named);
+    }
+
+    /// What [`Self::names`] has recorded.
+    pub(super) fn named(&self) -> &[OnHost] {
+        &self.on_host
+    }
+
+    /// Whether the value of a key is wrong. What holds instead says nothing about other keys then.
+    pub(super) fn is_refused(&self, key: &str) -> bool {
+        self.refused().any(|refused| refused == key)
+    }
+
+    /// The keys that are wrong, unknown ones among them.
+    pub(super) fn refused(&self) -> impl Iterator<Item = &str> {
+        self.errors.told.iter().map(|(_, key, _)| key.as_str())
     }
 
     /// The value, if `outcome` has one; else records why not.
@@ -55,27 +104,39 @@ impl Collector {
             .ok()
     }
 
-    /// All problems in the order of the document, each with its place.
-    pub(super) fn into_problems(mut self, text: &str) -> Option<FileProblems> {
-        if self.found.is_empty() {
-            return None;
-        }
-        self.found.sort_by_key(|(number, ..)| *number);
-        let with_place = (LOCATED_OCTETS / text.len().max(1)).clamp(1, MAX_LOCATED);
-        let located = self.found.into_iter().enumerate();
-        let problems = located.map(|(position, (number, key, message))| FileProblem {
-            key,
-            place: (position < with_place)
-                .then(|| tree::locate(text, number))
-                .flatten(),
-            message,
-        });
-        let mut problems: Vec<_> = problems.collect();
-        if self.untold > 0 {
-            problems.push(FileProblem::untold(self.untold));
-        }
-        Some(FileProblems(problems))
+    /// All errors in the order of the document, each with its place.
+    pub(super) fn errors(&self, text: &str) -> Vec<FileProblem> {
+        located(text, [(Severity::Error, &self.errors)])
     }
+
+    /// All errors and warnings in the order of the document, each with its place.
+    pub(super) fn problems(&self, text: &str) -> Vec<FileProblem> {
+        let errors = (Severity::Error, &self.errors);
+        located(text, [errors, (Severity::Warning, &self.warnings)])
+    }
+}
+
+/// In the order of the document, the first with their places, and how many more there are.
+fn located<const N: usize>(text: &str, found: [(Severity, &Found); N]) -> Vec<FileProblem> {
+    let told = found.iter().flat_map(|(severity, found)| {
+        let told = found.told.iter();
+        told.map(|(number, key, message)| (*number, *severity, key, message))
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort_by_key(|(number, ..)| *number);
+    let with_place = (LOCATED_OCTETS / text.len().max(1)).clamp(1, MAX_LOCATED);
+    let problems = told.into_iter().enumerate();
+    let problems = problems.map(|(position, (number, severity, key, message))| FileProblem {
+        severity,
+        key: key.clone(),
+        place: (position < with_place)
+            .then(|| tree::locate(text, number))
+            .flatten(),
+        message: message.clone(),
+    });
+    let untold = found.iter().filter(|(_, found)| found.untold > 0);
+    let untold = untold.map(|(severity, found)| FileProblem::untold(*severity, found.untold));
+    problems.chain(untold).collect()
 }
 
 /// The entries of a mapping whose keys are text and occur once. Nothing (`capture:`, with all its

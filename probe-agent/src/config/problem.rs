@@ -1,6 +1,9 @@
 //! What can be wrong with a configuration file, and how it is told.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use probe_flow::text::{counted, plural};
 
@@ -22,9 +25,20 @@ impl From<serde_yaml::Location> for Place {
     }
 }
 
+/// How wrong something is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Severity {
+    /// The agent does not take the file.
+    Error,
+    /// It takes the file, which most likely says something else than is meant.
+    Warning,
+}
+
 /// One thing that is wrong with a configuration file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FileProblem {
+    /// Whether the file is refused for it.
+    pub severity: Severity,
     /// The key, such as `capture.ring_buffer`; empty if it is about the whole file.
     pub key: String,
     /// Where the key or its value stands; none beyond the first hundred problems of a file.
@@ -43,27 +57,28 @@ impl FileProblem {
             message = message.replace(&format!(" at line {line} column {column}"), "");
         }
         Self {
-            key: String::new(),
             place,
-            message: format!("is not YAML: {message}"),
+            ..Self::of_whole_file(Severity::Error, format!("is not YAML: {message}"))
         }
     }
 
     /// More than are told one by one.
-    pub(super) fn untold(count: usize) -> Self {
-        Self {
-            key: String::new(),
-            place: None,
-            message: format!(
-                "has {count} more problem{}; mend those above first",
-                plural(count as u64)
-            ),
-        }
+    pub(super) fn untold(severity: Severity, count: usize) -> Self {
+        let message = format!(
+            "has {count} more problem{}; mend those above first",
+            plural(count as u64)
+        );
+        Self::of_whole_file(severity, message)
     }
 
     /// The document is more than any configuration is.
     pub(super) fn excessive(message: String) -> Self {
+        Self::of_whole_file(Severity::Error, message)
+    }
+
+    const fn of_whole_file(severity: Severity, message: String) -> Self {
         Self {
+            severity,
             key: String::new(),
             place: None,
             message,
@@ -72,13 +87,9 @@ impl FileProblem {
 
     /// The document has nothing but comments.
     pub(super) fn empty() -> Self {
-        Self {
-            key: String::new(),
-            place: None,
-            message: "is empty; at least `interfaces` or `autodetection` is needed, \
-                      see config/probe.yaml"
-                .to_owned(),
-        }
+        let message =
+            "is empty; at least `interfaces` or `autodetection` is needed, see config/probe.yaml";
+        Self::of_whole_file(Severity::Error, message.to_owned())
     }
 }
 
@@ -86,6 +97,9 @@ impl fmt::Display for FileProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(Place { line, column }) = self.place {
             write!(f, "{line}:{column}: ")?;
+        }
+        if self.severity == Severity::Warning {
+            f.write_str("warning: ")?;
         }
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
@@ -152,12 +166,16 @@ pub enum ConfigError {
     },
 }
 
-fn listed(path: &std::path::Path, FileProblems(problems): &FileProblems) -> String {
-    let lines = problems.iter().map(|problem| {
-        // The place, where there is one, follows the path as compilers have it.
-        let gap = if problem.place.is_none() { " " } else { "" };
-        format!("{}:{gap}{problem}", path.display())
-    });
+impl FileProblem {
+    /// One line: the place, where there is one, follows the path as compilers have it.
+    pub fn in_file(&self, path: &Path) -> String {
+        let gap = if self.place.is_none() { " " } else { "" };
+        format!("{}:{gap}{self}", path.display())
+    }
+}
+
+fn listed(path: &Path, FileProblems(problems): &FileProblems) -> String {
+    let lines = problems.iter().map(|problem| problem.in_file(path));
     let last = counted(problems.len() as u64, "problem") + " in the configuration";
     lines.chain([last]).collect::<Vec<_>>().join("\n")
 }

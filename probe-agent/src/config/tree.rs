@@ -40,6 +40,18 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
+impl Node {
+    /// The first value of this key, if it is a mapping that has one.
+    pub(super) fn entry(&self, key: &str) -> Option<&Self> {
+        let Value::Map(map) = &self.value else {
+            return None;
+        };
+        let mut entries = map.iter();
+        let found = entries.find(|(name, _)| matches!(&name.value, Value::Text(it) if it == key));
+        found.map(|(_, value)| value)
+    }
+}
+
 /// What a node holds. Mappings keep their order and their duplicate keys.
 #[derive(Debug)]
 pub(super) enum Value {

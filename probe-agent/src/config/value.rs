@@ -228,10 +228,19 @@ impl Scalar for WholeSeconds {
             return Ok(duration);
         }
         let [least, most] = [self.0.start(), self.0.end()].map(|it| duration_text(*it));
+        let months = months(text).map_or_else(String::new, |months| format!("; {months}"));
         Err(format!(
-            "must be whole seconds from {least} to {most}, found {}",
+            "must be whole seconds from {least} to {most}, found {}{months}",
             quoted(text)
         ))
+    }
+
+    fn doubt(&self, value: &Value) -> Option<String> {
+        let Value::Text(text) = value else {
+            return None;
+        };
+        let months = months(text)?;
+        Some(format!("{months}, and a size as `max_size: 90MiB`"))
     }
 
     fn text(&self, value: &Duration) -> String {
@@ -242,6 +251,16 @@ impl Scalar for WholeSeconds {
         let [least, most] = [self.0.start(), self.0.end()].map(|it| duration_text(*it));
         format!("duration, whole seconds, {least} to {most}")
     }
+}
+
+/// What a duration in months says, which few mean.
+fn months(text: &str) -> Option<String> {
+    let months = text.contains('M').then(|| humantime::parse_duration(text));
+    let days = months?.ok()?.as_secs() / 86_400;
+    Some(format!(
+        "{} is read as months, {days} days; write days (90d) or minutes (90m)",
+        quoted(text)
+    ))
 }
 
 /// A path from the root.

@@ -143,15 +143,15 @@ use super::{GOOD, problems};
 )]
 #[case::sink_same_path(
     "writeout: [{ type: json, path: /x }, { type: parquet, path: /x/ }]\n",
-    "2:38: writeout[1].path: is the directory of writeout[0] too"
+    "2:61: writeout[1].path: is the directory of writeout[0] too"
 )]
 #[case::sink_inside(
     "writeout: [{ type: json, path: /x }, { type: parquet, path: /x/y }]\n",
-    "2:38: writeout[1].path: is inside the directory of writeout[0]; give each sink its own, beside it"
+    "2:61: writeout[1].path: is inside the directory of writeout[0]; give each sink its own, beside it"
 )]
 #[case::sink_around(
     "writeout: [{ type: json, path: /x/y }, { type: parquet, path: /x }]\n",
-    "2:40: writeout[1].path: has the directory of writeout[0] inside"
+    "2:63: writeout[1].path: has the directory of writeout[0] inside"
 )]
 #[case::sink_no_list(
     "writeout: { type: json }\n",

@@ -123,6 +123,32 @@ pub fn unknown_kind(rule: &str) -> Option<&str> {
     (!KNOWN_KINDS.contains(&kind)).then_some(kind)
 }
 
+/// What a name with signs that no interface has in practice was meant to be, as the end of a sentence. The
+/// kernel allows all but `/`, `:` and spaces (`dev_valid_name` in net/core/dev.c).
+pub fn pattern_meant(name: &str) -> Option<String> {
+    if is_pattern(name) {
+        return None;
+    }
+    if name.contains(',') {
+        return Some("give each interface a key of its own".to_owned());
+    }
+    let is_anchored = name.starts_with('^') || name.ends_with('$');
+    let is_glob = name.contains(['*', '?', '[']);
+    let is_group = name.contains(['(', '|', '\\', '+']);
+    if is_anchored || is_group {
+        return Some(format!("a regex stands between slashes: `/{name}/`"));
+    }
+    is_glob.then(|| {
+        let regex = name
+            .replace('.', "\\.")
+            .replace('*', ".*")
+            .replace('?', ".");
+        let regex = format!("^{regex}$");
+        let regex = regex.strip_suffix(".*$").unwrap_or(&regex);
+        format!("patterns are regexes between slashes: `/{regex}/`")
+    })
+}
+
 /// The text of a rule about links of this kind.
 pub fn kind_rule(kind: &str) -> String {
     format!("{KIND}{kind}")
@@ -183,7 +209,7 @@ pub fn parse_rule(rule: &str, regexes: usize) -> Result<Rule, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KNOWN_KINDS, Rule, kind_rule, parse_rule, unknown_kind};
+    use super::{KNOWN_KINDS, Rule, kind_rule, parse_rule, pattern_meant, unknown_kind};
 
     #[test]
     fn a_kind_is_a_rule_and_unknown_ones_may_be_of_later_kernels() {
@@ -200,6 +226,27 @@ mod tests {
         for wrong in ["kind:", "kind: veth", "kind:/veth/", "kind:a,b"] {
             let error = parse_rule(wrong, 0).unwrap_err();
             assert!(error.contains("names no kind of links"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_patterns_are_told_with_the_pattern() {
+        for (name, meant) in [
+            ("eth*", Some("`/^eth/`")),
+            ("en?s[01]", Some("`/^en.s[01]$/`")),
+            ("^eth", Some("`/^eth/`")),
+            ("eth0|eth1", Some("`/eth0|eth1/`")),
+            ("eth0,eth1", Some("a key of its own")),
+            ("eth0", None),
+            ("eth0.100", None),
+            ("br-lan@x_1", None),
+            ("/^eth/", None),
+            ("kind:veth", None),
+        ] {
+            let told = pattern_meant(name);
+            assert_eq!(told.is_some(), meant.is_some(), "{name}: {told:?}");
+            let told = told.unwrap_or_default();
+            assert!(told.ends_with(meant.unwrap_or_default()), "{name}: {told}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::super::{
     declare::{Section, section},
     kind::{Kind, OrNone, Scalar, either, required},
     mapping::{Collector, Mapping, items},
+    on_host::{Named, OnHost},
     reference::Row,
     settings::Settings,
     tree::{Node, Value},
@@ -82,7 +83,12 @@ const ROLES: [(&str, Role); 2] = [("read", Role::Read), ("admin", Role::Admin)];
 pub(in super::super) fn check(api: &ApiConfig, section: &Mapping<'_>, problems: &mut Collector) {
     let whole = section.as_node();
     let has_keys = section.node("keys").is_some_and(is_filled);
-    let both = [&api.addr, &api.metrics_addr].map(|addr| Endpoint::parse(addr.as_ref()?).ok());
+    // The default in the place of a wrong address says nothing about the other keys.
+    let addresses = [("addr", &api.addr), ("metrics_addr", &api.metrics_addr)];
+    let both = addresses.map(|(key, addr)| {
+        let is_wrong = problems.is_refused(&section.path(key));
+        (!is_wrong).then(|| Endpoint::parse(addr.as_ref()?).ok())?
+    });
     if let [Some(first), Some(second)] = &both
         && first.collides_with(second)
     {
@@ -234,8 +240,17 @@ fn key(item: &Node, at: &str, problems: &mut Collector) -> Option<ApiKey> {
         problems.refuse(item, &section.path("key"), message);
         return None;
     }
+    if let (Some(path), Some(node)) = (&file, section.node("file")) {
+        let key = section.path("file");
+        name(node, key, Named::ApiKey(path.clone()), problems);
+    }
     let source = key.map(KeySource::Inline).or(file.map(KeySource::File))?;
     Some(ApiKey { role, source })
+}
+
+fn name(node: &Node, key: String, what: Named, problems: &mut Collector) {
+    let number = node.number;
+    problems.names(OnHost { number, key, what });
 }
 
 /// Certificate and key, or none.
@@ -248,6 +263,15 @@ impl Kind<Option<TlsConfig>> for Tls {
         }
         let section = Mapping::open::<TlsFiles>(node, path, problems);
         let TlsFiles { cert, key } = TlsFiles::read(&section, problems);
+        let files = [
+            ("cert", cert.clone().map(Named::Certificate)),
+            ("key", key.clone().map(Named::PrivateKey)),
+        ];
+        for (key, file) in files {
+            if let (Some(node), Some(file)) = (section.node(key), file) {
+                name(node, section.path(key), file, problems);
+            }
+        }
         Some(cert.zip(key).map(|(cert, key)| TlsConfig { cert, key }))
     }
 

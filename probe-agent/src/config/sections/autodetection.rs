@@ -7,6 +7,7 @@ use probe_common::control::MAX_INTERFACES;
 
 use super::super::{
     declare::section,
+    doubts,
     kind::Kind,
     mapping::{Collector, items},
     settings::Settings,
@@ -67,7 +68,10 @@ impl Kind<Vec<String>> for Rules {
         for (path, item) in items {
             let rule = problems.check(item, &path, rule(&item.value));
             let Some(rule) = rule else { continue };
-            problems.check(item, &path, parse_rule(&rule, regexes).map(drop));
+            let parsed = problems.check(item, &path, parse_rule(&rule, regexes));
+            if let Some(doubt) = parsed.and_then(|_| doubts::of_rule(&rule)) {
+                problems.doubt(item, &path, doubt);
+            }
             rules.push(rule.into_owned());
         }
         Some(rules)

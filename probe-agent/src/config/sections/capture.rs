@@ -7,6 +7,7 @@ use probe_datapath::options::{CacheSlots, ExpediteAttach};
 use super::super::{
     declare::section,
     kind::Scalar,
+    mapping::{Collector, Mapping},
     tree::Value,
     value::{Boolean, Integer, Size, WholeSeconds},
 };
@@ -63,6 +64,26 @@ section! {
         /// tells so once, if it took longer than 2 s; `true` warns.
         #[key("expedite_attach", Restart, ExpediteAttachKind)]
         pub expedite_attach: ExpediteAttach = ExpediteAttach::Auto,
+    }
+}
+
+/// A limit of one interface that the limit of all does not let it reach.
+pub(in super::super) fn check(
+    capture: &CaptureConfig,
+    section: &Mapping<'_>,
+    problems: &mut Collector,
+) {
+    let (one, all) = (capture.max_flows, capture.max_flows_total);
+    let keys = ["max_flows", "max_flows_total"];
+    let is_wrong = keys.map(|key| problems.is_refused(&section.path(key)));
+    if one > all && is_wrong == [false; 2] {
+        let at = keys.iter().find_map(|key| section.node(key));
+        let message = format!(
+            "{one} flows of one interface are above capture.max_flows_total, {all} over all, so the latter \
+             comes first: raise it, or lower capture.max_flows"
+        );
+        let at = at.unwrap_or(section.as_node());
+        problems.doubt(at, &section.path("max_flows"), message);
     }
 }
 

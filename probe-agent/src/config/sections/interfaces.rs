@@ -10,6 +10,7 @@ use probe_common::control::MAX_INTERFACES;
 
 use super::super::{
     declare::{Section, section},
+    doubts,
     kind::{Kind, nested},
     mapping::{Collector, entries, join},
     reference::Row,
@@ -72,7 +73,10 @@ impl Kind<BTreeMap<String, InterfaceConfig>> for Interfaces {
         let regexes = regexes(entries.iter().map(|(name, ..)| *name));
         for (name, key, value) in entries {
             let path = join(path, name);
-            problems.check(key, &path, parse_rule(name, regexes).map(drop));
+            let rule = problems.check(key, &path, parse_rule(name, regexes));
+            if let Some(doubt) = rule.and_then(|_| doubts::of_rule(name)) {
+                problems.doubt(key, &path, doubt);
+            }
             let config = nested().read(value, &path, problems);
             interfaces.insert(name.to_owned(), config.unwrap_or_default());
         }

@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use probe_flow::text::quoted;
-
 use probe_store::options::{MinFree, Retention, SinkConfig, SinkFormat};
 
 use super::super::{
     declare::{Section, section},
     kind::{Kind, OrNone, Scalar, nested, required},
     mapping::{Collector, items, join},
+    on_host::{Named, OnHost},
     reference::Row,
     settings::Settings,
     tree::{Node, Value},
@@ -138,17 +137,19 @@ impl Kind<Vec<SinkConfig>> for Sinks {
         let mut paths: Vec<(PathBuf, String)> = Vec::new();
         for (at, item) in items(node, path, problems) {
             let sink: Option<Sink> = nested().read(item, &at, problems);
-            let Some(sink) = sink.and_then(Sink::into_config) else {
-                continue;
-            };
-            match paths
-                .iter()
-                .find_map(|(taken, first)| clash(&sink.path, taken, first))
-            {
-                Some(message) => problems.refuse(item, &join(&at, "path"), message),
-                None => paths.push((sink.path.clone(), at)),
+            let Some(sink) = sink else { continue };
+            if let Some(path) = &sink.path {
+                name(&sink, path, item, &at, problems);
+                let mut taken = paths.iter();
+                let clash = taken.find_map(|(taken, first)| clash(path, taken, first));
+                if let Some(message) = clash {
+                    let named = item.entry("path").unwrap_or(item);
+                    problems.refuse(named, &join(&at, "path"), message);
+                } else {
+                    paths.push((path.clone(), at));
+                }
             }
-            sinks.push(sink);
+            sinks.extend(sink.into_config());
         }
         Some(sinks)
     }
@@ -234,40 +235,66 @@ fn clash(path: &Path, taken: &Path, first: &str) -> Option<String> {
     }
 }
 
-/// What may be meant otherwise than it is read, each with the number of its node and its key.
-pub(in super::super) fn doubts(root: &Node) -> Vec<(usize, String, String)> {
-    let Some(Value::List(sinks)) = entry(root, "writeout").map(|node| &node.value) else {
-        return Vec::new();
-    };
-    let ages = sinks.iter().enumerate().filter_map(|(position, sink)| {
-        let age = entry(entry(sink, "retention")?, "max_age")?;
-        let Value::Text(text) = &age.value else {
-            return None;
-        };
-        let months = text.contains('M').then(|| humantime::parse_duration(text));
-        let days = months?.ok()?.as_secs() / 86_400;
-        let message = format!(
-            "{} is read as months, {days} days; write days (90d) or minutes (90m), and a size \
-             as `max_size: 90MiB`",
-            quoted(text)
-        );
-        Some((
-            age.number,
-            format!("writeout[{position}].retention.max_age"),
-            message,
-        ))
-    });
-    ages.collect()
+/// Records the standard sinks as named where they are left out.
+pub(in super::super) fn name_standard(place: &Node, problems: &mut Collector) {
+    for sink in standard() {
+        let limit = sink.retention.max_size_bytes;
+        let named = [
+            Some(directory(Some(sink.format), &sink.path)),
+            limit.map(|limit| size_limit(limit, &sink.path)),
+        ];
+        for what in named.into_iter().flatten() {
+            problems.names(OnHost {
+                number: place.number,
+                key: "writeout".to_owned(),
+                what,
+            });
+        }
+    }
 }
 
-fn entry<'a>(node: &'a Node, key: &str) -> Option<&'a Node> {
-    let Value::Map(map) = &node.value else {
-        return None;
-    };
-    let found = map
+fn directory(format: Option<SinkFormat>, path: &Path) -> Named {
+    let path = path.to_owned();
+    Named::Directory { format, path }
+}
+
+fn size_limit(max_size_bytes: u64, path: &Path) -> Named {
+    let path = path.to_owned();
+    Named::SizeLimit {
+        path,
+        max_size_bytes,
+    }
+}
+
+/// Records what a sink names, as far as it could be read.
+fn name(sink: &Sink, path: &Path, item: &Node, at: &str, problems: &mut Collector) {
+    let named = item.entry("path").unwrap_or(item);
+    let key = join(at, "path");
+    problems.names(OnHost {
+        number: named.number,
+        key,
+        what: directory(sink.format, path),
+    });
+    let retention = join(at, "retention");
+    let [key, min_free] = ["max_size", "min_free"].map(|key| join(&retention, key));
+    let is_wrong = [&retention, &key, &min_free]
         .iter()
-        .find(|(name, _)| matches!(&name.value, Value::Text(it) if it == key));
-    found.map(|(_, value)| value)
+        .any(|key| problems.is_refused(key));
+    let limits = &sink.retention;
+    if let Some(limit) = limits.max_size_bytes
+        && limits.min_free.is_none()
+        && !is_wrong
+    {
+        let at = item
+            .entry("retention")
+            .and_then(|retention| retention.entry("max_size"));
+        let number = at.unwrap_or(named).number;
+        problems.names(OnHost {
+            number,
+            key,
+            what: size_limit(limit, path),
+        });
+    }
 }
 
 /// An absolute path, rebuilt from its components, so that `/a` and `/a/` are seen to be the same.
