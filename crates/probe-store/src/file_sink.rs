@@ -19,10 +19,10 @@ use super::{
         Compactor,
         background::{Background, QUIET},
     },
-    layout::{FileName, is_iface_dir, parse_date_dir},
+    layout::{FileName, date_dir, iface_dir, is_iface_dir, parse_date_dir},
     parquet::Parquet,
     partition::{Directory, FileSize},
-    place::Place,
+    place::{Place, check_writable},
     retention::{Bounds, Pruner, Tree},
 };
 use crate::{
@@ -68,8 +68,10 @@ pub struct FileSink<F> {
     compaction: Compaction,
     /// `None` if the system does not tell.
     place: Option<Place>,
-    /// Where it lies instead, as of the last upkeep.
+    /// Where it lies instead, as of the last look.
     moved: Option<Arc<str>>,
+    /// Directory of the day whose interval could not be written last, until one can.
+    refused: Option<PathBuf>,
 }
 
 /// Whether closed days are compacted.
@@ -118,7 +120,7 @@ impl<F: FileFormat> FileSink<F> {
         retention: Retention,
         clock: Clock,
     ) -> Result<Self, WriteoutError> {
-        check_writable::<F>(&root)
+        try_to_write::<F>(&root)
             // Retention may make room, and until then every failed write is told.
             .or_else(|error| {
                 if error.is_no_space() {
@@ -147,6 +149,7 @@ impl<F: FileFormat> FileSink<F> {
             compaction: Compaction::Off,
             place,
             moved: None,
+            refused: None,
         })
     }
 }
@@ -221,8 +224,11 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             clock,
             stored_bytes,
             compaction,
+            refused,
             ..
         } = self;
+        let day = files.root.join(iface_dir(&interval.iface));
+        *refused = Some(day.join(date_dir(interval.start)));
         let bounds = Bounds {
             start: interval.start,
             end: interval.end,
@@ -241,14 +247,20 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
             *stored_bytes += size.length;
             Ok(size.allocated)
         })?;
+        *refused = None;
         if let Compaction::Runs(background) = compaction {
             background.trust(pruner.trust());
         }
         Ok(())
     }
 
-    fn maintain(&mut self) {
+    fn look(&mut self) -> Result<(), WriteoutError> {
         self.look_for_changes();
+        check_writable(&self.files.root)?;
+        self.refused.as_deref().map_or(Ok(()), check_writable)
+    }
+
+    fn maintain(&mut self) {
         self.pruner.look_after((self.clock)());
         let trust = self.pruner.trust();
         match &self.compaction {
@@ -291,7 +303,7 @@ impl<F: FileFormat> WriteoutHandler for FileSink<F> {
 }
 
 /// Creates the root and, for a moment, a file in it.
-fn check_writable<F: FileFormat>(root: &Path) -> Result<(), WriteoutError> {
+fn try_to_write<F: FileFormat>(root: &Path) -> Result<(), WriteoutError> {
     let name = FileName {
         end: jiff::Timestamp::UNIX_EPOCH,
         start: jiff::Timestamp::UNIX_EPOCH,

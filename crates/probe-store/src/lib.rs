@@ -147,13 +147,29 @@ impl WriteoutError {
         }
     }
 
+    /// Kind of the error that the system gave.
+    pub(crate) fn io_kind(&self) -> Option<io::ErrorKind> {
+        let Self::Store { source, .. } = self else {
+            return None;
+        };
+        source.downcast_ref::<io::Error>().map(io::Error::kind)
+    }
+
     /// Whether the file system may be read only.
     pub(crate) fn is_read_only(&self) -> bool {
-        let Self::Store { source, .. } = self else {
-            return false;
-        };
-        let source = source.downcast_ref::<io::Error>();
-        source.is_some_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
+        self.io_kind() == Some(io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Whether [`WriteoutHandler::look`] sees it, and sees when it is over.
+    pub(crate) fn is_of_place(&self) -> bool {
+        use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+        let kinds = [
+            NotADirectory,
+            NotFound,
+            PermissionDenied,
+            ReadOnlyFilesystem,
+        ];
+        self.io_kind().is_some_and(|kind| kinds.contains(&kind))
     }
 
     /// What helps, as an imperative.
@@ -212,6 +228,16 @@ pub trait WriteoutHandler: Send {
     /// Bytes stored since the start; 0 where the sink does not know.
     fn stored_bytes(&self) -> u64 {
         0
+    }
+
+    /// Sees whether intervals can be stored, without storing any. Called at the start, and about every five
+    /// seconds while there is nothing to write.
+    ///
+    /// # Errors
+    ///
+    /// What the next write would most likely fail with.
+    fn look(&mut self) -> Result<(), WriteoutError> {
+        Ok(())
     }
 
     /// Deletes what is to be kept no longer, and sees what there is. Called at the start, and about

@@ -42,7 +42,7 @@ pub struct StoreReport {
     pub held: Option<Hold>,
     /// Why the last pass could not count or delete everything, as a sentence.
     pub error: Option<Arc<str>>,
-    /// How the store has come to lie on another file system than at the start, and the remedy.
+    /// How the store has come to lie on another file system than at the start, or to be gone, and the remedy.
     pub moved: Option<Arc<str>>,
     /// What became of closed days.
     pub compaction: CompactionReport,

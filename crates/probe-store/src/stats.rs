@@ -58,9 +58,10 @@ pub struct SinkTrouble {
 /// In which way a sink does not store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SinkTroubleKind {
-    /// Its last attempt failed.
+    /// Its last attempt failed, or its next one would.
     Failing,
-    /// An attempt takes longer than five seconds, or what the sink does between attempts.
+    /// An attempt takes longer than five seconds, or a look at the place, or what the sink does between
+    /// attempts while intervals wait.
     Stuck,
     /// Intervals found the queue full, and it has not been empty since.
     Overrun,
@@ -146,10 +147,11 @@ pub struct SinkStats {
 /// What is so at the moment.
 #[derive(Debug, Default)]
 struct Now {
-    /// Since when attempts fail, with the last error and what helps.
-    failing: Option<(Instant, Arc<str>, &'static str)>,
+    failing: Option<Failing>,
     /// When the running attempt began.
     attempt: Option<Instant>,
+    /// When the running look at the place began.
+    look: Option<Instant>,
     /// When the sink began to look after what it keeps, if it still does.
     upkeep: Option<Instant>,
     /// Since when the queue runs over.
@@ -157,18 +159,55 @@ struct Now {
     store: Option<StoreReport>,
 }
 
+/// Attempts fail, or would.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    /// The last error, and what helps.
+    error: Arc<str>,
+    remedy: &'static str,
+    /// A look tells when it is over.
+    is_of_place: bool,
+}
+
+/// What a look at the place of a sink has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Look {
+    Same,
+    /// Nothing can be stored from now on.
+    Began,
+    /// It can be again.
+    Ended {
+        failed_for: Duration,
+    },
+}
+
 impl Now {
+    fn on_error(&mut self, error: &WriteoutError, is_of_place: bool) {
+        self.failing = Some(Failing {
+            since: self.failing.take().map_or_else(Instant::now, |it| it.since),
+            error: error.to_string().into(),
+            remedy: error.remedy(),
+            is_of_place,
+        });
+    }
+
     fn trouble(&self, queue_length: u64) -> Option<SinkTrouble> {
         // Nobody waits for upkeep but the intervals behind it.
         let upkeep = self.upkeep.filter(|_| queue_length > 0);
-        let running = self.attempt.or(upkeep);
+        let running = self.attempt.or(self.look).or(upkeep);
         let stuck = running.filter(|begin| begin.elapsed() >= STUCK_AFTER);
         let none = || "".into();
         let (kind, since, error, remedy) = if let Some(since) = stuck {
             let remedy = "see whether its disk or mount answers (`dmesg`, `ls` in its directory)";
             (SinkTroubleKind::Stuck, since, none(), remedy)
-        } else if let Some((since, error, remedy)) = &self.failing {
-            (SinkTroubleKind::Failing, *since, Arc::clone(error), *remedy)
+        } else if let Some(it) = &self.failing {
+            (
+                SinkTroubleKind::Failing,
+                it.since,
+                Arc::clone(&it.error),
+                it.remedy,
+            )
         } else {
             let remedy = "give it a faster disk, or raise rotation.interval";
             (SinkTroubleKind::Overrun, self.overrun?, none(), remedy)
@@ -278,18 +317,34 @@ impl SinkStats {
 
     /// Returns how long attempts had failed, if this one is the first that did not.
     pub(super) fn on_attempt_end(&self, error: Option<&WriteoutError>) -> Option<Duration> {
-        let failure = error.map(|error| (Arc::from(error.to_string()), error.remedy()));
-        if let Some((text, _)) = &failure {
-            *self.last_error.lock() = Some(Arc::clone(text));
-        }
         let mut now = self.now.lock();
         now.attempt = None;
-        let since = now.failing.take().map(|(since, ..)| since);
-        now.failing =
-            failure.map(|(text, remedy)| (since.unwrap_or_else(Instant::now), text, remedy));
-        since
-            .filter(|_| now.failing.is_none())
-            .map(|since| since.elapsed())
+        if let Some(error) = error {
+            now.on_error(error, error.is_of_place());
+            let error = now.failing.as_ref().map(|it| Arc::clone(&it.error));
+            *self.last_error.lock() = error;
+            return None;
+        }
+        now.failing.take().map(|it| it.since.elapsed())
+    }
+
+    pub(super) fn on_look(&self) {
+        self.now.lock().look = Some(Instant::now());
+    }
+
+    /// A look has found why nothing can be stored, or that it can. What a look cannot see stays.
+    pub(super) fn on_look_end(&self, error: Option<&WriteoutError>) -> Look {
+        let mut now = self.now.lock();
+        now.look = None;
+        if let Some(error) = error {
+            let began = now.failing.is_none();
+            now.on_error(error, true);
+            return if began { Look::Began } else { Look::Same };
+        }
+        let ended = now.failing.take_if(|it| it.is_of_place);
+        ended.map_or(Look::Same, |it| Look::Ended {
+            failed_for: it.since.elapsed(),
+        })
     }
 
     /// The sink looks after what it keeps.

@@ -229,8 +229,8 @@ pub(super) const WRITEOUT_TROUBLE: Definition = Definition::new(
     "probe_writeout_trouble",
     &["sink", "kind"],
     "1 or 0",
-    "Whether a sink does not store now: failing (its last attempt failed), stuck (an attempt takes \
-     longer than five seconds), overrun (intervals found its queue full, which has not been empty \
+    "Whether a sink does not store now: failing (its last attempt failed, or its next one would), stuck (an \
+     attempt takes longer than five seconds), overrun (intervals found its queue full, which has not been empty \
      since).",
 );
 pub(super) const STORE_BYTES: Definition = Definition::new(
@@ -273,7 +273,8 @@ pub(super) const STORE_MOVED: Definition = Definition::new(
     "probe_store_moved",
     &["sink"],
     "1 or 0",
-    "Whether the store lies on another file system than at the start: it was unmounted, or hidden.",
+    "Whether the store lies on another file system than at the start, since it was unmounted or hidden, or is \
+     gone.",
 );
 pub(super) const STORE_TROUBLE: Definition = Definition::new(
     Gauge,

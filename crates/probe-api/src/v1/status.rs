@@ -181,7 +181,7 @@ pub struct SinkStatus {
 /// What keeps a sink from storing.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct SinkTrouble {
-    /// In a word: `failing` (the last attempt failed), `stuck` (an attempt takes longer than five
+    /// In a word: `failing` (the last attempt failed, or the next one would), `stuck` (an attempt takes longer than five
     /// seconds) or `overrun` (intervals found the queue full, which has not been empty since).
     pub kind: String,
     /// For how many seconds.
@@ -238,7 +238,7 @@ pub struct StoreStatus {
     pub held: Option<RetentionHold>,
     /// Why retention could not delete or count everything, a sentence.
     pub error: Option<String>,
-    /// How the store has come to lie on another file system than at the start, and the remedy.
+    /// How the store has come to lie on another file system than at the start, or to be gone, and the remedy.
     #[serde(default)]
     pub moved: Option<String>,
     /// Days of an interface whose files became one since the start.

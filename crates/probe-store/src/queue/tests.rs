@@ -1,6 +1,7 @@
 use std::{
     collections::VecDeque,
     io,
+    path::Path,
     sync::{
         Arc,
         mpsc::{Receiver, Sender, channel},
@@ -8,8 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{QueuePolicy, Writeout};
-use crate::{SinkStats, WriteoutError, WriteoutHandler, fixture};
+use super::{QueuePolicy, Writeout, worker::Worker};
+use crate::{
+    SinkStats, WriteoutError, WriteoutHandler, fixture,
+    stats::{SinkReader as _, SinkTroubleKind},
+};
 use probe_flow::interval::Interval;
 
 /// Far beyond what any of these tests needs.
@@ -287,4 +291,56 @@ fn inline_writes_before_submit_returns() {
     assert!(report.is_complete(), "nothing was queued: {report}");
     writeout.submit(interval(2));
     assert_eq!(counts(&writeout.stats()[0]), [1, 1, 0, 1]);
+}
+
+/// Looks as it is told to; its writes succeed.
+struct Looking(Receiver<Result<(), io::ErrorKind>>, Sender<()>);
+
+impl WriteoutHandler for Looking {
+    fn name(&self) -> &'static str {
+        "looking"
+    }
+
+    fn look(&mut self) -> Result<(), WriteoutError> {
+        let told = self.0.try_recv().unwrap_or(Ok(()));
+        told.map_err(|kind| WriteoutError::file("write to", Path::new("/flows"), kind.into()))
+    }
+
+    fn maintain(&mut self) {
+        let _test_may_be_over = self.1.send(());
+    }
+
+    fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
+        Err(WriteoutError::Encode {
+            iface: Arc::clone(&interval.iface),
+            source: "no such type".into(),
+        })
+    }
+}
+
+#[test]
+fn what_a_look_finds_is_told_until_a_look_finds_it_over() {
+    let (tell, told) = channel();
+    let (seen, has_seen) = channel();
+    let stats = Arc::new(SinkStats::new("looking".to_owned(), None));
+    let mut worker = Worker::new(Box::new(Looking(told, seen)), Arc::clone(&stats));
+    let mut look = |result| {
+        tell.send(result).unwrap();
+        worker.maintain();
+        has_seen.try_recv().unwrap();
+        let trouble = stats.state().trouble;
+        trouble.map(|it| (it.kind, it.remedy))
+    };
+    assert_eq!(look(Ok(())), None);
+    let (kind, remedy) = look(Err(io::ErrorKind::ReadOnlyFilesystem)).unwrap();
+    assert_eq!(kind, SinkTroubleKind::Failing);
+    assert!(
+        remedy.contains("mount its file system for writing"),
+        "{remedy}"
+    );
+    assert_eq!(look(Ok(())), None);
+    // No look sees why this failed, so none ends it.
+    worker.write_once(&interval(0));
+    worker.maintain();
+    assert!(stats.state().trouble.is_some());
 }

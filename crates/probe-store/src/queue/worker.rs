@@ -8,7 +8,7 @@ use std::{
 use tracing::{error, info, warn};
 
 use super::lane::{Lane, Work};
-use crate::{SinkStats, WriteoutError, WriteoutHandler};
+use crate::{SinkStats, WriteoutError, WriteoutHandler, stats::Look};
 use probe_flow::interval::Interval;
 
 /// A sink's handler with its counters.
@@ -24,11 +24,11 @@ impl Worker {
 
     /// The life of a sink's thread.
     pub(super) fn run(&mut self, lane: &Lane) {
-        self.look_after(|handler| handler.maintain());
+        self.maintain();
         loop {
             match lane.next() {
                 Work::Write(interval) => self.write_from(lane, &interval),
-                Work::Maintain => self.look_after(|handler| handler.maintain()),
+                Work::Maintain => self.maintain(),
                 Work::ConfirmClock => self.look_after(|handler| handler.confirm_clock()),
                 Work::End => break,
             }
@@ -46,6 +46,32 @@ impl Worker {
                 stats.on_failed();
             }
         });
+    }
+
+    /// What there is to do between writes.
+    pub(super) fn maintain(&mut self) {
+        self.look();
+        self.look_after(|handler| handler.maintain());
+    }
+
+    /// Takes in whether the next interval can be stored. What hangs is told as if it were a write.
+    fn look(&mut self) {
+        self.stats.on_look();
+        let found = catch_unwind(AssertUnwindSafe(|| self.handler.look()));
+        // A panic tells nothing about the place.
+        let found = found.unwrap_or(Ok(()));
+        let sink = self.stats.sink();
+        match (self.stats.on_look_end(found.as_ref().err()), found) {
+            (Look::Began, Err(error)) => warn!(sink, %error, "the sink cannot store now"),
+            (Look::Ended { failed_for }, _) => {
+                info!(
+                    sink,
+                    failed_for_s = failed_for.as_secs(),
+                    "the sink can store again"
+                );
+            }
+            _ => {}
+        }
     }
 
     /// Lets the handler do something beside its writes, and takes note of what it then keeps. A

@@ -196,10 +196,26 @@ impl Day {
 
     /// Runs a command about the Parquet sink's directory among the mounts of the agent.
     pub(super) fn in_mounts(&self, command: &str) {
+        self.in_mounts_at(command, "parquet");
+    }
+
+    /// The same about another path of the installation.
+    pub(super) fn in_mounts_at(&self, command: &str, path: &str) {
         let mut enter = Command::new("nsenter");
         enter.args(["--mount", "--target", &self.agent.id().to_string()]);
         enter.args(command.split(' '));
-        run(enter.arg(self.installation.parquet()));
+        run(enter.arg(self.installation.path().join(path)));
+    }
+
+    /// Gives what the agent sees of the installation another path.
+    pub(super) fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.inside(from), self.inside(to)).expect("renamed");
+    }
+
+    /// Mounts the file system of the Parquet sink where it was.
+    pub(super) fn mount_kept(&self) {
+        let kept = self.installation.path().join("kept");
+        self.in_mounts(&format!("mount --bind {}", kept.display()));
     }
 
     /// The metrics, as an honest client without a key gets them.
@@ -250,9 +266,10 @@ fn configure(installation: &Installation, disks: &Disks, interfaces: &str) {
     let folder = installation.path().display();
     let writeout = disks.writeout(installation.path());
     let metrics_addr = metrics_addr();
+    let interval = disks.interval;
     installation.configure(&format!(
         "interfaces: {interfaces}\n\
-         rotation: {{ interval: 1s }}\n\
+         rotation: {{ interval: {interval} }}\n\
          writeout:\n{writeout}\
          api: {{ addr: \"unix:{folder}/probe.sock\", metrics_addr: \"{metrics_addr}\" }}\n"
     ));

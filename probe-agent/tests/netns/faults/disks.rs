@@ -25,6 +25,8 @@ pub(super) struct Disks {
     mounts: &'static str,
     /// Entries of `writeout`, with the same.
     writeout: &'static str,
+    /// Length of an interval.
+    pub(super) interval: &'static str,
 }
 
 /// Two small file systems. Each sink deletes its oldest before it is full, which takes more than an hour.
@@ -36,6 +38,7 @@ pub(super) const PLAIN: Disks = Disks {
     writeout: "- { type: json, path: FOLDER/json, retention: { max_size: 48MiB } }
 - { type: parquet, path: FOLDER/parquet, retention: { max_size: 48MiB } }
 ",
+    interval: "1s",
 };
 
 /// Three days of each sink are there already, of 6 MiB each.
@@ -54,6 +57,7 @@ pub(super) const STORED: Disks = Disks {
     writeout: "- { type: json, path: FOLDER/json, retention: { max_age: 30d, max_size: none, min_free: 16MiB } }
 - { type: parquet, path: FOLDER/parquet, retention: { max_size: 48MiB } }
 ",
+    interval: "1s",
 };
 
 /// The Parquet sink has a disk, below whose root its store is. It is in memory, so that thousands of
@@ -69,6 +73,21 @@ pub(super) const DISK: Disks = Disks {
     writeout: "- { type: json, path: FOLDER/json, retention: { max_size: 128MiB } }
 - { type: parquet, path: FOLDER/disk/flows, retention: { max_age: 30d, max_size: 128MiB } }
 ",
+    interval: "1s",
+};
+
+/// As [`PLAIN`], while nothing is written for an hour. The Parquet sink stores below the mount point of a file
+/// system that can be mounted again.
+pub(super) const QUIET: Disks = Disks {
+    mounts: "mkdir FOLDER/json FOLDER/kept FOLDER/parquet
+             mount -t tmpfs -o size=64m none FOLDER/json
+             mount -t tmpfs -o size=64m none FOLDER/kept
+             mkdir FOLDER/kept/flows
+             mount --bind FOLDER/kept FOLDER/parquet",
+    writeout: "- { type: json, path: FOLDER/json, retention: { max_size: 48MiB } }
+- { type: parquet, path: FOLDER/parquet/flows, retention: { max_size: 48MiB } }
+",
+    interval: "1h",
 };
 
 impl Disks {

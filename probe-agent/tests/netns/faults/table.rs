@@ -188,6 +188,49 @@ pub(super) const STORES: [Fault; 4] = [
     },
 ];
 
+/// About stores that nothing is written to for an hour, on [`QUIET`](super::disks::QUIET).
+pub(super) const UNUSED: [Fault; 4] = [
+    Fault {
+        name: "a JSON store that becomes read-only between two writes",
+        make: |day| day.in_mounts_at("mount -o remount,ro", "json"),
+        end: |day| day.in_mounts_at("mount -o remount,rw", "json"),
+        metric: ("probe_writeout_trouble", "kind=\"failing\",sink=\"json\""),
+        finding: ("/sinks/json/trouble/error", "Read-only file system"),
+        alert: ("ProbeSinkInTrouble", "sink", "json"),
+        is_ready: false,
+    },
+    Fault {
+        name: "a Parquet store whose mount becomes read-only between two writes",
+        make: |day| day.in_mounts("mount -o remount,bind,ro"),
+        end: |day| day.in_mounts("mount -o remount,bind,rw"),
+        metric: (
+            "probe_writeout_trouble",
+            "kind=\"failing\",sink=\"parquet\"",
+        ),
+        finding: ("/sinks/parquet/trouble/error", "Read-only file system"),
+        alert: ("ProbeSinkInTrouble", "sink", "parquet"),
+        is_ready: false,
+    },
+    Fault {
+        name: "a store that is gone with its file system between two writes",
+        make: |day| day.in_mounts("umount --lazy"),
+        end: Day::mount_kept,
+        metric: ("probe_store_moved", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/moved", "was on the file system of"),
+        alert: ("ProbeStoreMoved", "sink", "parquet"),
+        is_ready: true,
+    },
+    Fault {
+        name: "a store that is moved away",
+        make: |day| day.rename("parquet/flows", "parquet/elsewhere"),
+        end: |day| day.rename("parquet/elsewhere", "parquet/flows"),
+        metric: ("probe_store_moved", "sink=\"parquet\""),
+        finding: ("/sinks/parquet/store/moved", "flows is gone"),
+        alert: ("ProbeStoreMoved", "sink", "parquet"),
+        is_ready: true,
+    },
+];
+
 /// About room that others take, on [`STORED`](super::disks::STORED).
 pub(super) const ROOM: [Fault; 3] = [
     Fault {
