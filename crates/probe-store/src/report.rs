@@ -15,6 +15,8 @@ pub struct StoreReport {
     pub oldest: Option<Timestamp>,
     /// Bytes that a day adds: those of yesterday, or of the time since the store was begun.
     pub bytes_per_day: Option<u64>,
+    /// Time over which that was seen: a day, or since the store was begun.
+    pub growth_seen: Option<Duration>,
     /// Age at which intervals are deleted.
     pub max_age: Option<Duration>,
     /// Size in bytes beyond which the oldest are deleted.

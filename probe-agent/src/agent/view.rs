@@ -118,6 +118,7 @@ fn store_status(store: &StoreReport) -> StoreStatus {
         free_bytes: store.free_bytes,
         oldest: store.oldest,
         bytes_per_day: store.bytes_per_day,
+        growth_seen_seconds: store.growth_seen.map(|seen| seen.as_secs()),
         max_age_seconds: store.max_age.map(|age| age.as_secs()),
         max_size_bytes: store.max_size_bytes,
         min_free_bytes: store.min_free_bytes,

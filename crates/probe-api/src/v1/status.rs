@@ -203,6 +203,10 @@ pub struct StoreStatus {
     pub oldest: Option<Timestamp>,
     /// Bytes that a day adds: those of yesterday, or of the time since the store was begun.
     pub bytes_per_day: Option<u64>,
+    /// Seconds over which that was seen: of yesterday, or since the store was begun. What is seen for less
+    /// than an hour may soon be another.
+    #[serde(default)]
+    pub growth_seen_seconds: Option<u64>,
     /// Age in seconds at which intervals are deleted; null: never.
     pub max_age_seconds: Option<u64>,
     /// Size in bytes beyond which the oldest are deleted; null: none.

@@ -9,9 +9,8 @@ use probe_flow::moment::Moment;
 use super::{Pruner, Stored, order::date_of, tree::Disk};
 use crate::report::{FULL_SOON, Hold, StoreReport};
 
-/// A rate needs some time to be one.
-const LEAST_WINDOW: Duration = Duration::from_hours(1);
-const DAY_SECONDS: u128 = 86_400;
+const DAY: Duration = Duration::from_hours(24);
+const DAY_SECONDS: u128 = DAY.as_secs() as u128;
 const FULL_SOON_SIGNED: SignedDuration =
     SignedDuration::from_secs(FULL_SOON.as_secs().cast_signed());
 
@@ -34,7 +33,8 @@ impl<D: Disk> Pruner<D> {
         };
         let reference = trust.reference(now);
         let bytes = stored.bytes();
-        let bytes_per_day = stored.bytes_per_day(reference);
+        let growth = stored.growth(reference);
+        let bytes_per_day = growth.map(|growth| growth.bytes_per_day);
         // Without an age nothing waits for the clock.
         let held = retention.max_age.and_then(|max_age| {
             let oldest_kept = now.wall.saturating_sub(max_age).unwrap_or(Timestamp::MIN);
@@ -77,6 +77,7 @@ impl<D: Disk> Pruner<D> {
             bytes,
             oldest: stored.oldest,
             bytes_per_day,
+            growth_seen: growth.map(|growth| growth.seen),
             age_deletes_at,
             size_deletes_at,
             free_deletes_at: free_left.and_then(when),
@@ -86,17 +87,34 @@ impl<D: Disk> Pruner<D> {
     }
 }
 
+/// How fast a store grows.
+#[derive(Clone, Copy)]
+pub(super) struct Growth {
+    pub(super) bytes_per_day: u64,
+    /// Over how long that was seen.
+    seen: Duration,
+}
+
 impl Stored {
-    pub(super) fn bytes_per_day(&self, reference: Timestamp) -> Option<u64> {
+    /// By yesterday, or by the time since the store was begun, however short that is: an hour in the place of
+    /// a minute made the growth sixty times too low, and a disk full long before its time was told.
+    pub(super) fn growth(&self, reference: Timestamp) -> Option<Growth> {
         let begin = self.begin?;
         let yesterday = date_of(reference).yesterday().ok()?;
         let whole_day = (date_of(begin) < yesterday).then(|| self.by_day.get(&yesterday));
         if let Some(Some(bytes)) = whole_day {
-            return Some(*bytes);
+            return Some(Growth {
+                bytes_per_day: *bytes,
+                seen: DAY,
+            });
         }
-        let elapsed = Duration::try_from(reference.duration_since(begin)).ok()?;
-        let seconds = u128::from(elapsed.max(LEAST_WINDOW).as_secs());
-        u64::try_from(u128::from(self.bytes()) * DAY_SECONDS / seconds).ok()
+        let seen = Duration::try_from(reference.duration_since(begin)).ok()?;
+        let of_day = u128::from(self.bytes()) * DAY_SECONDS;
+        let bytes_per_day = of_day.checked_div(u128::from(seen.as_secs()))?;
+        Some(Growth {
+            bytes_per_day: u64::try_from(bytes_per_day).ok()?,
+            seen,
+        })
     }
 }
 

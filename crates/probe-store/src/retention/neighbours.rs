@@ -165,7 +165,8 @@ impl Neighbours {
             let nearly = kept_since.saturating_add(DAY).unwrap_or(Timestamp::MAX);
             stored.oldest.is_some_and(|oldest| oldest < nearly)
         });
-        let is_much = taken > stored.bytes_per_day(reference).unwrap_or(0);
+        let growth = stored.growth(reference);
+        let is_much = taken > growth.map_or(0, |growth| growth.bytes_per_day);
         (is_much && !is_age_kept).then_some(taken)
     }
 

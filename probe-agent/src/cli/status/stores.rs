@@ -8,6 +8,9 @@ use crate::term::human;
 use probe_api::v1::status::{StatusReport, StoreStatus};
 use probe_flow::text::counted;
 
+/// An estimate by less is told as such.
+const YOUNG: Duration = Duration::from_hours(1);
+
 /// A line for each sink that knows what it keeps: its name, and a sentence.
 pub(super) fn lines(now: &StatusReport) -> Vec<(&str, String)> {
     let sinks = now.sinks.iter();
@@ -19,9 +22,13 @@ pub(super) fn lines(now: &StatusReport) -> Vec<(&str, String)> {
 
 fn kept(store: &StoreStatus) -> String {
     let since = store.oldest.map(|oldest| format!(" since {}", day(oldest)));
-    let per_day = store
-        .bytes_per_day
-        .map(|bytes| format!(", {} a day", human::bytes(bytes)));
+    let per_day = store.bytes_per_day.map(|bytes| {
+        let seen = store.growth_seen_seconds.map(Duration::from_secs);
+        let young = seen.filter(|seen| *seen < YOUNG);
+        let young = young.map(|seen| format!(" by its first {}", human::duration(seen)));
+        let young = young.unwrap_or_default();
+        format!(", {} a day{young}", human::bytes(bytes))
+    });
     let free = store
         .free_bytes
         .map(|free| format!(", {} free", human::bytes(free)));
@@ -121,6 +128,11 @@ mod tests {
             "3.0 GiB since 2025-12-11, 40.0 MiB a day, 50.0 GiB free; next deletes the oldest \
              2026-03-11 (in 10 days), by max_age 90d 0h"
         );
+        let young = StoreStatus {
+            growth_seen_seconds: Some(60),
+            ..store.clone()
+        };
+        assert!(shown(young).contains("40.0 MiB a day by its first 1m 0s, 50.0"));
         let full = StoreStatus {
             size_deletes_at: at("2026-03-01T12:00:00Z"),
             ..store

@@ -146,3 +146,16 @@ fn a_disk_that_will_be_full_before_anything_is_deleted_is_told() {
         assert_eq!(told.is_filling, is_filling, "{retention:?}");
     }
 }
+
+/// A store of one minute grows by what that minute has added, not by an hour's share of it.
+#[test]
+fn a_young_store_is_told_by_the_time_that_it_has() {
+    let mut host = Host::new(Retention::default(), 10 * FILE);
+    assert!(host.write_after(60));
+    let told = report(&mut host);
+    assert_eq!(told.bytes_per_day, Some(24 * 60 * FILE));
+    assert_eq!(told.growth_seen, Some(Duration::from_mins(1)));
+    let full_in = told.full_at.map(|at| at.duration_since(host.now().wall));
+    assert_eq!(full_in.map(|it| it.as_secs()), Some(9 * 60));
+    assert!(told.is_filling);
+}
