@@ -10,6 +10,12 @@ pub use probe_common::loss::Loss;
 
 use crate::text::counted;
 
+/// Whether packets of this loss are in no flow because they are none that flows are made of: not IP, or left out
+/// by the configuration.
+pub const fn is_by_design(loss: Loss) -> bool {
+    matches!(loss, Loss::NonIp | Loss::Filtered)
+}
+
 /// What must hold in the ledger of a closed interval. Together they are the ledger's own identity,
 /// `seen = flows + Σ losses`; apart they say where it broke.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

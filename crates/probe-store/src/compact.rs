@@ -15,6 +15,7 @@ mod merge;
 mod old;
 mod plan;
 mod stage;
+mod summary;
 mod table;
 mod texts;
 mod worker;

@@ -114,7 +114,7 @@ pub(super) fn contents(file: File) -> Result<Contents> {
         table.read(&*reader.get_row_group(group)?)?;
         digest.add(table.digest());
     }
-    let mut ledgers = ledgers(reader.metadata().file_metadata());
+    let mut ledgers = ledgers(reader.metadata().file_metadata())?;
     ledgers.sort_unstable();
     Ok(Contents { digest, ledgers })
 }

@@ -8,30 +8,58 @@ use parquet::{
         reader::FileReader,
     },
 };
+use serde::de::IgnoredAny;
 
 use super::{
     merge::{ROWS_PER_PART, Sources},
+    summary,
     table::check_columns,
 };
 use crate::parquet::SCHEMA_VERSION;
 
-/// Key of the ledger of an interval: there are as many pairs of it as intervals.
+/// Key of the ledger of a file of one interval.
 const LEDGER: &str = "probe.ledger";
-/// Key of all ledgers in one JSON array, for readers that see only one pair of a key.
+/// Key of all ledgers of a compacted file, in one JSON array.
 const LEDGERS: &str = "probe.ledgers";
+/// Key of their sum, where it says as much as all of them.
+const SUM: &str = "probe.ledgers_sum";
 /// Keys that are of the file and not of its rows.
-const OWN_KEYS: [&str; 5] = [
+const OWN_KEYS: [&str; 6] = [
     "probe.schema_version",
     "probe.interval_start",
     "probe.interval_end",
     LEDGER,
     LEDGERS,
+    SUM,
 ];
 
-pub(super) fn ledgers(file: &FileMetaData) -> Vec<String> {
-    let pairs = file.key_value_metadata().into_iter().flatten();
-    let ledgers = pairs.filter(|pair| pair.key == LEDGER);
-    ledgers.filter_map(|pair| pair.value.clone()).collect()
+/// The ledgers of a file, each as it was written.
+pub(super) fn ledgers(file: &FileMetaData) -> Result<Vec<String>> {
+    let values = |key| {
+        let pairs = file.key_value_metadata().into_iter().flatten();
+        let pairs = pairs.filter(move |pair| pair.key == key);
+        pairs.filter_map(|pair| pair.value.as_deref())
+    };
+    let Some(array) = values(LEDGERS).next() else {
+        return Ok(values(LEDGER).map(str::to_owned).collect());
+    };
+    elements(array).map_err(|error| ParquetError::General(format!("its ledgers: {error}")))
+}
+
+/// The texts of the elements of a JSON array.
+fn elements(array: &str) -> serde_json::Result<Vec<String>> {
+    let mut rest = array.trim().strip_prefix('[').unwrap_or(array);
+    let mut elements = Vec::new();
+    while rest != "]" {
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
+        let value = values.next();
+        value.unwrap_or_else(|| Err(serde::de::Error::custom("the array does not end")))?;
+        let (element, others) = rest.split_at(values.byte_offset());
+        elements.push(element.trim().to_owned());
+        let others = others.trim_start();
+        rest = others.strip_prefix(',').unwrap_or(others);
+    }
+    Ok(elements)
 }
 
 /// What is known of all sources before the first row is read.
@@ -65,7 +93,7 @@ impl Plan {
                     plan.optional.push(name);
                 }
             }
-            let found = ledgers(file);
+            let found = ledgers(file)?;
             if found.is_empty() {
                 return Err(ParquetError::General("a file without a ledger".to_owned()));
             }
@@ -107,10 +135,29 @@ impl Plan {
             metadata.extend(time.map(|time| KeyValue::new(key, time.to_string())));
         }
         metadata.extend(self.pairs.iter().cloned());
-        let ledgers = self.ledgers.iter();
-        metadata.extend(ledgers.map(|it| KeyValue::new(LEDGER.to_owned(), it.clone())));
+        let sum = summary::of(&self.ledgers);
+        metadata.extend(sum.map(|sum| KeyValue::new(SUM.to_owned(), sum)));
         let array = format!("[{}]", self.ledgers.join(","));
         metadata.push(KeyValue::new(LEDGERS.to_owned(), array));
         metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elements;
+
+    #[test]
+    fn elements_of_an_array_keep_their_texts() {
+        let texts = [r#"{"b":1,"a":[2,"]"]}"#, r#"{"a":1.50}"#];
+        assert_eq!(elements(&format!("[{}]", texts.join(","))).unwrap(), texts);
+        assert_eq!(
+            elements(&format!(" [ {} ]", texts.join(" , "))).unwrap(),
+            texts
+        );
+        assert!(elements("[]").unwrap().is_empty());
+        for damaged in ["", "[", "[{}", "[{},", "[{]", "{}", "[1 2"] {
+            assert!(elements(damaged).is_err(), "{damaged}");
+        }
     }
 }

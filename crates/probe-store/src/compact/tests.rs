@@ -28,6 +28,7 @@ use super::{
     CompactError, Compactor, Outcome,
     merge::{self, MergeError, merge},
     old::system_error,
+    plan::ledgers,
 };
 use crate::{
     WriteoutError, WriteoutHandler, file_sink::FileSink, fixture, options::Retention,
@@ -123,9 +124,7 @@ fn content(root: &Path) -> Option<[BTreeMap<String, u64>; 2]> {
         for row in reader.get_row_iter(None).unwrap() {
             *content[0].entry(row.unwrap().to_string()).or_default() += 1;
         }
-        let pairs = reader.metadata().file_metadata().key_value_metadata();
-        for pair in pairs.unwrap().iter().filter(|it| it.key == "probe.ledger") {
-            let ledger = pair.value.clone().unwrap();
+        for ledger in ledgers(reader.metadata().file_metadata()).unwrap() {
             *content[1].entry(ledger).or_default() += 1;
         }
     }
@@ -184,7 +183,7 @@ fn the_name_tells_when_the_day_ends_and_is_none_of_the_old_ones() {
 }
 
 #[test]
-fn rows_are_sorted_and_ledgers_are_one_array_as_well() {
+fn rows_are_sorted_and_ledgers_are_one_array() {
     let store = Store::new();
     write_day(&store.root(), 3, 50);
     store.compact().unwrap();
@@ -217,6 +216,8 @@ fn rows_are_sorted_and_ledgers_are_one_array_as_well() {
             .each_ref()
             .map(|it| Some(it.as_str()))
     );
+    let sum: serde_json::Value = serde_json::from_str(&value("probe.ledgers_sum")).unwrap();
+    assert_eq!((&sum["intervals"], &sum["rows"]), (&3.into(), &150.into()));
     assert_eq!(value("probe.interval_start"), "2026-03-01T00:00:00Z");
     assert_eq!(value("probe.interval_end"), "2026-03-01T00:15:00Z");
     assert_eq!(value("probe.iface"), "eth0");

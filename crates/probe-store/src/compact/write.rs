@@ -20,20 +20,21 @@ use super::{
 
 /// Rows per row group. Readers skip row groups by minimum, maximum and Bloom filter.
 const ROWS_PER_GROUP: usize = 32 << 10;
-/// Rows per page, which readers with the page index skip.
-const ROWS_PER_PAGE: usize = 16 << 10;
+/// Rows per page, which readers with the page index skip. Pages of 16,384 rows would save 1.3 % of the bytes.
+const ROWS_PER_PAGE: usize = 4 << 10;
 /// Rows whose values are gathered for the encoder at a time.
 const ROWS_PER_BATCH: usize = 4 << 10;
 /// Level of zstd. Higher ones save little and cost much.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Rows of a part are sorted by these columns. Parts follow each other in time. So a port or a host
-/// is in few row groups of each part, and a time in few parts.
+/// Rows of a part are sorted by these columns. Parts follow each other in time. So a client is in few pages
+/// of each part, the rows of a conversation are neighbours, and a time is in few parts. A port is in many row
+/// groups, but its column is the cheapest to read: with ports first, a client was in a third of all pages.
 const ORDER: [&str; 6] = [
-    "ip_protocol",
-    "dst_port",
     "src_addr",
     "dst_addr",
+    "dst_port",
+    "ip_protocol",
     "src_port",
     "interval_start",
 ];

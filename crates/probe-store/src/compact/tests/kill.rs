@@ -16,7 +16,7 @@ use ::parquet::{
 };
 
 use super::{DAY, IFACE, Store, content, glob, write_day};
-use crate::compact::{Compactor, Outcome};
+use crate::compact::{Compactor, Outcome, plan::ledgers};
 
 /// Packets in rows and ledgers.
 fn sums(root: &Path) -> Option<[u64; 2]> {
@@ -27,10 +27,8 @@ fn sums(root: &Path) -> Option<[u64; 2]> {
             let row = row.unwrap();
             sums[0] += row.get_ulong(8).unwrap() + row.get_ulong(9).unwrap();
         }
-        let pairs = reader.metadata().file_metadata().key_value_metadata();
-        for pair in pairs.unwrap().iter().filter(|it| it.key == "probe.ledger") {
-            let ledger: serde_json::Value =
-                serde_json::from_str(pair.value.as_ref().unwrap()).unwrap();
+        for ledger in ledgers(reader.metadata().file_metadata()).unwrap() {
+            let ledger: serde_json::Value = serde_json::from_str(&ledger).unwrap();
             sums[1] += ledger["flows"].as_u64().unwrap();
         }
     }
