@@ -285,10 +285,7 @@ fn of_host(
     }
     if let Some(last) = all.last() {
         report.data_until = report.data_until.max(Some(last));
-        let lengths = ifaces
-            .values()
-            .flatten()
-            .map(|ledger| ledger.end.duration_since(ledger.start));
+        let lengths = ifaces.values().flatten().map(|ledger| ledger.longest());
         let longest = lengths.max().unwrap_or_default();
         if asked.until_now && range.until.duration_since(last) < longest * 2 {
             range.until = range.until.min(last);
@@ -329,7 +326,7 @@ fn of_iface(ledgers: &[&StoredLedger]) -> IfaceReport {
     let mut ledgers = ledgers.to_vec();
     ledgers.sort_by_key(|ledger| (ledger.start, ledger.end));
     let mut report = IfaceReport {
-        intervals: ledgers.len(),
+        intervals: ledgers.iter().map(|ledger| ledger.intervals).sum(),
         overlaps: spans::overlaps(ledgers.iter().map(|ledger| (ledger.start, ledger.end))),
         blind: blind(&ledgers),
         ..IfaceReport::default()

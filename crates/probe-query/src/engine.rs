@@ -2,6 +2,7 @@
 
 mod bucket;
 mod reader;
+mod runs;
 mod selected;
 mod table;
 
@@ -18,6 +19,7 @@ use datafusion::{
 };
 
 pub use bucket::Bucket;
+pub(crate) use runs::{ROWS, added_up};
 pub use selected::selected;
 pub use table::FlowTable;
 pub(crate) use table::{days_since_1970, flow_schema, flows};

@@ -15,6 +15,7 @@ use probe_common::headers::ip_protocol;
 use probe_flow::filter::{Comparison, Expr, Filter, IfacePattern, IpVersion, Side, Test, Traffic};
 
 pub use net::InNet;
+pub(crate) use net::texts_of;
 
 /// The filter as an expression over the columns of the store. `None` lets every flow pass.
 ///

@@ -52,11 +52,6 @@ pub(crate) fn ask_into(
 /// Stores an interval of `eth0` with flows of one received packet of 100 octets, by clients of
 /// 198.18.0.1, .2 and so on to port 53.
 pub(crate) fn store_flows(root: &Path, start: &str, end: &str, flows: u8) {
-    let clock = || Moment {
-        wall: "2026-12-01T00:30:00Z".parse().unwrap(),
-        since_boot: Duration::from_hours(1),
-    };
-    let start: Timestamp = start.parse().unwrap();
     let flow = |number: u8| {
         let key = EpHash {
             src_addr: [198, 18, 0, number],
@@ -71,31 +66,43 @@ pub(crate) fn store_flows(root: &Path, start: &str, end: &str, flows: u8) {
                 packets_rcvd: 1,
                 ..FlowCounters::default()
             },
-            first: millis(start),
-            last: millis(start),
             evidence: Evidence::Ports,
             ..Flow::default()
         };
         (key, flow)
     };
-    let packets = u64::from(flows);
-    let bytes = 100 * packets;
-    let tally = Tally { packets, bytes };
+    let flows = FlowMap {
+        v4: (1..=flows).map(flow).collect(),
+        v6: Vec::new(),
+    };
+    store_interval(root, start, end, flows);
+}
+
+/// Stores an interval of `eth0` with flows of received packets, which are all of them.
+pub(crate) fn store_interval(root: &Path, start: &str, end: &str, mut flows: FlowMap) {
+    let clock = || Moment {
+        wall: "2026-12-01T00:30:00Z".parse().unwrap(),
+        since_boot: Duration::from_hours(1),
+    };
+    let start: Timestamp = start.parse().unwrap();
+    let mut totals = FlowCounters::default();
+    for (_, flow) in &mut flows.v4 {
+        (flow.first, flow.last) = (millis(start), millis(start));
+        totals.packets_rcvd += flow.counters.packets_rcvd;
+        totals.bytes_rcvd += flow.counters.bytes_rcvd;
+    }
+    let tally = Tally {
+        packets: totals.packets_rcvd,
+        bytes: totals.bytes_rcvd,
+    };
     let interval = Interval {
         iface: "eth0".into(),
         start,
         end: end.parse().unwrap(),
         end_since_boot: None,
-        flows: FlowMap {
-            v4: (1..=flows).map(flow).collect(),
-            v6: Vec::new(),
-        },
+        flows,
         tick_clock: TickClock::millis(start),
-        totals: FlowCounters {
-            bytes_rcvd: bytes,
-            packets_rcvd: packets,
-            ..FlowCounters::default()
-        },
+        totals,
         ledger: Ledger {
             seen: tally,
             recorded: tally,

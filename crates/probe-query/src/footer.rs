@@ -1,15 +1,6 @@
 //! What a file says of itself: ledgers, host, version of the schema, columns, statistics.
 
-use std::{
-    fs::File,
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use datafusion::parquet::{
     basic::Type as PhysicalType,
@@ -18,7 +9,10 @@ use datafusion::parquet::{
 };
 use probe_flow::schema::{FIELDS, Read};
 
-use crate::{error::QueryError, ledger::StoredLedger, progress::Progress, store::StoredFile};
+use crate::{
+    error::QueryError, ledger::StoredLedger, parallel, progress::Progress, store::StoredFile,
+    time::Range,
+};
 
 /// Version of the schema that this program knows. docs/STORAGE.md: later ones only add columns.
 pub const SCHEMA_VERSION: u32 = 3;
@@ -36,7 +30,7 @@ pub struct ReadFile {
     pub has_one_host: bool,
     /// Version of its schema.
     pub schema_version: u32,
-    /// Ledgers of all its intervals.
+    /// Ledgers of all its intervals, or their sum.
     pub ledgers: Arc<[StoredLedger]>,
     /// Where its columns lie, without what is in the fields above.
     pub metadata: Arc<ParquetMetaData>,
@@ -84,53 +78,40 @@ impl From<ParquetError> for Trouble {
     }
 }
 
+/// Which ledgers of a file are read.
+#[derive(Clone, Copy, Debug)]
+pub enum WantedLedgers {
+    /// That of each interval.
+    Each,
+    /// The sum of all, where the file has one and lies in the time as a whole.
+    Sum(Range),
+}
+
 /// Reads the footers of files, on as many threads as there are CPUs.
 ///
 /// # Errors
 ///
 /// [`QueryError::Gone`]: a file is no longer there, so that the store has to be listed anew.
 /// [`QueryError::Cancelled`]: somebody wants no answer any more.
-pub fn read_all(files: &[StoredFile], progress: &Progress) -> Result<Footers, QueryError> {
-    let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(files.len())
-        .max(1);
+pub fn read_all(
+    files: &[StoredFile],
+    wanted: WantedLedgers,
+    progress: &Progress,
+) -> Result<Footers, QueryError> {
     progress.begin("reading ledgers", files.len());
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(place) else {
-                return done;
-            };
-            if progress.is_cancelled() {
-                return done;
-            }
-            let outcome = read(file);
-            let is_gone = matches!(outcome, Err(Trouble::Gone));
-            done.push((place, outcome));
-            progress.step();
-            if is_gone {
-                next.store(files.len(), Ordering::Relaxed);
-            }
+    let outcomes = parallel::map(files.len(), |place| {
+        if progress.is_cancelled() {
+            return None;
         }
-    };
-    let mut outcomes = thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        for worker in workers {
-            all.extend(worker.join().unwrap_or_default());
-        }
-        all
+        progress.step();
+        Some(read(&files[place], wanted))
     });
     if progress.is_cancelled() {
         return Err(QueryError::Cancelled);
     }
-    outcomes.sort_unstable_by_key(|(place, _)| *place);
     let mut footers = Footers::default();
-    for (place, outcome) in outcomes {
-        let path = || files[place].path.clone();
+    for (file, outcome) in files.iter().zip(outcomes.into_iter().flatten()) {
+        let path = || file.path.clone();
         match outcome {
             Ok(file) => footers.read.push(file),
             Err(Trouble::Gone) => return Err(QueryError::Gone { path: path() }),
@@ -144,16 +125,14 @@ pub fn read_all(files: &[StoredFile], progress: &Progress) -> Result<Footers, Qu
     Ok(footers)
 }
 
-fn read(file: &StoredFile) -> Result<ReadFile, Trouble> {
+fn read(file: &StoredFile, wanted: WantedLedgers) -> Result<ReadFile, Trouble> {
     let handle = File::open(&file.path)?;
     let bytes = handle.metadata()?.len();
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&handle)?;
     let header = metadata.file_metadata();
     check_columns(header).map_err(Trouble::Damaged)?;
     let pairs = header.key_value_metadata().map_or(&[][..], Vec::as_slice);
-    let ledgers = values(pairs, "probe.ledger").map(StoredLedger::read);
-    let ledgers: Vec<_> = ledgers
-        .collect::<Result<_, _>>()
+    let ledgers = ledgers(pairs, wanted)
         .map_err(|why| Trouble::Damaged(format!("its ledger cannot be read: {why}")))?;
     if ledgers.is_empty() {
         return Err(Trouble::Damaged(
@@ -173,6 +152,23 @@ fn read(file: &StoredFile) -> Result<ReadFile, Trouble> {
         bytes,
         metadata: Arc::new(without_pairs(&metadata)),
     })
+}
+
+fn ledgers(pairs: &[KeyValue], wanted: WantedLedgers) -> Result<Vec<StoredLedger>, String> {
+    if let (WantedLedgers::Sum(range), Some(text)) =
+        (wanted, values(pairs, "probe.ledgers_sum").next())
+    {
+        let sum = StoredLedger::read(text)?;
+        if range.since <= sum.start && sum.end <= range.until {
+            return Ok(vec![sum]);
+        }
+    }
+    if let Some(text) = values(pairs, "probe.ledgers").next() {
+        return StoredLedger::read_array(text);
+    }
+    values(pairs, "probe.ledger")
+        .map(StoredLedger::read)
+        .collect()
 }
 
 fn values<'a>(pairs: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = &'a str> {

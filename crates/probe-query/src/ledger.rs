@@ -5,20 +5,25 @@
 
 use std::{borrow::Cow, fmt};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use probe_flow::ledger::Loss;
 use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
 
-/// The ledger of one interval of one interface.
+/// The ledger of one interval of one interface, or the sum of those of a day on which nothing is missing.
 #[derive(Clone, Debug, Deserialize)]
 pub struct StoredLedger {
     /// Start of the interval.
     pub start: Timestamp,
     /// End of the interval.
     pub end: Timestamp,
+    /// How many intervals it is of; they follow each other.
+    #[serde(default = "one")]
+    pub intervals: usize,
+    #[serde(default)]
+    longest_ms: Option<i64>,
     /// Packets that the programs were handed.
     #[serde(default)]
     pub seen: u64,
@@ -59,6 +64,10 @@ pub struct StoredLedger {
     bytes_rcvd: u64,
     #[serde(default)]
     bytes_sent: u64,
+}
+
+const fn one() -> usize {
+    1
 }
 
 /// Sums over the flows that are stored with a ledger.
@@ -106,13 +115,33 @@ impl StoredLedger {
     /// It is no ledger, as the parser tells.
     pub fn read(text: &str) -> Result<Self, String> {
         let ledger: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        if ledger.end < ledger.start {
-            return Err(format!(
-                "an interval that ends ({}) before it starts",
-                ledger.end
-            ));
+        ledger.checked()
+    }
+
+    /// Reads a JSON array of ledger lines.
+    ///
+    /// # Errors
+    ///
+    /// It is none, as the parser tells.
+    pub fn read_array(text: &str) -> Result<Vec<Self>, String> {
+        let ledgers: Vec<Self> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        ledgers.into_iter().map(Self::checked).collect()
+    }
+
+    fn checked(self) -> Result<Self, String> {
+        if self.end < self.start {
+            let end = self.end;
+            return Err(format!("an interval that ends ({end}) before it starts"));
         }
-        Ok(ledger)
+        Ok(self)
+    }
+
+    /// Length of the longest of its intervals.
+    pub fn longest(&self) -> SignedDuration {
+        let whole = self.end.duration_since(self.start);
+        self.longest_ms.map_or(whole, |longest| {
+            SignedDuration::from_millis(longest).min(whole)
+        })
     }
 
     /// Sums over the flows that are stored with it; `None` in older files.
@@ -136,12 +165,10 @@ impl StoredLedger {
     }
 }
 
-/// Whether packets of this loss are in no flow because they are none that flows are made of: not IP,
-/// or left out by the configuration.
+/// Whether packets of the loss of this name are in no flow [by design](probe_flow::ledger::is_by_design).
 pub fn is_by_design(loss: &str) -> bool {
-    [Loss::NonIp, Loss::Filtered]
-        .iter()
-        .any(|known| known.name() == loss)
+    let known = Loss::ALL.into_iter().find(|known| known.name() == loss);
+    known.is_some_and(probe_flow::ledger::is_by_design)
 }
 
 /// Packets by the name of their loss, without those of 0.

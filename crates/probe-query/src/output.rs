@@ -78,7 +78,7 @@ pub trait Sink: Send {
     fn end(&mut self, shape: &Shape, totals: Option<&Totals>, report: &Report) -> io::Result<()>;
 
     /// Called for the ledger of each interval of the answer, behind the end, in no order across files. Of
-    /// use to whom the report is too coarse.
+    /// use to whom the report is too coarse. Answers without times may have the sum of a day for its ledgers.
     ///
     /// # Errors
     ///

@@ -8,10 +8,11 @@ use probe_flow::filter::Filter;
 
 use super::{Question, What};
 use crate::{
+    columns::By,
     completeness::{self, Asked, Told},
     error::QueryError,
     filter,
-    footer::{self, ReadFile, Skipped},
+    footer::{self, ReadFile, Skipped, WantedLedgers},
     live::{self, Live, State},
     progress::Progress,
     store,
@@ -135,7 +136,7 @@ pub(super) fn prepare(
     if question.since.is_none() {
         range.since = first.unwrap_or(range.until);
     }
-    let footers = footer::read_all(&files, progress)?;
+    let footers = footer::read_all(&files, question.wanted_ledgers(range), progress)?;
     skipped.extend(footers.skipped);
     let asked = Asked {
         range,
@@ -155,6 +156,16 @@ pub(super) fn prepare(
 }
 
 impl Question {
+    /// Who does not ask for times needs no interval of its own.
+    fn wanted_ledgers(&self, range: Range) -> WantedLedgers {
+        match &self.what {
+            What::Sums(sums) if !sums.by.iter().any(|it| matches!(it, By::Time(_))) => {
+                WantedLedgers::Sum(range)
+            }
+            _ => WantedLedgers::Each,
+        }
+    }
+
     /// What flows have to pass, if they have to.
     fn filter(&self) -> Option<&Filter> {
         match &self.what {

@@ -8,20 +8,28 @@ use datafusion::{
     prelude::ident,
 };
 
-use super::{
-    Prepared, Question, Sums, hand_over, next,
-    stored::{self, ROWS},
-    top::Top,
-};
+use super::{Prepared, Question, Sums, hand_over, next, stored, top::Top};
 use crate::{
-    columns::{By, Measure, Sort},
+    columns::{By, Directions, Measure, Sort},
     completeness::Report,
-    engine::{self, Bucket, selected, session},
+    engine::{self, Bucket, FlowTable, ROWS, selected, session},
     error::QueryError,
     filter::{self, both},
     output::{Rates, Shape, Sink, Totals},
     progress::Progress,
+    prune,
 };
+
+/// Columns of flows that are summed up.
+const fn counts(directions: Directions) -> &'static [&'static str] {
+    match directions {
+        Directions::Both | Directions::Sum => {
+            &["packets_rcvd", "packets_sent", "bytes_rcvd", "bytes_sent"]
+        }
+        Directions::Rcvd => &["packets_rcvd", "bytes_rcvd"],
+        Directions::Sent => &["packets_sent", "bytes_sent"],
+    }
+}
 
 /// Adds up, sorts, and hands the rows to the sink.
 pub(super) async fn run(
@@ -36,7 +44,7 @@ pub(super) async fn run(
         return super::series::run(question, sums, prepared, report, sink, groups, progress).await;
     }
     let buckets = buckets(question, sums, prepared)?;
-    let added = added(question, sums, prepared, buckets.as_deref(), progress)?;
+    let added = added(question, sums, prepared, buckets.as_deref(), progress).await?;
     let rates = sums
         .is_rate
         .then(|| Rates::new(prepared.intervals(), buckets));
@@ -73,7 +81,7 @@ pub(super) async fn run(
 }
 
 /// The sums of all groups, in no order.
-pub(super) fn added(
+pub(super) async fn added(
     question: &Question,
     sums: &Sums,
     prepared: &Prepared,
@@ -107,20 +115,35 @@ pub(super) fn added(
         }
     }
     let running = prepared.running_flows();
-    progress.begin("reading flows", read.len());
-    if let (Some(added), true) = (&added, read.is_empty() && running.is_none()) {
+    let asked = prune::Asked {
+        filter: &sums.filter,
+        range: (!is_whole).then_some(prepared.range),
+    };
+    let parts = prune::parts(&read, asked, progress);
+    progress.begin("reading flows", parts.len());
+    if let (Some(added), true) = (&added, parts.is_empty() && running.is_none()) {
         return Ok(added.clone());
     }
-    let mut flows = engine::flows(&context, read, running, progress)?;
+    let stored = FlowTable::of_parts(parts, progress.clone());
+    let mut flows = engine::flows(&context, stored, running)?;
     if !is_whole {
         flows = flows.filter(selected(prepared.range))?;
     }
     if let Some(expression) = filter::expression(&sums.filter, &ifaces) {
         flows = flows.filter(expression)?;
     }
-    let flows = flows.aggregate(groups, measures(sums, &count(lit(1))))?;
+    let names = || sums.by.iter().map(|column| ident(column.name()));
+    // Time is the last that rows are sorted by.
+    let flows = if sums.by.iter().any(|column| matches!(column, By::Time(_))) {
+        flows.aggregate(groups, measures(sums, &count(lit(1))))?
+    } else {
+        let counts = counts(sums.directions).iter().map(|name| ident(*name));
+        let rows = flows.select(groups.into_iter().chain(counts).collect::<Vec<_>>())?;
+        let rows = engine::added_up(&context, rows, sums.by.len()).await?;
+        rows.aggregate(names().collect(), measures(sums, &sum(ident(ROWS))))?
+    };
     let Some(added) = added else { return Ok(flows) };
-    let groups = sums.by.iter().map(|column| ident(column.name()));
+    let groups = names();
     let names = sums.directions.measures().iter().map(|it| it.name());
     let measures = names.map(|name| sum(ident(name)).alias(name));
     Ok(added

@@ -70,7 +70,7 @@ pub(super) async fn run(
     let rates = sums
         .is_rate
         .then(|| Rates::new(prepared.intervals(), Some(starts.clone())));
-    let rows = added(question, sums, prepared, Some(&starts), progress)?;
+    let rows = added(question, sums, prepared, Some(&starts), progress).await?;
     let zone = question.now.zone().clone();
     let shape = Shape::of_sums(sums, rows.schema().as_arrow(), rates, zone);
     let mut totals = Totals::new(sums.directions.measures());
@@ -104,7 +104,7 @@ async fn leaders(
         over_all.sort = Sort::Bytes;
     }
     let mut top = Top::new(groups, keys(&over_all));
-    let rows = added(question, &over_all, prepared, None, progress)?;
+    let rows = added(question, &over_all, prepared, None, progress).await?;
     let mut stream = rows.execute_stream().await?;
     while let Some(batch) = next(&mut stream, progress).await? {
         top.push(batch).map_err(DataFusionError::from)?;

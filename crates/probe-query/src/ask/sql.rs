@@ -17,7 +17,7 @@ use datafusion::{
 use super::{Prepared, Question, hand_over, next};
 use crate::{
     completeness::{Report, Told},
-    engine::{self, selected, session},
+    engine::{self, FlowTable, selected, session},
     error::QueryError,
     ledger::StoredLedger,
     output::{Shape, Sink},
@@ -37,7 +37,8 @@ pub(super) async fn run(
     let (files, is_whole) = prepared.selected();
     progress.begin("reading flows", files.len());
     let ledgers = ledgers(prepared)?;
-    let mut flows = engine::flows(&context, files, prepared.running_flows(), progress)?;
+    let stored = FlowTable::new(files, progress.clone());
+    let mut flows = engine::flows(&context, stored, prepared.running_flows())?;
     if !is_whole {
         flows = flows.filter(selected(prepared.range))?;
     }

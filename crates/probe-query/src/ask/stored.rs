@@ -15,14 +15,12 @@ use probe_flow::schema::Read;
 use super::Sums;
 use crate::{
     columns::By,
+    engine::ROWS,
     filter::passes,
     footer::ReadFile,
     ledger::{StoredLedger, StoredSums},
     time::Range,
 };
-
-/// Number of flows, beside the columns of flows that are summed up.
-pub(super) const ROWS: &str = "rows";
 
 /// Whether the answer needs nothing of single flows.
 pub(super) fn suffice(sums: &Sums, ifaces: &[&str]) -> bool {

@@ -15,7 +15,9 @@ use datafusion::{
         TableType,
         listing::PartitionedFile,
         object_store::ObjectStoreUrl,
-        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+        physical_plan::{
+            FileGroup, FileScanConfigBuilder, ParquetSource, parquet::ParquetAccessPlan,
+        },
         source::DataSourceExec,
         table_schema::TableSchema,
     },
@@ -30,12 +32,14 @@ use super::{
     bucket::time_type,
     reader::{Files, Number},
 };
-use crate::{footer::ReadFile, progress::Progress};
+use crate::{footer::ReadFile, progress::Progress, prune::Part};
 
 /// The flows of files.
 #[derive(Debug)]
 pub struct FlowTable {
     files: Arc<[ReadFile]>,
+    /// Which rows of each file, where that was decided before.
+    plans: Option<Vec<ParquetAccessPlan>>,
     progress: Progress,
     schema: TableSchema,
 }
@@ -45,8 +49,18 @@ impl FlowTable {
     pub fn new(files: Arc<[ReadFile]>, progress: Progress) -> Self {
         Self {
             files,
+            plans: None,
             progress,
             schema: table_schema(),
+        }
+    }
+
+    /// The flows of parts of files.
+    pub(crate) fn of_parts(parts: Vec<Part>, progress: Progress) -> Self {
+        let (files, plans): (Vec<_>, _) = parts.into_iter().map(|it| (it.file, it.plan)).unzip();
+        Self {
+            plans: Some(plans),
+            ..Self::new(files.into(), progress)
         }
     }
 
@@ -59,9 +73,13 @@ impl FlowTable {
                     ScalarValue::Utf8View(Some(file.file.iface.to_string())),
                     ScalarValue::Date32(Some(days_since_1970(file.file.date))),
                 ];
-                PartitionedFile::new(number.to_string(), file.bytes)
+                let file = PartitionedFile::new(number.to_string(), file.bytes)
                     .with_partition_values(of_path)
-                    .with_extension(Number(number))
+                    .with_extension(Number(number));
+                match self.plans.as_ref().and_then(|plans| plans.get(number)) {
+                    Some(plan) => file.with_extension(plan.clone()),
+                    None => file,
+                }
             })
             .collect();
         let is_any = !files.is_empty();
@@ -101,14 +119,13 @@ pub(crate) fn flow_schema() -> SchemaRef {
     Arc::clone(table_schema().table_schema())
 }
 
-/// The flows of files, and those of the running interval.
+/// Stored flows, and those of the running interval.
 pub(crate) fn flows(
     context: &SessionContext,
-    files: Arc<[ReadFile]>,
+    stored: FlowTable,
     running: Option<&RecordBatch>,
-    progress: &Progress,
 ) -> Result<DataFrame> {
-    let stored = context.read_table(Arc::new(FlowTable::new(files, progress.clone())))?;
+    let stored = context.read_table(Arc::new(stored))?;
     match running {
         Some(batch) if batch.num_rows() > 0 => stored.union(context.read_batch(batch.clone())?),
         _ => Ok(stored),
@@ -154,8 +171,13 @@ impl TableProvider for FlowTable {
             files: Arc::clone(&self.files),
             progress: self.progress.clone(),
         };
+        let mut options = state.default_table_options().parquet;
+        // What these tell has told which rows are asked for.
+        let is_decided = self.plans.is_some();
+        options.global.enable_page_index &= !is_decided;
+        options.global.bloom_filter_on_read &= !is_decided;
         let source = ParquetSource::new(self.schema.clone())
-            .with_table_parquet_options(state.default_table_options().parquet)
+            .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(files));
         let url = ObjectStoreUrl::local_filesystem();
         let config = FileScanConfigBuilder::new(url, Arc::new(source))

@@ -3,11 +3,7 @@
 //! Text sorts, so a network whose prefix ends with an octet of IPv4 is a range of texts, which row
 //! groups and pages are skipped by. What is narrower than that is decided address by address.
 
-use std::{
-    hash::Hash,
-    net::{IpAddr, Ipv4Addr},
-    sync::Arc,
-};
+use std::{hash::Hash, net::IpAddr, sync::Arc};
 
 use datafusion::{
     arrow::{
@@ -32,8 +28,11 @@ pub(super) fn lies_in(column: &str, net: Net) -> Ask {
     }
     let exact = || ScalarUDF::new_from_impl(InNet::new(net)).call(vec![ident(column)]);
     match net.addr() {
-        IpAddr::V4(addr) => {
-            let range = range_of(column, addr, net.prefix_len());
+        IpAddr::V4(_) => {
+            let range = texts_of(net).map(|(low, high)| {
+                let (low, high) = (text(&low), text(&high));
+                ident(column).gt_eq(low).and(ident(column).lt(high))
+            });
             let version = ident("ip_version").eq(lit(4_u8));
             match (range, net.prefix_len()) {
                 (_, 0) => version,
@@ -53,9 +52,13 @@ pub(super) fn lies_in(column: &str, net: Net) -> Ask {
     }
 }
 
-/// The range of texts that begin with the whole octets of the prefix, and a dot behind them.
-fn range_of(column: &str, addr: Ipv4Addr, prefix_len: u8) -> Option<Ask> {
-    let whole = usize::from(prefix_len / 8);
+/// The texts of the addresses of a network of IPv4 lie between these; others may, too, unless its prefix ends with
+/// an octet. `None` for networks that no texts bound.
+pub(crate) fn texts_of(net: Net) -> Option<(String, String)> {
+    let IpAddr::V4(addr) = net.addr() else {
+        return None;
+    };
+    let whole = usize::from(net.prefix_len() / 8);
     if whole == 0 {
         return None;
     }
@@ -64,9 +67,8 @@ fn range_of(column: &str, addr: Ipv4Addr, prefix_len: u8) -> Option<Ask> {
         .map(ToString::to_string)
         .collect();
     let octets = octets.join(".");
-    // The slash follows the dot in ASCII.
-    let (low, high) = (text(&format!("{octets}.")), text(&format!("{octets}/")));
-    Some(ident(column).gt_eq(low).and(ident(column).lt(high)))
+    // A dot is behind the octets, and the slash follows the dot in ASCII.
+    Some((format!("{octets}."), format!("{octets}/")))
 }
 
 /// The function of the engine that says whether an address lies in a network.
