@@ -74,14 +74,22 @@ impl Occupancy {
 
     fn tell(&self) {
         let told = [
-            (&self.guests, "without a key"),
+            (
+                &self.guests,
+                "without a key",
+                "who comes gets that of another, or 503",
+            ),
             (
                 &self.members,
                 "of root, the agent's user and those with a key",
+                "who asks gets that of one that has asked nothing for a second; where all are at work, root and \
+                 the agent's user wait, and others get 503",
             ),
         ];
-        let told = told.into_iter().filter(|(streak, _)| streak.is_told);
-        let found: Vec<_> = told.map(|(_, whose)| taken(&self.addr, whose)).collect();
+        let told = told.into_iter().filter(|(streak, ..)| streak.is_told);
+        let found: Vec<_> = told
+            .map(|(_, whose, then)| taken(&self.addr, whose, then))
+            .collect();
         if let Some(trouble) = found.first() {
             tracing::warn!("{}", trouble.cause);
         } else {
@@ -91,13 +99,12 @@ impl Occupancy {
     }
 }
 
-fn taken(addr: &str, whose: &str) -> Trouble {
+fn taken(addr: &str, whose: &str, then: &str) -> Trouble {
     Trouble::new(
         TroubleKind::PlacesTaken,
         None,
         &format_args!(
-            "all {MAX_PLACES} places for connections {whose} at {addr} are taken: who comes gets that \
-             of another, or 503"
+            "all {MAX_PLACES} places for connections {whose} at {addr} are taken: {then}"
         ),
         "end the clients that hold so many; `ss -tnp` and `ss -xp` on their host name them",
     )

@@ -14,17 +14,17 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// Connections of each class at a time, at one address.
 pub(super) const MAX_PLACES: usize = 64;
 
-/// How long root may take to send a request before another of its connections gets the place: a
-/// thousand at once are answered one after the other.
+/// How long root may take for a request before another of its connections, which has sent one, gets the
+/// place: a thousand at once are answered one after the other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose share a connection counts for.
@@ -142,6 +142,11 @@ impl Places {
         let classes = [Class::Guest, Class::Member];
         full.extend(classes.into_iter().filter(|class| taken.is_full(*class)));
         full
+    }
+
+    /// Whether a newcomer of this class would need the place of another.
+    pub(super) fn is_full(&self, class: Class) -> bool {
+        self.0.taken.lock().is_full(class)
     }
 
     /// Waits until [`Self::enter`] may give another answer.

@@ -1,15 +1,20 @@
 //! Serving one address: connections, their bounds, and their end.
 
 use std::{
-    collections::VecDeque, convert::Infallible, io, os::fd::AsFd, sync::Arc, time::Duration,
+    convert::Infallible,
+    io,
+    os::fd::AsFd,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::Request, serve::Listener};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::{RecvFlags, recv, sockopt::set_socket_send_buffer_size};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, Interest},
     net::{TcpStream, UnixStream},
     sync::watch,
     task::JoinSet,
@@ -24,6 +29,10 @@ use super::{
     occupancy::{Occupancy, PERIOD},
     places::{Class, Holder, PATIENCE, Places},
 };
+
+mod waiting;
+
+use self::waiting::Waiting;
 
 /// How long a client may take for the head of a request, and to be silent between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,9 +57,6 @@ const NO_PLACE: &str = "HTTP/1.1 503 Service Unavailable\r\n\
 /// speed shows over minutes only.
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
-/// Connections of root that wait for a place. More wait in the kernel, and others behind them.
-const MAX_WAITING: usize = 256;
-
 /// How long a newcomer without a place may take to hear of it.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +64,9 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) trait Peer: AsFd {
     /// Whose share it counts for.
     fn holder(&self) -> Holder;
+
+    /// Whether a request came from it, or its end. Who asks is woken when that changes.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()>;
 
     /// The user, if the kernel tells.
     fn uid(&self) -> Option<u32> {
@@ -71,6 +80,11 @@ impl Peer for TcpStream {
         let addr = self.peer_addr().map(|addr| addr.ip());
         Holder::of_address(addr.unwrap_or(std::net::Ipv4Addr::UNSPECIFIED.into()))
     }
+
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let has_come = || self.try_io(Interest::READABLE, || peek(self));
+        poll_peeked(context, |context| self.poll_read_ready(context), has_come)
+    }
 }
 
 impl Peer for UnixStream {
@@ -78,9 +92,43 @@ impl Peer for UnixStream {
         self.uid().map_or(Holder::UNKNOWN, Holder::User)
     }
 
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        let has_come = || self.try_io(Interest::READABLE, || peek(self));
+        poll_peeked(context, |context| self.poll_read_ready(context), has_come)
+    }
+
     fn uid(&self) -> Option<u32> {
         self.peer_cred().ok().map(|peer| peer.uid())
     }
+}
+
+/// Whether it has really come: a stream counts as ready until somebody has tried to read.
+fn poll_peeked(
+    context: &mut Context<'_>,
+    poll_ready: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
+    has_come: impl Fn() -> io::Result<()>,
+) -> Poll<()> {
+    loop {
+        if ready!(poll_ready(context)).is_err() {
+            return Poll::Ready(());
+        }
+        match has_come() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            _ => return Poll::Ready(()),
+        }
+    }
+}
+
+/// Looks, without taking it, whether the head of a request is there, or much of one, or the end.
+fn peek(io: impl AsFd) -> io::Result<()> {
+    let mut head = [0; 4096];
+    let (octets, _) = recv(io, &mut head, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    let is_whole = octets == 0 || octets == head.len();
+    let is_end = |octets: &[u8]| octets == b"\r\n\r\n";
+    if is_whole || head[..octets].windows(4).any(is_end) {
+        return Ok(());
+    }
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// What each connection of an address needs, and those that there are.
@@ -145,22 +193,23 @@ pub(super) async fn serve<L>(
         connections: JoinSet::new(),
     };
     // Root alone is kept waiting, by nobody but root, and nobody waits behind it.
-    let mut waiting = VecDeque::new();
+    let mut waiting = Waiting::new();
     let mut looks = interval(PERIOD);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            (io, _) = listener.accept(), if waiting.len() < MAX_WAITING => {
+            (io, _) = listener.accept(), if !waiting.is_full() => {
                 if let Err(error) = set_socket_send_buffer_size(&io, SEND_BUFFER_BYTES) {
                     tracing::debug!(%error, "a connection keeps its send buffer");
                 }
                 if door.class(&io) == Class::Member {
-                    waiting.push_back(io);
+                    waiting.push(io);
                 } else if let Some(io) = door.admit(io) {
                     let is_tls = door.tls.is_some();
                     door.connections.spawn(refuse(io, is_tls));
                 }
             }
+            () = waiting.asked(), if !waiting.is_empty() => {}
             // Time alone may make room, too.
             _ = timeout(PATIENCE, door.places.changed()), if !waiting.is_empty() => {}
             _ = looks.tick() => occupancy.look(&door.places),
@@ -169,12 +218,9 @@ pub(super) async fn serve<L>(
             // Done ones are let go while others come.
             Some(_) = door.connections.join_next() => {}
         }
-        while let Some(io) = waiting.pop_front() {
-            if let Some(io) = door.admit(io) {
-                waiting.push_front(io);
-                break;
-            }
-        }
+        waiting.admit(&mut door, Door::admit, |door| {
+            !door.places.is_full(Class::Member)
+        });
     }
     drop(listener);
     door.connections.join_all().await;

@@ -1,6 +1,6 @@
 use std::{
     convert::Infallible,
-    future::pending,
+    future::{pending, poll_fn},
     io,
     os::fd::{AsFd, BorrowedFd},
     pin::Pin,
@@ -88,6 +88,10 @@ impl AsFd for Of {
 impl Peer for Of {
     fn holder(&self) -> Holder {
         Holder::User(self.0)
+    }
+
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.1.poll_readable(context)
     }
 
     fn uid(&self) -> Option<u32> {
@@ -242,6 +246,49 @@ async fn nobody_waits_behind_a_connection_of_root() {
     assert!(is_answered(&mut guest).await, "it has places of its own");
     at_work.pop();
     assert!(is_answered(&mut waiting).await, "one has left");
+}
+
+/// Connections that are opened and ask nothing, as of a program that leaks them.
+#[tokio::test(start_paused = true)]
+async fn connections_that_ask_nothing_hold_up_no_request_of_root() {
+    let (connect, queue) = mpsc::unbounded_channel();
+    let _stop = serve(Queue(queue));
+    let open = || {
+        let (io, client) = UnixStream::pair().expect("a pair");
+        connect.send(Of(0, io)).map_err(drop).expect("it serves");
+        client
+    };
+    let mut silent: Vec<_> = (0..300).map(|_| open()).collect();
+    for client in silent.iter_mut().step_by(2) {
+        let part = b"GET /large HTTP/1.1\r\n";
+        client.write_all(part).await.expect("sent");
+    }
+    sleep(Duration::from_millis(10)).await;
+    // The places are taken, and it takes them a second to be given away.
+    for patience in [1100, 100, 100] {
+        let mut client = open();
+        let request = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(request).await.expect("sent");
+        let answered = timeout(Duration::from_millis(patience), client.read(&mut [0; 12])).await;
+        assert_eq!(answered.expect("in time").expect("read"), 12);
+    }
+}
+
+/// A stream is taken for ready before anything has come.
+#[tokio::test]
+async fn a_connection_is_readable_when_a_request_has_come() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let socket = folder.path().join("socket");
+    let listener = UnixListener::bind(&socket).expect("bound");
+    let mut client = UnixStream::connect(&socket).await.expect("connected");
+    let (io, _) = listener.accept().await.expect("accepted");
+    let early = poll_fn(|context| Poll::Ready(io.poll_readable(context)));
+    assert!(early.await.is_pending());
+    client.write_all(b"GET / HTTP/1.1\r\n").await.expect("sent");
+    let part = poll_fn(|context| Poll::Ready(io.poll_readable(context)));
+    assert!(part.await.is_pending());
+    client.write_all(b"\r\n").await.expect("sent");
+    poll_fn(|context| io.poll_readable(context)).await;
 }
 
 /// The time between two events is not the client's.
