@@ -241,7 +241,7 @@ fn a_link_is_the_same_by_itself_and_among_all() {
     assert!(all.len() > 1, "the loopback is there, too");
     let facts = |of: &HashMap<u32, LinkState>| {
         let link = &of[&v0];
-        let has_counters = link.packets.is_some();
+        let has_counters = link.counts.is_some();
         (link.name.clone(), has_counters, link.xdp_programs.clone())
     };
     assert_eq!(facts(&few), ("v0".to_owned(), true, vec![]));

@@ -15,7 +15,10 @@ use probe_common::{
     record::Record,
 };
 
-use probe_flow::{coverage::LostHook, ticks::TickClock};
+use probe_flow::{
+    coverage::{LinkCounts, LostHook},
+    ticks::TickClock,
+};
 
 use crate::interface::{Interface, InterfaceConfig};
 
@@ -39,8 +42,8 @@ pub struct Attachment {
 pub struct LinkState {
     /// Name of the link at the time of the call.
     pub name: String,
-    /// Packets by its own counters (`rtnl_link_stats64`), received and sent; `None` if it has none.
-    pub packets: Option<[u64; 2]>,
+    /// By its own counters (`rtnl_link_stats64`), received and sent; `None` if it has none.
+    pub counts: Option<[LinkCounts; 2]>,
     /// XDP programs attached to it, by the kernel's numbers.
     pub xdp_programs: Vec<u32>,
     /// It is switched off, or has no carrier: no packet can pass.

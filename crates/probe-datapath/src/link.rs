@@ -10,6 +10,7 @@ use probe_capture::{
     source::LinkState,
 };
 use probe_common::record::INGRESS;
+use probe_flow::coverage::LinkCounts;
 
 /// A link at the time it was read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,15 +70,15 @@ impl Link {
     fn state_from_record(record: &LinkRecord) -> LinkState {
         let mut programs: Vec<_> = record.xdp_program.into_iter().collect();
         programs.extend(record.xdp_programs.iter().map(|(_, program)| *program));
-        let mut packets = record.packets;
+        let mut counts = record.counts;
         // What is redirected to an ifb counts as received and then as sent, and is only ever sent:
         // drivers/net/ifb.c.
-        if let (Some("ifb"), Some(packets)) = (record.kind.as_deref(), &mut packets) {
-            packets[usize::from(INGRESS)] = 0;
+        if let (Some("ifb"), Some(counts)) = (record.kind.as_deref(), &mut counts) {
+            counts[usize::from(INGRESS)] = LinkCounts::default();
         }
         LinkState {
             name: record.shown_name().unwrap_or_default().0,
-            packets,
+            counts,
             xdp_programs: programs,
             is_down: record.is_down(),
         }

@@ -3,8 +3,11 @@
 //! A probe that has gone blind looks like a quiet network. The link's counters tell the two apart.
 //! They do not count what we count, so the comparison allows for what is known:
 //!
-//! * Drivers count a super-packet once (veth, bridges, tun …) or by its segments (most hardware).
-//!   A link counter anywhere between our frames and our packets is full coverage.
+//! * Drivers count a super-packet once (veth, bridges, tun …) or by its segments (most hardware), and
+//!   the same link does now this, now that: a veth counts before GRO, what the sender made of the data.
+//!   So a counter of packets anywhere between our frames and our packets tells nothing; octets do then.
+//! * Links count octets of headers that we do not, up to [`FURTHER_OCTETS`] a packet. Super-packets are
+//!   made of large ones, beside which that is little.
 //! * The two are not read at the same moment. Our counters are read before and after the link's,
 //!   and the comparison takes whichever end is in favour of the link.
 //! * Sent packets pass our hook before the queue and the driver: those dropped there are ours
@@ -22,6 +25,10 @@ pub use lost_hook::LostHook;
 /// Packets that the link must have moved before a window is judged: in fewer, the few that are
 /// between driver and hook at a sample weigh too much.
 const WINDOW_PACKETS: u64 = 20;
+
+/// Octets that a link may count for a packet beyond its frame: those of WireGuard (32), the frame's
+/// checksum and a VLAN tag. The manual of the ledger has what each kind of link counts.
+const FURTHER_OCTETS: u64 = 40;
 
 /// A window with less coverage than this is a bad one.
 const PARTIAL_BELOW: f64 = 0.9;
@@ -43,14 +50,25 @@ pub struct Seen {
     pub frames: u64,
     /// Packets as on the wire.
     pub packets: u64,
+    /// Octets of these packets with all their headers, also those of the link.
+    pub octets: u64,
+}
+
+/// What a link has counted in one direction.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LinkCounts {
+    /// Packets; of a super-packet, one or those on the wire.
+    pub packets: u64,
+    /// Octets; 0 if the link does not count them.
+    pub octets: u64,
 }
 
 /// Counts of one direction at one check.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sample {
-    /// Packets by the link's counter.
-    pub link: u64,
-    /// Ours just before that was read.
+    /// By the link's counters.
+    pub link: LinkCounts,
+    /// Ours just before these were read.
     pub before: Seen,
     /// Our counters just after the link's.
     pub after: Seen,
@@ -65,6 +83,10 @@ pub struct Compared {
     pub frames: u64,
     /// Packets as on the wire that we saw at most.
     pub packets: u64,
+    /// Octets by the link's counter; 0 if they are not counted, or not known.
+    pub link_octets: u64,
+    /// Octets of frames that we saw at most.
+    pub octets: u64,
 }
 
 /// How well a direction is covered, from best to worst.
@@ -96,21 +118,35 @@ impl CoverageState {
 impl Compared {
     fn between(start: Sample, end: Sample) -> Self {
         Self {
-            link: end.link - start.link,
+            link: end.link.packets - start.link.packets,
             frames: end.before.frames.saturating_sub(start.after.frames),
             packets: end.after.packets.saturating_sub(start.before.packets),
+            link_octets: end.link.octets.saturating_sub(start.link.octets),
+            octets: end.after.octets.saturating_sub(start.before.octets),
         }
     }
 
-    /// Share of the link's packets that we saw. Above 1 if we saw more; `None` if the link moved
-    /// nothing.
+    /// Share of the link's packets that we saw, or of its octets where packets do not tell. Above 1 if we
+    /// saw more; `None` if the link moved nothing.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a ratio, good to more digits than it is read with"
     )]
     pub fn ratio(&self) -> Option<f64> {
         let nearest = self.link.clamp(self.frames, self.packets.max(self.frames));
-        (self.link > 0).then(|| nearest as f64 / self.link as f64)
+        let of_packets = (self.link > 0).then(|| nearest as f64 / self.link as f64)?;
+        Some(self.ratio_of_octets().map_or(of_packets, |ratio| ratio.min(of_packets)))
+    }
+
+    /// At most this share of the link's octets was seen. `None` where no super-packet was: packets tell.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a ratio, good to more digits than it is read with"
+    )]
+    fn ratio_of_octets(&self) -> Option<f64> {
+        let is_wide = self.packets > self.frames && self.link_octets > 0;
+        let at_most = self.octets + FURTHER_OCTETS * self.packets;
+        (is_wide && at_most < self.link_octets).then(|| at_most as f64 / self.link_octets as f64)
     }
 }
 
@@ -119,6 +155,8 @@ impl std::ops::AddAssign for Compared {
         self.link += other.link;
         self.frames += other.frames;
         self.packets += other.packets;
+        self.link_octets += other.link_octets;
+        self.octets += other.octets;
     }
 }
 
@@ -142,7 +180,7 @@ impl Stretch {
 
     /// A counter that goes back has started again: a driver that was reset.
     const fn is_reset_by(&self, sample: Sample) -> bool {
-        self.start.is_some() && sample.link < self.end.link
+        self.start.is_some() && sample.link.packets < self.end.link.packets
     }
 
     fn compared(&self) -> Compared {

@@ -202,6 +202,7 @@ mod tests {
             link: 100,
             frames: 80,
             packets: 90,
+            ..Compared::default()
         };
         let ledger = Ledger::default();
         let line = LedgerLine::new("eth0", None, &ledger).watched(&watched);

@@ -20,6 +20,7 @@ mod accounting;
 mod api_load;
 mod attack;
 mod bad_input;
+mod bypassed;
 mod churn;
 mod crash;
 mod day;

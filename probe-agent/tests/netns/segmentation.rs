@@ -28,7 +28,8 @@ use super::{
     topology::{self, Kind, LOWER, PEER_LOWER, connect},
 };
 
-const SEND_SEGMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/send_segments.py");
+pub(crate) const SEND_SEGMENTS: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/send_segments.py");
 
 /// Octets of the TCP options of a segment (the time stamps), and how many more the SYN has.
 const TCP_OPTIONS: u64 = 12;
@@ -38,7 +39,7 @@ const MORE_IN_SYN: u64 = 8;
 const PAYLOAD: u64 = 16 << 20;
 
 /// Super-packets are handed on whole by both ends of the link.
-fn testbed_with_super_packets(largest: Option<u32>) -> Testbed {
+pub(crate) fn testbed_with_super_packets(largest: Option<u32>) -> Testbed {
     let testbed = Testbed::new(Offloads::On);
     for (namespace, link) in [(&testbed.host, LINK), (&testbed.peer, PEER_LINK)] {
         // Segments that overtake each other on a busy machine would be answered with one more option.

@@ -86,6 +86,7 @@ fn half_blind() -> Watched {
         link: 200,
         frames: 100,
         packets: 100,
+        ..Compared::default()
     };
     watched
 }

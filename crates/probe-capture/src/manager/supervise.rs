@@ -81,7 +81,7 @@ impl Inner {
                     "`bpftool net show` tells, as root; if it stays, restart the agent",
                 ));
             }
-            let samples = (link.packets.zip(before).zip(after)).map(|((link, before), after)| {
+            let samples = (link.counts.zip(before).zip(after)).map(|((link, before), after)| {
                 [INGRESS, EGRESS].map(usize::from).map(|direction| Sample {
                     link: link[direction],
                     before: before[direction],
@@ -151,6 +151,7 @@ fn seen(counters: &BankCounters) -> [Seen; 2] {
             .iter()
             .map(|bank| bank[direction].seen.packets)
             .sum(),
+        octets: counters.iter().map(|bank| bank[direction].seen.bytes).sum(),
     })
 }
 

@@ -6,7 +6,7 @@ use rtnetlink::packet_route::{
     link::{LinkFlags, LinkHeader},
 };
 
-use probe_flow::text::escaped;
+use probe_flow::{coverage::LinkCounts, text::escaped};
 
 use super::message::{attributes, octets, text, u16_of, u32_of, u64_of};
 
@@ -59,8 +59,8 @@ pub(crate) struct LinkRecord {
     pub(crate) vlan_id: Option<u16>,
     /// Bus of the device behind it.
     pub(crate) bus: Option<String>,
-    /// Packets by its counters, received and sent.
-    pub(crate) packets: Option<[u64; 2]>,
+    /// By its counters, received and sent.
+    pub(crate) counts: Option<[LinkCounts; 2]>,
     /// An XDP program is attached.
     pub(crate) has_xdp: bool,
     /// The only XDP program, where there is one.
@@ -99,11 +99,7 @@ impl LinkRecord {
             }
             libc::IFLA_LINK_NETNSID => self.is_lower_elsewhere = true,
             libc::IFLA_LINKINFO => self.on_info(value),
-            // `struct rtnl_link_stats64` begins with the packets received and sent.
-            libc::IFLA_STATS64 => {
-                let sent = value.get(8..).and_then(u64_of);
-                self.packets = u64_of(value).zip(sent).map(<[u64; 2]>::from);
-            }
+            libc::IFLA_STATS64 => self.counts = counts(value),
             libc::IFLA_XDP => self.on_xdp(value),
             libc::IFLA_PARENT_DEV_BUS_NAME => self.bus = Some(text(value)),
             _ => {}
@@ -184,11 +180,23 @@ impl LinkRecord {
     }
 }
 
+/// Reads `struct rtnl_link_stats64`: packets received and sent, then octets received and sent.
+fn counts(stats: &[u8]) -> Option<[LinkCounts; 2]> {
+    let field = |index: usize| stats.get(8 * index..).and_then(u64_of);
+    let of = |direction| {
+        Some(LinkCounts {
+            packets: field(direction)?,
+            octets: field(direction + 2)?,
+        })
+    };
+    Some([of(0)?, of(1)?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
         super::message::attribute,
-        {LinkFlags, LinkRecord, XdpMode, nested},
+        {LinkCounts, LinkFlags, LinkRecord, XdpMode, nested},
     };
 
     fn header(ifindex: u32) -> Vec<u8> {
@@ -249,12 +257,17 @@ mod tests {
         assert!(xdp.has_xdp);
         let programs = [(XdpMode::Driver, 8), (XdpMode::Generic, 9)];
         assert_eq!(xdp.xdp_programs, programs);
-        let mut counters = [[5_u64, 6].map(u64::to_ne_bytes).concat(), vec![0; 184]].concat();
+        let mut counters = [
+            [5_u64, 6, 7, 8].map(u64::to_ne_bytes).concat(),
+            vec![0; 168],
+        ]
+        .concat();
         let stats = attribute(libc::IFLA_STATS64, &counters);
-        assert_eq!(link(&[stats]).packets, Some([5, 6]));
-        counters.truncate(15);
+        let counts = [(5, 7), (6, 8)].map(|(packets, octets)| LinkCounts { packets, octets });
+        assert_eq!(link(&[stats]).counts, Some(counts));
+        counters.truncate(31);
         let cut = attribute(libc::IFLA_STATS64, &counters);
-        assert_eq!(link(&[cut]).packets, None);
+        assert_eq!(link(&[cut]).counts, None);
     }
 
     #[test]

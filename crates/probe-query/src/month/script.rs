@@ -262,6 +262,7 @@ impl Script {
             link: 100,
             frames: packets,
             packets,
+            ..Compared::default()
         };
         Interval {
             iface,

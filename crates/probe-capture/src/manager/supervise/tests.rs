@@ -18,7 +18,7 @@ use crate::{
     trouble::TroubleKind,
 };
 use probe_flow::{
-    coverage::{CoverageState, LostHook},
+    coverage::{CoverageState, LinkCounts, LostHook},
     interval::Interval,
     ledger::Loss,
     ticks::TickClock,
@@ -98,7 +98,7 @@ impl SupervisedHooks for Host {
         }
         let link = LinkState {
             name: "eth0".to_owned(),
-            packets: Some([host.link_packets, 0]),
+            counts: Some([host.link_packets, 0].map(|packets| LinkCounts { packets, octets: 0 })),
             xdp_programs: Vec::new(),
             is_down: host.is_down,
         };

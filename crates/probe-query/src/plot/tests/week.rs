@@ -136,6 +136,7 @@ fn interval(iface: &str, number: u32, scale: u32) -> Interval {
         link: 100,
         frames: seen,
         packets: seen,
+        ..Compared::default()
     };
     Interval {
         iface: iface.into(),

@@ -195,6 +195,7 @@ fn of_flows(iface: &str, number: u32, flows: FlowMap) -> Interval {
         link: 100,
         frames: packets,
         packets,
+        ..Compared::default()
     };
     Interval {
         iface: Arc::from(iface),
