@@ -135,7 +135,10 @@ impl Compared {
     pub fn ratio(&self) -> Option<f64> {
         let nearest = self.link.clamp(self.frames, self.packets.max(self.frames));
         let of_packets = (self.link > 0).then(|| nearest as f64 / self.link as f64)?;
-        Some(self.ratio_of_octets().map_or(of_packets, |ratio| ratio.min(of_packets)))
+        Some(
+            self.ratio_of_octets()
+                .map_or(of_packets, |ratio| ratio.min(of_packets)),
+        )
     }
 
     /// At most this share of the link's octets was seen. `None` where no super-packet was: packets tell.

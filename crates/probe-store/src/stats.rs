@@ -1,6 +1,7 @@
 //! What a sink has done, for metrics and status: counters that only grow, and the queue's length.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -147,7 +148,10 @@ pub struct SinkStats {
 /// What is so at the moment.
 #[derive(Debug, Default)]
 struct Now {
-    failing: Option<Failing>,
+    /// What the last look at the place has found.
+    place: Option<Failing>,
+    /// By interface, what its last attempt has met. Another interface may be stored all the while.
+    attempts: BTreeMap<Arc<str>, FailedAttempt>,
     /// When the running attempt began.
     attempt: Option<Instant>,
     /// When the running look at the place began.
@@ -166,8 +170,28 @@ struct Failing {
     /// The last error, and what helps.
     error: Arc<str>,
     remedy: &'static str,
-    /// A look tells when it is over.
+}
+
+/// Attempts to store intervals of one interface fail.
+#[derive(Debug)]
+struct FailedAttempt {
+    failing: Failing,
+    /// End of the interval that was tried last.
+    end: Timestamp,
+    /// It is of a kind that a look sees as well.
     is_of_place: bool,
+    /// A look has failed since, so that one which does not tells that it is over.
+    is_seen_by_look: bool,
+}
+
+impl Failing {
+    fn new(error: &WriteoutError, since: Option<Instant>) -> Self {
+        Self {
+            since: since.unwrap_or_else(Instant::now),
+            error: error.to_string().into(),
+            remedy: error.remedy(),
+        }
+    }
 }
 
 /// What a look at the place of a sink has changed.
@@ -183,13 +207,43 @@ pub(super) enum Look {
 }
 
 impl Now {
-    fn on_error(&mut self, error: &WriteoutError, is_of_place: bool) {
-        self.failing = Some(Failing {
-            since: self.failing.take().map_or_else(Instant::now, |it| it.since),
-            error: error.to_string().into(),
-            remedy: error.remedy(),
-            is_of_place,
-        });
+    /// The oldest of what fails.
+    fn failing(&self) -> Option<&Failing> {
+        let attempts = self.attempts.values().map(|it| &it.failing);
+        attempts.chain(&self.place).min_by_key(|it| it.since)
+    }
+
+    fn on_failed_attempt(&mut self, interval: &Interval, error: &WriteoutError) {
+        let iface = &interval.iface;
+        let since = self.attempts.get(iface).map(|it| it.failing.since);
+        let attempt = FailedAttempt {
+            failing: Failing::new(error, since),
+            end: interval.end,
+            is_of_place: error.is_of_place(),
+            is_seen_by_look: false,
+        };
+        self.attempts.insert(Arc::clone(iface), attempt);
+    }
+
+    /// Ends the trouble of the interface, and that of interfaces which are gone: the queue is in order, and
+    /// this interval is of the rotation after the next, of which they have had none.
+    fn on_stored(&mut self, interval: &Interval) {
+        self.place = None;
+        self.attempts
+            .retain(|iface, it| *iface != interval.iface && interval.start <= it.end);
+    }
+
+    fn on_look_error(&mut self, error: &WriteoutError) {
+        self.place = Some(Failing::new(error, self.place.take().map(|it| it.since)));
+        for attempt in self.attempts.values_mut() {
+            attempt.is_seen_by_look |= attempt.is_of_place;
+        }
+    }
+
+    /// What a look cannot see stays.
+    fn on_look_ok(&mut self) {
+        self.place = None;
+        self.attempts.retain(|_, it| !it.is_seen_by_look);
     }
 
     fn trouble(&self, queue_length: u64) -> Option<SinkTrouble> {
@@ -201,7 +255,7 @@ impl Now {
         let (kind, since, error, remedy) = if let Some(since) = stuck {
             let remedy = "see whether its disk or mount answers (`dmesg`, `ls` in its directory)";
             (SinkTroubleKind::Stuck, since, none(), remedy)
-        } else if let Some(it) = &self.failing {
+        } else if let Some(it) = self.failing() {
             (
                 SinkTroubleKind::Failing,
                 it.since,
@@ -315,17 +369,22 @@ impl SinkStats {
         self.now.lock().attempt = Some(Instant::now());
     }
 
-    /// Returns how long attempts had failed, if this one is the first that did not.
-    pub(super) fn on_attempt_end(&self, error: Option<&WriteoutError>) -> Option<Duration> {
+    /// Returns how long attempts had failed, if with this one none does any more.
+    pub(super) fn on_attempt_end(
+        &self,
+        interval: &Interval,
+        error: Option<&WriteoutError>,
+    ) -> Option<Duration> {
         let mut now = self.now.lock();
         now.attempt = None;
         if let Some(error) = error {
-            now.on_error(error, error.is_of_place());
-            let error = now.failing.as_ref().map(|it| Arc::clone(&it.error));
-            *self.last_error.lock() = error;
+            now.on_failed_attempt(interval, error);
+            *self.last_error.lock() = Some(error.to_string().into());
             return None;
         }
-        now.failing.take().map(|it| it.since.elapsed())
+        let since = now.failing().map(|it| it.since)?;
+        now.on_stored(interval);
+        now.failing().is_none().then(|| since.elapsed())
     }
 
     pub(super) fn on_look(&self) {
@@ -336,15 +395,22 @@ impl SinkStats {
     pub(super) fn on_look_end(&self, error: Option<&WriteoutError>) -> Look {
         let mut now = self.now.lock();
         now.look = None;
+        let since = now.failing().map(|it| it.since);
         if let Some(error) = error {
-            let began = now.failing.is_none();
-            now.on_error(error, true);
-            return if began { Look::Began } else { Look::Same };
+            now.on_look_error(error);
+            return if since.is_none() {
+                Look::Began
+            } else {
+                Look::Same
+            };
         }
-        let ended = now.failing.take_if(|it| it.is_of_place);
-        ended.map_or(Look::Same, |it| Look::Ended {
-            failed_for: it.since.elapsed(),
-        })
+        now.on_look_ok();
+        match since {
+            Some(since) if now.failing().is_none() => Look::Ended {
+                failed_for: since.elapsed(),
+            },
+            _ => Look::Same,
+        }
     }
 
     /// The sink looks after what it keeps.

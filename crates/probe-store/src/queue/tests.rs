@@ -318,6 +318,49 @@ impl WriteoutHandler for Looking {
     }
 }
 
+/// Stores all interfaces but one.
+struct AllBut(&'static str);
+
+impl WriteoutHandler for AllBut {
+    fn name(&self) -> &'static str {
+        "all-but"
+    }
+
+    fn write(&mut self, interval: &Interval) -> Result<(), WriteoutError> {
+        let denied = io::ErrorKind::PermissionDenied.into();
+        let path = Path::new("/flows/iface=eth1");
+        if &*interval.iface == self.0 {
+            return Err(WriteoutError::file("create a file in", path, denied));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_trouble_ends_with_its_own_interface() {
+    let stats = Arc::new(SinkStats::new("all-but".to_owned(), None));
+    let tell = |handler, iface: &str, minute| {
+        let mut worker = Worker::new(Box::new(AllBut(handler)), Arc::clone(&stats));
+        let start = format!("2026-03-01T00:{minute:02}:00Z");
+        worker.write_once(&fixture::interval(iface, &start, 1));
+        // A look at the place sees nothing of it.
+        worker.maintain();
+        stats.state().trouble.map(|it| it.kind)
+    };
+    let failing = Some(SinkTroubleKind::Failing);
+    for minute in [0, 5, 10, 15] {
+        assert_eq!(tell("eth1", "eth1", minute), failing);
+        assert_eq!(tell("eth1", "eth0", minute), failing, "minute {minute}");
+    }
+    assert_eq!(tell("none", "eth1", 20), None);
+
+    // An interface that is gone has no interval any more.
+    assert_eq!(tell("eth1", "eth1", 25), failing);
+    assert_eq!(tell("eth1", "eth0", 25), failing);
+    assert_eq!(tell("eth1", "eth0", 30), failing, "its next may follow");
+    assert_eq!(tell("eth1", "eth0", 35), None);
+}
+
 #[test]
 fn what_a_look_finds_is_told_until_a_look_finds_it_over() {
     let (tell, told) = channel();

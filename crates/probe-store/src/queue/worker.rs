@@ -149,7 +149,7 @@ impl Worker {
                 reason: message.unwrap_or_else(|| "no message".to_owned()),
             })
         });
-        if let Some(failed_for) = self.stats.on_attempt_end(result.as_ref().err()) {
+        if let Some(failed_for) = self.stats.on_attempt_end(interval, result.as_ref().err()) {
             let failed_for_s = failed_for.as_secs();
             info!(
                 sink = self.stats.sink(),
