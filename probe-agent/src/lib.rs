@@ -17,6 +17,7 @@ pub mod reload;
 pub mod selftest;
 pub mod telemetry;
 pub mod term;
+mod troubles;
 
 /// Version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -30,9 +30,13 @@ use crate::{
     endpoint::Endpoint,
     options::ApiConfig,
     reload::Reload,
-    v1::{flows::interval::UnwrittenInterval, rotation::DurationHistogram, status::SinkStatus},
+    v1::{
+        flows::interval::UnwrittenInterval,
+        rotation::DurationHistogram,
+        status::{SinkStatus, StatusReport},
+    },
 };
-use probe_capture::manager::Manager;
+use probe_capture::{manager::Manager, trouble::Trouble};
 
 mod access;
 pub mod client;
@@ -185,6 +189,9 @@ pub trait AgentView: Send + Sync {
 
     /// What each sink did and how it is, by name.
     fn sinks(&self) -> BTreeMap<String, SinkStatus>;
+
+    /// What the states in a report say is wrong.
+    fn troubles(&self, report: &StatusReport) -> Vec<Trouble>;
 
     /// The sinks that store in a directory, with what they have not stored yet.
     fn stores(&self) -> Vec<SinkStore>;

@@ -250,14 +250,7 @@ impl Reconciler {
         );
         let captured = self.manager.config(&[]);
         let mut found = Vec::new();
-        if captured.is_empty() && !self.refused.is_empty() {
-            found.push(Trouble::new(
-                TroubleKind::NothingCaptured,
-                None,
-                &"no interface that is wanted can be captured",
-                "see what is wrong with each of them",
-            ));
-        }
+        found.extend(captured.is_empty().then(|| self.nothing_captured()));
         found.extend(self.missing.iter().map(|name| missing(name)));
         let refused = self.refused.iter();
         found.extend(refused.map(|(name, refused)| {
@@ -267,6 +260,21 @@ impl Reconciler {
         found.extend(self.unreadable.iter().map(unreadable));
         found.extend(counted_twice(&self.counted_twice));
         troubles.set(Finder::Reconciliation, found);
+    }
+
+    fn nothing_captured(&self) -> Trouble {
+        let (cause, remedy) = if self.refused.is_empty() {
+            (
+                "no link of this host is one that `interfaces` or `autodetection` wants",
+                "`probe-agent plan -c FILE` tells why for each link; one that is added is captured at once",
+            )
+        } else {
+            (
+                "no interface that is wanted can be captured",
+                "see what is wrong with each of them",
+            )
+        };
+        Trouble::new(TroubleKind::NothingCaptured, None, &cause, remedy)
     }
 
     fn tell_missing(&mut self, missing: Vec<String>) {

@@ -2,8 +2,8 @@
 //!
 //! Each part of the agent that can find something wrong has a place in the list, and replaces what is
 //! there after its next check. So what is over is gone from the list, and no part has to take it back.
-//! Supervision of a captured interface ([`crate::status::WatchStatus`]) and the sinks have states of
-//! their own.
+//! What the states of interfaces ([`crate::status::WatchStatus`]) and sinks say is wrong has kinds here as
+//! well, so that who asks finds everything in one list, and is made from these states when somebody asks.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,7 +16,7 @@ pub enum TroubleKind {
     InterfaceMissing,
     /// An interface that is wanted cannot be captured, or not with its new settings.
     InterfaceRefused,
-    /// Interfaces are wanted, and none of them can be captured.
+    /// No interface is captured: none that is wanted can be, or none of the host's links is wanted.
     NothingCaptured,
     /// A link cannot be captured, since the agent cannot read what it needs to know of it.
     LinkUnreadable,
@@ -31,11 +31,44 @@ pub enum TroubleKind {
     /// Captured links see the same packets. It is worth knowing and nothing is wrong: somebody may
     /// want both.
     CountedTwice,
+    /// The agent waits for something before it is in service.
+    NotReady,
+    /// Programs were removed from a hook and are not back.
+    Detached,
+    /// A link moves packets in a direction, and none is seen.
+    Blind,
+    /// A link moves clearly more packets in a direction than are seen.
+    Partial,
+    /// The ledger of an interface does not balance.
+    Unbalanced,
+    /// The rings had what is no record.
+    UndecodableRecords,
+    /// A sink cannot store, by its last write or look.
+    SinkFailing,
+    /// A sink hangs in a write, or its mount in a look.
+    SinkStuck,
+    /// The queue of a sink runs over.
+    SinkOverrun,
+    /// A store lies elsewhere than at the start, or is gone.
+    StoreMoved,
+    /// Free space is missing to a store that has nothing left to delete.
+    StoreShort,
+    /// Others have taken the room of a store, and its days are deleted for that.
+    StoreCrowded,
+    /// A disk will soon be full, before retention deletes anything.
+    StoreFilling,
+    /// Retention does not believe the clock.
+    RetentionHeld,
+    /// Retention could not delete or count everything.
+    RetentionFailing,
+    /// A closed day could not be compacted.
+    CompactionFailing,
 }
 
 impl TroubleKind {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 25] = [
+        Self::NotReady,
         Self::LinksUnknown,
         Self::NothingCaptured,
         Self::ReloadRefused,
@@ -43,6 +76,21 @@ impl TroubleKind {
         Self::InterfaceRefused,
         Self::LinkUnreadable,
         Self::HooksUnknown,
+        Self::Detached,
+        Self::Blind,
+        Self::Partial,
+        Self::Unbalanced,
+        Self::UndecodableRecords,
+        Self::SinkFailing,
+        Self::SinkStuck,
+        Self::SinkOverrun,
+        Self::StoreMoved,
+        Self::StoreShort,
+        Self::StoreCrowded,
+        Self::StoreFilling,
+        Self::RetentionHeld,
+        Self::RetentionFailing,
+        Self::CompactionFailing,
         Self::PlacesTaken,
         Self::CountedTwice,
     ];
@@ -59,7 +107,50 @@ impl TroubleKind {
             Self::ReloadRefused => "reload_refused",
             Self::PlacesTaken => "places_taken",
             Self::CountedTwice => "counted_twice",
+            Self::NotReady => "not_ready",
+            Self::Detached => "detached",
+            Self::Blind => "blind",
+            Self::Partial => "partial",
+            Self::Unbalanced => "unbalanced",
+            Self::UndecodableRecords => "undecodable_records",
+            Self::SinkFailing => "sink_failing",
+            Self::SinkStuck => "sink_stuck",
+            Self::SinkOverrun => "sink_overrun",
+            Self::StoreMoved => "store_moved",
+            Self::StoreShort => "store_short",
+            Self::StoreCrowded => "store_crowded",
+            Self::StoreFilling => "store_filling",
+            Self::RetentionHeld => "retention_held",
+            Self::RetentionFailing => "retention_failing",
+            Self::CompactionFailing => "compaction_failing",
         }
+    }
+
+    /// Whether it is what a state of an interface, a sink or the agent says, and no part of the agent puts it
+    /// into the list.
+    pub const fn is_of_state(self) -> bool {
+        !matches!(
+            self,
+            Self::LinksUnknown
+                | Self::NothingCaptured
+                | Self::ReloadRefused
+                | Self::InterfaceMissing
+                | Self::InterfaceRefused
+                | Self::LinkUnreadable
+                | Self::HooksUnknown
+                | Self::PlacesTaken
+                | Self::CountedTwice
+        )
+    }
+
+    /// The kind of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Sorts into the order of [`Self::ALL`].
+    pub fn sort(troubles: &mut [Trouble]) {
+        troubles.sort_by_key(|trouble| Self::ALL.iter().position(|it| *it == trouble.kind));
     }
 
     /// Whether the agent is out of service with it: it captures nothing, or does not know what.
@@ -74,7 +165,8 @@ impl TroubleKind {
 pub struct Trouble {
     /// The kind of it.
     pub kind: TroubleKind,
-    /// The interface that it is about, by name, or a link by its index; none for the whole agent.
+    /// The interface that it is about, by name, or a link by its index, or `sink` and its name; none for the
+    /// whole agent.
     pub subject: Option<String>,
     /// What is wrong, and why: a sentence without its end.
     pub cause: String,
@@ -142,7 +234,7 @@ impl Troubles {
     /// All of them, in the order of [`TroubleKind::ALL`].
     pub fn all(&self) -> Vec<Trouble> {
         let mut all: Vec<_> = self.0.lock().values().flatten().cloned().collect();
-        all.sort_by_key(|trouble| TroubleKind::ALL.iter().position(|it| *it == trouble.kind));
+        TroubleKind::sort(&mut all);
         all
     }
 }

@@ -231,8 +231,10 @@ impl Agent {
             if let Some(status) = self.process.try_wait() {
                 bail!("the agent ended at its start ({status})");
             }
-            let answer = self.request("/readyz");
-            let is_ready = answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+            let answer = self.request("/readyz").unwrap_or_default();
+            // It has nothing to capture yet, and waits for nothing else.
+            let is_idle = answer.ends_with("waiting for:\nnothing_captured\n");
+            let is_ready = answer.starts_with("HTTP/1.1 200") || is_idle;
             Ok(is_ready.then_some(()))
         })
     }

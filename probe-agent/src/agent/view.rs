@@ -7,16 +7,22 @@ use probe_api::{
     v1::{
         flows::interval::UnwrittenInterval,
         rotation::{DurationBucket, DurationHistogram},
-        status::{Crowded, RetentionHold, SinkStatus, SinkTrouble, StoreStatus},
+        status::{Crowded, RetentionHold, SinkStatus, SinkTrouble, StatusReport, StoreStatus},
     },
 };
-use probe_capture::{manager::Manager, schedule::IntervalSetting};
+use probe_capture::{
+    manager::Manager,
+    schedule::IntervalSetting,
+    status::{Status, StatusReader},
+    trouble::Trouble,
+};
 use probe_store::{report::StoreReport, stats::SinkReader};
 use prometheus::core::Metric as _;
 
 use crate::{
     lifecycle::readiness::Readiness,
     metrics::{Metrics, SinkReaders},
+    troubles,
 };
 
 /// The parts that the endpoints read.
@@ -33,9 +39,33 @@ pub struct View {
     pub interval: IntervalSetting,
 }
 
+/// Reads the state with what all states say is wrong, as [`AgentView::troubles`] has it.
+struct WithStates<'a>(&'a View);
+
+impl StatusReader for WithStates<'_> {
+    fn flush_and_read(&self) -> Status {
+        let mut status = self.0.manager.flush_and_read();
+        let waiting = self.0.waiting_for();
+        let mut found: Vec<_> = waiting.into_iter().map(troubles::not_ready).collect();
+        for (iface, it) in &status.interfaces {
+            // Thousands of links are well.
+            if troubles::may_be_of(it) {
+                found.extend(troubles::of_interface(iface, &it.into()));
+            }
+        }
+        found.extend(troubles::undecodable(status.unattributed.undecodable));
+        let now = jiff::Timestamp::now();
+        for (sink, it) in self.0.sinks() {
+            found.extend(troubles::of_sink(&sink, &it, now));
+        }
+        status.troubles.extend(found);
+        status
+    }
+}
+
 impl AgentView for View {
     fn metrics(&self) -> Result<String, String> {
-        let text = self.metrics.scrape(&*self.manager, &self.sinks);
+        let text = self.metrics.scrape(&WithStates(self), &self.sinks);
         text.map_err(|error| error.to_string())
     }
 
@@ -48,6 +78,10 @@ impl AgentView for View {
         sinks
             .map(|(name, sink)| (name.clone(), sink_status(&**sink)))
             .collect()
+    }
+
+    fn troubles(&self, report: &StatusReport) -> Vec<Trouble> {
+        troubles::of_report(report)
     }
 
     fn stores(&self) -> Vec<SinkStore> {

@@ -312,13 +312,10 @@ pub(super) const TROUBLES: Definition = Definition::new(
     "probe_troubles",
     &["kind"],
     "troubles",
-    "What is wrong now, by kind; `probe-agent status` tells each with its remedy: links_unknown (links \
-     or hooks cannot be followed), nothing_captured (none of the wanted interfaces), reload_refused \
-     (the configuration in force is not the file's), interface_missing (a configured name without \
-     link), interface_refused (not captured, or with former settings), link_unreadable, hooks_unknown \
-     (whether programs are in place cannot be checked), places_taken (clients hold all places for \
-     connections at an address), counted_twice (captured links see the same \
-     packets, which may be meant so).",
+    "What is wrong now, by kind; `probe-agent status` tells each with its remedy, and docs/SERVICE.md has all \
+     kinds. Those of the states of interfaces, sinks and stores are in it, so 0 in all but counted_twice \
+     (captured links see the same packets, which may be meant so) is the same as `status` that says good, but \
+     for losses that it sees grow.",
 );
 pub(super) const ATTACH_REASON: Definition = Definition::new(
     Gauge,

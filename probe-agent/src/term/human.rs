@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use probe_flow::text::plural;
+use jiff::Timestamp;
+use probe_flow::text::{self, plural};
 
 /// IP octets by powers of 1024: `999 B`, `1.2 KiB`, `34.5 GiB`.
 pub fn bytes(number: u64) -> String {
@@ -89,6 +90,28 @@ pub fn duration(duration: Duration) -> String {
         (0, _, _) => format!("{hours}h {}m", minutes % 60),
         _ => format!("{days}d {}h", hours % 24),
     }
+}
+
+/// How long it is until a time to come, with its day if that is more than one: `in 5m 0s`.
+pub(crate) fn when(at: Timestamp, now: Timestamp) -> String {
+    match u64::try_from(at.duration_since(now).as_secs()) {
+        Ok(seconds) if seconds >= 86_400 => {
+            format!(
+                "{} (in {})",
+                day(at),
+                text::counted(seconds / 86_400, "day")
+            )
+        }
+        Ok(seconds) if seconds > 0 => {
+            format!("in {}", duration(Duration::from_secs(seconds)))
+        }
+        _ => "now".to_owned(),
+    }
+}
+
+/// The day of a time, in UTC.
+pub(crate) fn day(time: Timestamp) -> jiff::civil::Date {
+    time.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 /// A share in per cent. All but nothing is not nothing, and all but all is not all: `99.9 %`.

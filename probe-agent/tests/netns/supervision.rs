@@ -141,6 +141,17 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
             .sum("probe_unknown_interface_packets_total", "")
             > 0
     );
+    // A machine reads the same as people do.
+    let (exit, answer) = agent.command(&["status", "--json"]);
+    assert_eq!(exit.code(), Some(5), "{answer}");
+    let status: serde_json::Value = serde_json::from_str(&answer).expect("one object");
+    let troubles = status["troubles"].as_array().expect("a list");
+    let told: Vec<_> = troubles
+        .iter()
+        .map(|it| ["kind", "subject"].map(|key| it[key].as_str().unwrap_or_default()))
+        .collect();
+    assert_eq!(told, [["blind", LINK]; 2], "{answer}");
+    assert_eq!(agent.metrics().sum("probe_troubles", "kind=\"blind\""), 2);
     let log = installation.log();
     assert!(
         log.contains("capture is blind: our programs get frames"),

@@ -110,6 +110,10 @@ fn an_agent_that_captures_nothing_is_not_ready() {
     let testbed = Testbed::without_links();
     let installation = configured("{ '/^on/': { hook: xdp-native } }", "");
     let agent = installation.start(&testbed.host);
+    // No link is wanted.
+    let parts = ["no link of this host is one that `interfaces` or `autodetection` wants"];
+    is_wrong(&agent, "nothing_captured", &parts);
+    assert!(!is_ready(&agent));
     testbed.host.ip("link add one type bridge\n");
     let parts = [
         "no interface that is wanted can be captured",

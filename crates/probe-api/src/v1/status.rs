@@ -42,7 +42,8 @@ pub struct StatusReport {
     /// How often the wall clock was set since the agent started.
     #[serde(default)]
     pub clock_steps: ClockSteps,
-    /// What is wrong now, beside the states of `interfaces` and `sinks`. What is over is not told.
+    /// All that is wrong now, that which `interfaces` and `sinks` tell as states, too. What is over is not told.
+    /// It has what `probe-agent status` tells as trouble, but for losses that it sees grow.
     #[serde(default)]
     pub troubles: Vec<Trouble>,
     /// Memory of the agent.
@@ -52,11 +53,14 @@ pub struct StatusReport {
 /// Something that is wrong now.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Trouble {
-    /// In a word: `links_unknown`, `nothing_captured`, `reload_refused`, `interface_missing`,
-    /// `interface_refused`, `link_unreadable`, `hooks_unknown`, `places_taken` or `counted_twice`,
-    /// which may be meant so.
+    /// In a word: `not_ready`, `links_unknown`, `nothing_captured`, `reload_refused`, `interface_missing`,
+    /// `interface_refused`, `link_unreadable`, `hooks_unknown`, `detached`, `blind`, `partial`, `unbalanced`,
+    /// `undecodable_records`, `sink_failing`, `sink_stuck`, `sink_overrun`, `store_moved`, `store_short`,
+    /// `store_crowded`, `store_filling`, `retention_held`, `retention_failing`, `compaction_failing`,
+    /// `places_taken` or `counted_twice`, which may be meant so.
     pub kind: String,
-    /// Name of the interface that it is about, or `link` and its index; null for the whole agent.
+    /// Name of the interface that it is about, or `link` and its index, or `sink` and its name; null for the
+    /// whole agent.
     pub subject: Option<String>,
     /// What is wrong, and why, in a sentence.
     pub cause: String,
@@ -397,7 +401,7 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
         .filter(|(name, _)| is_wanted(wanted, name))
         .map(|(name, it): (&Arc<str>, _)| (name.to_string(), InterfaceStatus::from(it)));
     let waiting = state.agent.waiting_for().into_iter();
-    StatusReport {
+    let mut report = StatusReport {
         at: Timestamp::now(),
         started_at,
         last_rotation,
@@ -416,13 +420,18 @@ fn report(state: &ApiState, wanted: &[String]) -> StatusReport {
                 .try_into()
                 .unwrap_or(i64::MAX),
         },
-        troubles: status.troubles.iter().map(Trouble::from).collect(),
+        troubles: Vec::new(),
         memory: Memory {
             resident_bytes: resident_bytes(),
             maps_bytes: state.maps_bytes,
             local_buffers_free_bytes: state.manager.free_buffer_bytes() as u64,
         },
-    }
+    };
+    let mut troubles = status.troubles;
+    troubles.extend(state.agent.troubles(&report));
+    trouble::TroubleKind::sort(&mut troubles);
+    report.troubles = troubles.iter().map(Trouble::from).collect();
+    report
 }
 
 /// Second field of `statm`, in pages (proc_pid_statm(5)).

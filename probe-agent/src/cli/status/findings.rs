@@ -1,13 +1,11 @@
 //! What is wrong with a capture, and what to do about it, in sentences.
 
-use crate::term::human::{counted, percent};
-use probe_api::v1::status::{DirectionCoverage, InterfaceStatus, StatusReport};
+use crate::{term::human::counted, troubles};
+use probe_api::v1::status::{InterfaceStatus, StatusReport};
 use probe_capture::trouble::TroubleKind;
-use probe_flow::{ledger::Loss, text};
+use probe_flow::ledger::Loss;
 
 mod sinks;
-
-const NOTHING_CAPTURED: &str = TroubleKind::NothingCaptured.name();
 
 /// Two links that see the same packets may both be wanted.
 const COUNTED_TWICE: &str = TroubleKind::CountedTwice.name();
@@ -38,18 +36,18 @@ fn note(text: String) -> Finding {
 /// What a reading shows, with an earlier one if there is one.
 pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for what in &now.waiting_for {
-        findings.push(trouble(format!(
-            "the agent is not ready: it waits for {what}"
-        )));
-    }
-    for it in &now.troubles {
-        let subject = it.subject.as_ref().map(|it| format!("{it}: "));
+    // What the states say is in the list of the agent as well, which has it from the same function.
+    let listed = now.troubles.iter().filter(|it| {
+        let kind = TroubleKind::of_name(&it.kind);
+        !kind.is_some_and(TroubleKind::is_of_state)
+    });
+    for it in listed {
         let told = if it.kind == COUNTED_TWICE {
             note
         } else {
             trouble
         };
+        let subject = it.subject.as_ref().map(|it| format!("{it}: "));
         findings.push(told(format!(
             "{}{}. Remedy: {}",
             subject.unwrap_or_default(),
@@ -57,25 +55,14 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
             it.remedy
         )));
     }
-    let is_told = now.troubles.iter().any(|it| it.kind == NOTHING_CAPTURED);
-    if now.interfaces.is_empty() && !is_told {
-        findings.push(trouble(
-            "no interface is captured; `probe-agent plan -c FILE` tells why for each link"
-                .to_owned(),
-        ));
-    }
+    let of_states = troubles::of_report(now);
+    findings.extend(of_states.iter().map(|it| trouble(it.to_string())));
     for (iface, it) in &now.interfaces {
         let earlier = earlier.and_then(|report| report.interfaces.get(iface));
         interface(&mut findings, iface, it, earlier);
     }
-    if now.undecodable_records > 0 {
-        findings.push(trouble(format!(
-            "the rings had {} without a record: a defect of the agent, please report it",
-            text::counted(now.undecodable_records, "place")
-        )));
-    }
     for (sink, it) in &now.sinks {
-        sinks::compare(&mut findings, sink, it, now.at);
+        sinks::compare(&mut findings, sink, it);
     }
     sinks::clock(&mut findings, now);
     findings
@@ -87,22 +74,6 @@ fn interface(
     it: &InterfaceStatus,
     earlier: Option<&InterfaceStatus>,
 ) {
-    for lost in &it.lost_hooks {
-        let occupant = match &lost.occupant {
-            Some(occupant) => format!(", where {occupant} is now"),
-            None => String::new(),
-        };
-        findings.push(trouble(format!(
-            "{iface}: our program was removed from {} ({}){occupant}. The agent attaches it again, \
-             at growing intervals; `bpftool net show dev {iface}` and `probe-agent plan` tell who \
-             else is there",
-            lost.hook, lost.direction
-        )));
-    }
-    let directions = [("received", &it.coverage.rcvd), ("sent", &it.coverage.sent)];
-    for (way, coverage) in directions {
-        findings.extend(uncovered(iface, way, coverage));
-    }
     for loss in Loss::ALL {
         let Some(remedy) = loss.remedy() else {
             continue;
@@ -195,23 +166,8 @@ fn overflow(
     })
 }
 
-fn uncovered(iface: &str, way: &str, coverage: &DirectionCoverage) -> Option<Finding> {
-    let what = match coverage.state.as_str() {
-        "blind" => format!("{iface}: blind, {way} packets pass and none is seen"),
-        "partial" => {
-            let share = percent(coverage.ratio.unwrap_or_default());
-            format!("{iface}: only {share} of the {way} packets are seen")
-        }
-        _ => return None,
-    };
-    let cause = coverage.cause.as_deref();
-    let cause =
-        cause.unwrap_or("the cause is not known; `probe-agent plan` shows what else is attached");
-    Some(trouble(format!("{what}: {cause}")))
-}
-
-/// Packets on their way show as a positive residue, so only one that stays, or a negative one, is
-/// a defect.
+/// Packets on their way show as a positive residue, so only one that stays is a defect; a negative one is
+/// always.
 fn residue(
     findings: &mut Vec<Finding>,
     iface: &str,
@@ -222,11 +178,8 @@ fn residue(
     let stays = earlier.is_some_and(|earlier| {
         earlier.ledger.residue == residue && earlier.ledger.seen == it.ledger.seen
     });
-    if residue < 0 || residue > 0 && stays {
-        findings.push(trouble(format!(
-            "{iface}: the ledger does not balance, its residue is {residue}, not 0: a defect of the \
-             agent, please report it with `probe-agent status --json`"
-        )));
+    if residue > 0 && stays {
+        findings.push(trouble(troubles::unbalanced(iface, residue).to_string()));
     }
 }
 
@@ -284,9 +237,9 @@ mod tests {
         });
         let text = texts(&compare(&now, Some(&report())));
         for part in [
-            "true eth0: our program was removed from tcx (rcvd), where cilium is now.",
-            "true eth0: blind, received packets pass and none is seen: generic XDP is off",
-            "true eth0: only 50 % of the sent packets are seen",
+            "true eth0: our program was removed from tcx (rcvd), where cilium is now. Remedy: ",
+            "true eth0: blind, received packets pass and none is seen: generic XDP is off. Remedy: ",
+            "true eth0: only 50 % of the sent packets are seen: the cause is not known. Remedy: ",
             "true eth0: 1.5 k packets lost (ring_full), and losing more; the agent did not keep \
              up: raise capture.ring_buffer",
             "true eth0: the flow log was full, 2.5 k packets are in overflow flows, and more come",
@@ -350,10 +303,8 @@ mod tests {
         }];
         let findings = compare(&now, None);
         assert!(texts(&findings).contains("true the file was refused. Remedy: correct it"));
-        assert_eq!(findings.len(), 4, "{}", texts(&findings));
+        assert_eq!(findings.len(), 3, "{}", texts(&findings));
         assert!(findings.iter().all(|it| it.is_trouble));
-        now.troubles[0].kind = super::NOTHING_CAPTURED.to_owned();
-        assert_eq!(compare(&now, None).len(), 3, "told once");
         now.troubles[0].kind = super::COUNTED_TWICE.to_owned();
         let told = texts(&compare(&now, None));
         assert!(

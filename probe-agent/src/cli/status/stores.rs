@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::term::human;
+use crate::term::human::{self, day, when};
 use probe_api::v1::status::{StatusReport, StoreStatus};
-use probe_flow::text::counted;
 
 /// An estimate by less is told as such.
 const YOUNG: Duration = Duration::from_hours(1);
@@ -75,23 +74,6 @@ fn next(store: &StoreStatus, now: Timestamp) -> String {
         return "nothing is ever deleted".to_owned();
     }
     "nothing to delete yet".to_owned()
-}
-
-/// Of a time to come.
-pub(super) fn when(at: Timestamp, now: Timestamp) -> String {
-    match u64::try_from(at.duration_since(now).as_secs()) {
-        Ok(seconds) if seconds >= 86_400 => {
-            format!("{} (in {})", day(at), counted(seconds / 86_400, "day"))
-        }
-        Ok(seconds) if seconds > 0 => {
-            format!("in {}", human::duration(Duration::from_secs(seconds)))
-        }
-        _ => "now".to_owned(),
-    }
-}
-
-pub(super) fn day(time: Timestamp) -> jiff::civil::Date {
-    time.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 #[cfg(test)]

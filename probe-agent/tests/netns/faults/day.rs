@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use probe_capture::interface::Hook;
+use probe_capture::{interface::Hook, trouble::TroubleKind};
 use serde_json::Value;
 
 use super::{
@@ -66,6 +66,22 @@ pub(super) struct Said {
     is_ready: bool,
     metrics: Metrics,
     alerts: Vec<Value>,
+}
+
+impl Said {
+    /// Whether `troubles` has so many at least, each with a remedy, and the gauge counts as many of each kind.
+    fn lists_troubles(&self, least: usize) -> bool {
+        let listed = self.status["troubles"].as_array().expect("a list");
+        let has_remedies = listed
+            .iter()
+            .all(|it| it["remedy"].as_str().is_some_and(|it| !it.is_empty()));
+        let is_counted = TroubleKind::ALL.into_iter().all(|kind| {
+            let label = format!("kind=\"{}\"", kind.name());
+            let of_kind = listed.iter().filter(|it| it["kind"] == kind.name());
+            self.metrics.count("probe_troubles", &label) == of_kind.count() as u64
+        });
+        has_remedies && is_counted && listed.len() >= least && (least > 0 || listed.is_empty())
+    }
 }
 
 impl Day {
@@ -246,6 +262,7 @@ impl Day {
             && said.exit_code == Some(5)
             && said.metrics.count(fault.metric.0, fault.metric.1) > 0
             && said.is_ready == fault.is_ready
+            && said.lists_troubles(1)
             && alerts::is_told(&said.alerts, fault.alert, must_fire);
         if is_told { Ok(()) } else { Err(said) }
     }
@@ -257,6 +274,7 @@ impl Day {
         let is_good = said.exit_code == Some(0)
             && said.is_ready
             && metrics.all(|(name, label)| said.metrics.count(name, label) == 0)
+            && said.lists_troubles(0)
             && alerts::is_quiet(&said.alerts);
         if is_good { Ok(()) } else { Err(said) }
     }

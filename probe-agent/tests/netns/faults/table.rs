@@ -101,7 +101,7 @@ pub(super) const LINKS: [Fault; 5] = [
 ];
 
 /// About the configuration.
-pub(super) const SETTINGS: [Fault; 3] = [
+pub(super) const SETTINGS: [Fault; 4] = [
     Fault {
         name: "a refused reload",
         make: |day| day.reload("{ one: { hoook: tc } }"),
@@ -133,6 +133,15 @@ pub(super) const SETTINGS: [Fault; 3] = [
         metric: ("probe_troubles", "kind=\"nothing_captured\""),
         finding: ("/troubles/0/kind", "nothing_captured"),
         alert: ("ProbeAllRefused", "severity", "critical"),
+        is_ready: false,
+    },
+    Fault {
+        name: "a configuration that no link matches",
+        make: |day| day.reload("{ '/^nothing/': {}, 'kind:vxlan': {} }"),
+        end: |day| day.reload(GOOD),
+        metric: ("probe_troubles", "kind=\"nothing_captured\""),
+        finding: ("/troubles/0/cause", "no link of this host"),
+        alert: ("ProbeCapturesNothing", "severity", "warning"),
         is_ready: false,
     },
 ];

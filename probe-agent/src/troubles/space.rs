@@ -4,46 +4,48 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::super::{
-    super::stores::{day, when},
-    Finding, note, trouble,
-};
-use crate::term::human;
+use crate::term::human::{self, day, when};
 use probe_api::v1::status::{Crowded, StoreStatus};
+use probe_capture::trouble::{Trouble, TroubleKind};
 use probe_flow::text::counted;
 
-/// What lacks now, and what that has cost.
-pub(super) fn compare(findings: &mut Vec<Finding>, sink: &str, store: &StoreStatus, at: Timestamp) {
+/// What lacks now, in bytes or soon.
+pub(super) fn of_store(subject: &str, store: &StoreStatus, at: Timestamp) -> Vec<Trouble> {
+    let trouble = |kind, cause: String, remedy| Trouble::new(kind, Some(subject), &cause, remedy);
+    let mut found = Vec::new();
     if store.short_bytes > 0 {
-        findings.push(trouble(format!(
-            "sink {sink}: {} are missing to min_free {}, and nothing is left to delete: what is written now is \
-             deleted within a minute. Remedy: free space on its file system, which other files fill, or lower \
-             retention.min_free",
+        let cause = format!(
+            "{} are missing to min_free {}, and nothing is left to delete: what is written now is \
+             deleted within a minute",
             human::bytes(store.short_bytes),
             min_free(store)
-        )));
+        );
+        let remedy =
+            "free space on its file system, which other files fill, or lower retention.min_free";
+        found.push(trouble(TroubleKind::StoreShort, cause, remedy));
     }
     if let Some(crowded) = &store.crowded {
-        findings.push(trouble(taken(sink, store, crowded)));
-    } else if store.early_days > 0 {
-        findings.push(note(format!(
-            "sink {sink}: {} of {} were deleted before their time since the start, since other files had taken \
-             the room",
-            human::bytes(store.early_bytes),
-            counted(store.early_days, "day")
-        )));
+        let remedy = "free space on its file system; or let max_age and min_free be what the disk can \
+                      hold, and restart the agent";
+        found.push(trouble(
+            TroubleKind::StoreCrowded,
+            taken(store, crowded),
+            remedy,
+        ));
     }
     if let Some(full_at) = store.full_at.filter(|_| store.is_filling) {
-        findings.push(trouble(format!(
-            "sink {sink}: its file system is full {}, by estimate, before anything is deleted; then nothing is \
-             stored. Remedy: free space there, lower its retention.max_size or retention.max_age, or set \
-             its retention.min_free",
+        let cause = format!(
+            "its file system is full {}, by estimate, before anything is deleted; then nothing is stored",
             when(full_at, at)
-        )));
+        );
+        let remedy = "free space there, lower its retention.max_size or retention.max_age, or set its \
+                      retention.min_free";
+        found.push(trouble(TroubleKind::StoreFilling, cause, remedy));
     }
+    found
 }
 
-fn taken(sink: &str, store: &StoreStatus, crowded: &Crowded) -> String {
+fn taken(store: &StoreStatus, crowded: &Crowded) -> String {
     let left = store.oldest.map_or_else(
         || "nothing is kept".to_owned(),
         |oldest| format!("what is kept begins at {}", day(oldest)),
@@ -51,9 +53,7 @@ fn taken(sink: &str, store: &StoreStatus, crowded: &Crowded) -> String {
     let age = store.max_age_seconds.map(Duration::from_secs);
     let age = age.map(|age| format!(", younger than max_age {}", human::duration(age)));
     format!(
-        "sink {sink}: other files have taken {} of its room, so that {} of {}{} were deleted to leave min_free \
-         {}; {left}. Remedy: free space on its file system; or let max_age and min_free be what the disk can \
-         hold, and restart the agent",
+        "other files have taken {} of its room, so that {} of {}{} were deleted to leave min_free {}; {left}",
         human::bytes(crowded.taken_bytes),
         human::bytes(store.early_bytes),
         counted(store.early_days, "day"),
@@ -68,7 +68,7 @@ fn min_free(store: &StoreStatus) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::compare;
+    use super::of_store;
     use jiff::Timestamp;
     use probe_api::v1::status::{Crowded, StoreStatus};
 
@@ -90,29 +90,25 @@ mod tests {
             ..StoreStatus::default()
         };
         let told = |store: &StoreStatus| {
-            let mut findings = Vec::new();
-            compare(&mut findings, "parquet", store, Timestamp::UNIX_EPOCH);
-            findings
+            let found = of_store("sink parquet", store, Timestamp::UNIX_EPOCH);
+            found.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        let found = told(&store);
-        for (finding, part) in found.iter().zip([
+        let said = told(&store);
+        for (said, part) in said.iter().zip([
             "3.0 MiB are missing to min_free 8.0 MiB",
             "other files have taken 5.0 MiB of its room, so that 4.0 MiB of 2 days, younger than max_age 90d \
              0h were deleted to leave min_free 8.0 MiB; what is kept begins at 2026-03-01. Remedy: ",
             "its file system is full in 6h 0m",
         ]) {
-            assert!(finding.is_trouble && finding.text.contains(part), "{}", finding.text);
-            assert!(finding.text.contains("Remedy: "), "{}", finding.text);
+            assert!(said.contains(part) && said.contains(". Remedy: "), "{said}");
         }
-        assert_eq!(found.len(), 3);
-        // It is over.
-        let found = told(&StoreStatus {
+        assert_eq!(said.len(), 3);
+        let over = StoreStatus {
             is_filling: false,
             short_bytes: 0,
             crowded: None,
             ..store
-        });
-        assert_eq!(found.len(), 1);
-        assert!(!found[0].is_trouble && found[0].text.contains("4.0 MiB of 2 days were deleted"));
+        };
+        assert_eq!(told(&over), [""; 0]);
     }
 }
