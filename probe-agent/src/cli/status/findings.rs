@@ -13,23 +13,35 @@ const COUNTED_TWICE: &str = TroubleKind::CountedTwice.name();
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::cli) struct Finding {
-    /// It is wrong now; else it was, or may become so.
+    /// Something is to be done; else it was wrong, or may become so.
     pub(in crate::cli) is_trouble: bool,
+    /// It is not wrong yet: told behind all that is.
+    is_forecast: bool,
     /// What, and the remedy.
     pub(in crate::cli) text: String,
 }
 
-fn trouble(text: String) -> Finding {
+const fn trouble(text: String) -> Finding {
+    finding(true, text)
+}
+
+const fn note(text: String) -> Finding {
+    finding(false, text)
+}
+
+const fn finding(is_trouble: bool, text: String) -> Finding {
     Finding {
-        is_trouble: true,
+        is_trouble,
+        is_forecast: false,
         text,
     }
 }
 
-fn note(text: String) -> Finding {
+/// Trouble to come, about which something is to be done now.
+fn forecast(text: String) -> Finding {
     Finding {
-        is_trouble: false,
-        text,
+        is_forecast: true,
+        ..trouble(text)
     }
 }
 
@@ -56,7 +68,10 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
         )));
     }
     let of_states = troubles::of_report(now);
-    findings.extend(of_states.iter().map(|it| trouble(it.to_string())));
+    findings.extend(of_states.iter().map(|it| match it.kind {
+        TroubleKind::StoreFilling => forecast(it.to_string()),
+        _ => trouble(it.to_string()),
+    }));
     for (iface, it) in &now.interfaces {
         let earlier = earlier.and_then(|report| report.interfaces.get(iface));
         interface(&mut findings, iface, it, earlier);
@@ -65,6 +80,7 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
         sinks::compare(&mut findings, sink, it);
     }
     sinks::clock(&mut findings, now);
+    findings.sort_by_key(|it| it.is_forecast);
     findings
 }
 
@@ -94,10 +110,7 @@ fn interface(
             counted(packets, "packet"),
             loss.name()
         );
-        findings.push(Finding {
-            is_trouble: grows,
-            text,
-        });
+        findings.push(finding(grows, text));
     }
     findings.extend(overflow(iface, it, earlier));
     residue(findings, iface, it, earlier);
@@ -155,14 +168,14 @@ fn overflow(
         "since the start, none now"
     };
     let are = if packets == 1 { "is" } else { "are" };
-    (packets > 0).then(|| Finding {
-        is_trouble: grows,
-        text: format!(
+    (packets > 0).then(|| {
+        let text = format!(
             "{iface}: the flow log was full, {} {are} in overflow flows, {when}: they stand for \
              many, without their addresses; raise capture.max_flows or capture.max_flows_total, or \
              shorten rotation.interval",
             counted(packets, "packet")
-        ),
+        );
+        finding(grows, text)
     })
 }
 

@@ -25,7 +25,7 @@ use crate::{
         page::{Colour, fold, wrap},
     },
 };
-use probe_api::v1::status::StatusReport;
+use probe_api::v1::{ledger::LedgerCounts, status::StatusReport};
 use probe_flow::text::{counted, printable};
 
 /// A reading that is no colour for those who asked for none (<https://no-color.org>).
@@ -58,23 +58,27 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top) {
         return draw_help(frame, top, &now.status);
     }
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let mut trouble = troubles(&earlier.status, &now.status, width);
     // At most a third of the screen, with a line that says how many more there are.
     let interfaces = now.status.interfaces.len();
     let shown = interfaces.min((height / 3).max(1));
-    trouble.truncate((height / 6).max(1));
+    let rows = 1 + shown + usize::from(shown < interfaces);
     let messages = messages(top, width);
+    // A sixth of the screen, and what the list leaves free.
+    let ledger_text = wrap(&ledger_line(&ledger_sum(&now.status)), width);
+    let others = 2 + ledger_text.len() + rows + LIST_HEAD + top.list().len() + messages.len();
+    let room = (height / 6).max(1).max(height.saturating_sub(others));
+    let trouble = fitted(&troubles(&earlier.status, &now.status, width), room);
     let parts = Layout::vertical([
         Constraint::Length(1),
-        Constraint::Length(length(1 + shown + usize::from(shown < interfaces))),
-        Constraint::Length(length(1 + trouble.len())),
+        Constraint::Length(length(rows)),
+        Constraint::Length(length(ledger_text.len() + trouble.len())),
         Constraint::Fill(1),
         Constraint::Length(length(1 + messages.len())),
     ]);
     let [title, table, ledger, list, keys] = parts.areas(area);
     frame.render_widget(title_line(top, &now.status, title), title);
     frame.render_widget(interface_table(top, [earlier, now], shown, table), table);
-    frame.render_widget(ledger_lines(&now.status, &trouble), ledger);
+    frame.render_widget(ledger_lines(ledger_text, trouble), ledger);
     draw_list(frame, top, list);
     if top.silence().is_some() {
         // What is no longer true does not look so.
@@ -92,16 +96,47 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top) {
     frame.render_widget(key_lines(top, messages, width), keys);
 }
 
+/// Lines of the list above its first flow.
+const LIST_HEAD: usize = 3;
+
 fn length(lines: usize) -> u16 {
     u16::try_from(lines).unwrap_or(u16::MAX)
 }
 
-fn troubles(earlier: &StatusReport, now: &StatusReport, width: usize) -> Vec<String> {
+/// The lines of each trouble, what is wrong now before what will be.
+fn troubles(earlier: &StatusReport, now: &StatusReport, width: usize) -> Vec<Vec<String>> {
     let findings = findings::compare(now, Some(earlier)).into_iter();
     let troubles = findings.filter(|it| it.is_trouble);
     troubles
-        .flat_map(|it| wrap(&printable(&it.text), width))
+        .map(|it| wrap(&printable(&it.text), width))
         .collect()
+}
+
+/// As many troubles as there is room for, each to its end, and how many more there are. The first is cut where
+/// it alone is too long.
+fn fitted(troubles: &[Vec<String>], room: usize) -> Vec<String> {
+    if troubles.iter().map(Vec::len).sum::<usize>() <= room {
+        return troubles.concat();
+    }
+    let mut lines = Vec::new();
+    let mut whole = 0;
+    for trouble in troubles {
+        if lines.len() + trouble.len() >= room {
+            break;
+        }
+        lines.extend(trouble.iter().cloned());
+        whole += 1;
+    }
+    if whole == 0 {
+        let first = troubles.first().into_iter().flatten();
+        lines.extend(first.take(room.saturating_sub(1)).cloned());
+    }
+    lines.push(match (whole, troubles.len() - whole) {
+        (0, 1) => "… `probe-agent status` tells the rest".to_owned(),
+        (0, more) => format!("… and {} more; `probe-agent status` tells all", more - 1),
+        (_, more) => format!("and {more} more; `probe-agent status` tells all"),
+    });
+    lines
 }
 
 fn title_line(top: &Top, now: &StatusReport, area: Rect) -> Paragraph<'static> {
@@ -161,9 +196,9 @@ fn interface_table(
     Paragraph::new(Text::from(text))
 }
 
-/// The ledgers of all interfaces as one, and what is wrong.
-fn ledger_lines(now: &StatusReport, trouble: &[String]) -> Paragraph<'static> {
-    let mut sum = probe_api::v1::ledger::LedgerCounts::default();
+/// The ledgers of all interfaces as one.
+fn ledger_sum(now: &StatusReport) -> LedgerCounts {
+    let mut sum = LedgerCounts::default();
     for it in now.interfaces.values() {
         sum.seen += it.ledger.seen;
         sum.flows += it.ledger.flows;
@@ -172,10 +207,15 @@ fn ledger_lines(now: &StatusReport, trouble: &[String]) -> Paragraph<'static> {
             *sum.losses.entry(name.clone()).or_default() += packets;
         }
     }
-    let mut text = vec![Line::from(ledger_line(&sum)).dim()];
+    sum
+}
+
+/// The ledger, and what is wrong.
+fn ledger_lines(ledger: Vec<String>, trouble: Vec<String>) -> Paragraph<'static> {
     let red = style_of(Colour::Red);
-    text.extend(trouble.iter().map(|it| Line::styled(it.clone(), red)));
-    Paragraph::new(Text::from(text))
+    let ledger = ledger.into_iter().map(|it| Line::from(it).dim());
+    let trouble = trouble.into_iter().map(|it| Line::styled(it, red));
+    Paragraph::new(ledger.chain(trouble).collect::<Text<'_>>())
 }
 
 fn draw_list(frame: &mut Frame<'_>, top: &Top, area: Rect) {
@@ -183,7 +223,7 @@ fn draw_list(frame: &mut Frame<'_>, top: &Top, area: Rect) {
         return;
     };
     let flows = top.list();
-    let room = usize::from(area.height).saturating_sub(3);
+    let room = usize::from(area.height).saturating_sub(LIST_HEAD);
     let first = top.scrolled.min(flows.len().saturating_sub(room));
     let visible = flows.get(first..).unwrap_or_default();
     let visible = visible.get(..room.min(visible.len())).unwrap_or_default();

@@ -17,8 +17,11 @@ use crate::{
     cli::{captures, status::table::tests::report},
     term::captures::assert_capture,
 };
-use probe_api::v1::flows::Flows;
-use probe_flow::filter::Filter;
+use probe_api::v1::{
+    flows::Flows,
+    status::{SinkStatus, SinkTrouble, StoreStatus},
+};
+use probe_flow::{filter::Filter, ledger::Loss};
 
 /// `seconds` after the first reading, with so many bytes of each flow.
 fn reading(seconds: u64, bytes: u64) -> Reading {
@@ -243,4 +246,86 @@ fn another_filter_begins_with_counts() {
     other.filter = "tcp".parse().expect("a filter");
     top.on_reading(other);
     assert!(screen(&top, 80, 24)[4].starts_with("2 flows by bytes, since the last rotation"));
+}
+
+#[test]
+fn troubles_have_what_the_list_leaves_and_are_not_cut_silently() {
+    let mut full = StoreStatus {
+        is_filling: true,
+        ..StoreStatus::default()
+    };
+    let mut now = reading(4, 5000);
+    full.full_at = Some(now.status.at + Duration::from_hours(1));
+    for number in 0..6 {
+        let sink = SinkStatus {
+            store: Some(full.clone()),
+            trouble: (number == 5).then(|| SinkTrouble {
+                kind: "failing".to_owned(),
+                error: "cannot write /flows: it is away".to_owned(),
+                remedy: "mount it".to_owned(),
+                ..SinkTrouble::default()
+            }),
+            ..SinkStatus::default()
+        };
+        now.status.sinks.insert(format!("sink{number}"), sink);
+    }
+    let mut top = top();
+    top.on_reading(now);
+    let shown = screen(&top, 80, 24).join("\n");
+    let first = shown.find("it is away").expect("what is wrong now");
+    assert!(
+        first < shown.find("is full").expect("a forecast"),
+        "{shown}"
+    );
+    let empty = screen(&top, 80, 24)
+        .into_iter()
+        .filter(|line| line.trim().is_empty());
+    assert!(empty.count() < 5, "{shown}");
+    assert!(
+        shown.contains("more; `probe-agent status` tells all"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_trouble_is_shown_to_its_end_or_said_to_be_cut() {
+    let of = |lengths: &[usize]| {
+        let troubles = lengths.iter().map(|lines| vec!["x".to_owned(); *lines]);
+        troubles.collect::<Vec<_>>()
+    };
+    for (lengths, room, lines, last) in [
+        (&[2, 2][..], 4, 4, "x"),
+        (&[2, 2], 3, 3, "and 1 more; `probe-agent status` tells all"),
+        (
+            &[5, 2],
+            4,
+            4,
+            "… and 1 more; `probe-agent status` tells all",
+        ),
+        (&[5], 4, 4, "… `probe-agent status` tells the rest"),
+        (
+            &[2, 2],
+            1,
+            1,
+            "… and 1 more; `probe-agent status` tells all",
+        ),
+        (&[], 1, 0, ""),
+    ] {
+        let shown = super::fitted(&of(lengths), room);
+        assert_eq!(shown.len(), lines, "{lengths:?} in {room}");
+        assert_eq!(shown.last().map_or("", String::as_str), last);
+    }
+}
+
+#[test]
+fn a_long_ledger_is_shown_to_its_end() {
+    let mut now = reading(4, 5000);
+    let eth0 = now.status.interfaces.get_mut("eth0").expect("it is there");
+    for loss in Loss::ALL {
+        eth0.ledger.losses.insert(loss.name().to_owned(), 123_456);
+    }
+    let mut top = top();
+    top.on_reading(now);
+    let shown = screen(&top, 80, 40).join("\n");
+    assert!(shown.contains("(residue 0)"), "{shown}");
 }
