@@ -185,3 +185,18 @@ fn a_reader_that_has_gone_is_no_error() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
 }
+
+/// Some commands read a file, others ask an agent: who confuses them is told the option that is meant.
+#[test]
+fn a_configuration_is_no_address_of_an_agent() {
+    for command in ["status", "flows", "top", "reload"] {
+        for words in [&[command, "-c", "probe.yaml"][..], &[command, "--config"]] {
+            let output = probe_agent(words);
+            let told = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{told}");
+            assert!(told.contains("give its api.addr as --addr ADDR"), "{told}");
+        }
+        let help = probe_agent(&[command, "--help"]);
+        assert!(!text(&help.stdout).contains("--config"), "{help:?}");
+    }
+}

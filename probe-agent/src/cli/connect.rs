@@ -27,6 +27,18 @@ pub(super) struct ConnectArgs {
     /// Name or IP address that the agent's certificate is for; else the host of ADDR
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
+    /// Not taken: says what is.
+    #[arg(short, long, value_name = "FILE", hide = true, value_parser = no_config)]
+    #[arg(num_args = 0..=1, default_missing_value = "")]
+    config: Option<String>,
+}
+
+/// Other commands read a configuration, and users give it to these as well.
+fn no_config(_file: &str) -> Result<String, &'static str> {
+    Err(
+        "a running agent is asked, not its file; give its api.addr as --addr ADDR, unless that is \
+         unix:/run/probe/probe.sock",
+    )
 }
 
 impl ConnectArgs {

@@ -4,13 +4,10 @@ mod show;
 
 use std::cmp::{Ordering, Reverse};
 
-use clap::{
-    Args,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
-};
+use clap::{Args, builder::TypedValueParser};
 
 pub(super) use self::show::Shown;
-use super::select::{UsageError, short_words};
+use super::select::{UsageError, Words};
 use crate::term::groups::{self, Groups, Sum};
 use probe_api::v1::flows::{
     Sort, Totals,
@@ -32,13 +29,7 @@ pub struct GroupArgs {
 
 /// The words are those of the API, and the short ones of filters.
 fn field_parser() -> impl TypedValueParser<Value = GroupField> {
-    let words = GroupField::ALL;
-    let words = words.map(|(word, _)| PossibleValue::new(word).aliases(short_words(word)));
-    PossibleValuesParser::new(words).try_map(|typed| {
-        let is_typed = |word| word == typed || short_words(word).contains(&typed.as_str());
-        let found = GroupField::ALL.iter().find(|(word, _)| is_typed(*word));
-        found.map(|(_, field)| *field).ok_or("no such field")
-    })
+    Words(&GroupField::ALL)
 }
 
 /// How flows are put together, and in which order the groups come.

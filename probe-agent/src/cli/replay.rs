@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::{
     group::{GroupArgs, Shown},
-    select::{FormatArgs, SelectArgs, UsageError},
+    select::{FormatArgs, SelectArgs, UsageError, number},
 };
 use crate::term::{
     flow_format::{
@@ -33,6 +33,9 @@ use probe_capture::{
 };
 use probe_flow::{filter::Filter, flow_log::FlowLogOptions, interval::Interval, text::counted};
 use probe_pcap::{Ending, Local, PcapError, PcapOptions, PcapSource, Playback};
+
+/// As many flows as a configuration may have.
+const MAX_FLOWS: u64 = 100_000_000;
 
 /// Exit status when the file is cut or damaged and what was readable has been shown.
 pub(super) const EXIT_INCOMPLETE: u8 = 3;
@@ -71,7 +74,9 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "ADDR")]
     pub local: Vec<Local>,
     /// Flows kept apart; further ones are folded into overflow flows
-    #[arg(long, value_name = "N", default_value_t = FlowLogOptions::default().max_flows)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(default_value_t = FlowLogOptions::default().max_flows)]
+    #[arg(value_parser = number::<usize, MAX_FLOWS>)]
     pub max_flows: usize,
     /// Which flows are shown; the limit is that of each interface.
     #[command(flatten)]

@@ -2,10 +2,11 @@
 
 use clap::{
     Args,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+    builder::{PossibleValue, TypedValueParser},
+    error::ErrorKind,
 };
 
-use crate::term::flow_format::FlowFormat;
+use crate::{config::did_you_mean, term::flow_format::FlowFormat};
 use probe_api::v1::flows::Sort;
 use probe_flow::{
     filter::{Filter, FilterError},
@@ -46,8 +47,8 @@ pub struct SelectArgs {
     )]
     pub filter: Filter,
     /// Most flows that are shown
-    #[arg(short = 'n', long, value_name = "N")]
-    #[arg(value_parser = clap::value_parser!(u32).range(..=100_000))]
+    #[arg(short = 'n', long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = number::<u32, MAX_LIMIT>)]
     pub limit: Option<u32>,
     /// Field by which flows are sorted: traffic with the most first, else from small to large
     #[arg(long, value_parser = sort_parser())]
@@ -79,14 +80,78 @@ impl FormatArgs {
     }
 }
 
+/// Most flows of an answer.
+const MAX_LIMIT: u64 = 100_000;
+
+/// A whole number up to the largest. The error is the end of a sentence.
+pub(super) fn number<T: TryFrom<u64>, const MAX: u64>(text: &str) -> Result<T, String> {
+    let number = text.parse().ok().filter(|number| *number <= MAX);
+    let number = number.and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("must be a whole number from 0 to {MAX}"))
+}
+
 /// The words are those of the API, and the short ones of filters.
 fn sort_parser() -> impl TypedValueParser<Value = Sort> {
-    let words = Sort::ALL.map(|(word, _)| PossibleValue::new(word).aliases(short_words(word)));
-    PossibleValuesParser::new(words).map(|typed| {
-        let is_typed = |word| word == typed || short_words(word).contains(&typed.as_str());
-        let found = Sort::ALL.iter().find(|(word, _)| is_typed(*word));
-        found.map_or(Sort::default(), |(_, sort)| *sort)
-    })
+    Words(&Sort::ALL)
+}
+
+/// Names of fields with what they mean, and the [short ones](short_words) of filters.
+#[derive(Clone, Copy)]
+pub(super) struct Words<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+/// What people say for fields that have other names here.
+const SAID: [(&str, &str); 5] = [
+    ("source", "src"),
+    ("destination", "dst"),
+    ("dest", "dst"),
+    ("port", "dport"),
+    ("service", "dport"),
+];
+
+impl<T: Clone + Send + Sync + 'static> TypedValueParser for Words<T> {
+    type Value = T;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<T, clap::Error> {
+        let typed = value.to_string_lossy();
+        let is_typed = |word: &str| word == typed || short_words(word).contains(&&*typed);
+        let found = self.0.iter().find(|(word, _)| is_typed(word));
+        found.map(|(_, meaning)| meaning.clone()).ok_or_else(|| {
+            let arg = arg.map_or_else(String::new, |arg| format!(" for '{arg}'"));
+            let message = format!("invalid value '{typed}'{arg}: {}", self.unknown(&typed));
+            command.clone().error(ErrorKind::InvalidValue, message)
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let words = self.0.iter();
+        let words = words.map(|(word, _)| PossibleValue::new(*word).aliases(short_words(word)));
+        Some(Box::new(words))
+    }
+}
+
+impl<T> Words<T> {
+    fn unknown(&self, typed: &str) -> String {
+        let known = self.0.iter().map(|(word, _)| *word);
+        let spellings = known.clone().flat_map(|word| {
+            let short = short_words(word).iter().copied();
+            short.chain([word])
+        });
+        let said = SAID.iter().find(|(said, _)| *said == typed);
+        let meant = said.map(|(_, meant)| *meant);
+        let meant = meant.or_else(|| did_you_mean(typed, spellings));
+        let hint = meant.map_or_else(String::new, |meant| format!("did you mean `{meant}`? "));
+        let words = known.map(|word| match short_words(word) {
+            [] => word.to_owned(),
+            short => format!("{word} ({})", short.join(", ")),
+        });
+        let words: Vec<_> = words.collect();
+        format!("{hint}It is one of {}", words.join(", "))
+    }
 }
 
 /// What filters and options take for the name of a field, too.
@@ -136,14 +201,20 @@ pub(super) fn split(
     let names = words.iter().take_while(|word| captured.contains(word));
     let names = names.count();
     let (ifaces, rest) = words.split_at(names);
-    let filter = select.filter_with(rest);
-    match (filter, rest.first()) {
-        (Ok(filter), _) => Ok((ifaces.to_vec(), filter)),
-        (Err(error), None) => Err(error),
-        (Err(error), Some(word)) => Err(UsageError(format!(
+    let Some(word) = rest.first() else {
+        return Ok((ifaces.to_vec(), select.filter_with(rest)?));
+    };
+    let begins_filter = match rest.join(" ").parse::<Filter>() {
+        Ok(_) => true,
+        // What is wrong stands behind the word.
+        Err(error) => error.column() > word.chars().count(),
+    };
+    match select.filter_with(rest) {
+        Err(error) if !begins_filter => Err(UsageError(format!(
             "{}, and begins no filter: {error}",
             not_captured(word, captured)
         ))),
+        filter => Ok((ifaces.to_vec(), filter?)),
     }
 }
 
@@ -176,6 +247,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_number_or_field_may_be_is_said() {
+        for (arguments, told) in [
+            (["-n", "x"], "must be a whole number from 0 to 100000"),
+            (["-n", "-1"], "must be a whole number from 0 to 100000"),
+            (["-n", "100001"], "must be a whole number from 0 to 100000"),
+            (
+                ["--sort", "source"],
+                "did you mean `src`? It is one of bytes",
+            ),
+            (["--sort", "x"], "ip_protocol (proto, protocol)"),
+            (["--sort", "packtes"], "did you mean `packets`?"),
+        ] {
+            let words = ["probe"].into_iter().chain(arguments);
+            let error = Line::try_parse_from(words).err().expect("it is wrong");
+            let error = error.to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(!error.contains("tip:"), "{error}");
+        }
+    }
+
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
     }
@@ -202,6 +294,11 @@ mod tests {
                 "{line}"
             );
         }
+        // The word is a filter, and what follows is none.
+        let error = split("udp prt 5").expect_err("no word").to_string();
+        let expected = "column 5: expected `and`, `or` or the end, found `prt`, which is unknown; did you \
+                        mean `port`?";
+        assert!(error.starts_with(expected), "{error}");
         let error = split("eth7 eth0").expect_err("neither").to_string();
         let expected = "`eth7` is no interface that is captured (eth0, eth1, tcp), and begins no \
                         filter: column 1: ";

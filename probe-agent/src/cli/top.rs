@@ -55,11 +55,11 @@ pub(super) struct TopArgs {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if parsed < Duration::from_millis(200) || parsed > Duration::from_hours(1) {
-        return Err("must be from 200ms to 1h".to_owned());
-    }
-    Ok(parsed)
+    let bounds = Duration::from_millis(200)..=Duration::from_hours(1);
+    let parsed = humantime::parse_duration(text).ok();
+    parsed
+        .filter(|parsed| bounds.contains(parsed))
+        .ok_or_else(|| "must be a time from 200ms to 1h with its unit, such as 2s".to_owned())
 }
 
 /// Runs until the user has seen enough.

@@ -119,17 +119,21 @@ pub(super) fn unknown(word: &str) -> String {
     }
     let shown: String = crate::text::printable(word).chars().take(40).collect();
     let sentence = format!("expected a test such as `host 192.0.2.1` or `tcp`, found `{shown}`");
-    let protocols = names::protocols().filter(|name| bare_protocol(name).is_some());
-    let spellings = words().map(|(spelling, _)| spelling);
-    let meant = match value::nearest(&name, spellings.chain(protocols)) {
-        Some(near) => {
-            let word = words().find(|(spelling, _)| *spelling == near);
-            word.map_or(near, |(_, shown)| shown).to_owned()
-        }
+    let meant = match nearest(&name) {
+        Some(near) => near.to_owned(),
         None if value::ports(&name).is_ok() => format!("port {name}"),
         None => return sentence,
     };
     format!("{sentence}; did you mean `{meant}`?")
+}
+
+/// The word of filters that a typing error may have been meant as, in lower case.
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
+    let protocols = names::protocols().filter(|name| bare_protocol(name).is_some());
+    let spellings = words().map(|(spelling, _)| spelling);
+    let near = value::nearest(name, spellings.chain(protocols))?;
+    let word = words().find(|(spelling, _)| *spelling == near);
+    Some(word.map_or(near, |(_, shown)| shown))
 }
 
 /// Words of tcpdump for what flows do not have.

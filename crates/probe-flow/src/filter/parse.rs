@@ -12,7 +12,7 @@
 use super::{
     FilterError,
     ast::{Comparison, Expr, IfacePattern, Measure, Net, Side, Test},
-    keyword::{Keyword, keyword, unknown},
+    keyword::{Keyword, keyword, nearest, unknown},
     scan::{Found, Scanner, Token},
     value::{self, PortRange},
 };
@@ -394,7 +394,10 @@ impl<'a> Parser<'a> {
         let hint = match self.ahead.token {
             Token::Word(word) if keyword(word).is_none() => match unknown_value(word) {
                 Some(meant) => format!("; did you mean `{meant}`?"),
-                None => String::new(),
+                None => match nearest(&word.to_ascii_lowercase()) {
+                    Some(near) => format!(", which is unknown; did you mean `{near}`?"),
+                    None => ", which is unknown".to_owned(),
+                },
             },
             Token::Close => "; no parenthesis is open".to_owned(),
             _ => String::new(),
