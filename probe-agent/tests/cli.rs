@@ -200,3 +200,26 @@ fn a_configuration_is_no_address_of_an_agent() {
         assert!(!text(&help.stdout).contains("--config"), "{help:?}");
     }
 }
+
+/// Like `flows`: those with the most bytes first, and what the limit leaves out is counted.
+#[test]
+fn replay_shows_flows_as_flows_does() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/demo.pcap");
+    let replay = |more: &[&str]| {
+        let words = [&["replay", file.to_str().expect("a path")], more].concat();
+        let output = probe_agent(&words);
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (by_default, told) = replay(&[]);
+    assert_eq!(by_default, replay(&["--sort", "bytes"]).0);
+    assert_ne!(by_default, replay(&["--sort", "packets"]).0);
+    assert!(by_default.contains("\n8 of 8 flows\n") && told.is_empty());
+    let (first, _) = replay(&["-n", "2", "tcp or udp"]);
+    let expected = "\n2 of 4 flows that pass, of 8\n";
+    assert!(first.contains(expected), "{first}");
+    for format in ["--json", "--csv"] {
+        let (_, told) = replay(&["-n", "2", format]);
+        assert!(told.contains("2 of 8 flows, as --limit says\n"), "{told}");
+        assert!(!replay(&[format]).1.contains(" of 8 flows"));
+    }
+}

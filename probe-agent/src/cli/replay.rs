@@ -44,8 +44,9 @@ pub(super) const EXIT_INCOMPLETE: u8 = 3;
 ///
 /// The addresses of --local tell which packets were sent. Else the file does, where it says so: by
 /// the packet flags of pcapng, or by the header of a capture of the `any` device. All other packets
-/// count as received. Bytes are IP octets. --limit is for each interface, and with --by for the groups of
-/// all. Times are those of the file, to the millisecond.
+/// count as received. Bytes are IP octets. All flows are shown, those with the most bytes first, unless
+/// --limit and --sort say otherwise. --limit is for each interface, and with --by for the groups of all.
+/// Times are those of the file, to the millisecond.
 ///
 /// In the table `*` marks flows whose direction is certain (handshake, ICMP type, multicast) and `+`
 /// those that stand for many. A port `*` is one that was aggregated away or that a fragment does not
@@ -89,7 +90,7 @@ pub struct ReplayArgs {
 /// What a replay came to.
 #[derive(Clone, Debug)]
 pub struct Replayed {
-    /// The interfaces in the order of the file, their flows by packets.
+    /// The interfaces in the order of the file, their flows as asked for, by octets if not.
     pub interfaces: Vec<InterfaceFlows>,
     /// Whether the file was whole.
     pub ending: Ending,
@@ -178,11 +179,25 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode, ReplayError> {
         Err(error) if !is_closed_by_reader(&error) => return Err(ReplayError::Output(error)),
         _ => {}
     }
+    if format != FlowFormat::Table && grouping.is_none() {
+        tell_cut(interfaces);
+    }
     if format == FlowFormat::Csv {
         // The other formats have it at their end.
         tell(total_ledger(&replayed.interfaces));
     }
     Ok(ended(args, &replayed))
+}
+
+/// Tells programs' callers of flows that the limit has left out; tables have a line for that.
+fn tell_cut(interfaces: &[InterfaceFlows]) {
+    for it in interfaces {
+        let shown = it.flows.len();
+        if (shown as u64) < it.matched {
+            let (iface, of) = (&it.iface, passed(it.matched, it.all));
+            tell(format_args!("{iface}: {shown} of {of}, as --limit says"));
+        }
+    }
 }
 
 /// Tells of a file that ends too early.
@@ -345,10 +360,9 @@ fn in_file_order(
             let mut flows = interval.flows.sorted_rows();
             let all = flows.len() as u64;
             flows.retain(|row| filter.matches(&interval.iface, row));
-            if let Some(sort) = args.select.sort {
-                // A stable order of equal ones: by packets, as without it.
-                flows.sort_by(|a, b| sort.compare_rows(a, b));
-            }
+            // As `flows` sorts; a stable order of equal ones is by packets.
+            let sort = args.select.sort.unwrap_or_default();
+            flows.sort_by(|a, b| sort.compare_rows(a, b));
             let matched = flows.len() as u64;
             flows.truncate(limit);
             InterfaceFlows {

@@ -292,6 +292,12 @@ pub(super) fn write(
         }
         let numbers = Numbers::Exact.over(over);
         write_table(out, style, numbers, false, &flows)?;
+        if !flows.is_empty() {
+            let shown = format!("{} of {}", flows.len(), passed(*matched, *all));
+            for line in wrap(&shown, style.sentence_width()) {
+                writeln!(out, "{line}")?;
+            }
+        }
         if is_one_of_many {
             write_ledger(out, style, "", ledger)?;
             writeln!(out)?;
