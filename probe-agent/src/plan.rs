@@ -20,7 +20,7 @@ use serde::Serialize;
 use crate::config::Config;
 use probe_capture::{
     interface::{HostLink, Interface},
-    selection::{Choice, InterfaceSelector},
+    selection::{Choice, InterfaceSelector, not_a_pattern},
 };
 use probe_datapath::{
     inventory::{Host, HostInventory, InventoryLink},
@@ -150,7 +150,8 @@ impl Plan {
         problems.extend(host.obstacle.clone());
         for name in &self.missing {
             problems.push(format!(
-                "{name}: configured by name, but this host has no such link"
+                "{name}: configured by name, but this host has no such link{}",
+                not_a_pattern(name)
             ));
         }
         for link in self.captured() {

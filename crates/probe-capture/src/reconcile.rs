@@ -9,7 +9,7 @@ use std::{
 use crate::{
     interface::{HostLink, Interface, InterfaceConfig, LinkList, UnreadableLink},
     manager::{Changes, Manager, ManagerError, UpdatePlan},
-    selection::{self, CountedTwice, InterfaceSelector, Selection},
+    selection::{self, CountedTwice, InterfaceSelector, Selection, not_a_pattern},
     trouble::{Finder, Trouble, TroubleKind},
 };
 
@@ -279,9 +279,10 @@ impl Reconciler {
 
     fn tell_missing(&mut self, missing: Vec<String>) {
         for name in missing.iter().filter(|name| !self.missing.contains(name)) {
+            let hint = not_a_pattern(name);
             tracing::warn!(
                 iface = %name,
-                "there is no such interface; it is captured as soon as it appears"
+                "there is no such interface{hint}; it is captured as soon as it appears"
             );
         }
         self.missing = missing;
@@ -337,7 +338,10 @@ fn missing(name: &str) -> Trouble {
     Trouble::new(
         TroubleKind::InterfaceMissing,
         Some(name),
-        &"it is configured by name, and this host has no such link",
+        &format_args!(
+            "it is configured by name, and this host has no such link{}",
+            not_a_pattern(name)
+        ),
         "add the link, which is then captured at once, or correct the name in `interfaces` and reload",
     )
 }

@@ -12,7 +12,8 @@ use probe_flow::text::quoted;
 use self::stacked::Stack;
 pub use self::{
     rule::{
-        KNOWN_KINDS, Rule, is_pattern, kind_rule, parse_rule, pattern_meant, regexes, unknown_kind,
+        KNOWN_KINDS, Rule, is_pattern, kind_rule, not_a_pattern, parse_rule, pattern_meant,
+        regexes, unknown_kind,
     },
     stacked::CountedTwice,
 };

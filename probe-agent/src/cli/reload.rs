@@ -15,6 +15,7 @@ use probe_api::{
     client::ClientError,
     reload::{ChangeOutcome, InterfaceChange, ReloadReport, SettingChange},
 };
+use probe_capture::selection::not_a_pattern;
 use probe_flow::text::{counted, printable};
 
 /// Let the running agent read its configuration file again, and show what that changes
@@ -121,7 +122,8 @@ pub(super) fn write(
         interface(out, style, width, longest, change)?;
     }
     for name in &report.missing {
-        let text = format!("{name}: no such link; captured as soon as it appears");
+        let hint = not_a_pattern(name);
+        let text = format!("{name}: no such link{hint}; captured as soon as it appears");
         paragraph(out, style, Colour::Yellow, width, &text)?;
     }
     for line in wrap(&conclusion(style, report), width) {
@@ -270,7 +272,7 @@ mod tests {
             settings: vec![setting("interfaces.lo.hook", true)],
             interfaces: vec![restored, updated],
             untouched: 1,
-            missing: vec!["eth7".to_owned()],
+            missing: vec!["eth7".to_owned(), "en*".to_owned()],
             ..ReloadReport::default()
         };
         assert_eq!(
@@ -279,7 +281,10 @@ mod tests {
              eth10  failed, goes on as it was: not updated: the\n    \
              driver does not take native XDP on this device\n  \
              lo     updated, not captured for 1.5ms\n  \
-             eth7: no such link; captured as soon as it appears\n\
+             eth7: no such link; captured as soon as it appears\n  \
+             en*: no such link (a name is taken as it is: patterns\n    \
+             are regexes between slashes: `/^en/`); captured as soon\n    \
+             as it appears\n\
              reloaded in part; 1 interface is untouched\n"
         );
         assert_eq!(code(&report), super::EXIT_TROUBLE.into());

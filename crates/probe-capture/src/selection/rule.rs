@@ -149,6 +149,15 @@ pub fn pattern_meant(name: &str) -> Option<String> {
     })
 }
 
+/// Behind the sentence that there is no link of this name: what was meant, if it looks like a pattern. Else
+/// nothing.
+pub fn not_a_pattern(name: &str) -> String {
+    let meant = pattern_meant(name);
+    meant.map_or_else(String::new, |meant| {
+        format!(" (a name is taken as it is: {meant})")
+    })
+}
+
 /// The text of a rule about links of this kind.
 pub fn kind_rule(kind: &str) -> String {
     format!("{KIND}{kind}")

@@ -117,4 +117,10 @@ fn what_is_wrong_is_told_until_it_is_over() {
     assert_eq!(told(), [(CountedTwice, of(""))]);
     let cause = &manager.troubles().all()[0].cause;
     assert!(cause.ends_with("twice: eth2 and eth1"), "{cause}");
+    // A pattern that is written as a name.
+    let name = selector(&[("eth1", Hook::Auto), ("eth*", Hook::Auto)]);
+    reconciler.change_selector(name).unwrap();
+    let told = manager.troubles().all();
+    let missing = told.iter().find(|it| it.kind == InterfaceMissing).unwrap();
+    assert!(missing.cause.contains("`/^eth/`"), "{missing}");
 }
