@@ -36,10 +36,15 @@ const NOT_FOUND: u16 = 404;
 
 /// Show how capturing goes: hooks, rates, losses, coverage, and what to do about trouble
 ///
-/// Totals are since capturing began; rates are those of half a second. Asking changes nothing.
+/// Asking changes nothing. "Every packet seen has an address" means that each is in a flow, or in one loss by
+/// its name (docs/LEDGER.md).
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status: 0 when all is well. 2 when an interface is not captured. 4 when the agent does not answer. 5 when it \
+    after_help = "Columns: rcvd and sent are rates of half a second. packets are in flows, and lost are in none \
+                  since the agent did not keep up, both since capturing began; packets that belong to no \
+                  flow (non_ip, invalid_ip_header …) are not lost. flows are those of the running interval \
+                  and the one before. coverage is the share of the link's packets that was seen of late.\n\n\
+                  Exit status: 0 when all is well. 2 when an interface is not captured. 4 when the agent does not answer. 5 when it \
                   answers and something is wrong, as told under `trouble`."
 )]
 pub(super) struct StatusArgs {

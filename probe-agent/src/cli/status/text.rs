@@ -21,6 +21,10 @@ use probe_flow::text::printable;
 const DETAILED: usize = 4;
 const LABEL: usize = 12;
 
+/// What the columns of the table count.
+const LEGEND: &str =
+    "(packets and lost since capturing began; flows of the running interval and the one before)";
+
 /// Writes two readings, of which the second is now.
 pub(in crate::cli) fn write(
     out: &mut impl Write,
@@ -38,6 +42,9 @@ pub(in crate::cli) fn write(
         writeln!(out, "\n{}", paint(style, Colour::Bold, &head))?;
         for (state, line) in rows {
             writeln!(out, "{}", paint(style, colour(&state), &printable(&line)))?;
+        }
+        for line in wrap(LEGEND, width) {
+            writeln!(out, "{line}")?;
         }
     }
     if now.interfaces.len() <= DETAILED {
