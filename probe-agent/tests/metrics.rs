@@ -20,7 +20,7 @@ use probe_capture::{
 };
 use probe_common::control::Tally;
 use probe_flow::{
-    coverage::{Compared, CoverageState, LostHook},
+    coverage::{Compared, CoverageState, LostHook, Unseen},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
 };
@@ -236,6 +236,9 @@ fn watched(name: &str, lost: Vec<LostHook>) -> InterfaceStatus {
             is_down: false,
             reattached: 2,
             detached: Duration::from_millis(3900),
+            changed: Duration::ZERO,
+            was_lost: [false; 2],
+            unseen: Unseen::default(),
             coverage: [
                 of(CoverageState::Partial, 0.5, 100),
                 of(CoverageState::Ok, 1.0, 70),

@@ -10,7 +10,7 @@ use crate::{
     trouble::Trouble,
 };
 use probe_flow::{
-    coverage::{Compared, CoverageState, LostHook},
+    coverage::{Compared, CoverageState, LostHook, Unseen},
     flow::FlowCounters,
     ledger::{Ledger, Loss},
 };
@@ -52,6 +52,12 @@ pub struct WatchStatus {
     pub reattached: u64,
     /// How long programs were missing, altogether.
     pub detached: Duration,
+    /// How much of that is due to settings that were changed.
+    pub changed: Duration,
+    /// Whether a program for this direction was ever removed, received and sent.
+    pub was_lost: [bool; 2],
+    /// What the link moved and we did not see, both directions.
+    pub unseen: Unseen,
     /// How well the link is covered, received and sent.
     pub coverage: [CoverageStatus; 2],
 }

@@ -141,6 +141,11 @@ impl Compared {
         )
     }
 
+    /// Packets of the link that we did not see.
+    fn unseen(&self) -> u64 {
+        self.link.saturating_sub(self.packets.max(self.frames))
+    }
+
     /// At most this share of the link's octets was seen. `None` where no super-packet was: packets tell.
     #[expect(
         clippy::cast_precision_loss,
@@ -215,6 +220,29 @@ pub struct Coverage {
     bad_windows: u32,
     blind_windows: u32,
     idle_checks: u32,
+    /// Checks since a window was judged.
+    old_checks: u32,
+    /// Packets that were not seen in bad windows which have not made a state yet.
+    pending: u64,
+    unseen: Unseen,
+    /// Our program is missing, which is why nothing is seen.
+    is_detached: bool,
+}
+
+/// Packets that the link moved and we did not see, by why.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Unseen {
+    /// While our program was missing.
+    pub detached: u64,
+    /// While the direction was partial or blind with our program in place.
+    pub uncovered: u64,
+}
+
+impl std::ops::AddAssign for Unseen {
+    fn add_assign(&mut self, other: Self) {
+        self.detached += other.detached;
+        self.uncovered += other.uncovered;
+    }
 }
 
 impl Coverage {
@@ -226,18 +254,79 @@ impl Coverage {
         for stretch in [&mut self.window, &mut self.interval, &mut self.all] {
             stretch.on_sample(sample);
         }
+        self.old_checks = self.old_checks.saturating_add(1);
         let before = self.state;
         let window = self.window.compared();
         if window.link.max(window.frames) >= WINDOW_PACKETS {
             self.window.take();
             self.judge(window);
+            self.old_checks = 0;
         } else if self.idle_checks >= IDLE_CHECKS && self.state == CoverageState::Ok {
             self.state = CoverageState::Idle;
         }
         (self.state != before).then_some(self.state)
     }
 
+    /// Takes a sample in after which the running window is of two times: before and after a program came or
+    /// went, ours or another. Nothing is judged by it.
+    pub fn on_mixed_sample(&mut self, sample: Sample) {
+        for stretch in [&mut self.window, &mut self.interval, &mut self.all] {
+            stretch.on_sample(sample);
+        }
+        let window = self.window.take();
+        self.on_unseen(window);
+    }
+
+    /// From now on our program is missing, or is there.
+    pub const fn set_detached(&mut self, is_detached: bool) {
+        self.is_detached = is_detached;
+    }
+
+    /// Our program has just been attached again: how it covers the link is not known yet.
+    pub const fn restart(&mut self) {
+        self.state = CoverageState::Idle;
+        self.ratio = None;
+        self.bad_windows = 0;
+        self.blind_windows = 0;
+        self.pending = 0;
+    }
+
+    const fn is_bad(&self) -> bool {
+        matches!(self.state, CoverageState::Partial | CoverageState::Blind)
+    }
+
+    fn on_unseen(&mut self, window: Compared) {
+        if self.is_detached {
+            self.unseen.detached += window.unseen();
+            return;
+        }
+        self.pending += window.unseen();
+        if self.is_bad() {
+            self.unseen.uncovered += std::mem::take(&mut self.pending);
+        }
+    }
+
+    /// What was not seen since the first check, as far as it is known why.
+    pub fn unseen(&self) -> Unseen {
+        let mut unseen = self.unseen;
+        if self.is_detached {
+            unseen.detached += self.window.compared().unseen();
+        } else if self.is_bad() {
+            unseen.uncovered += self.window.compared().unseen();
+        }
+        unseen
+    }
+
     fn judge(&mut self, window: Compared) {
+        self.set_state(window);
+        if self.is_detached || self.bad_windows > 0 {
+            self.on_unseen(window);
+        } else {
+            self.pending = 0;
+        }
+    }
+
+    fn set_state(&mut self, window: Compared) {
         self.ratio = window.ratio();
         if self.ratio.is_none_or(|ratio| ratio >= PARTIAL_BELOW) {
             self.bad_windows = 0;
@@ -263,9 +352,11 @@ impl Coverage {
         self.state
     }
 
-    /// Coverage of the last window with enough packets.
-    pub const fn ratio(&self) -> Option<f64> {
-        self.ratio
+    /// Coverage of the last window with enough packets, unless that is past: only a state that is bad stays
+    /// until a better window comes.
+    pub fn ratio(&self) -> Option<f64> {
+        let is_present = self.is_bad() || self.old_checks < IDLE_CHECKS;
+        self.ratio.filter(|_| is_present)
     }
 
     /// Link and probe since the first check.

@@ -155,7 +155,7 @@ pub(super) const COVERAGE: Definition = Definition::new(
     &["iface", "direction"],
     "ratio, 1 is all",
     "Share of the packets of the kernel's link counter that the programs saw, in the last seconds \
-     with enough packets. Above 1 where packets were dropped behind the hook.",
+     with enough packets; none when these are past. Above 1 where packets were dropped behind the hook.",
 );
 pub(super) const LINK_PACKETS: Definition = Definition::new(
     Counter,

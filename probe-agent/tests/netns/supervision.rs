@@ -42,6 +42,9 @@ fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] los
         detach(link);
     }
     wait_for_state(&agent, "detached", NOTICED);
+    let (_, status) = agent.command(&["status"]);
+    assert!(!status.contains("settings were changed"), "{status}");
+    assert!(status.contains("programs were removed"), "{status}");
     let log = installation.log();
     for hook in lost {
         let told = format!("{hook}: our program was detached");
@@ -158,6 +161,15 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
         "{log}"
     );
     drop(chatter);
+    let (_, answer) = agent.command(&["status", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&answer).expect("one object");
+    let missed = status["interfaces"][LINK]["uncovered_packets"].as_u64();
+    // Three windows of each direction made the state.
+    assert!(
+        missed.is_some_and(|missed| missed >= 2 * 3 * 20),
+        "{answer}"
+    );
+    assert_eq!(status["interfaces"][LINK]["detached_packets"], 0);
     assert!(agent.terminate().success(), "the agent's exit code");
     let interval = &stored_intervals(&installation.json())[0];
     assert_eq!(

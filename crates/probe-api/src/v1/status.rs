@@ -1,6 +1,6 @@
 //! `GET /api/v1/status`: how capturing goes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{Json, extract::RawQuery, response::Response};
 use jiff::Timestamp;
@@ -105,6 +105,19 @@ pub struct InterfaceStatus {
     pub reattached: u64,
     /// How long programs were missing, altogether.
     pub detached_ms: u64,
+    /// How much of that is due to settings that were changed.
+    #[serde(default)]
+    pub changed_ms: u64,
+    /// Directions whose program was removed at some time: `rcvd`, `sent`.
+    #[serde(default)]
+    pub detached_directions: Vec<String>,
+    /// Packets that the link moved and we did not see while programs were removed.
+    #[serde(default)]
+    pub detached_packets: u64,
+    /// Packets that the link moved and we did not see while a direction was partial or blind with our program
+    /// in place.
+    #[serde(default)]
+    pub uncovered_packets: u64,
     /// How well the link is covered.
     pub coverage: Coverage,
     /// Where every packet went.
@@ -147,7 +160,7 @@ pub struct Coverage {
 pub struct DirectionCoverage {
     /// In a word: `ok`, `idle`, `partial` or `blind`.
     pub state: String,
-    /// Share of the link's packets that we saw, in the last window with enough of them.
+    /// Share of the link's packets that we saw, in the last window with enough of them; null if that is past.
     pub ratio: Option<f64>,
     /// Packets by the link's own counter, since the interface is captured.
     pub link: u64,
@@ -344,10 +357,16 @@ impl From<&status::CoverageStatus> for DirectionCoverage {
     }
 }
 
+fn milliseconds(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
 impl From<&status::InterfaceStatus> for InterfaceStatus {
     fn from(it: &status::InterfaceStatus) -> Self {
         let errors = Issue::ALL.map(|issue| (issue.name().to_owned(), issue.count(&it.ledger)));
         let [rcvd, sent] = &it.watch.coverage;
+        let directions = coverage::DIRECTIONS.iter().zip(it.watch.was_lost);
+        let lost = directions.filter(|(_, was_lost)| *was_lost);
         Self {
             ifindex: it.ifindex,
             state: it.watch.state().to_owned(),
@@ -365,7 +384,11 @@ impl From<&status::InterfaceStatus> for InterfaceStatus {
             attachment: Attachment::from(&it.attachment),
             lost_hooks: it.watch.lost.iter().map(LostHook::from).collect(),
             reattached: it.watch.reattached,
-            detached_ms: it.watch.detached.as_millis().try_into().unwrap_or(u64::MAX),
+            detached_ms: milliseconds(it.watch.detached),
+            changed_ms: milliseconds(it.watch.changed),
+            detached_directions: lost.map(|(direction, _)| (*direction).to_owned()).collect(),
+            detached_packets: it.watch.unseen.detached,
+            uncovered_packets: it.watch.unseen.uncovered,
             coverage: Coverage {
                 rcvd: rcvd.into(),
                 sent: sent.into(),

@@ -9,7 +9,7 @@ use crate::{
     status::{CoverageStatus, WatchStatus},
 };
 use probe_flow::{
-    coverage::{self, Compared, Coverage, Sample, Surroundings, likely_cause},
+    coverage::{self, Compared, Coverage, Sample, Surroundings, Unseen, likely_cause},
     interval::Watched,
     supervise::{Change, Supervision},
 };
@@ -52,6 +52,9 @@ pub(super) struct Watch {
     supervision: Supervision,
     coverage: [Coverage; DIRECTIONS as usize],
     causes: [Option<String>; DIRECTIONS as usize],
+    was_lost: [bool; DIRECTIONS as usize],
+    /// Programs were attached since the last check.
+    is_reattached: bool,
     history: WatchHistory,
     /// Where the running interval began.
     interval: IntervalStart,
@@ -62,6 +65,10 @@ pub(super) struct Watch {
 pub(super) struct WatchHistory {
     reattached: u64,
     detached: Duration,
+    /// How much of that is due to changed settings.
+    changed: Duration,
+    was_lost: [bool; DIRECTIONS as usize],
+    unseen: Unseen,
     compared: [Compared; DIRECTIONS as usize],
 }
 
@@ -73,6 +80,9 @@ impl WatchHistory {
             is_down: false,
             reattached: self.reattached,
             detached: self.detached,
+            changed: self.changed,
+            was_lost: self.was_lost,
+            unseen: self.unseen,
             coverage: self.compared.map(|compared| CoverageStatus {
                 compared,
                 ..CoverageStatus::default()
@@ -85,6 +95,11 @@ impl WatchHistory {
 struct IntervalStart {
     reattached: u64,
     detached: Duration,
+}
+
+fn is_lost(hooks: &HookState, direction: usize) -> bool {
+    let mut lost = hooks.lost.iter();
+    lost.any(|it| usize::from(it.direction) == direction)
 }
 
 /// Whether programs of others are where some of ours were.
@@ -101,6 +116,8 @@ impl Watch {
             supervision: Supervision::new(now),
             coverage: Default::default(),
             causes: Default::default(),
+            was_lost: [false; DIRECTIONS as usize],
+            is_reattached: false,
             history,
             interval: IntervalStart::default(),
         }
@@ -109,8 +126,14 @@ impl Watch {
     pub(super) fn on_check(&mut self, check: LinkCheck, now: Instant) -> Vec<Notice> {
         let mut notices = Vec::new();
         self.is_down = check.is_down;
+        let mut is_mixed = [std::mem::take(&mut self.is_reattached); DIRECTIONS as usize];
         if let Some(hooks) = check.hooks {
             let is_freed = is_taken(&self.hooks) && !is_taken(&hooks);
+            for (direction, is_mixed) in is_mixed.iter_mut().enumerate() {
+                let [before, now] = [&self.hooks, &hooks].map(|it| is_lost(it, direction));
+                *is_mixed |= before != now || self.hooks.ahead[direction] != hooks.ahead[direction];
+                self.was_lost[direction] |= now;
+            }
             self.hooks = hooks;
             match self.supervision.on_check(self.hooks.lost.is_empty(), now) {
                 Change::None => {}
@@ -122,7 +145,18 @@ impl Watch {
             }
         }
         for (direction, sample) in check.samples.into_iter().flatten().enumerate() {
-            let Some(state) = self.coverage[direction].on_sample(sample) else {
+            let is_lost = is_lost(&self.hooks, direction);
+            let coverage = &mut self.coverage[direction];
+            if is_mixed[direction] {
+                // What was not seen at the end of a loss is due to it as well.
+                if is_lost {
+                    coverage.set_detached(true);
+                }
+                coverage.on_mixed_sample(sample);
+                coverage.set_detached(is_lost);
+                continue;
+            }
+            let Some(state) = coverage.on_sample(sample) else {
                 continue;
             };
             let around = Surroundings {
@@ -145,6 +179,7 @@ impl Watch {
 
     pub(super) fn on_gap(&mut self, gap: Duration) {
         self.history.detached += gap;
+        self.history.changed += gap;
     }
 
     pub(super) fn wants_attempt(&self, now: Instant) -> bool {
@@ -161,7 +196,14 @@ impl Watch {
         self.supervision.on_attempt(attachment.is_some(), now);
         if let Some(attachment) = attachment {
             self.attachment = attachment;
-            self.hooks = HookState::default();
+            let hooks = std::mem::take(&mut self.hooks);
+            for (direction, coverage) in self.coverage.iter_mut().enumerate() {
+                if is_lost(&hooks, direction) {
+                    coverage.restart();
+                    self.causes[direction] = None;
+                }
+            }
+            self.is_reattached = true;
         }
         self.supervision.waits(now)
     }
@@ -197,9 +239,16 @@ impl Watch {
 
     /// What a later capture of the interface goes on from.
     pub(super) fn history(&self, now: Instant) -> WatchHistory {
+        let mut unseen = self.history.unseen;
+        for coverage in &self.coverage {
+            unseen += coverage.unseen();
+        }
         WatchHistory {
             reattached: self.history.reattached + self.supervision.reattached(),
             detached: self.history.detached + self.supervision.detached(now),
+            changed: self.history.changed,
+            was_lost: [0, 1].map(|it: usize| self.history.was_lost[it] || self.was_lost[it]),
+            unseen,
             compared: [0, 1].map(|direction| self.compared(direction)),
         }
     }
@@ -211,6 +260,9 @@ impl Watch {
             is_down: self.is_down,
             reattached: history.reattached,
             detached: history.detached,
+            changed: history.changed,
+            was_lost: history.was_lost,
+            unseen: history.unseen,
             coverage: [0, 1].map(|direction| self.coverage_status(direction)),
         };
         (self.attachment.clone(), status)

@@ -165,6 +165,70 @@ fn partial_is_told_from_blind() {
 }
 
 #[test]
+fn what_is_not_seen_has_a_cause_and_a_window_of_two_times_no_verdict() {
+    let (mut coverage, mut at) = started();
+    let unseen = |coverage: &Coverage| {
+        let unseen = coverage.unseen();
+        [unseen.uncovered, unseen.detached]
+    };
+    // A program before ours comes in the middle of a window and goes in that of another.
+    play(&mut coverage, &mut at, &[[50, 50, 50]]);
+    at = sample(
+        at.link.packets + 50,
+        at.after.frames + 30,
+        at.after.packets + 30,
+    );
+    coverage.on_mixed_sample(at);
+    assert_eq!(unseen(&coverage), [0, 0], "not known yet");
+    let changes = play(&mut coverage, &mut at, &[[50, 0, 0]; 4]);
+    assert_eq!(changes, [CoverageState::Blind]);
+    at = sample(
+        at.link.packets + 50,
+        at.after.frames + 20,
+        at.after.packets + 20,
+    );
+    coverage.on_mixed_sample(at);
+    assert_eq!(coverage.state(), CoverageState::Blind, "no verdict");
+    play(&mut coverage, &mut at, &[[50, 50, 50]]);
+    assert_eq!(unseen(&coverage), [20 + 200 + 30, 0]);
+    // Ours is removed and attached again.
+    coverage.set_detached(true);
+    at = sample(
+        at.link.packets + 30,
+        at.after.frames + 10,
+        at.after.packets + 10,
+    );
+    coverage.on_mixed_sample(at);
+    play(&mut coverage, &mut at, &[[9, 0, 0], [9, 0, 0]]);
+    assert_eq!(unseen(&coverage), [250, 20 + 18]);
+    coverage.restart();
+    at = sample(at.link.packets + 9, at.after.frames, at.after.packets);
+    coverage.on_mixed_sample(at);
+    coverage.set_detached(false);
+    assert_eq!(coverage.ratio(), None, "that of before is past");
+    play(
+        &mut coverage,
+        &mut at,
+        &[[50, 50, 50], [50, 20, 20], [50, 50, 50]],
+    );
+    assert_eq!(
+        unseen(&coverage),
+        [250, 47],
+        "a burst that drains is nothing"
+    );
+}
+
+#[test]
+fn a_window_that_has_passed_is_not_the_present() {
+    let (mut coverage, mut at) = started();
+    play(&mut coverage, &mut at, &[[50, 50, 50], [50, 18, 18]]);
+    assert_eq!(coverage.ratio(), Some(0.36));
+    assert_eq!(coverage.state(), CoverageState::Ok);
+    play(&mut coverage, &mut at, &[[1, 1, 1]; 10]);
+    assert_eq!(coverage.ratio(), None);
+}
+
+#[test]
 fn few_packets_are_judged_when_they_have_become_enough() {
     let (mut coverage, mut at) = started();
     assert_eq!(play(&mut coverage, &mut at, &[[1, 0, 0]; 19]), []);

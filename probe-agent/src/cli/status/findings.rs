@@ -121,37 +121,62 @@ fn interface(
         )));
     }
     findings.extend(detached(iface, it));
+    findings.extend(uncovered(iface, it));
 }
 
-/// A time without programs, which is over.
-fn detached(iface: &str, it: &InterfaceStatus) -> Option<Finding> {
+/// What times without programs have cost, by why they were missing.
+fn detached(iface: &str, it: &InterfaceStatus) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if it.changed_ms > 0 {
+        found.push(note(format!(
+            "{iface}: its settings were changed; nothing was seen for {} ms altogether",
+            it.changed_ms
+        )));
+    }
+    let removed_ms = it.detached_ms.saturating_sub(it.changed_ms);
     let why = match it.reattached {
-        0 if it.detached_ms == 0 => return None,
-        0 => "its settings were changed".to_owned(),
+        0 if removed_ms == 0 => return found,
+        0 if it.lost_hooks.is_empty() => "programs were removed and put back".to_owned(),
+        0 => "programs were removed, and are missing still".to_owned(),
         1 => "programs were removed and attached again once".to_owned(),
         more => format!("programs were removed and attached again {more} times"),
     };
-    let unseen = match unseen(it) {
-        0 => String::new(),
-        packets => {
-            let were = if packets == 1 { "was" } else { "were" };
-            format!(
-                ", and {} of the link {were} not seen",
-                counted(packets, "packet")
-            )
-        }
+    let what = match it.detached_directions.as_slice() {
+        [direction] if direction == "rcvd" => "no received packet was seen",
+        [direction] if direction == "sent" => "no sent packet was seen",
+        _ => "programs were missing",
     };
-    Some(note(format!(
-        "{iface}: {why}; nothing was seen for {} ms altogether{unseen}",
-        it.detached_ms
-    )))
+    let unseen = unseen(it.detached_packets);
+    found.push(note(format!(
+        "{iface}: {why}; {what} for {removed_ms} ms altogether{unseen}"
+    )));
+    found
 }
 
-/// Packets that the link's counters have had since it is captured, beyond all that we saw.
-fn unseen(it: &InterfaceStatus) -> u64 {
+fn unseen(packets: u64) -> String {
+    let were = if packets == 1 { "was" } else { "were" };
+    match packets {
+        0 => String::new(),
+        packets => format!(
+            ", and {} of the link {were} not seen",
+            counted(packets, "packet")
+        ),
+    }
+}
+
+/// A time in which less was seen than the link moved, which is over.
+fn uncovered(iface: &str, it: &InterfaceStatus) -> Option<Finding> {
     let directions = [&it.coverage.rcvd, &it.coverage.sent];
-    let unseen = directions.map(|it| it.link.saturating_sub(it.packets.max(it.frames)));
-    unseen.into_iter().sum()
+    let is_told = directions
+        .iter()
+        .any(|it| matches!(it.state.as_str(), "partial" | "blind"));
+    (it.uncovered_packets > 0 && !is_told).then(|| {
+        note(format!(
+            "{iface}: it was blind, wholly or in part, while its programs were in place: {} of the link were not \
+             seen. The log tells when and the likely cause",
+            counted(it.uncovered_packets, "packet")
+        ))
+    })
 }
 
 /// No packet is lost, but it is not known whose they are.
@@ -268,21 +293,48 @@ mod tests {
 
     #[test]
     fn what_passed_while_programs_were_removed_is_told() {
-        let mut now = report();
-        let eth0 = now.interfaces.get_mut("eth0").expect("it is captured");
-        (eth0.reattached, eth0.detached_ms) = (1, 1997);
-        eth0.coverage.sent.link = 140;
-        let found = compare(&now, None);
-        assert_eq!(found.len(), 1);
-        assert!(!found[0].is_trouble);
-        let told = "eth0: programs were removed and attached again once; nothing was seen for 1997 ms \
+        let now = changed(|it| {
+            (it.reattached, it.detached_ms, it.detached_packets) = (1, 1997, 40);
+        });
+        let told = "false eth0: programs were removed and attached again once; programs were missing for 1997 ms \
                     altogether, and 40 packets of the link were not seen";
-        assert_eq!(found[0].text, told);
+        assert_eq!(texts(&compare(&now, None)), told);
 
-        let now = changed(|it| it.detached_ms = 120);
-        let found = compare(&now, None);
-        let told = "eth0: its settings were changed; nothing was seen for 120 ms altogether";
-        assert_eq!(found[0].text, told);
+        let now = changed(|it| (it.detached_ms, it.changed_ms) = (120, 120));
+        let told = "false eth0: its settings were changed; nothing was seen for 120 ms altogether";
+        assert_eq!(texts(&compare(&now, None)), told);
+
+        // Before it is attached again, and only one direction of it.
+        let now = changed(|it| {
+            it.detached_ms = 300;
+            it.detached_directions = vec!["rcvd".to_owned()];
+            it.lost_hooks = vec![LostHook {
+                direction: "rcvd".to_owned(),
+                hook: "tcx".to_owned(),
+                occupant: None,
+            }];
+        });
+        let told = "false eth0: programs were removed, and are missing still; no received packet was seen for 300 ms \
+                    altogether";
+        assert!(texts(&compare(&now, None)).ends_with(told));
+    }
+
+    #[test]
+    fn what_a_blind_time_has_missed_is_a_note_when_it_is_over() {
+        let mut now = changed(|it| it.uncovered_packets = 198);
+        let told = texts(&compare(&now, None));
+        assert!(
+            told.starts_with("false eth0: it was blind, wholly or in part"),
+            "{told}"
+        );
+        assert!(
+            told.contains("198 packets of the link were not seen"),
+            "{told}"
+        );
+        let eth0 = now.interfaces.get_mut("eth0").expect("it is there");
+        eth0.coverage.rcvd.state = "blind".to_owned();
+        let told = texts(&compare(&now, None));
+        assert!(!told.contains("it was blind"), "not over: {told}");
     }
 
     #[test]

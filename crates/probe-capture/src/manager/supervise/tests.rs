@@ -214,16 +214,25 @@ fn what_is_lost_is_attached_again_and_counts_go_on() {
     assert_eq!(bench.watch().lost.len(), 1);
     bench.second(100, 0);
     assert_eq!(bench.watch().reattached, 1);
+    // Ours came in the middle of the window that ends here, by which nothing is judged.
+    bench.second(100, 60);
+    let watch = bench.watch();
+    assert_eq!((watch.state(), watch.coverage[0].ratio), ("idle", None));
     bench.second(100, 100);
     let watch = bench.watch();
     assert_eq!(watch.state(), "ok");
-    assert_eq!(watch.coverage[0].compared.link, 400);
+    assert_eq!(watch.coverage[0].compared.link, 500);
+    assert_eq!((watch.unseen.detached, watch.unseen.uncovered), (240, 0));
+    assert_eq!(
+        (watch.was_lost, watch.changed),
+        ([true, false], Duration::ZERO)
+    );
     bench.manager.rotate().unwrap();
     let interval = bench.written.lock().pop().unwrap();
-    assert_eq!(interval.ledger.seen.packets, 200);
+    assert_eq!(interval.ledger.seen.packets, 260);
     assert_eq!(interval.ledger.residue(), 0);
     assert_eq!(interval.watched.reattached, 1);
-    assert_eq!(interval.watched.coverage[0].ratio(), Some(0.5));
+    assert_eq!(interval.watched.coverage[0].ratio(), Some(0.52));
 
     bench.second(50, 50);
     bench.manager.rotate().unwrap();
