@@ -15,7 +15,7 @@ use probe_api::v1::{
     info::Info,
     status::{InterfaceStatus, StatusReport},
 };
-use probe_flow::text::printable;
+use probe_flow::{ledger::Loss, text::printable};
 
 /// Of hosts with more interfaces only the table is shown, unless they are asked for by name.
 const DETAILED: usize = 4;
@@ -82,11 +82,18 @@ pub(in crate::cli) fn write(
 
 /// The last line where nothing is wrong now.
 fn good(now: &StatusReport) -> &'static str {
-    let mut interfaces = now.interfaces.values();
-    let was_removed = interfaces.any(|it| it.reattached > 0 || it.detached_ms > 0);
+    let has_missed = now.interfaces.values().any(|it| {
+        let mut losses = Loss::ALL.iter().filter(|loss| loss.remedy().is_some());
+        let ledger = &it.ledger;
+        it.reattached > 0
+            || it.detached_ms > 0
+            || it.uncovered_packets > 0
+            || ledger.overflow_packets > 0
+            || losses.any(|loss| ledger.losses.get(loss.name()).is_some_and(|lost| *lost > 0))
+    });
     let has_lost = now.sinks.values().any(|it| it.failed + it.dropped > 0);
-    if was_removed || has_lost {
-        "good now: every packet seen has an address; the notes tell what was lost before"
+    if has_missed || has_lost {
+        "good now: every packet seen now has an address; the notes tell what had none, was lost or was not seen before"
     } else {
         "good: every packet seen has an address"
     }
@@ -165,7 +172,10 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::{super::table::tests::report, good, summary};
-    use probe_api::v1::{info::Info, status::SinkStatus};
+    use probe_api::v1::{
+        info::Info,
+        status::{InterfaceStatus, SinkStatus},
+    };
 
     #[test]
     fn what_was_lost_before_is_not_said_to_be_good() {
@@ -174,6 +184,18 @@ mod tests {
         let eth0 = now.interfaces.get_mut("eth0").expect("it is captured");
         eth0.reattached = 1;
         assert!(good(&now).starts_with("good now: "));
+        let changes: [fn(&mut InterfaceStatus); 3] = [
+            |it| it.uncovered_packets = 1,
+            |it| it.ledger.overflow_packets = 1,
+            |it| {
+                it.ledger.losses.insert("ring_full".to_owned(), 1);
+            },
+        ];
+        for change in changes {
+            let mut now = report();
+            change(now.interfaces.get_mut("eth0").expect("it is captured"));
+            assert!(good(&now).starts_with("good now: "));
+        }
 
         let mut now = report();
         let sink = SinkStatus {
