@@ -206,8 +206,8 @@ pub(super) fn split(
     };
     let begins_filter = match rest.join(" ").parse::<Filter>() {
         Ok(_) => true,
-        // What is wrong stands behind the word.
-        Err(error) => error.column() > word.chars().count(),
+        // What is wrong is another word. Where one lacks, this one may be a name.
+        Err(error) => error.column() > word.chars().count() + 1,
     };
     match select.filter_with(rest) {
         Err(error) if !begins_filter => Err(UsageError(format!(
