@@ -28,7 +28,7 @@ pub(super) mod text;
 
 use findings::Finding;
 
-/// Time between the two readings that rates are computed from.
+/// Time between the two readings that rates are computed from, and whether losses grow.
 const WINDOW: Duration = Duration::from_millis(500);
 
 /// The status of HTTP for what is not there.
@@ -66,14 +66,14 @@ pub(super) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
         }
         first => first?,
     };
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&first)?))?;
-        return Ok(code(&findings::compare(&first, None)));
-    }
-    let info = client.info()?;
     thread::sleep(WINDOW);
     let now = client.status(&args.iface)?;
     let findings = findings::compare(&now, Some(&first));
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&now)?))?;
+        return Ok(code(&findings));
+    }
+    let info = client.info()?;
     let style = TableStyle::of_terminal(io::stdout().is_terminal());
     let mut out = Vec::new();
     text::write(&mut out, style, &info, [&first, &now], &findings)?;

@@ -1,6 +1,10 @@
 //! Commands that ask a running agent: the binary, and an API with traffic that is known.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+};
 
 use crate::flows::Testbed;
 
@@ -47,6 +51,30 @@ fn a_wrong_word_ends_each_command_with_2() {
         let (code, stdout, stderr) = command(&testbed, words);
         assert_eq!(code, 2, "{words:?}: {stdout}{stderr}");
         assert!(stderr.contains(told), "{words:?}: {stderr}");
+    }
+}
+
+/// Whether packets are being lost shows only in two readings.
+#[test]
+fn status_ends_the_same_however_it_is_shown() {
+    let testbed = Testbed::new();
+    let ended = |words: &[&str]| command(&testbed, words);
+    for words in [&["status"][..], &["status", "--json"]] {
+        assert_eq!(ended(words).0, 0, "{words:?}");
+        let script = &testbed.running.script;
+        let is_over = AtomicBool::new(false);
+        let (code, stdout, _) = thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Relaxed) {
+                    script.lose(1);
+                    thread::yield_now();
+                }
+            });
+            let ended = ended(words);
+            is_over.store(true, Relaxed);
+            ended
+        });
+        assert_eq!(code, 5, "{words:?}: {stdout}");
     }
 }
 

@@ -17,6 +17,7 @@ use probe_capture::{
 use probe_common::{
     ephash::EpHashV4,
     headers::ip_protocol::TCP,
+    loss::Loss,
     record::{EGRESS, INGRESS, IntoRecord, Record, RecordHead, RecordV4, origin_flags},
 };
 use probe_flow::ticks::TickClock;
@@ -58,6 +59,17 @@ impl Script {
             ip_protocol: TCP,
         };
         self.0.records.lock().push_back(key.into_record(head));
+    }
+
+    /// Sees a packet whose record finds the ring full.
+    pub(crate) fn lose(&self, ifindex: u32) {
+        let bank = self.0.bank.read();
+        let mut counters = self.0.counters.lock();
+        let counters =
+            &mut counters.entry(ifindex).or_default()[usize::from(*bank)][usize::from(INGRESS)];
+        counters.seen.add(1, 114);
+        counters.recorded.add(1, 100);
+        counters.losses[Loss::RingFull as usize].add(1, 100);
     }
 
     /// Sees one packet each of so many flows, and waits until all are in flows.
