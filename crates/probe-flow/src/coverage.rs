@@ -39,6 +39,9 @@ const BAD_WINDOWS: u32 = 3;
 /// Checks without a packet after which a direction is idle.
 const IDLE_CHECKS: u32 = 10;
 
+/// Checks after which a bad state is checked again, with however few packets there were.
+const LOOK_AGAIN_CHECKS: u32 = 5;
+
 /// Received and sent, in the order of [`probe_common::record::INGRESS`] and `EGRESS`; the words are
 /// those of the [schema](crate::schema).
 pub const DIRECTIONS: [&str; 2] = ["rcvd", "sent"];
@@ -92,7 +95,7 @@ pub struct Compared {
 /// How well a direction is covered, from best to worst.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum CoverageState {
-    /// No packet moves in this direction.
+    /// No packet moves in this direction, however it was before.
     #[default]
     Idle,
     /// Link and probe agree.
@@ -215,6 +218,8 @@ pub struct Coverage {
     /// Of the last window that was judged.
     ratio: Option<f64>,
     window: Stretch,
+    /// Checks since it began.
+    window_checks: u32,
     interval: Stretch,
     all: Stretch,
     bad_windows: u32,
@@ -255,14 +260,19 @@ impl Coverage {
             stretch.on_sample(sample);
         }
         self.old_checks = self.old_checks.saturating_add(1);
+        self.window_checks += 1;
         let before = self.state;
         let window = self.window.compared();
         if window.link.max(window.frames) >= WINDOW_PACKETS {
-            self.window.take();
+            self.end_window();
             self.judge(window);
             self.old_checks = 0;
-        } else if self.idle_checks >= IDLE_CHECKS && self.state == CoverageState::Ok {
+        } else if self.idle_checks >= IDLE_CHECKS {
+            self.leave_window(window);
             self.state = CoverageState::Idle;
+        } else if self.is_bad() && self.window_checks >= LOOK_AGAIN_CHECKS {
+            self.leave_window(window);
+            self.look_again(window);
         }
         (self.state != before).then_some(self.state)
     }
@@ -315,6 +325,30 @@ impl Coverage {
             unseen.uncovered += self.window.compared().unseen();
         }
         unseen
+    }
+
+    fn end_window(&mut self) {
+        self.window.take();
+        self.window_checks = 0;
+    }
+
+    /// Ends a window of a bad state in which too few packets passed for a verdict.
+    fn leave_window(&mut self, window: Compared) {
+        if self.is_bad() {
+            self.end_window();
+            self.on_unseen(window);
+        }
+    }
+
+    /// A quiet link would stay in its bad state for as long as it takes to move a window. Too few packets
+    /// make nothing bad, and if they are all seen the next bad window shows that it was not over.
+    fn look_again(&mut self, window: Compared) {
+        let ratio = window.ratio();
+        if ratio.is_some_and(|ratio| ratio >= PARTIAL_BELOW) {
+            self.ratio = ratio;
+            self.state = CoverageState::Ok;
+            self.old_checks = 0;
+        }
     }
 
     fn judge(&mut self, window: Compared) {

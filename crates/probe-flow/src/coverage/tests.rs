@@ -242,7 +242,7 @@ fn few_packets_are_judged_when_they_have_become_enough() {
 }
 
 #[test]
-fn quiet_is_idle_and_blind_stays_blind() {
+fn quiet_is_idle_whatever_was_before() {
     let (mut coverage, mut at) = started();
     play(&mut coverage, &mut at, &[[50, 50, 50]]);
     assert_eq!(
@@ -250,8 +250,33 @@ fn quiet_is_idle_and_blind_stays_blind() {
         [CoverageState::Idle]
     );
     play(&mut coverage, &mut at, &[[50, 0, 0]; 3]);
-    assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 20]), []);
-    assert_eq!(coverage.state(), CoverageState::Blind);
+    assert_eq!(play(&mut coverage, &mut at, &[[0; 3]; 9]), []);
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[0; 3]]),
+        [CoverageState::Idle]
+    );
+    // It was not over: one bad window is enough now.
+    assert_eq!(
+        play(&mut coverage, &mut at, &[[50, 0, 0]]),
+        [CoverageState::Blind]
+    );
+}
+
+#[test]
+fn few_packets_that_are_seen_end_a_bad_state() {
+    let (mut coverage, mut at) = started();
+    play(&mut coverage, &mut at, &[[50, 5, 5]; 3]);
+    // What was missed before the program before ours went, then a packet each other second.
+    play(&mut coverage, &mut at, &[[17, 2, 2]]);
+    let quiet = [[1, 1, 1], [0; 3]].repeat(5);
+    let changes = play(&mut coverage, &mut at, &quiet[..9]);
+    assert_eq!(changes, [CoverageState::Ok]);
+
+    // As few that are not seen leave it as it is.
+    play(&mut coverage, &mut at, &[[50, 5, 5]; 3]);
+    assert_eq!(coverage.state(), CoverageState::Partial);
+    let changes = play(&mut coverage, &mut at, &[[1, 0, 0], [0; 3]].repeat(8));
+    assert_eq!(changes, []);
 }
 
 #[test]
