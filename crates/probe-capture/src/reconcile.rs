@@ -16,6 +16,10 @@ use crate::{
 /// Links that refused to be captured are asked again after this time, or when they change.
 const ASK_AGAIN: Duration = Duration::from_mins(1);
 
+/// A link that is captured with its former settings is asked after twice the time before, up to this: each
+/// time interrupts its capture.
+const ASK_LAST: Duration = Duration::from_hours(1);
+
 /// Lists all links of the host, by ifindex.
 pub type ListLinks = Box<dyn Fn() -> Result<LinkList, LinksError> + Send>;
 
@@ -59,7 +63,6 @@ pub struct Reconciler {
     unreadable: Vec<UnreadableLink>,
     /// What was wanted and refused.
     refused: BTreeMap<Arc<str>, Refused>,
-    asked_at: Instant,
 }
 
 /// An interface that could not be captured as it should be.
@@ -67,6 +70,15 @@ struct Refused {
     wanted: (Interface, InterfaceConfig),
     /// Why not, a sentence.
     reason: String,
+    asked_at: Instant,
+    /// It is asked again after this time.
+    wait: Duration,
+}
+
+impl Refused {
+    fn is_due(&self) -> bool {
+        self.asked_at.elapsed() >= self.wait
+    }
 }
 
 impl Reconciler {
@@ -81,12 +93,12 @@ impl Reconciler {
             counted_twice: Vec::new(),
             unreadable: Vec::new(),
             refused: BTreeMap::new(),
-            asked_at: Instant::now(),
         }
     }
 
-    /// Compares once. `None` if there is nothing to do. What was refused before is left alone as long
-    /// as it is the same link: asking again would interrupt the capture of one that was restored.
+    /// Compares once. `None` if there is nothing to do. What was refused before is left alone for
+    /// a minute as long as it is the same link; one that was restored for longer each time, since asking
+    /// interrupts its capture.
     ///
     /// `gone` are the indices of links that are known to have gone; a link that has one of them now
     /// is another one.
@@ -104,7 +116,7 @@ impl Reconciler {
 
     fn compare(&mut self, gone: &[u32]) -> Result<Option<Changes>, ReconcileError> {
         let links = self.list()?;
-        let asks_again = !self.refused.is_empty() && self.asked_at.elapsed() >= ASK_AGAIN;
+        let asks_again = self.refused.values().any(Refused::is_due);
         let is_reused = |link: &&Interface| gone.contains(&link.ifindex);
         let captured = self.manager.interfaces(&[]);
         let reused: Vec<_> = captured
@@ -123,7 +135,7 @@ impl Reconciler {
             self.manager.close(&reused)?;
         }
         let selection = selection::select(&self.selector, &links);
-        let wanted = self.without_refused(selection.wanted, asks_again);
+        let wanted = self.without_refused(selection.wanted);
         self.tell_missing(selection.missing);
         self.tell_counted_twice(selection.counted_twice);
         let changes = self.update(wanted)?;
@@ -179,6 +191,15 @@ impl Reconciler {
         Ok((changes, untouched))
     }
 
+    /// As if so much time had passed.
+    #[cfg(test)]
+    pub(crate) fn pass(&mut self, time: Duration) {
+        for refused in self.refused.values_mut() {
+            let asked_at = refused.asked_at.checked_sub(time);
+            refused.asked_at = asked_at.expect("the host has been up for longer");
+        }
+    }
+
     /// Configured names without a link.
     pub fn missing(&self) -> &[String] {
         &self.missing
@@ -201,38 +222,49 @@ impl Reconciler {
             .map(|(link, config)| (link.name.clone(), (link.clone(), config.clone())))
             .collect();
         let changes = self.manager.update(wanted)?;
+        let mut refused = BTreeMap::new();
         for failure in changes.failures() {
             if let (Some(wanted), Err(error)) = (settings.get(&failure.iface), &failure.result) {
-                let refused = Refused {
+                let before = self.refused.get(&failure.iface);
+                let now = Refused {
                     wanted: wanted.clone(),
                     reason: error.to_string(),
+                    asked_at: Instant::now(),
+                    wait: before.map_or(ASK_AGAIN, |it| (2 * it.wait).min(ASK_LAST)),
                 };
-                self.refused.insert(failure.iface.clone(), refused);
-                self.asked_at = Instant::now();
+                refused.insert(failure.iface.clone(), now);
             }
         }
-        if self.manager.interfaces(&[]).is_empty() {
+        // Those that were not asked stay; those that were and did not refuse are captured.
+        self.refused
+            .retain(|name, it| settings.get(name) != Some(&it.wanted));
+        self.refused.extend(refused);
+        let captured = self.manager.config(&[]);
+        for (_, it) in self
+            .refused
+            .iter_mut()
+            .filter(|(name, _)| !captured.contains_key(*name))
+        {
+            it.wait = ASK_AGAIN;
+        }
+        if captured.is_empty() {
             tracing::warn!("no interface is captured");
         }
         Ok(changes)
     }
 
-    /// Leaves out what would be refused again; one that was restored stays as it is. With
-    /// `asks_again` those that are not captured at all get another chance.
-    fn without_refused(&mut self, wanted: Wanted, asks_again: bool) -> Wanted {
+    /// Leaves out what would be refused again; one that was restored stays as it is. Those whose time has
+    /// come get another chance.
+    fn without_refused(&mut self, wanted: Wanted) -> Wanted {
         let captured = self.manager.config(&[]);
         self.refused.retain(|name, refused| {
             let refused = &refused.wanted;
             wanted.iter().any(|it| it.0.name == *name && it == refused)
         });
-        if asks_again {
-            self.refused.retain(|name, _| captured.contains_key(name));
-            self.asked_at = Instant::now();
-        }
         let wanted = wanted.into_iter();
         wanted
             .filter_map(|(link, config)| {
-                if !self.refused.contains_key(&link.name) {
+                if self.refused.get(&link.name).is_none_or(Refused::is_due) {
                     return Some((link, config));
                 }
                 let restored = captured.get(&link.name)?;
@@ -357,7 +389,8 @@ fn refusal(name: &str, reason: &str, is_restored: bool) -> Trouble {
     let reason = reason.strip_prefix(name).unwrap_or(reason);
     let reason = reason.strip_prefix(": ").unwrap_or(reason);
     let remedy = if is_restored {
-        "change its settings in `interfaces` and reload"
+        "mend the cause, the agent tries the new settings again after a minute, then after two, four and so on \
+         up to an hour, and at each reload; or change them in `interfaces` and reload"
     } else {
         "mend the cause, the agent tries again every minute; or leave the interface out of `interfaces`"
     };

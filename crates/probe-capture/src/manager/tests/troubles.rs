@@ -1,6 +1,6 @@
 //! What the reconciler finds wrong is told until it is over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -123,4 +123,69 @@ fn what_is_wrong_is_told_until_it_is_over() {
     let told = manager.troubles().all();
     let missing = told.iter().find(|it| it.kind == InterfaceMissing).unwrap();
     assert!(missing.cause.contains("`/^eth/`"), "{missing}");
+}
+
+/// Links that the test adds, and their reconciler.
+fn reconciler(bench: Bench, wanted: InterfaceSelector) -> (Arc<Mutex<Vec<HostLink>>>, Reconciler) {
+    let host = Arc::new(Mutex::new(vec![link("eth1", 1)]));
+    let listed = host.clone();
+    let list = move || Ok(LinkList::from(listed.lock().clone()));
+    let manager = Arc::new(bench.manager);
+    (host, Reconciler::new(manager, wanted, Box::new(list)))
+}
+
+/// How many interfaces a comparison changed, and how many refused.
+fn changes(reconciler: &mut Reconciler) -> Option<(usize, usize)> {
+    let changes = reconciler.reconcile(&[]).unwrap()?;
+    let refused = changes.failures().count();
+    Some((
+        changes.enabled.len() + changes.updated.len() - refused,
+        refused,
+    ))
+}
+
+#[test]
+fn each_refused_link_is_asked_again_every_minute() {
+    let bench = Bench::new(1 << 20);
+    let kernel = bench.kernel.clone();
+    kernel.0.picky.lock().extend([1, 2]);
+    let picky = selector(&[("/eth/", Hook::Tc)]);
+    let (host, mut reconciler) = reconciler(bench, picky);
+    assert_eq!(changes(&mut reconciler), Some((0, 1)));
+    reconciler.pass(Duration::from_secs(40));
+    host.lock().push(link("eth2", 2));
+    assert_eq!(changes(&mut reconciler), Some((0, 1)), "the new one");
+    kernel.0.picky.lock().clear();
+    reconciler.pass(Duration::from_secs(20));
+    assert_eq!(changes(&mut reconciler), Some((1, 0)), "the first one");
+    reconciler.pass(Duration::from_secs(40));
+    assert_eq!(changes(&mut reconciler), Some((1, 0)), "the other one");
+    reconciler.pass(Duration::from_hours(1));
+    assert_eq!(changes(&mut reconciler), None);
+}
+
+#[test]
+fn new_settings_that_were_refused_are_tried_again() {
+    let bench = Bench::new(1 << 20);
+    let (kernel, troubles) = (bench.kernel.clone(), bench.manager.troubles().clone());
+    let (_host, mut reconciler) = reconciler(bench, selector(&[("eth1", Hook::Auto)]));
+    assert_eq!(changes(&mut reconciler), Some((1, 0)));
+    kernel.0.picky.lock().insert(1);
+    let picky = selector(&[("eth1", Hook::Tc)]);
+    let (refused, _) = reconciler.change_selector(picky).unwrap();
+    assert_eq!(refused.failures().count(), 1);
+    let told = troubles.all();
+    assert!(told[0].remedy.starts_with("mend the cause"), "{}", told[0]);
+
+    // Each time the capture is interrupted, so the waits grow.
+    for minutes in [1, 2, 4] {
+        reconciler.pass(Duration::from_secs(60 * minutes - 1));
+        assert_eq!(changes(&mut reconciler), None, "{minutes} min");
+        reconciler.pass(Duration::from_secs(1));
+        assert_eq!(changes(&mut reconciler), Some((0, 1)), "{minutes} min");
+    }
+    kernel.0.picky.lock().clear();
+    reconciler.pass(Duration::from_mins(8));
+    assert_eq!(changes(&mut reconciler), Some((1, 0)));
+    assert_eq!(troubles.all(), []);
 }
