@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, IsTerminal},
-    sync::OnceLock,
+    sync::{Arc, LazyLock, OnceLock},
 };
 
 use tracing::Level;
@@ -11,8 +11,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, reload, util::Sub
 
 use crate::config::{LogFormat, LoggingConfig};
 
+mod background;
 mod repeats;
 
+use background::{Background, LineWriter};
 use repeats::Repeats;
 
 /// The environment variable that overrides the configured level.
@@ -22,6 +24,9 @@ type ChangeFilter = dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync
 
 /// Changes the filter of the log, whatever its format is.
 static FILTER: OnceLock<Box<ChangeFilter>> = OnceLock::new();
+
+/// The way of all lines to standard error.
+static BACKGROUND: LazyLock<Arc<Background>> = LazyLock::new(Arc::default);
 
 /// Why there is no log.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +58,7 @@ pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
     // by default with `eprintln!`, which panics on just that.
     let builder = fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| LineWriter(Arc::clone(&BACKGROUND)))
         .log_internal_errors(false);
     let installed = match config.format {
         LogFormat::Text => {
@@ -75,6 +80,37 @@ pub fn init(config: &LoggingConfig) -> Result<(), TelemetryError> {
 fn remember(change: impl Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync + 'static) {
     // A second one would be a second log, which is refused.
     drop(FILTER.set(Box::new(change)));
+}
+
+/// Writes the last lines when it is dropped, within two seconds.
+#[derive(Debug)]
+pub struct InBackground(());
+
+/// From now on a thread writes the lines of the log: nobody waits for a pipe that is not read. Lines that find
+/// a megabyte waiting are lost, counted and told.
+///
+/// # Errors
+///
+/// The system starts no thread: lines are written at once, as before.
+pub fn write_in_background() -> io::Result<InBackground> {
+    BACKGROUND.start(io::stderr())?;
+    Ok(InBackground(()))
+}
+
+impl Drop for InBackground {
+    fn drop(&mut self) {
+        flush();
+    }
+}
+
+/// Waits until all lines of the log are written, two seconds at most: for callers that end the process.
+pub fn flush() {
+    BACKGROUND.flush();
+}
+
+/// Lines of the log that were lost because nobody read standard error.
+pub fn lost_lines() -> u64 {
+    BACKGROUND.lost()
 }
 
 /// Changes the level of the log, if it has been set up. `RUST_LOG` goes on overriding it.

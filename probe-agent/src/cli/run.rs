@@ -46,6 +46,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     open_files::raise_limit();
     // First of all, and while this is the only thread: see the module.
     Privileges::compare(&config)?.drop_others(&args.config)?;
+    let _log = telemetry::write_in_background();
     let instance = Instance::claim(config.api.addr.as_deref());
     let is_alone = is_alone(&instance);
     let maps = map_memory::of_embedded(config.source_options().load_options());

@@ -10,6 +10,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use crate::telemetry;
 use probe_datapath::expedite;
 
 /// What asked the agent to stop.
@@ -121,6 +122,7 @@ impl Signals {
             let stop = self.stop().await;
             warn!(signal = %stop, "second signal, exiting without the rest of the drain");
             expedite::put_back_own();
+            telemetry::flush();
             process::exit(stop.exit_code());
         });
     }
@@ -132,6 +134,7 @@ pub async fn exit_while_starting(mut signals: Signals) {
     loop {
         if let Request::Stop(stop) = signals.request().await {
             expedite::put_back_own();
+            telemetry::flush();
             process::exit(stop.exit_code());
         }
     }

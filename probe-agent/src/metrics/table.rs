@@ -317,6 +317,13 @@ pub(super) const TROUBLES: Definition = Definition::new(
      (captured links see the same packets, which may be meant so) is the same as `status` that says good, but \
      for losses that it sees grow.",
 );
+pub(super) const LOG_LINES_LOST: Definition = Definition::new(
+    Counter,
+    "probe_log_lines_lost_total",
+    &[],
+    "lines",
+    "Lines of the log that were lost because nobody read standard error, or too slowly.",
+);
 pub(super) const ATTACH_REASON: Definition = Definition::new(
     Gauge,
     "probe_attach_reason_info",
@@ -460,6 +467,7 @@ pub const ALL: &[Definition] = &[
     RETENTION_HELD,
     RETENTION_FAILING,
     CLOCK_STEPS,
+    LOG_LINES_LOST,
     PROGRAM_RUNS,
     PROGRAM_SECONDS,
     MAP_MEMORY,

@@ -35,6 +35,7 @@ mod link_changes;
 mod link_counters;
 mod link_headers;
 mod link_kinds;
+mod log_pipe;
 mod odd_links;
 mod plan;
 mod prometheus;

@@ -4,6 +4,8 @@ use probe_capture::status::Issue;
 use probe_flow::ledger::Loss;
 use prometheus::Histogram;
 
+use crate::telemetry;
+
 use super::{
     super::{
         Direction,
@@ -84,6 +86,10 @@ pub(super) const FAMILIES: &[(Definition, Family)] = &[
     (
         table::LINK_PACKETS,
         Values(|it| it.counts(Direction::ALL.map(Count::Link))),
+    ),
+    (
+        table::LOG_LINES_LOST,
+        Values(|_| single(float(telemetry::lost_lines()))),
     ),
     (
         table::LOST_PACKETS,
