@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{
         instance::Instance,
         open_files,
-        shutdown::{Request, Signals},
+        shutdown::{KeptBack, Request, Signals},
     },
     privileges::Privileges,
     reload::ConfigFile,
@@ -34,6 +34,7 @@ pub(super) struct RunArgs {
 
 /// Runs the agent in the foreground. Its last line says how it ended.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let kept_back = KeptBack::new();
     let (file, config) = match ConfigFile::load(&args.config) {
         Ok(read) => read,
         Err(error) => {
@@ -60,7 +61,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let reloader = bound.reloader();
     let outcome = bound.run(|| {
         // Taken over here and not when the future is first polled, which is after `/readyz`.
-        let signals = Signals::new();
+        let signals = Signals::new().and_then(|signals| {
+            kept_back?.release()?;
+            Ok(signals)
+        });
         async move {
             match signals {
                 Ok(mut signals) => {

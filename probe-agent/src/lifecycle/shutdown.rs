@@ -3,6 +3,7 @@
 use std::{fmt, future::pending, io, process, time::Duration};
 
 use futures_util::FutureExt;
+use nix::sys::signal::SigSet;
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
@@ -52,6 +53,35 @@ pub enum Request {
 
 /// A signal that follows within this time belongs to the one before it.
 const SAME_REQUEST: Duration = Duration::from_secs(1);
+
+/// Signals that are kept back: they would end a process that does not handle them yet, and ask an agent for
+/// something else.
+#[derive(Debug)]
+pub struct KeptBack(SigSet);
+
+impl KeptBack {
+    /// Keeps them back from now on, for the calling thread and those that it starts. The first thing to do.
+    ///
+    /// # Errors
+    ///
+    /// The system does not allow it.
+    pub fn new() -> io::Result<Self> {
+        use nix::sys::signal::Signal::{SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ};
+        let signals = SigSet::from_iter([SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ]);
+        signals.thread_block()?;
+        Ok(Self(signals))
+    }
+
+    /// Lets the calling thread have them, also those that have come meanwhile. For when there are
+    /// [`Signals`].
+    ///
+    /// # Errors
+    ///
+    /// The system does not allow it.
+    pub fn release(self) -> io::Result<()> {
+        Ok(self.0.thread_unblock()?)
+    }
+}
 
 /// The signals that the agent handles. Those that come before anybody waits are kept, so set it up
 /// before anything is bound.

@@ -3,14 +3,16 @@
 use std::process::Command;
 
 use rstest::rstest;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    agent::{Installation, programs_on_links},
+    agent::{Installation, built_binary, programs_on_links},
     eventually,
     flows::{Counts, assert_nothing_lost, assert_same_flows, stored_flows, stored_total},
     generators::{ping, transfer},
     metrics::Metrics,
+    reload::configured,
     run, skip,
     testbed::{LINK, Offloads, PEER_V4, PEER_V6, Testbed},
     traffic::{AT_EASE, Chatter},
@@ -21,6 +23,27 @@ const READERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/netns/readers.
 const TOOLS: [&str; 8] = [
     "ip", "tc", "ethtool", "iperf3", "ping", "tcpdump", "tshark", "bpftool",
 ];
+
+/// By default these would end the process.
+#[test]
+fn signals_that_come_at_the_start_are_for_later() {
+    if !skip::kernel_or_skip(&["ip"]) {
+        return;
+    }
+    let testbed = Testbed::with_bridges(&["one"]);
+    let installation = configured("{ one: {} }", "");
+    let process = installation.spawn(&testbed.host, &[], &built_binary());
+    eventually("it starts", || {
+        installation.log().contains("starting").then_some(())
+    });
+    for signal in [Signal::USR1, Signal::USR2, Signal::HUP] {
+        process.signal(signal);
+    }
+    eventually("the file is read again", || {
+        let log = installation.log();
+        log.contains("reloaded: ").then_some(())
+    });
+}
 
 #[test]
 fn sigterm_in_the_middle_of_an_interval_writes_everything() {
