@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, future::poll_fn, task::Poll};
 
-use super::Peer;
+use tokio::time::Instant;
+
+use super::{PATIENCE, Peer};
 
 /// Connections of each kind that wait. More that ask wait in the kernel, and others behind them.
 const MAX_WAITING: usize = 256;
@@ -10,7 +12,7 @@ const MAX_WAITING: usize = 256;
 /// Connections without a place, the oldest first.
 pub(super) struct Waiting<T> {
     /// They have not sent the head of a request, and get only what is free.
-    silent: VecDeque<T>,
+    silent: VecDeque<(Instant, T)>,
     /// They have sent one.
     asking: VecDeque<T>,
 }
@@ -27,9 +29,11 @@ impl<T: Peer> Waiting<T> {
         self.silent.is_empty() && self.asking.is_empty()
     }
 
-    /// Whether so many ask that no more are to be accepted.
+    /// Whether so many ask, or have just come and may be about to, that no more are to be accepted.
     pub(super) fn is_full(&self) -> bool {
-        self.asking.len() >= MAX_WAITING
+        let oldest = self.silent.front();
+        let is_young = oldest.is_some_and(|(since, _)| since.elapsed() < PATIENCE);
+        self.asking.len() >= MAX_WAITING || is_young && self.silent.len() >= MAX_WAITING
     }
 
     /// A newcomer, which may be about to ask. Of too many the oldest silent one is closed.
@@ -37,19 +41,19 @@ impl<T: Peer> Waiting<T> {
         if self.silent.len() >= MAX_WAITING {
             self.silent.pop_front();
         }
-        self.silent.push_back(io);
+        self.silent.push_back((Instant::now(), io));
     }
 
     /// Waits until a silent one has sent a request, or is gone.
     pub(super) async fn asked(&mut self) {
         let io = poll_fn(|context| {
             let mut silent = self.silent.iter();
-            let readable = silent.position(|io| io.poll_readable(context).is_ready());
+            let readable = silent.position(|(_, io)| io.poll_readable(context).is_ready());
             readable
                 .and_then(|position| self.silent.remove(position))
                 .map_or(Poll::Pending, Poll::Ready)
         });
-        let io = io.await;
+        let (_, io) = io.await;
         self.asking.push_back(io);
     }
 
@@ -68,10 +72,10 @@ impl<T: Peer> Waiting<T> {
             }
         }
         while is_free(door)
-            && let Some(io) = self.silent.pop_front()
+            && let Some((since, io)) = self.silent.pop_front()
         {
             if let Some(io) = admit(door, io) {
-                self.silent.push_front(io);
+                self.silent.push_front((since, io));
                 return;
             }
         }
