@@ -21,9 +21,10 @@ use crate::config::Config;
 use probe_capture::{
     interface::{HostLink, Interface},
     selection::{Choice, InterfaceSelector, not_a_pattern},
+    trouble::Trouble,
 };
 use probe_datapath::{
-    inventory::{Host, HostInventory, InventoryLink},
+    inventory::{HostInventory, InventoryLink},
     link::LinkHeader,
     map_memory::MapMemory,
 };
@@ -134,7 +135,7 @@ impl Plan {
             host: HostPlan::from_host(&inventory.host),
             memory,
         };
-        plan.problems = plan.find_problems(&inventory.host);
+        plan.problems = plan.find_problems(inventory);
         plan.can_attach = plan.problems.is_empty();
         plan.warnings = plan.find_warnings();
         plan
@@ -145,9 +146,11 @@ impl Plan {
         self.interfaces.iter().filter(|link| link.captured)
     }
 
-    fn find_problems(&self, host: &Host) -> Vec<String> {
+    fn find_problems(&self, inventory: &HostInventory) -> Vec<String> {
         let mut problems = Vec::new();
-        problems.extend(host.obstacle.clone());
+        problems.extend(inventory.host.obstacle.clone());
+        let unreadable = inventory.unreadable.iter();
+        problems.extend(unreadable.map(|link| Trouble::from(link).to_string()));
         for name in &self.missing {
             problems.push(format!(
                 "{name}: configured by name, but this host has no such link{}",

@@ -44,7 +44,7 @@ pub struct LinkList {
 pub struct UnreadableLink {
     /// Index of the link.
     pub ifindex: u32,
-    /// What is wrong with it, and the remedy: the end of a sentence.
+    /// What is wrong with it: the end of a sentence.
     pub reason: String,
 }
 

@@ -289,7 +289,7 @@ impl Reconciler {
             let is_restored = captured.contains_key(name);
             refusal(name, &refused.reason, is_restored)
         }));
-        found.extend(self.unreadable.iter().map(unreadable));
+        found.extend(self.unreadable.iter().map(Trouble::from));
         found.extend(counted_twice(&self.counted_twice));
         troubles.set(Finder::Reconciliation, found);
     }
@@ -402,11 +402,13 @@ fn refusal(name: &str, reason: &str, is_restored: bool) -> Trouble {
     )
 }
 
-fn unreadable(link: &UnreadableLink) -> Trouble {
-    Trouble::new(
-        TroubleKind::LinkUnreadable,
-        Some(&format!("link {}", link.ifindex)),
-        &format_args!("it is not captured: {}", link.reason),
-        "give the link another name, `ip link set dev NAME name NEW`",
-    )
+impl From<&UnreadableLink> for Trouble {
+    fn from(link: &UnreadableLink) -> Self {
+        Self::new(
+            TroubleKind::LinkUnreadable,
+            Some(&format!("link {}", link.ifindex)),
+            &format_args!("it is not captured: {}", link.reason),
+            "give the link another name, `ip link set dev NAME name NEW`",
+        )
+    }
 }

@@ -7,6 +7,7 @@ mod programs;
 
 use std::collections::BTreeSet;
 
+use probe_capture::interface::UnreadableLink;
 use rtnetlink::packet_route::link::{LinkFlags, LinkLayerType};
 
 pub use self::{
@@ -16,6 +17,7 @@ pub use self::{
 };
 use super::{
     link::Link,
+    links,
     netlink::{self, LinkRecord, NetlinkError},
     syscall,
 };
@@ -63,6 +65,8 @@ pub struct HostInventory {
     pub host: Host,
     /// All links of the network namespace of the calling thread, by index.
     pub links: Vec<InventoryLink>,
+    /// Links that cannot be captured, since the agent cannot read what it needs to know; not in `links`.
+    pub unreadable: Vec<UnreadableLink>,
     /// What could not be checked, each with the reason.
     pub not_checked: Vec<String>,
 }
@@ -76,8 +80,13 @@ impl HostInventory {
     /// [`NetlinkError`]: no netlink socket can be opened, or the kernel does not list the links.
     pub fn take() -> Result<Self, NetlinkError> {
         let mut hidden = BTreeSet::new();
-        let mut links: Vec<_> = netlink::links()?
+        let records = netlink::links()?;
+        let unreadable = links::named(&records).unreadable;
+        let is_readable =
+            |it: &&LinkRecord| unreadable.iter().all(|link| link.ifindex != it.ifindex);
+        let mut links: Vec<_> = records
             .iter()
+            .filter(is_readable)
             .map(InventoryLink::from_record)
             .collect();
         programs::add_filters(&mut links, &mut hidden);
@@ -87,6 +96,7 @@ impl HostInventory {
         Ok(Self {
             host: Host::read(has_tcx),
             links,
+            unreadable,
             not_checked: hidden.into_iter().collect(),
         })
     }

@@ -23,7 +23,7 @@ pub fn list() -> Result<LinkList, NetlinkError> {
 
 /// Gives each link its name. A name that is no text is shown with octets as `\xfc`. Another link may
 /// have just that text as its name, and keeps it.
-fn named(records: &[LinkRecord]) -> LinkList {
+pub(crate) fn named(records: &[LinkRecord]) -> LinkList {
     let names: Vec<_> = records.iter().map(LinkRecord::shown_name).collect();
     let exact: BTreeSet<_> = names
         .iter()
@@ -37,8 +37,7 @@ fn named(records: &[LinkRecord]) -> LinkList {
                 "the kernel tells no name of it; please report this with its release".to_owned()
             }
             Some((name, false)) if exact.contains(name.as_str()) => format!(
-                "its name is no plain text, and another link is called {name} as it would be: rename one \
-                 of them"
+                "its name is no plain text, and another link is called {name} as it would be"
             ),
             Some((name, _)) => {
                 list.links.push(HostLink {

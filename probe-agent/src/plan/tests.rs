@@ -61,6 +61,7 @@ fn plan(yaml: &str, links: Vec<InventoryLink>, host: Host) -> Plan {
     let inventory = HostInventory {
         host,
         links,
+        unreadable: Vec::new(),
         not_checked: Vec::new(),
     };
     let map_memory = MapMemory {

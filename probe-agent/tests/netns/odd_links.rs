@@ -105,6 +105,18 @@ fn a_link_whose_name_is_no_text_is_captured_under_the_octets() {
             .contains("its name is no plain text, and another link is called")
             .then_some(())
     });
+    // The plan says what the status says, each once.
+    let mut plan = testbed.host.command(built_binary());
+    plan.arg("plan").arg("--config");
+    plan.arg(installation.path().join("probe.yaml"));
+    let plan = plan.output().expect("it runs");
+    let (exit, status) = agent.command(&["status"]);
+    assert_eq!((exit.code(), plan.status.code()), (Some(5), Some(1)));
+    let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = r"its name is no plain text, and another link is called B\xfcro as it would be. Remedy: give";
+    for said in [flat(&status), flat(&String::from_utf8_lossy(&plan.stdout))] {
+        assert!(said.contains(told), "{said}");
+    }
     assert!(agent.terminate().success(), "the agent's exit code");
 }
 
