@@ -69,7 +69,7 @@ use occupancy::Occupancy;
 pub use secrets::{
     SecretError, api_key_mistake, certificate_mistake, private_key_mistake, tls_mistake,
 };
-use socket_file::SocketFile;
+use socket_file::{SocketFile, SocketListener};
 
 /// How long open requests may take after the shutdown.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -388,23 +388,17 @@ impl BoundApi {
                 listener, tls, access, router, occupancy, stopped,
             ));
         }
-        let socket_file = match self.unix {
-            Some((listener, file)) => {
-                listener.set_nonblocking(true)?;
-                let listener = tokio::net::UnixListener::from_std(listener)?;
-                info!(path = %file.path().display(), "serving the API on a unix socket");
-                let router = routes::api_router(server);
-                let occupancy = occupancy(2, format!("unix:{}", file.path().display()));
-                let access = Access::Peer;
-                servers.spawn(serve::serve(
-                    listener, None, access, router, occupancy, stopped,
-                ));
-                Some(file)
-            }
-            None => None,
-        };
+        if let Some((listener, file)) = self.unix {
+            info!(path = %file.path().display(), "serving the API on a unix socket");
+            let router = routes::api_router(server);
+            let occupancy = occupancy(2, format!("unix:{}", file.path().display()));
+            let listener = SocketListener::new(listener, file)?;
+            let access = Access::Peer;
+            servers.spawn(serve::serve(
+                listener, None, access, router, occupancy, stopped,
+            ));
+        }
         shutdown.await;
-        drop(socket_file);
         drop(stop);
         if timeout(DRAIN_TIMEOUT, servers.join_all()).await.is_err() {
             warn!("HTTP requests were still open at the end of the drain and were cut off");

@@ -1,20 +1,30 @@
 //! The unix socket of the API as a file: who may use it, and what becomes of an old one.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::{
         fs::{FileTypeExt, MetadataExt, PermissionsExt},
         net::UnixListener,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use axum::serve::Listener;
 use rustix::{io::Errno, net::SocketAddrUnix};
+
+use tokio::{
+    net::UnixStream,
+    time::{Interval, MissedTickBehavior, interval},
+};
 
 use super::{ApiError, listener::listener_of};
 
 /// Owner and group may connect (connecting needs the right to write, unix(7)).
 const MODE: u32 = 0o660;
+
+/// Whether the file is there is checked this often.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// A bound socket file, removed on drop unless another process has put its own in its place.
 #[derive(Debug)]
@@ -43,6 +53,71 @@ impl SocketFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Accepts on a socket file, and makes it anew where somebody has removed it (`rm -r /run/probe`, a cleaner of
+/// temporary files): nobody could ask the agent any more, not even to end it.
+pub(super) struct SocketListener {
+    listener: tokio::net::UnixListener,
+    file: SocketFile,
+    checks: Interval,
+}
+
+impl SocketListener {
+    /// Needs a tokio runtime.
+    pub(super) fn new(listener: UnixListener, file: SocketFile) -> io::Result<Self> {
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            listener: accepting(listener)?,
+            file,
+            checks,
+        })
+    }
+
+    /// What another has put into the place is his.
+    fn check(&mut self) {
+        let path = self.file.path.clone();
+        let found = fs::symlink_metadata(&path);
+        if !found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return;
+        }
+        let bound = SocketFile::bind(&path).map_err(io::Error::other);
+        match bound.and_then(|(listener, file)| Ok((accepting(listener)?, file))) {
+            Ok((listener, file)) => {
+                (self.listener, self.file) = (listener, file);
+                tracing::warn!(path = %path.display(), "the socket of the API was removed, and is there again");
+            }
+            Err(error) => tracing::error!(
+                path = %path.display(),
+                %error,
+                "the socket of the API was removed and cannot be made again; restart the agent"
+            ),
+        }
+    }
+}
+
+impl Listener for SocketListener {
+    type Io = UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            tokio::select! {
+                accepted = Listener::accept(&mut self.listener) => return accepted,
+                _ = self.checks.tick() => self.check(),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+fn accepting(listener: UnixListener) -> io::Result<tokio::net::UnixListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::UnixListener::from_std(listener)
 }
 
 impl Drop for SocketFile {

@@ -9,6 +9,8 @@ use probe_api::{
     v1::flows::{FlowsQuery, Order, Sort},
 };
 
+use probe_testkit::eventually;
+
 use crate::{
     server::{Running, config},
     source::Script,
@@ -61,6 +63,19 @@ impl Testbed {
         })
         .collect()
     }
+}
+
+#[test]
+fn a_socket_file_that_is_removed_is_made_again() {
+    let testbed = Testbed::new();
+    let path = testbed.addr.strip_prefix("unix:").expect("a socket");
+    fs::remove_file(path).expect("it is there");
+    assert!(testbed.client.status(&[]).is_err());
+    eventually("the agent is there again", || {
+        testbed.client.status(&[]).ok()
+    });
+    let mode = fs::metadata(path).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
 }
 
 #[test]
