@@ -282,6 +282,7 @@ impl Bound {
             reloader,
             link_events,
             metrics,
+            interval: interval.clone(),
         };
         let schedule = Schedule::start(manager.clone(), interval, flush_interval)?;
         let outcome = runtime.block_on(async {

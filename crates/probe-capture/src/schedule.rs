@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::{
     clock::{next_multiple, until},
@@ -21,24 +22,48 @@ use crate::{
 /// The clock is read this often while waiting, so that a step of it is noticed.
 const READ_CLOCK_EVERY: Duration = Duration::from_secs(1);
 
-/// The interval of a schedule, which may change while it runs.
+/// A rotation that is later than this is overdue.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The interval of a schedule, which may change while it runs, and when its next rotation is due.
 #[derive(Clone, Debug)]
-pub struct IntervalSetting(Arc<AtomicU64>);
+pub struct IntervalSetting(Arc<Setting>);
+
+#[derive(Debug)]
+struct Setting {
+    seconds: AtomicU64,
+    due: Mutex<Option<Instant>>,
+}
 
 impl IntervalSetting {
     /// Whole seconds, at least one.
     pub fn new(interval: Duration) -> Self {
-        Self(Arc::new(AtomicU64::new(interval.as_secs())))
+        Self(Arc::new(Setting {
+            seconds: AtomicU64::new(interval.as_secs()),
+            due: Mutex::default(),
+        }))
     }
 
     /// Takes effect within a second.
     pub fn set(&self, interval: Duration) {
-        self.0.store(interval.as_secs(), Ordering::Relaxed);
+        let seconds = interval.as_secs();
+        self.0.seconds.store(seconds, Ordering::Relaxed);
     }
 
     /// The interval in force.
     pub fn interval(&self) -> Duration {
-        Duration::from_secs(self.0.load(Ordering::Relaxed).max(1))
+        Duration::from_secs(self.0.seconds.load(Ordering::Relaxed).max(1))
+    }
+
+    /// How late the next rotation is, if that is ten seconds or more: the thread hangs, or gets no CPU time.
+    pub fn overdue(&self, now: Instant) -> Option<Duration> {
+        let due = (*self.0.due.lock())?;
+        let late = now.saturating_duration_since(due);
+        (late >= LATE).then_some(late)
+    }
+
+    fn set_due(&self, due: Instant) {
+        *self.0.due.lock() = Some(due);
     }
 }
 
@@ -102,6 +127,7 @@ fn run(
         due = due.min(next_multiple(now, interval));
         if now < due {
             let remaining = until(now, due);
+            setting.set_due(Instant::now() + remaining);
             let to_flush = flush_due.saturating_duration_since(Instant::now());
             match stopped.recv_timeout(remaining.min(READ_CLOCK_EVERY).min(to_flush)) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}

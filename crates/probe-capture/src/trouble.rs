@@ -20,6 +20,8 @@ pub enum TroubleKind {
     NothingCaptured,
     /// A link cannot be captured, since the agent cannot read what it needs to know of it.
     LinkUnreadable,
+    /// The rotation is late: no interval ends, and nothing is stored.
+    RotationOverdue,
     /// The links of the host cannot be listed or followed.
     LinksUnknown,
     /// Whether the programs of an interface are in place cannot be checked.
@@ -67,8 +69,9 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NotReady,
+        Self::RotationOverdue,
         Self::LinksUnknown,
         Self::NothingCaptured,
         Self::ReloadRefused,
@@ -102,6 +105,7 @@ impl TroubleKind {
             Self::InterfaceRefused => "interface_refused",
             Self::NothingCaptured => "nothing_captured",
             Self::LinkUnreadable => "link_unreadable",
+            Self::RotationOverdue => "rotation_overdue",
             Self::LinksUnknown => "links_unknown",
             Self::HooksUnknown => "hooks_unknown",
             Self::ReloadRefused => "reload_refused",
@@ -132,6 +136,7 @@ impl TroubleKind {
         !matches!(
             self,
             Self::LinksUnknown
+                | Self::RotationOverdue
                 | Self::NothingCaptured
                 | Self::ReloadRefused
                 | Self::InterfaceMissing
@@ -217,6 +222,8 @@ pub enum Finder {
     Supervision,
     /// Reloads of the configuration file.
     Reload,
+    /// The check of the schedule.
+    Schedule,
     /// The clients of an address of the API, which has a number.
     Address(u8),
 }

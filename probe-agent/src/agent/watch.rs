@@ -17,7 +17,12 @@ use crate::{
     metrics::Metrics,
     reload::{ConfigFile, FileWatch, Fingerprint, Reloader},
 };
-use probe_capture::{manager::Manager, reconcile::Reconciler};
+use probe_capture::{
+    manager::Manager,
+    reconcile::Reconciler,
+    schedule::IntervalSetting,
+    trouble::{Finder, Trouble, TroubleKind},
+};
 use probe_datapath::link_watcher::LinkEvents;
 
 /// Hooks and link counters are checked this often, and so is the configuration file.
@@ -41,6 +46,7 @@ pub(super) struct Watched {
     /// None where the kernel gives none: then the checks alone must do.
     pub(super) link_events: Option<LinkEvents>,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) interval: IntervalSetting,
 }
 
 impl Watched {
@@ -52,9 +58,10 @@ impl Watched {
             reloader,
             link_events,
             metrics,
+            interval,
         } = self;
         tokio::select! {
-            failure = supervise(manager) => failure,
+            failure = supervise(manager, interval) => failure,
             failure = follow_links(reconciler, link_events, metrics) => failure,
             failure = follow_file(reloader) => failure,
         }
@@ -67,7 +74,7 @@ fn every(period: Duration) -> Interval {
     ticks
 }
 
-async fn supervise(manager: Arc<Manager>) -> AgentError {
+async fn supervise(manager: Arc<Manager>, interval: IntervalSetting) -> AgentError {
     let mut ticks = every(LOOK_EVERY);
     let mut ticks_to_look: usize = 0;
     loop {
@@ -75,6 +82,10 @@ async fn supervise(manager: Arc<Manager>) -> AgentError {
         if let Some(failure) = manager.stream_failures(Duration::ZERO).pop() {
             return failure.into();
         }
+        // Here, where no thread of the capture is waited for: the one that rotates may hang.
+        let overdue = interval.overdue(Instant::now()).map(overdue);
+        let troubles = manager.troubles();
+        troubles.set(Finder::Schedule, overdue.into_iter().collect());
         ticks_to_look = ticks_to_look.saturating_sub(1);
         if ticks_to_look > 0 {
             continue;
@@ -86,6 +97,19 @@ async fn supervise(manager: Arc<Manager>) -> AgentError {
             return AgentError::Thread(std::io::Error::other(panic));
         }
     }
+}
+
+fn overdue(late: Duration) -> Trouble {
+    Trouble::new(
+        TroubleKind::RotationOverdue,
+        None,
+        &format_args!(
+            "the rotation is {} s late: no interval ends, and nothing is stored",
+            late.as_secs()
+        ),
+        "see whether the agent gets CPU time, and what its thread `rotation` waits for (`/proc/PID/task/*/stack`, as \
+         root); if it stays, restart the agent",
+    )
 }
 
 fn ticks_between_looks(interfaces: usize) -> usize {

@@ -53,8 +53,8 @@ pub struct StatusReport {
 /// Something that is wrong now.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Trouble {
-    /// In a word: `not_ready`, `links_unknown`, `nothing_captured`, `reload_refused`, `interface_missing`,
-    /// `interface_refused`, `link_unreadable`, `hooks_unknown`, `detached`, `blind`, `partial`, `unbalanced`,
+    /// In a word: `not_ready`, `rotation_overdue`, `links_unknown`, `nothing_captured`, `reload_refused`,
+    /// `interface_missing`, `interface_refused`, `link_unreadable`, `hooks_unknown`, `detached`, `blind`, `partial`, `unbalanced`,
     /// `undecodable_records`, `sink_failing`, `sink_stuck`, `sink_overrun`, `store_moved`, `store_short`,
     /// `store_crowded`, `store_filling`, `retention_held`, `retention_failing`, `compaction_failing`,
     /// `places_taken` or `counted_twice`, which may be meant so.

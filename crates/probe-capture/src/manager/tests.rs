@@ -1,5 +1,6 @@
 mod clock;
 mod kernel;
+mod schedule;
 mod troubles;
 mod updates;
 
