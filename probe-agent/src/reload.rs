@@ -133,7 +133,11 @@ impl Reload for Reloader {
         let wanted = Config::parse(text).map_err(unusable_document);
         let outcome = wanted.and_then(|wanted| {
             let _reloading = self.reloading.lock();
-            self.change_to(wanted, dry_run)
+            let report = self.change_to(wanted, dry_run)?;
+            if let (Some(file), false) = (&self.file, dry_run) {
+                self.live.troubles.set(Finder::Reload, vec![over_api(file)]);
+            }
+            Ok(report)
         });
         if !dry_run {
             log("PUT /api/v1/config", &outcome);
@@ -175,6 +179,19 @@ fn refusal(file: &ConfigFile, error: &ReloadError) -> Trouble {
     let cause =
         format!("the configuration in force is not that of {path}, which was refused: {error}");
     Trouble::new(TroubleKind::ReloadRefused, None, &cause, &remedy)
+}
+
+/// Until the next reload of the file.
+fn over_api(file: &ConfigFile) -> Trouble {
+    let path = file.path.display();
+    Trouble::new(
+        TroubleKind::ConfigOverApi,
+        None,
+        &format_args!(
+            "the configuration in force was given over the API; {path} is in force again after a reload"
+        ),
+        "write it to the file as well if it is to stay; `probe-agent reload --dry-run` tells what the file would change",
+    )
 }
 
 /// The error of a reload whose file cannot be used.

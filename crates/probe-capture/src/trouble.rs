@@ -30,6 +30,9 @@ pub enum TroubleKind {
     ReloadRefused,
     /// Clients hold all places for connections at an address of the API.
     PlacesTaken,
+    /// The configuration in force was given over the API, and the file counts again at the next reload. It is
+    /// worth knowing and nothing is wrong.
+    ConfigOverApi,
     /// Captured links see the same packets. It is worth knowing and nothing is wrong: somebody may
     /// want both.
     CountedTwice,
@@ -69,7 +72,7 @@ pub enum TroubleKind {
 
 impl TroubleKind {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NotReady,
         Self::RotationOverdue,
         Self::LinksUnknown,
@@ -95,6 +98,7 @@ impl TroubleKind {
         Self::RetentionFailing,
         Self::CompactionFailing,
         Self::PlacesTaken,
+        Self::ConfigOverApi,
         Self::CountedTwice,
     ];
 
@@ -110,6 +114,7 @@ impl TroubleKind {
             Self::HooksUnknown => "hooks_unknown",
             Self::ReloadRefused => "reload_refused",
             Self::PlacesTaken => "places_taken",
+            Self::ConfigOverApi => "config_over_api",
             Self::CountedTwice => "counted_twice",
             Self::NotReady => "not_ready",
             Self::Detached => "detached",
@@ -144,8 +149,14 @@ impl TroubleKind {
                 | Self::LinkUnreadable
                 | Self::HooksUnknown
                 | Self::PlacesTaken
+                | Self::ConfigOverApi
                 | Self::CountedTwice
         )
+    }
+
+    /// Whether it is worth knowing only: it may be meant so.
+    pub const fn is_note(self) -> bool {
+        matches!(self, Self::ConfigOverApi | Self::CountedTwice)
     }
 
     /// The kind of this name.

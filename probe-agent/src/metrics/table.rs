@@ -314,7 +314,7 @@ pub(super) const TROUBLES: Definition = Definition::new(
     "troubles",
     "What is wrong now, by kind; `probe-agent status` tells each with its remedy, and docs/SERVICE.md has all \
      kinds. Those of the states of interfaces, sinks and stores are in it, so 0 in all but counted_twice \
-     (captured links see the same packets, which may be meant so) is the same as `status` that says good, but \
+     (captured links see the same packets) and config_over_api, which may be meant so, is the same as `status` that says good, but \
      for losses that it sees grow.",
 );
 pub(super) const LOG_LINES_LOST: Definition = Definition::new(

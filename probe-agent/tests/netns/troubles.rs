@@ -83,6 +83,17 @@ fn what_is_wrong_is_told_until_it_is_over() {
         is_good(&agent);
     }
 
+    // A configuration that is not the file's: a note, until the file is read again.
+    let text = std::fs::read_to_string(installation.path().join("probe.yaml")).expect("the file");
+    let answer = agent.send("PUT", "/api/v1/config", &text);
+    let answer = answer.expect("the agent answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (code, said) = status(&agent);
+    let told = "the configuration in force was given over the API";
+    assert!(code == 0 && said.contains(told), "{code}: {said}");
+    reload(&agent, &installation);
+    is_good(&agent);
+
     // New settings that the kernel refuses: a bridge does not take native XDP.
     configure(&installation, "{ one: { hook: xdp-native }, two: {} }", "");
     reload(&agent, &installation);

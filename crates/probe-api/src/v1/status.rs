@@ -57,7 +57,7 @@ pub struct Trouble {
     /// `interface_missing`, `interface_refused`, `link_unreadable`, `hooks_unknown`, `detached`, `blind`, `partial`, `unbalanced`,
     /// `undecodable_records`, `sink_failing`, `sink_stuck`, `sink_overrun`, `store_moved`, `store_short`,
     /// `store_crowded`, `store_filling`, `retention_held`, `retention_failing`, `compaction_failing`,
-    /// `places_taken` or `counted_twice`, which may be meant so.
+    /// `places_taken`, or `config_over_api` or `counted_twice`, which may be meant so.
     pub kind: String,
     /// Name of the interface that it is about, or `link` and its index, or `sink` and its name; null for the
     /// whole agent.

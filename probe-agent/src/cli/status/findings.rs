@@ -7,9 +7,6 @@ use probe_flow::ledger::Loss;
 
 mod sinks;
 
-/// Two links that see the same packets may both be wanted.
-const COUNTED_TWICE: &str = TroubleKind::CountedTwice.name();
-
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::cli) struct Finding {
@@ -54,7 +51,7 @@ pub(in crate::cli) fn compare(now: &StatusReport, earlier: Option<&StatusReport>
         !kind.is_some_and(TroubleKind::is_of_state)
     });
     for it in listed {
-        let told = if it.kind == COUNTED_TWICE {
+        let told = if TroubleKind::of_name(&it.kind).is_some_and(TroubleKind::is_note) {
             note
         } else {
             trouble
@@ -370,7 +367,7 @@ mod tests {
         assert!(texts(&findings).contains("true the file was refused. Remedy: correct it"));
         assert_eq!(findings.len(), 3, "{}", texts(&findings));
         assert!(findings.iter().all(|it| it.is_trouble));
-        now.troubles[0].kind = super::COUNTED_TWICE.to_owned();
+        now.troubles[0].kind = super::TroubleKind::CountedTwice.name().to_owned();
         let told = texts(&compare(&now, None));
         assert!(
             told.contains("false the file was refused"),
