@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -62,8 +62,8 @@ fn child_that_compacts() {
     std::thread::sleep(Duration::from_mins(1));
 }
 
-/// Starts the child, and kills it after this time. Returns whether it had compacted.
-fn compact_and_kill(root: &Path, after: Duration) -> bool {
+/// The child, which is about to compact, and what it says from then on.
+fn started(root: &Path) -> (Child, impl Iterator<Item = String>) {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "kill::child_that_compacts"])
@@ -74,30 +74,55 @@ fn compact_and_kill(root: &Path, after: Duration) -> bool {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut lines = lines.map_while(Result::ok);
     assert!(lines.any(|line| line == "ready"));
-    std::thread::sleep(after);
+    (child, lines)
+}
+
+fn kill(child: &mut Child) {
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Starts the child, and kills it after this time. Returns whether it had compacted.
+fn compact_and_kill(root: &Path, after: Duration) -> bool {
+    let (mut child, mut lines) = started(root);
+    std::thread::sleep(after);
+    kill(&mut child);
     lines.any(|line| line == "done")
+}
+
+/// How long the child takes.
+fn usual_time(root: &Path) -> Duration {
+    let (mut child, mut lines) = started(root);
+    let begin = Instant::now();
+    assert!(lines.any(|line| line == "done"));
+    let usual = begin.elapsed();
+    kill(&mut child);
+    usual
+}
+
+/// Works, and asks the store all the time.
+fn asked_meanwhile<T>(root: &Path, work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut answers = 0;
+            while answers == 0 || !is_over.load(Relaxed) {
+                assert_eq!(sums(root), EXPECTED);
+                answers += 1;
+            }
+        });
+        let outcome = work();
+        is_over.store(true, Relaxed);
+        reader.join().unwrap();
+        outcome
+    })
 }
 
 fn kill_and_ask(after: Duration) -> bool {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("flows");
     write_day(&root);
-    let is_over = AtomicBool::new(false);
-    let is_compacted = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut answers = 0;
-            while answers == 0 || !is_over.load(Relaxed) {
-                assert_eq!(sums(&root), EXPECTED);
-                answers += 1;
-            }
-        });
-        let is_compacted = compact_and_kill(&root, after);
-        is_over.store(true, Relaxed);
-        reader.join().unwrap();
-        is_compacted
-    });
+    let is_compacted = asked_meanwhile(&root, || compact_and_kill(&root, after));
     assert_eq!(sums(&root), EXPECTED, "killed after {after:?}");
     // The next start, and what it then does.
     let compactor = Compactor::new(root.clone(), 0);
@@ -114,11 +139,9 @@ fn a_kill_at_any_moment_of_a_compaction_changes_no_answer() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("flows");
     write_day(&root);
-    let begin = Instant::now();
-    Compactor::new(root, 0).compact(IFACE, DAY).unwrap();
-    let usual = begin.elapsed();
-    // Spread over twice the time that it took here: the reader is in the way.
-    let moments = (0..rounds).map(|round| usual * 2 * (round * 619 % 997) / 997);
+    let usual = asked_meanwhile(&root, || usual_time(&root));
+    // Some come too late.
+    let moments = (0..rounds).map(|round| usual * 3 / 2 * (round * 619 % 997) / 997);
     let compacted = moments.filter(|after| kill_and_ask(*after)).count();
     println!("{compacted} of {rounds} were compacted before the kill, in {usual:?}");
 }

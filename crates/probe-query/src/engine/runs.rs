@@ -92,8 +92,7 @@ fn of_batch(batch: &RecordBatch, schema: &SchemaRef, groups: usize) -> Result<Re
         0 => Vec::new(),
         _ => partition(keys)?.ranges(),
     };
-    let starts = runs.iter().map(|run| run.start as u64);
-    let starts: UInt64Array = starts.collect();
+    let starts = UInt64Array::from_iter_values(runs.iter().map(|run| run.start as u64));
     let mut columns = Vec::with_capacity(batch.num_columns() + 1);
     for key in keys {
         columns.push(take(key, &starts, None)?);
@@ -109,12 +108,12 @@ fn of_batch(batch: &RecordBatch, schema: &SchemaRef, groups: usize) -> Result<Re
             run.iter()
                 .fold(0_u64, |sum, value| sum.wrapping_add(*value))
         };
-        let sums: ArrayRef = Arc::new(runs.iter().map(sum).collect::<UInt64Array>());
+        let sums: ArrayRef = Arc::new(UInt64Array::from_iter_values(runs.iter().map(sum)));
         columns.push(sums);
     }
     let rows = runs
         .iter()
         .map(|run| i64::try_from(run.len()).unwrap_or(i64::MAX));
-    columns.push(Arc::new(rows.collect::<Int64Array>()));
+    columns.push(Arc::new(Int64Array::from_iter_values(rows)));
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
 }
