@@ -95,6 +95,16 @@ pub struct History {
 }
 
 impl History {
+    /// Of an interface on which nothing was counted before.
+    pub(crate) fn new(started_at: Timestamp) -> Self {
+        Self {
+            started_at,
+            ledger: Ledger::default(),
+            totals: FlowCounters::default(),
+            watch: WatchHistory::default(),
+        }
+    }
+
     /// What was counted; the rest of a status is over.
     pub fn status(&self, iface: &Arc<str>) -> InterfaceStatus {
         let mut ledger = self.ledger;
@@ -209,12 +219,7 @@ impl Capture {
         history: Option<History>,
         now: Reading,
     ) -> Self {
-        let history = history.unwrap_or(History {
-            started_at: now.moment.wall,
-            ledger: Ledger::default(),
-            totals: FlowCounters::default(),
-            watch: WatchHistory::default(),
-        });
+        let history = history.unwrap_or(History::new(now.moment.wall));
         let accounts = Accounts {
             source: BankCounters::default(),
             buffer_full: Default::default(),

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use parking_lot::{Condvar, Mutex};
 
 use crate::{
-    capture::{Capture, History},
+    capture::Capture,
     clock::{self, ClockWatch, Reading},
     drain::DrainThread,
     interface::{Interface, InterfaceConfig},
@@ -34,6 +34,7 @@ use probe_flow::{
 };
 
 mod changes;
+mod closed;
 mod health;
 mod rotate;
 mod supervise;
@@ -138,7 +139,7 @@ struct Inner {
     /// Links whose captures have ended, which are still attached.
     ended: Vec<Interface>,
     /// Counts of closed captures by name, for when the interface comes back.
-    history: BTreeMap<Arc<str>, History>,
+    history: closed::Closed,
     /// The bank that the source fills now.
     open_bank: u8,
     /// Packets on interfaces that are not captured, at the last comparison.
@@ -202,7 +203,7 @@ impl Manager {
                 drains,
                 captures: BTreeMap::new(),
                 ended: Vec::new(),
-                history: BTreeMap::new(),
+                history: closed::Closed::default(),
                 open_bank: 0,
                 unknown_interface_packets: 0,
                 unattributed: Unattributed::default(),

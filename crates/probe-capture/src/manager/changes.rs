@@ -286,7 +286,9 @@ impl Manager {
         if iface != old.interface.name {
             let mut inner = self.inner.lock();
             let history = inner.history.remove(&old.interface.name);
-            inner.history.extend(history.map(|it| (iface.clone(), it)));
+            if let Some(history) = history {
+                inner.history.insert(iface.clone(), &history);
+            }
         }
         let has_new_settings = config != old.config;
         let result = self.open_capture(&link, config);
@@ -421,14 +423,10 @@ impl Inner {
         }
     }
 
-    /// Remembers the counts of a closed capture. Hosts that make a link for every container would
-    /// fill the memory with names, so only so many are kept.
+    /// Remembers the counts of a closed capture.
     fn keep_history(&mut self, capture: &Capture) {
-        if self.history.len() >= MAX_INTERFACES {
-            self.history.pop_first();
-        }
-        self.history
-            .insert(capture.interface.name.clone(), capture.history());
+        let name = Arc::clone(&capture.interface.name);
+        self.history.insert(name, &capture.history());
     }
 }
 
