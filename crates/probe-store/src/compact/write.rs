@@ -50,6 +50,18 @@ const SPLIT_COLUMNS: [&str; 7] = [
 ];
 /// Columns of whose values minimum and maximum say little.
 const BLOOM_COLUMNS: [&str; 2] = ["src_addr", "dst_addr"];
+/// Columns that readers skip pages by. Of the others minimum and maximum of a page say little: they have those of row
+/// groups.
+const PAGE_INDEXED_COLUMNS: [&str; 8] = [
+    "interval_start",
+    "interval_end",
+    "ip_version",
+    "ip_protocol",
+    "src_addr",
+    "src_port",
+    "dst_addr",
+    "dst_port",
+];
 /// Share of the row groups without a value that its Bloom filter does not exclude.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
@@ -57,7 +69,7 @@ pub(super) fn properties() -> Result<WriterProperties> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_created_by(concat!("probe-agent version ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_data_page_row_count_limit(ROWS_PER_PAGE)
         .set_write_batch_size(ROWS_PER_BATCH);
     for name in SPLIT_COLUMNS {
@@ -65,6 +77,10 @@ pub(super) fn properties() -> Result<WriterProperties> {
         properties = properties
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
+    }
+    for name in PAGE_INDEXED_COLUMNS {
+        let path = ColumnPath::from(name);
+        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
     }
     for name in BLOOM_COLUMNS {
         properties =
