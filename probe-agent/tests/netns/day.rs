@@ -14,6 +14,9 @@ use super::{
 /// Echo requests on the interface that no test touches, one every five milliseconds.
 const PINGS: u64 = 4000;
 
+/// No interval ends meanwhile, whatever the time of day.
+const ROTATION: &str = "rotation: { interval: 1d }\n";
+
 /// Twenty links besides: ten pairs.
 const PAIRS: u32 = 10;
 
@@ -31,7 +34,11 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
     testbed.host.ip("link add picky type bridge\n");
     let installation = Installation::empty();
     let quiet = format!("{LINK}: {{}}");
-    configure(&installation, &format!("{{ {quiet}, '/^day/': {{}} }}"), "");
+    configure(
+        &installation,
+        &format!("{{ {quiet}, '/^day/': {{}} }}"),
+        ROTATION,
+    );
     let agent = installation.start(&testbed.host);
     wait_for(&agent, 21);
 
@@ -80,7 +87,11 @@ fn a_day_of_changes_costs_an_untouched_interface_nothing() {
 
 fn reloads(agent: &Agent, installation: &Installation, quiet: &str) {
     let expect = |interfaces: &str, expected: &str| {
-        configure(installation, &format!("{{ {quiet}, {interfaces} }}"), "");
+        configure(
+            installation,
+            &format!("{{ {quiet}, {interfaces} }}"),
+            ROTATION,
+        );
         let told = reload(agent, installation);
         assert!(told.contains(expected), "{interfaces}: {told}");
     };
