@@ -12,6 +12,10 @@ use crate::{
     ticks::TickClock,
 };
 
+/// Intervals that are nearer than this follow each other: rotations hand over to the nanosecond, clocks are corrected
+/// by less.
+pub const GAPLESS: SignedDuration = SignedDuration::from_secs(1);
+
 /// The flows of one interface between two rotations, with the ledger that says what they miss.
 #[derive(Clone, Debug)]
 pub struct Interval {

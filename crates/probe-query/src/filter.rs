@@ -101,7 +101,7 @@ fn any(parts: Vec<Ask>) -> Ask {
 
 fn of_test(test: &Test, ifaces: &[&str]) -> Ask {
     match test {
-        Test::Address(side, nets) => of_side(*side, "addr", |column| {
+        Test::Address(side, nets) => of_ends(*side, &ADDRESSES, |column| {
             any(nets
                 .iter()
                 .map(|wanted| net::lies_in(column, *wanted))
@@ -109,7 +109,7 @@ fn of_test(test: &Test, ifaces: &[&str]) -> Ask {
         }),
         Test::Port(side, ranges) => {
             let protocols = [ip_protocol::TCP, ip_protocol::UDP, ip_protocol::SCTP];
-            let ports = of_side(*side, "port", |column| {
+            let ports = of_ends(*side, &PORTS, |column| {
                 let of_range = |(low, high): &(u16, u16)| {
                     if low == high {
                         ident(column).eq(lit(*low))
@@ -177,13 +177,26 @@ fn is_match(pattern: &IfacePattern, iface: &str) -> bool {
     }
 }
 
-fn of_side(side: Side, what: &str, of_column: impl Fn(&str) -> Ask) -> Ask {
-    let (src, dst) = (format!("src_{what}"), format!("dst_{what}"));
+/// Columns of the addresses of source and destination.
+pub(crate) const ADDRESSES: [&str; 2] = ["src_addr", "dst_addr"];
+/// Columns of their ports.
+pub(crate) const PORTS: [&str; 2] = ["src_port", "dst_port"];
+
+/// Those of the columns of source and destination that a test asks: it holds if it does for any.
+pub(crate) const fn ends<'a>(side: Side, columns: &'a [&'static str; 2]) -> &'a [&'static str] {
+    let (src, dst) = columns.split_at(1);
     match side {
-        Side::Either => of_column(&src).or(of_column(&dst)),
-        Side::Src => of_column(&src),
-        Side::Dst => of_column(&dst),
+        Side::Either => columns,
+        Side::Src => src,
+        Side::Dst => dst,
     }
+}
+
+fn of_ends(side: Side, columns: &[&'static str; 2], of_column: impl Fn(&str) -> Ask) -> Ask {
+    any(ends(side, columns)
+        .iter()
+        .map(|column| of_column(column))
+        .collect())
 }
 
 fn one_of(column: &str, numbers: impl IntoIterator<Item = u8>) -> Ask {

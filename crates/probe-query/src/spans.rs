@@ -1,12 +1,9 @@
 //! Time that intervals cover.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use probe_flow::interval::GAPLESS;
 
 use crate::{completeness::Span, time::Range};
-
-/// Intervals that are nearer follow each other: rotations hand over to the nanosecond, clocks are
-/// corrected by less than that.
-const GAPLESS: SignedDuration = SignedDuration::from_secs(1);
 
 /// Whether an interval that starts then follows one that ended then.
 pub(crate) fn is_gapless(end: Timestamp, start: Timestamp) -> bool {

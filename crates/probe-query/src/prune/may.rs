@@ -1,8 +1,9 @@
 //! Whether a filter may hold for any of some rows of which little is known.
 
-use probe_flow::filter::{Expr, Filter, IpVersion, Net, Side, Test};
+use probe_flow::filter::{Expr, Filter, IpVersion, Net, Test};
 
 use super::Asked;
+use crate::filter::{ADDRESSES, PORTS, ends, texts_of};
 
 /// What is known of some rows.
 pub(super) trait Bounds {
@@ -56,10 +57,10 @@ fn may_be(expr: &Expr, wanted: bool, bounds: &impl Bounds) -> bool {
 
 fn may_hold(test: &Test, bounds: &impl Bounds) -> bool {
     match test {
-        Test::Address(side, nets) => of_side(*side, "addr", |column| {
-            nets.iter().any(|net| may_lie_in(column, *net, bounds))
-        }),
-        Test::Port(side, ranges) => of_side(*side, "port", |column| {
+        Test::Address(side, nets) => ends(*side, &ADDRESSES)
+            .iter()
+            .any(|column| nets.iter().any(|net| may_lie_in(column, *net, bounds))),
+        Test::Port(side, ranges) => ends(*side, &PORTS).iter().any(|column| {
             let range = |(low, high): &(u16, u16)| (i64::from(*low), i64::from(*high));
             any_within(column, ranges.iter().map(range), bounds)
         }),
@@ -88,15 +89,6 @@ fn may_hold(test: &Test, bounds: &impl Bounds) -> bool {
     }
 }
 
-fn of_side(side: Side, what: &str, mut may: impl FnMut(&str) -> bool) -> bool {
-    let (src, dst) = (format!("src_{what}"), format!("dst_{what}"));
-    match side {
-        Side::Either => may(&src) || may(&dst),
-        Side::Src => may(&src),
-        Side::Dst => may(&dst),
-    }
-}
-
 fn any_within(
     column: &str,
     mut ranges: impl Iterator<Item = (i64, i64)>,
@@ -116,6 +108,5 @@ fn may_lie_in(column: &str, net: Net, bounds: &impl Bounds) -> bool {
         let octets = text.as_bytes();
         return least <= octets && octets <= most && bounds.may_have(column, &text);
     }
-    crate::filter::texts_of(net)
-        .is_none_or(|(low, high)| low.as_bytes() <= most && least < high.as_bytes())
+    texts_of(net).is_none_or(|(low, high)| low.as_bytes() <= most && least < high.as_bytes())
 }

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-use probe_flow::ledger::{Loss, is_by_design};
+use jiff::Timestamp;
+use probe_flow::{
+    interval::GAPLESS,
+    ledger::{Loss, is_by_design},
+};
 use serde::{Deserialize, Serialize};
-
-/// Intervals that are nearer follow each other, as for `probe-query`: clocks are corrected by less than that.
-const GAPLESS: SignedDuration = SignedDuration::from_secs(1);
 
 /// What is read of a ledger, and what is written of their sum: the same keys, with the number of intervals.
 #[derive(Debug, Deserialize, Serialize)]
