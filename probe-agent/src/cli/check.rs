@@ -68,7 +68,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let verdict = if problems.is_empty() {
         "good".to_owned()
     } else {
-        format!("{warnings}, it would start")
+        format!("no errors, {warnings}")
     };
     print(&format!("{}: {verdict}\n", args.config.display()))?;
     Ok(ExitCode::SUCCESS)
