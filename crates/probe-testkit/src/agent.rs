@@ -127,9 +127,17 @@ impl Installation {
         self.path().join("json")
     }
 
-    /// What the agents logged so far.
+    /// What the agents logged so far. A thread of theirs writes it: what one has just done may be missing.
     pub fn log(&self) -> String {
         self.0.log()
+    }
+
+    /// Waits until they have logged this, and returns all that they logged.
+    #[track_caller]
+    pub fn log_that_says(&self, text: &str) -> String {
+        eventually(&format!("the log says {text:?}"), || {
+            Some(self.log()).filter(|log| log.contains(text))
+        })
     }
 
     /// Starts the agent, by way of the words of `wrapper`, and does not wait for anything.

@@ -38,8 +38,7 @@ fn super_packets_that_pass_without_us_are_told() {
     wait_for("ok");
     let ahead = Ahead::attach(&testbed.host);
     wait_for("partial");
-    let log = installation.log();
-    assert!(log.contains("runs before ours and may drop"), "{log}");
+    installation.log_that_says("runs before ours and may drop");
     drop(ahead);
     wait_for("ok");
     assert!(agent.terminate().success(), "the agent's exit code");

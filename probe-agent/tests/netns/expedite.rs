@@ -18,7 +18,6 @@ use rustix::process::Signal;
 
 use super::{
     agent::{Installation, built_binary},
-    eventually,
     process::Process,
     run, skip,
     testbed::Testbed,
@@ -227,9 +226,7 @@ fn without_hurry(installation: &Installation, testbed: &Testbed, prepare: &str) 
     let wrapper = ["unshare", "--mount", "sh", "-c", &script, "sh"];
     let (seen, mut agent) = seen_during(|| {
         let agent = installation.spawn(&testbed.host, &wrapper, &built_binary());
-        eventually("it is ready", || {
-            installation.log().contains("serving the API").then_some(())
-        });
+        installation.log_that_says("serving the API");
         agent
     });
     let log = installation.log();

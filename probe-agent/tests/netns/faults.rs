@@ -16,7 +16,7 @@ use self::{
     disks::{DISK, Disks, PLAIN, QUIET, STORED},
     table::{CLIENTS, DISKS, Fault, LINKS, QUEUE, ROOM, SETTINGS, STORES, UNUSED},
 };
-use super::{skip, within};
+use super::{eventually, skip, within};
 
 mod alerts;
 mod day;
@@ -187,7 +187,6 @@ fn a_stopped_agent_is_told_by_commands_and_alert() {
 
 /// The log says when a sink stores again, or can, and only then.
 fn tells_each_end(day: &Day, faults: &[Fault]) {
-    let log = day.installation.log();
     for sink in ["json", "parquet"] {
         let of_sink = format!("sink=\"{sink}\"");
         let labels = [of_sink.clone(), format!("kind=\"failing\",{of_sink}")];
@@ -197,7 +196,10 @@ fn tells_each_end(day: &Day, faults: &[Fault]) {
         });
         let kept_it = kept_it.count();
         let again = ["stores", "can store"].map(|it| format!("the sink {it} again {of_sink}"));
-        let told = again.iter().map(|again| log.matches(again).count());
-        assert_eq!(told.sum::<usize>(), kept_it, "{log}");
+        eventually("the log tells each end", || {
+            let log = day.installation.log();
+            let told = again.iter().map(|again| log.matches(again).count());
+            (told.sum::<usize>() == kept_it).then_some(())
+        });
     }
 }

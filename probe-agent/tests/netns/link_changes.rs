@@ -26,8 +26,7 @@ fn a_link_is_captured_while_it_exists() {
     let testbed = Testbed::new(Offloads::Off);
     let installation = Installation::new("{ late0: {} }", "1d");
     let agent = installation.start(&testbed.host);
-    let log = installation.log();
-    assert!(log.contains("no interface is captured"), "{log}");
+    installation.log_that_says("no interface is captured");
     assert_eq!(capturing(&agent), 0);
 
     add_link(&testbed);
@@ -85,7 +84,7 @@ fn one_link_that_refuses_among_many_is_named_and_the_others_are_captured() {
     });
     let hooks = agent.attached().links.len();
     assert_eq!(hooks.cast_signed() as i64, 2 * (2 * MANY - 2));
-    let log = installation.log();
+    let log = installation.log_that_says("interface m47: ");
     let refused: Vec<_> = log
         .lines()
         .filter(|line| line.contains("interface is not captured"))

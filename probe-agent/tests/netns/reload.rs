@@ -73,7 +73,7 @@ fn a_reload_changes_what_differs_or_nothing() {
     assert!(told.contains(expected), "{told}");
     let metrics = agent.metrics();
     assert_eq!(metrics.sum("probe_attached_interfaces", "iface=\"one\""), 1);
-    assert!(installation.log().contains("restored=true"));
+    installation.log_that_says("restored=true");
 
     let before = agent.attached();
     configure(
@@ -110,9 +110,7 @@ fn a_reload_changes_what_differs_or_nothing() {
     configure(&installation, "{ one: {} }", rest);
     let told = reload(&agent, &installation);
     assert!(told.contains("1 disabled, 1 untouched"), "{told}");
-    eventually("it rotates by the new interval, and says so", || {
-        installation.log().contains("rotated").then_some(())
-    });
+    installation.log_that_says("rotated");
     assert!(agent.terminate().success(), "the agent's exit code");
 }
 
@@ -156,7 +154,7 @@ fn the_command_shows_what_differs_and_applies_it() {
     let (code, told) = command(&agent, &[]);
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("three  enabled"), "{told}");
-    let log = installation.log();
+    let log = installation.log_that_says("reloaded");
     let told: Vec<_> = log.lines().filter(|it| it.contains("reloaded")).collect();
     assert_eq!(told.len(), 1, "a reload is logged once: {log}");
     assert!(told[0].contains("cause=\"POST /api/v1/reload\""), "{log}");

@@ -207,7 +207,8 @@ fn the_agent_works_under_the_restrictions_of_its_unit() {
             .matches("capture started")
             .count()
     };
-    assert_eq!(attached(), 1, "{}", confined.installation.log());
+    confined.installation.log_that_says("capture started");
+    assert_eq!(attached(), 1);
     testbed.host.ip(&format!(
         "link set {LINK} down\nlink set {LINK} name probe9\n"
     ));
@@ -251,11 +252,7 @@ fn root_gives_back_what_it_does_not_need() {
     let installation = Installation::new(&format!("{{ {LINK}: {{}} }}"), "1d");
     let agent = installation.start(&testbed.host);
     assert_least_privileges(agent.id(), 0, 0, NEEDED);
-    let log = installation.log();
-    assert!(
-        log.contains("kept=CAP_BPF CAP_NET_ADMIN CAP_PERFMON"),
-        "{log}"
-    );
+    installation.log_that_says("kept=CAP_BPF CAP_NET_ADMIN CAP_PERFMON");
     assert!(agent.terminate().success());
 }
 

@@ -33,16 +33,11 @@ fn signals_that_come_at_the_start_are_for_later() {
     let testbed = Testbed::with_bridges(&["one"]);
     let installation = configured("{ one: {} }", "");
     let process = installation.spawn(&testbed.host, &[], &built_binary());
-    eventually("it starts", || {
-        installation.log().contains("starting").then_some(())
-    });
+    installation.log_that_says("starting");
     for signal in [Signal::USR1, Signal::USR2, Signal::HUP] {
         process.signal(signal);
     }
-    eventually("the file is read again", || {
-        let log = installation.log();
-        log.contains("reloaded: ").then_some(())
-    });
+    installation.log_that_says("reloaded: ");
 }
 
 #[test]

@@ -45,10 +45,8 @@ fn programs_that_are_detached_are_attached_again(#[case] hook: &str, #[case] los
     let (_, status) = agent.command(&["status"]);
     assert!(!status.contains("settings were changed"), "{status}");
     assert!(status.contains("programs were removed"), "{status}");
-    let log = installation.log();
     for hook in lost {
-        let told = format!("{hook}: our program was detached");
-        assert!(log.contains(&told), "{told}");
+        installation.log_that_says(&format!("{hook}: our program was detached"));
     }
     within(NOTICED, "our programs are back", || {
         (agent.metrics().sum("probe_reattached_total", "") == 1).then_some(())
@@ -155,11 +153,7 @@ fn a_blind_capture_is_told_from_a_quiet_link() {
         .collect();
     assert_eq!(told, [["blind", LINK]; 2], "{answer}");
     assert_eq!(agent.metrics().sum("probe_troubles", "kind=\"blind\""), 2);
-    let log = installation.log();
-    assert!(
-        log.contains("capture is blind: our programs get frames"),
-        "{log}"
-    );
+    installation.log_that_says("capture is blind: our programs get frames");
     drop(chatter);
     let (_, answer) = agent.command(&["status", "--json"]);
     let status: serde_json::Value = serde_json::from_str(&answer).expect("one object");

@@ -11,7 +11,6 @@ use probe_api::{client::Client, endpoint::Endpoint};
 use crate::{
     agent::{Installation, built_binary},
     cgroup::Cgroup,
-    eventually,
     flood::frames,
     sender::Sender,
     skip,
@@ -111,6 +110,6 @@ fn an_agent_with_little_cpu_time_is_not_taken_for_a_dead_one() {
     manager.wait_for("WATCHDOG_USEC=30000000");
     // A thread of its own writes the log, and has as little time.
     for told in ["hardly gets CPU time", "the agent answers again"] {
-        eventually(told, || installation.log().contains(told).then_some(()));
+        installation.log_that_says(told);
     }
 }
